@@ -131,3 +131,6 @@ where
 pub fn no_such_message(_: Delivery<'_>) -> Outcome {
     Outcome::NoSuchMessage
 }
+
+#[cfg(test)]
+mod tests;

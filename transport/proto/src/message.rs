@@ -81,7 +81,7 @@ pub trait Message: Archivable + 'static {
 )]
 pub trait Reply: 'static {
     /// The type of the reply, `None` for `()`.
-    const TYPE: Option<MessageType>;
+    const MESSAGE_TYPE: Option<MessageType>;
 
     /// Gives the reply to `sink` if it is a message, and returns what the sink made of it.
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output>;
@@ -97,7 +97,7 @@ pub trait ReplySink {
 }
 
 impl Reply for () {
-    const TYPE: Option<MessageType> = None;
+    const MESSAGE_TYPE: Option<MessageType> = None;
 
     #[inline]
     fn send_to<S: ReplySink>(&self, _: S) -> Option<S::Output> {
@@ -106,7 +106,7 @@ impl Reply for () {
 }
 
 impl<M: Message> Reply for M {
-    const TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
+    const MESSAGE_TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
 
     #[inline]
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output> {

@@ -79,6 +79,6 @@ fn a_unit_reply_is_nothing_to_send() {
         }
     }
 
-    assert_eq!(<() as Reply>::TYPE, None);
+    assert_eq!(<() as Reply>::MESSAGE_TYPE, None);
     assert_eq!(().send_to(Nobody), None);
 }

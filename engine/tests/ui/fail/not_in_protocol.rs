@@ -1,0 +1,16 @@
+use ringmesh::{Accepts, Message, message, protocol};
+
+#[message(id = "ui.Hello", v = 1)]
+struct Hello;
+
+#[message(id = "ui.Stop", v = 1)]
+struct Stop;
+
+protocol! { GreeterApi = "ui.greeter" { Hello } }
+
+fn send<P: Accepts<M>, M: Message>(_: P, _: M) {}
+
+fn main() {
+    send(GreeterApi, Hello);
+    send(GreeterApi, Stop);
+}
