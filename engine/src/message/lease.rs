@@ -1,10 +1,8 @@
 //! [`Msg`]: the one place that trusts a validation done earlier.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::rc::Rc;
 
 use ringmesh_proto::archive::rkyv::Archived;
 use ringmesh_proto::archive::{AccessError, access, deserialize};
@@ -20,10 +18,9 @@ use crate::chunk::Chunk;
 /// # Invariant
 /// `archived` is what [`access`] returned for the bytes of `bytes`.
 pub struct Msg<M: Message> {
+    /// Being a pointer, it also keeps the lease from being sent or shared between threads.
     archived: NonNull<Archived<M>>,
     bytes: Chunk,
-    /// Neither sent nor shared between threads, whatever the chunk becomes.
-    _on_one_core: PhantomData<Rc<M>>,
 }
 
 impl<M: Message> Msg<M> {
@@ -34,11 +31,7 @@ impl<M: Message> Msg<M> {
     #[inline]
     pub(crate) fn new(bytes: Chunk) -> Result<Self, (AccessError, Chunk)> {
         match access::<M>(&bytes).map(NonNull::from) {
-            Ok(archived) => Ok(Self {
-                archived,
-                bytes,
-                _on_one_core: PhantomData,
-            }),
+            Ok(archived) => Ok(Self { archived, bytes }),
             Err(error) => Err((error, bytes)),
         }
     }
@@ -76,7 +69,6 @@ impl<M: Message> Clone for Msg<M> {
         Self {
             archived: self.archived,
             bytes: self.bytes.clone(),
-            _on_one_core: PhantomData,
         }
     }
 }

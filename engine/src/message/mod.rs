@@ -30,6 +30,21 @@
 //!     format!("{} moved {distance} in {} steps", moved.name, moved.steps)
 //! }
 //! ```
+//!
+//! A wire type cannot contain itself, in a roundabout way neither; refer to elements by index.
+//!
+//! ```compile_fail,E0275
+//! #[ringmesh::wire]
+//! struct Folder {
+//!     entries: Vec<Entry>,
+//! }
+//!
+//! #[ringmesh::wire]
+//! enum Entry {
+//!     File(String),
+//!     Folder(Folder),
+//! }
+//! ```
 
 #[allow(unsafe_code)]
 mod lease;

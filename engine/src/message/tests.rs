@@ -60,3 +60,22 @@ fn bytes_that_are_no_message_come_back() {
     let (error, _) = Msg::<Note>::new(chunk.slice(0..4)).expect_err("shorter than its root");
     assert_eq!(error, AccessError::Length { bytes: 4, root: 12 });
 }
+
+/// Compiles only while a lease is neither `Send` nor `Sync`: otherwise two impls apply.
+#[test]
+fn a_lease_stays_on_its_core() {
+    trait NotSend<Choice> {
+        fn holds() {}
+    }
+    impl<T> NotSend<()> for T {}
+    impl<T: Send> NotSend<u8> for T {}
+
+    trait NotSync<Choice> {
+        fn holds() {}
+    }
+    impl<T> NotSync<()> for T {}
+    impl<T: Sync> NotSync<u8> for T {}
+
+    <Msg<Note> as NotSend<_>>::holds();
+    <Msg<Note> as NotSync<_>>::holds();
+}

@@ -45,6 +45,10 @@ pub(crate) const FORMAT: &str = "rkyv-0.8 little_endian pointer_width_32 unalign
 /// What the archive functions take: a wire-safe type with the archiver's derives.
 ///
 /// Implemented for every type that qualifies; `#[message]` and `#[wire]` make one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be archived",
+    label = "this type, or a part of it, is not wire-safe"
+)]
 pub trait Archivable:
     WireSafe
     + Archive<Archived: Validate + Deserialize<Self, Deserializer>>
@@ -53,6 +57,7 @@ pub trait Archivable:
 {
 }
 
+#[diagnostic::do_not_recommend]
 impl<T> Archivable for T
 where
     T: WireSafe + for<'a> Serialize<FrameSerializer<'a>>,

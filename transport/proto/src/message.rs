@@ -105,6 +105,7 @@ impl Reply for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M: Message> Reply for M {
     const MESSAGE_TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
 

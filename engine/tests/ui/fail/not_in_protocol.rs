@@ -6,7 +6,10 @@ struct Hello;
 #[message(id = "ui.Stop", v = 1)]
 struct Stop;
 
-protocol! { GreeterApi = "ui.greeter" { Hello } }
+#[message(id = "ui.Greet", v = 1)]
+struct Greet;
+
+protocol! { GreeterApi = "ui.greeter" { Hello, Greet } }
 
 fn send<P: Accepts<M>, M: Message>(_: P, _: M) {}
 

@@ -1,7 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh::message;
+use ringmesh::message::WireSafe;
 
 #[message(id = "ui.Maps", v = 1)]
 struct Maps {
@@ -13,9 +15,13 @@ struct Sizes {
     length: usize,
 }
 
-#[message(id = "ui.Shared", v = 1)]
-struct Shared {
-    name: Arc<str>,
-}
+fn part<T: WireSafe>() {}
 
-fn main() {}
+fn main() {
+    part::<BTreeMap<u32, u32>>();
+    part::<Rc<u32>>();
+    part::<Arc<str>>();
+    part::<Vec<std::sync::Weak<u32>>>();
+    part::<Box<u32>>();
+    part::<Option<isize>>();
+}

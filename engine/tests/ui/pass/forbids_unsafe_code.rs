@@ -48,7 +48,7 @@ enum Private {
 
 protocol! {
     /// Moves.
-    pub MoverApi = "ui.mover" { Move, self::other::Elsewhere }
+    pub MoverApi = "ui.mover" { Move, other::Elsewhere }
 }
 
 protocol! { PrivateApi = "ui.private" { Private } }
