@@ -6,8 +6,8 @@ use std::time::Duration;
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
+use ringmesh::message::Archived;
 use ringmesh::{Message, message};
-use ringmesh_proto::archive::rkyv::Archived;
 use ringmesh_proto::archive::{access, encode, measure};
 
 /// Plain numbers, 64 bytes.

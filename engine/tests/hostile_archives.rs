@@ -267,7 +267,7 @@ fn every_prefix_and_every_suffix() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn any_order_round_trips(order in order()) {

@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use ringmesh_proto::archive::rkyv::Archived;
-use ringmesh_proto::archive::{AccessError, access, deserialize};
+use ringmesh_proto::archive::{AccessError, Archived, access, deserialize};
 use ringmesh_proto::message::Message;
 
 use crate::chunk::Chunk;

@@ -50,7 +50,7 @@
 mod lease;
 
 pub use lease::Msg;
-pub use ringmesh_proto::archive::{AccessError, EncodeError};
+pub use ringmesh_proto::archive::{AccessError, Archived, EncodeError};
 pub use ringmesh_proto::message::{
     Message, MessageId, MessageInfo, MessageType, ProtocolId, Reply, ReplySink, WireSafe,
 };

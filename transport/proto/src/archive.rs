@@ -25,12 +25,14 @@ use rkyv::rancor::{BoxedError, Failure, Panic, ResultExt, Source, Strategy, Trac
 use rkyv::ser::allocator::SubAllocator;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::validation::archive::ArchiveValidator;
-use rkyv::{Archive, Archived, Deserialize, Portable, Serialize};
+use rkyv::{Archive, Deserialize, Portable, Serialize};
 
 use crate::message::WireSafe;
 
 #[doc(hidden)]
 pub use rkyv;
+/// The archived form of a type: `Archived<Hello>` is `ArchivedHello`.
+pub use rkyv::Archived;
 
 /// The longest archive, in bytes: positions within it must fit the 32-bit relative pointers, and
 /// rkyv allows a string no more than this. The caps of the lanes are far below.

@@ -13,8 +13,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::archive::rkyv::{Archive, Archived};
-use crate::archive::{Archivable, DEPTH_MAX};
+use crate::archive::rkyv::Archive;
+use crate::archive::{Archivable, Archived, DEPTH_MAX};
 use crate::fingerprint::{Fingerprint, Fnv1a};
 
 /// A type that may cross the wire as a message or as a part of one.
