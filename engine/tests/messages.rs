@@ -119,6 +119,28 @@ fn messages_round_trip() {
     round_trip(&Command::Stop);
 }
 
+mod geometry {
+    #[ringmesh::wire]
+    #[derive(Clone, Debug, PartialEq)]
+    pub(super) struct Located {
+        pub(super) at: super::Position,
+    }
+}
+
+#[message(id = "test.Located", v = 1)]
+#[derive(Clone, Debug, PartialEq)]
+struct Located {
+    inner: Option<geometry::Located>,
+}
+
+#[test]
+fn a_type_of_the_same_name_elsewhere_is_no_recursion() {
+    let at = Position { x: 1.0, y: 2.0 };
+    round_trip(&Located {
+        inner: Some(geometry::Located { at }),
+    });
+}
+
 #[test]
 fn fields_are_read_in_place() {
     let bytes = encoded(&everything());

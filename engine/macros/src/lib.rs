@@ -39,6 +39,10 @@ use syn::{DeriveInput, parse_macro_input};
 /// Numbers wider than a byte are kept in little-endian order and unaligned; they compare with and
 /// print like the plain ones, and `m.count.to_native()` is the plain one. An archived `Option` has
 /// `as_ref()`, an archived `Vec` is a slice.
+///
+/// Under `missing_docs`, a public enum whose variants have named fields needs an
+/// `#[allow(missing_docs)]` on its module: the archiver's resolver, a type beside the archived form
+/// that users never touch, repeats these fields without their docs.
 #[proc_macro_attribute]
 pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as parse::MessageArguments);

@@ -214,20 +214,23 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 
 /// Refuses direct recursion with a word for it; indirect recursion is a cycle for the compiler.
 fn check_recursion(field: &Field, item: &Ident, errors: &mut Errors) {
-    let mentions_item = |token: &TokenTree| match token {
-        TokenTree::Ident(ident) => ident == item || ident == "Self",
-        _ => false,
-    };
-    if flatten(field.ty.to_token_stream())
-        .iter()
-        .any(mentions_item)
-    {
+    let mut after_colon = false;
+    let mentions_item = flatten(field.ty.to_token_stream()).iter().any(|token| {
+        // `other::Name` is another type of that name.
+        let qualified = std::mem::replace(&mut after_colon, is_colon(token));
+        matches!(token, TokenTree::Ident(ident) if !qualified && (ident == item || ident == "Self"))
+    });
+    if mentions_item {
         errors.add(Error::new_spanned(
             &field.ty,
             "a wire type cannot contain itself: its depth must be bounded; keep a flat vector and \
              refer to elements by index",
         ));
     }
+}
+
+fn is_colon(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':')
 }
 
 /// All tokens, those within brackets included.

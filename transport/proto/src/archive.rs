@@ -113,6 +113,8 @@ pub fn encode<T: Archivable>(value: &T, into: &mut [u8]) -> Result<usize, Encode
     let length = if T::FLAT {
         serialize(value, into, &mut []).map_err(|_| EncodeError::Failed)?
     } else {
+        // Positions past the longest archive would not fit its pointers.
+        let into = &mut into[..room.min(ARCHIVE_BYTES_MAX)];
         let mut scratch = [MaybeUninit::uninit(); STACK_SCRATCH_BYTES];
         match serialize(value, into, &mut scratch) {
             Ok(length) => length,
