@@ -254,7 +254,8 @@ mod variations {
                 #[wire]
                 pub(super) struct $name { $($field: $ty),* }
             )*
-            pub(super) const STRUCTS: &[(&str, u64)] = &[$((stringify!($name), $name::FINGERPRINT)),*];
+            pub(super) const STRUCTS: &[(&str, u64)] =
+                &[$((stringify!($name), $name::FINGERPRINT)),*];
         };
     }
 
@@ -265,7 +266,8 @@ mod variations {
                 #[allow(dead_code)]
                 pub(super) enum $name { $($variant $(($($ty),*))?),* }
             )*
-            pub(super) const ENUMS: &[(&str, u64)] = &[$((stringify!($name), $name::FINGERPRINT)),*];
+            pub(super) const ENUMS: &[(&str, u64)] =
+                &[$((stringify!($name), $name::FINGERPRINT)),*];
         };
     }
 

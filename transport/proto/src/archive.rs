@@ -9,8 +9,8 @@
 //! from its end: the root must end exactly where the payload ends. Whatever the root points at lies
 //! before it, each part is claimed once, and parts follow one another; the validator checks that.
 //!
-//! The shape of a message is fixed while compiling ([`WireSafe`]): no recursion, no shared pointers,
-//! no element of size zero. So validation is linear in the length of the archive, and walking an
+//! The shape of a message is fixed while compiling ([`WireSafe`]): no recursion, no shared
+//! pointers, no element of size zero. So validation is linear in the length of the archive, and walking an
 //! accepted archive is too.
 
 use std::error::Error;
