@@ -6,6 +6,7 @@
 //! policy, and leaves its thread to the driver, which polls, submits and parks it.
 //!
 //! The two types that matter are [`TcpTransport`] (io_uring, one ring per core) and [`Chunk`].
+//! [`MemoryTransport`] keeps the same contract without sockets, for tests that drive both ends.
 //!
 //! ```text
 //!   driver:  poll(&mut events) -> handle them -> listen / dial / send / close -> submit or park
@@ -27,13 +28,16 @@ pub mod contract;
 #[allow(unsafe_code)]
 mod descriptor;
 pub mod doorbell;
+pub mod memory;
 #[allow(unsafe_code)]
 mod ring;
 pub mod signal;
 pub mod socket;
+mod table;
 pub mod tcp;
 
 pub use buffer::{Assembly, Chunk};
 pub use contract::{CloseReason, ConnectionId, Counters, Event, Transport};
 pub use doorbell::Doorbell;
+pub use memory::{MemoryNetwork, MemoryTransport};
 pub use tcp::TcpTransport;

@@ -1,5 +1,6 @@
 //! Large warm buffers that one connection fills upwards with plain receives.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 
@@ -34,6 +35,7 @@ impl BulkPool {
             .buffers
             .iter()
             .find(|buffer| Rc::strong_count(buffer) == 1)?;
+        set_filling(free, true);
         Some(BulkBuffer {
             buffer: Rc::clone(free),
             filled: 0,
@@ -128,5 +130,16 @@ impl Drop for BulkBuffer {
             // The kernel may still write: keep the memory, and never hand the buffer out again.
             std::mem::forget(Rc::clone(&self.buffer));
         }
+        set_filling(&self.buffer, false);
     }
+}
+
+fn set_filling(buffer: &Buffer, filling: bool) {
+    if let Origin::Bulk { is_filling, .. } = &buffer.origin {
+        is_filling.set(filling);
+    }
+}
+
+fn is_filling(buffer: &Buffer) -> bool {
+    matches!(&buffer.origin, Origin::Bulk { is_filling, .. } if is_filling.get())
 }

@@ -19,7 +19,7 @@ mod receive_pool;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, Range};
@@ -189,8 +189,11 @@ struct Buffer {
 enum Origin {
     /// A boxed slice of its own.
     Heap,
-    /// A part of a mapping; given back by dropping it.
-    Bulk { _memory: Rc<Mapping> },
+    /// A whole mapping, which a connection may be filling.
+    Bulk {
+        is_filling: Cell<bool>,
+        _memory: Rc<Mapping>,
+    },
     /// A part of the receive pool; the last chunk puts it on the list.
     ReceivePool {
         index: u16,

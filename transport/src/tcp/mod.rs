@@ -18,7 +18,6 @@ mod connection;
 mod listener;
 mod receive;
 mod settings;
-mod table;
 mod tag;
 
 use std::collections::VecDeque;
@@ -37,10 +36,10 @@ use crate::doorbell::{Doorbell, DoorbellReceiver};
 use crate::ring::{Lent, Ring, SocketAddress};
 use crate::signal::SignalSource;
 use crate::socket;
+use crate::table::Table;
 use connection::{Connection, Stage};
 use listener::Listener;
 pub use settings::{BulkMode, Settings};
-use table::Table;
 use tag::{Operation, Tag};
 
 /// How long dropping a transport waits for the kernel.
@@ -281,7 +280,7 @@ impl Transport for TcpTransport {
 
     fn buffer_use(&self) -> BufferUse {
         BufferUse {
-            pinned: self.pool.pinned() + self.bulk.held(),
+            pinned: self.pool.pinned() + self.bulk.pinned(),
             total: usize::from(self.pool.count()) + self.bulk.count(),
         }
     }

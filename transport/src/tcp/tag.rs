@@ -1,7 +1,7 @@
 //! What a completion belongs to, packed into its user data.
 
-use super::table::SLOTS_MAX;
 use crate::contract::ConnectionId;
+use crate::table::SLOTS_MAX;
 
 /// The operation that a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
