@@ -29,15 +29,18 @@ pub mod contract;
 mod descriptor;
 pub mod doorbell;
 pub mod memory;
+pub mod probe;
 #[allow(unsafe_code)]
 mod ring;
 pub mod signal;
 pub mod socket;
 mod table;
 pub mod tcp;
+pub mod timer;
 
 pub use buffer::{Assembly, Chunk};
 pub use contract::{CloseReason, ConnectionId, Counters, Event, Transport};
 pub use doorbell::Doorbell;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use tcp::TcpTransport;
+pub use timer::TimerWheel;

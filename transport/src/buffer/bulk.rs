@@ -21,7 +21,9 @@ impl BulkPool {
         let mut buffers = Vec::with_capacity(count);
         for _ in 0..count {
             let memory = Rc::new(Mapping::zeroed(capacity)?);
+            let is_filling = Cell::new(false);
             let origin = Origin::Bulk {
+                is_filling,
                 _memory: Rc::clone(&memory),
             };
             buffers.push(Rc::new(Buffer::mapped(&memory, 0, capacity, origin)));
@@ -48,12 +50,13 @@ impl BulkPool {
         self.buffers.len()
     }
 
-    /// Buffers that are being filled or covered by chunks.
-    pub(crate) fn held(&self) -> usize {
-        self.buffers
-            .iter()
-            .filter(|buffer| Rc::strong_count(buffer) > 1)
-            .count()
+    /// Buffers that chunks cover.
+    pub(crate) fn pinned(&self) -> usize {
+        let is_pinned = |buffer: &&Rc<Buffer>| {
+            let own = if is_filling(buffer) { 2 } else { 1 };
+            Rc::strong_count(buffer) > own
+        };
+        self.buffers.iter().filter(is_pinned).count()
     }
 }
 
