@@ -1,0 +1,66 @@
+//! An actor that says what its process counted, for a test in another process.
+
+use std::alloc::System;
+
+use ringmesh::{Actor, Cx, Handler, Msg, message, protocol};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// The name under which [`Inspector`] is spawned.
+pub const INSPECTOR: &str = "inspector";
+
+/// The allocator of a process that can be inspected: the system's, with counters.
+pub static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Asks for an [`Inspection`].
+#[message(id = "tests.Inspect", v = 1, reply = Inspection)]
+#[derive(Clone, Debug)]
+pub struct Inspect;
+
+/// What a process counted, up to the handler of the question.
+#[message(id = "tests.Inspection", v = 1, pod)]
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection {
+    /// Bytes allocated since the start, whether freed or not.
+    pub allocated_bytes: u64,
+    /// Bytes allocated and not freed.
+    pub live_bytes: u64,
+    /// See [`Counters::links`](ringmesh::Counters::links).
+    pub links: u64,
+    /// See [`Counters::accepted`](ringmesh::Counters::accepted).
+    pub accepted: u64,
+    /// See [`Counters::closed_for_fault`](ringmesh::Counters::closed_for_fault).
+    pub closed_for_fault: u64,
+    /// See [`Counters::half_open_shed`](ringmesh::Counters::half_open_shed).
+    pub half_open_shed: u64,
+    /// See [`Counters::parks`](ringmesh::Counters::parks).
+    pub parks: u64,
+}
+
+protocol! {
+    /// Answers about its process.
+    pub InspectorApi = "tests.inspector" { Inspect }
+}
+
+/// Answers about its process.
+#[derive(Debug, Default)]
+pub struct Inspector;
+
+impl Actor for Inspector {
+    type Api = InspectorApi;
+}
+
+impl Handler<Inspect> for Inspector {
+    fn handle(&mut self, _: Msg<Inspect>, cx: &mut Cx<'_, Self>) -> Inspection {
+        let memory = ALLOCATOR.stats();
+        let counters = cx.node().counters();
+        Inspection {
+            allocated_bytes: memory.bytes_allocated as u64,
+            live_bytes: (memory.bytes_allocated - memory.bytes_deallocated) as u64,
+            links: counters.links,
+            accepted: counters.accepted,
+            closed_for_fault: counters.closed_for_fault,
+            half_open_shed: counters.half_open_shed,
+            parks: counters.parks,
+        }
+    }
+}
