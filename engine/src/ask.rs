@@ -115,7 +115,7 @@ where
         };
         let after = self.timeout.unwrap_or_default();
         Poll::Ready(match answer {
-            Ok(payload) => Msg::new(payload).map_err(|_| AskError::InvalidReply),
+            Ok(payload) => Msg::<M::Reply>::new(payload).map_err(|_| AskError::InvalidReply),
             Err(AskError::Timeout { phase, .. }) => Err(AskError::Timeout { after, phase }),
             Err(error) => Err(error),
         })

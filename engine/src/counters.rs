@@ -41,6 +41,8 @@ pub struct Counters {
     pub dead_invalid: u64,
     /// Part of `dead_received`: an answer to a question no longer asked.
     pub dead_late_answer: u64,
+    /// Answers that found their queue full: the asker got an error in their place.
+    pub replies_overloaded: u64,
     /// Handlers that panicked.
     pub panics: u64,
     /// Handlers that ran longer than `slow_handler`.
@@ -108,6 +110,8 @@ pub(crate) struct Tally {
     pub(crate) dead_schema_mismatch: Count,
     pub(crate) dead_invalid: Count,
     pub(crate) dead_late_answer: Count,
+    pub(crate) replies_overloaded: Count,
+    pub(crate) acknowledged: Count,
     pub(crate) panics: Count,
     pub(crate) slow_handlers: Count,
     pub(crate) copied_straddled: Count,

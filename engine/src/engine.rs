@@ -89,7 +89,7 @@ impl NodeBuilder {
         self.settings.check()?;
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
-        signal::block_termination().map_err(core_failed)?;
+        signal::block_termination_signals().map_err(core_failed)?;
         let Settings { cpu, .. } = self.settings;
         let settings = self.settings;
         let thread = rt::start("ringmesh-core-0", cpu, move |runtime| {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringmesh_proto::address::ParseAddressError;
+use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_transport::probe::ProbeError;
 
 /// Why a node could not run, or ended.
@@ -292,9 +293,12 @@ pub enum AskError {
         /// The lane's limit.
         limit: usize,
     },
-    /// The handler panicked, or its answer could not be encoded or was too large.
+    /// The handler panicked, or its answer could not be encoded.
     #[error("the handler failed")]
     Failed,
+    /// The handler ran, and its answer is larger than the lane takes.
+    #[error("the answer is larger than the lane takes")]
+    ReplyTooLarge,
     /// The answer's bytes are not valid.
     #[error("the answer is not a valid message")]
     InvalidReply,
@@ -343,7 +347,7 @@ impl AskError {
                 AskPhase::Sent => Executed::Maybe,
             },
             Self::Failed => Executed::Maybe,
-            Self::Overloaded | Self::InvalidReply => Executed::Yes,
+            Self::Overloaded | Self::InvalidReply | Self::ReplyTooLarge => Executed::Yes,
             Self::NotRunning
             | Self::UnknownMessage
             | Self::SchemaMismatch
@@ -352,6 +356,19 @@ impl AskError {
             | Self::Encode
             | Self::Stopping
             | Self::OffCore => Executed::No,
+        }
+    }
+
+    /// What the peer's error frame says.
+    pub(crate) fn from_code(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::NotRunning => Self::NotRunning,
+            ErrorCode::UnknownMessage => Self::UnknownMessage,
+            ErrorCode::SchemaMismatch => Self::SchemaMismatch,
+            ErrorCode::Overloaded => Self::Overloaded,
+            ErrorCode::TooLarge => Self::ReplyTooLarge,
+            ErrorCode::Stopping => Self::Stopping,
+            _ => Self::Failed,
         }
     }
 

@@ -25,9 +25,11 @@ mod counters;
 mod directory;
 mod engine;
 mod error;
+#[allow(unsafe_code)]
 pub mod message;
 mod node;
 pub mod prelude;
+mod random;
 mod reference;
 mod resolve;
 mod rt;

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
 use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::link::Target;
 use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
@@ -118,6 +119,13 @@ pub(crate) struct Recipient {
     pub(crate) node: NodeIndex,
     #[expect(dead_code, reason = "each node has one core so far; the mesh routes by it")]
     pub(crate) core: CoreId,
+}
+
+impl Recipient {
+    #[inline]
+    pub(crate) fn target(&self) -> Target {
+        Target { slot: self.slot, generation: self.generation }
+    }
 }
 
 impl<P> Clone for Ref<P> {

@@ -95,6 +95,12 @@ pub(crate) fn is_self_connected(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Whether a socket that has ended was reset. The error of a reset is told once, and a send that
+/// was under way may have taken it; but only after a reset does the socket have no peer any more.
+pub(crate) fn is_reset(socket: BorrowedFd<'_>) -> bool {
+    SockRef::from(&socket).peer_addr().is_err()
+}
+
 /// Ends both directions. Everything that waits on the socket wakes; a listener frees its port.
 pub(crate) fn shutdown(socket: BorrowedFd<'_>) {
     // The one error is `NotConnected`, and then there is nothing to end.

@@ -16,7 +16,7 @@ pub struct Cx<'a, A: Actor> {
 }
 
 impl<'a, A: Actor> Cx<'a, A> {
-    pub(crate) fn new(core: &'a Rc<Core>, me: Ref<A::Api>) -> Self {
+    pub(super) fn new(core: &'a Rc<Core>, me: Ref<A::Api>) -> Self {
         Self { core, me, stop: false }
     }
 
@@ -36,7 +36,11 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.stop = true;
     }
 
-    pub(crate) fn wants_stop(&self) -> bool {
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        self.core
+    }
+
+    pub(super) fn wants_stop(&self) -> bool {
         self.stop
     }
 }

@@ -10,10 +10,10 @@ mod table;
 
 pub use context::Cx;
 
-pub(crate) use cell::{ActorCell, Behaviour};
+pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use table::ActorTable;
 
-use ringmesh_proto::message::{Message, MessageInfo, ProtocolId, Reply};
+use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
 use ringmesh_transport::buffer::Chunk;
 
 use crate::core::Asker;
@@ -76,7 +76,7 @@ pub trait Handler<M: Message>: Actor {
 
 /// Takes a message of a protocol to the handler of an actor. Made by
 /// [`protocol!`](crate::protocol).
-pub trait Dispatch<A>: Protocol {
+pub trait Dispatch<A: Actor>: Protocol {
     /// Hands `delivery`, message number `index` of the protocol, to `actor`.
     fn dispatch(
         actor: &mut A,

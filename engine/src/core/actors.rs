@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::address::{ActorName, CoreId};
+use ringmesh_proto::address::{CoreId, check_actor_name};
 use ringmesh_proto::frame::Header;
+use ringmesh_proto::frame::body::ErrorCode;
 
 use super::fault::Fault;
 use super::link::Link;
@@ -12,7 +13,7 @@ use super::peers::NodeIndex;
 use super::{Asker, Core, NoRoute};
 use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
 use crate::directory::{Finding, Resolved};
-use crate::error::{AskError, SpawnError, panic_message};
+use crate::error::{SpawnError, panic_message};
 use crate::reference::Ref;
 
 impl Core {
@@ -25,7 +26,7 @@ impl Core {
             return Err(SpawnError::Stopping);
         }
         if let Some(name) = name {
-            ActorName::check(name).map_err(|error| SpawnError::InvalidName {
+            check_actor_name(name).map_err(|error| SpawnError::InvalidName {
                 name: name.to_owned(),
                 problem: error.to_string(),
             })?;
@@ -83,7 +84,7 @@ impl Core {
             self.forget(&cell);
         }
         if let Some(correlation) = self.running.take() {
-            Asker::new(self, link, correlation).fail(&AskError::Failed);
+            Asker::new(self, link, correlation).fail(ErrorCode::Failed);
         }
     }
 
@@ -94,11 +95,9 @@ impl Core {
         header: &Header,
     ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, Fault> {
         let inbound = link.inbound.borrow();
-        let target = inbound.target(header.target_number).ok_or(Fault::UndefinedNumber)?;
-        let message = inbound.message_type(header.type_number).ok_or(Fault::UndefinedNumber)?;
-        let mut routes = link.routes.borrow_mut();
-        let target = (header.target_number, target);
-        Ok(routes.look_up(&self.actors.borrow(), target, (header.type_number, &message)))
+        let target = (header.target_number, inbound.target(header.target_number)?);
+        let message = (header.type_number, inbound.message_type(header.type_number)?);
+        Ok(link.routes.borrow_mut().look_up(&self.actors.borrow(), target, message))
     }
 
     pub(super) fn count_no_route(&self, no_route: NoRoute) {

@@ -1,11 +1,12 @@
 //! The questions of a core that wait for their answers.
 
+use std::rc::Rc;
 use std::task::Waker;
 
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
 
-use super::LinkId;
+use super::{Link, LinkId};
 use crate::error::{AskError, AskPhase};
 
 /// Names one question of a core; travels in the frame and comes back with the answer.
@@ -40,7 +41,8 @@ enum State {
 struct Entry {
     generation: u32,
     state: State,
-    link: LinkId,
+    /// Where it was sent, until it is answered.
+    link: Option<Rc<Link>>,
     /// The position of the question's first byte on its link.
     position: u64,
     deadline: Option<TimerKey>,
@@ -69,17 +71,23 @@ impl AskTable {
     }
 
     /// Takes the place that [`next`](Self::next) named, for a question that was just sent.
-    pub(crate) fn occupy(&mut self, link: LinkId, position: u64, deadline: TimerKey) {
+    pub(crate) fn occupy(&mut self, link: &Rc<Link>, position: u64, deadline: Option<TimerKey>) {
         let slot = self.free.pop().unwrap_or_else(|| {
             let state = State::Free;
-            self.entries.push(Entry { generation: 0, state, link, position, deadline: None });
+            self.entries.push(Entry {
+                generation: 0,
+                state,
+                link: None,
+                position,
+                deadline: None,
+            });
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
         });
         let entry = &mut self.entries[slot as usize];
         entry.state = State::Waiting(None);
-        entry.link = link;
+        entry.link = Some(Rc::clone(link));
         entry.position = position;
-        entry.deadline = Some(deadline);
+        entry.deadline = deadline;
     }
 
     /// Records what a question came to; gives back its timer, to be cancelled. `None` when nobody
@@ -91,11 +99,14 @@ impl AskTable {
         answer: Answer,
     ) -> Option<(Option<TimerKey>, Option<Waker>)> {
         let entry = self.entry(correlation)?;
-        if link.is_some_and(|link| link != entry.link) {
+        let sent_on = entry.link.as_ref()?;
+        if link.is_some_and(|link| link != sent_on.id) {
             return None;
         }
         let State::Waiting(waker) = &mut entry.state else { return None };
         let waker = waker.take();
+        sent_on.asks.set(sent_on.asks.get() - 1);
+        entry.link = None;
         entry.state = State::Answered(answer);
         Some((entry.deadline.take(), waker))
     }
@@ -119,7 +130,11 @@ impl AskTable {
 
     /// Forgets a question nobody waits for; gives back its timer, to be cancelled.
     pub(crate) fn forget(&mut self, correlation: Correlation) -> Option<TimerKey> {
-        let deadline = self.entry(correlation)?.deadline.take();
+        let entry = self.entry(correlation)?;
+        let deadline = entry.deadline.take();
+        if let Some(link) = entry.link.take() {
+            link.asks.set(link.asks.get() - 1);
+        }
         self.release(correlation);
         deadline
     }
@@ -128,7 +143,7 @@ impl AskTable {
     /// `sent` never left.
     pub(crate) fn on_link(&self, link: LinkId, sent: u64) -> Vec<(Correlation, AskPhase)> {
         let waiting = self.entries.iter().enumerate().filter(|(_, entry)| {
-            entry.link == link && matches!(entry.state, State::Waiting(_))
+            entry.link.as_ref().is_some_and(|sent_on| sent_on.id == link)
         });
         waiting
             .map(|(slot, entry)| {

@@ -105,7 +105,9 @@ impl Driver {
         if !(idle && sleepy) {
             return core.io.borrow_mut().submit();
         }
-        core.acknowledge_all();
+        if core.acknowledge_all() {
+            core.send_pending();
+        }
         let timeout = core.time_to_next_timer();
         core.io.borrow_mut().park(timeout)
     }
@@ -114,12 +116,13 @@ impl Driver {
     async fn rest_in_executor(&mut self, idle: bool) -> std::io::Result<()> {
         let core = &self.core;
         core.io.borrow_mut().submit()?;
+        let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
         if !idle || !core.io.borrow_mut().enable_eventfd() {
-            return core.runtime.pass().await;
+            core.runtime.pass().await;
+            return Ok(());
         }
-        let eventfd = || core.io.borrow_mut().eventfd().and_then(|fd| fd.try_clone_to_owned());
-        let waited = core.runtime.wait(eventfd).await;
+        core.runtime.wait(eventfd).await;
         core.io.borrow_mut().disable_eventfd();
-        waited
+        Ok(())
     }
 }

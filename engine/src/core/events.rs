@@ -38,7 +38,6 @@ impl Core {
             }
             Event::Terminate => self.begin_stopping(),
             Event::Doorbell => self.tasks.collect_foreign(),
-            _ => {}
         }
     }
 

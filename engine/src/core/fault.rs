@@ -2,6 +2,7 @@
 
 use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::frame::FrameError;
+use ringmesh_proto::frame::body::BodyError;
 use ringmesh_proto::link::Violation;
 
 /// What a peer did that ends its connection. Nobody else is disturbed.
@@ -16,9 +17,12 @@ pub(crate) enum Fault {
     /// A message's bytes are not an archive of its type.
     #[error("a message is not valid: {0}")]
     Archive(AccessError),
-    /// A frame names a type or target that was never defined.
-    #[error("a frame uses a number that was not defined")]
-    UndefinedNumber,
+    /// The body of a service frame is not what its kind says.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// More questions wait for answers than may be outstanding on a link.
+    #[error("more questions are outstanding than may be")]
+    TooManyAsks,
     /// A frame came that has no place in this state of the connection.
     #[error("a frame of kind {0:?} has no place here")]
     OutOfPlace(ringmesh_proto::kind::Kind),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::frame::{Parse, parse};
 use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
@@ -34,8 +35,40 @@ pub(crate) struct Link {
     pub(crate) queued: Cell<bool>,
     /// A send is in flight.
     pub(crate) sending: Cell<bool>,
+    /// Questions sent and not answered.
+    pub(crate) asks: Cell<usize>,
+    /// Something was received and not granted yet, since then.
+    pub(crate) owes_grant: Cell<bool>,
+    pub(crate) owes_since: Cell<Instant>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        peer: NodeIndex,
+        uid: Uid,
+        connection: Option<ConnectionId>,
+        outbound: Outbound,
+        inbound: Inbound,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            uid,
+            connection,
+            outbound: RefCell::new(outbound),
+            inbound: RefCell::new(inbound),
+            routes: RefCell::default(),
+            queued: Cell::new(false),
+            sending: Cell::new(false),
+            asks: Cell::new(0),
+            owes_grant: Cell::new(false),
+            owes_since: Cell::new(Instant::ZERO),
+            ended: Cell::new(false),
+        }
+    }
 }
 
 impl fmt::Debug for Link {
@@ -53,6 +86,10 @@ pub(crate) struct Connection {
     pub(crate) readable: Cell<bool>,
     /// Nothing it brings counts any more.
     pub(crate) closing: Cell<bool>,
+    pub(crate) node: Cell<Option<NodeIndex>>,
+    pub(crate) uid: Cell<u64>,
+    /// When bytes last came.
+    pub(crate) last_byte: Cell<Instant>,
     /// Bounds the current stage: preface, handshake, or a frame that does not go on.
     pub(crate) deadline: Cell<Option<TimerKey>>,
 }
@@ -76,8 +113,16 @@ impl Connection {
             intake: RefCell::default(),
             readable: Cell::new(false),
             closing: Cell::new(false),
+            node: Cell::new(None),
+            uid: Cell::new(0),
+            last_byte: Cell::new(Instant::ZERO),
             deadline: Cell::new(None),
         }
+    }
+
+    /// Shared receive buffers held by what is not parsed yet.
+    pub(crate) fn unparsed_buffers(&self) -> usize {
+        self.intake.borrow().pooled()
     }
 
     pub(crate) fn link(&self) -> Option<Rc<Link>> {

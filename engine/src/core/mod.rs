@@ -17,6 +17,7 @@ mod alarm;
 mod asks;
 mod budget;
 mod clock;
+mod connect;
 pub(crate) mod current;
 pub(crate) mod driver;
 mod events;
@@ -30,6 +31,7 @@ mod routes;
 mod send;
 mod service;
 mod snapshot;
+mod start;
 mod stop;
 mod tasks;
 mod timers;
@@ -37,9 +39,13 @@ mod timers;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::task::Waker;
 
 use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_transport::buffer::BufferUse;
+use ringmesh_transport::contract::Transport;
 use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::TimerWheel;
 
@@ -55,8 +61,10 @@ pub(crate) use timers::Token;
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::Tally;
+use crate::error::panic_message;
 use crate::rt::Runtime;
 use asks::AskTable;
+use budget::Budget;
 use clock::Clock;
 use link::Connection;
 use peers::PeerTable;
@@ -88,6 +96,8 @@ pub(crate) struct Core {
     sendable: RefCell<Vec<Rc<Link>>>,
     /// Links that owe their peer a grant.
     granting: RefCell<Vec<Rc<Link>>>,
+    /// Links whose peer broke the rules while a handler ran; they end with the turn.
+    doomed: RefCell<Vec<Rc<Link>>>,
     actors: RefCell<ActorTable>,
     /// The actor whose handler runs, and the question it was asked.
     running_actor: Cell<(u32, u64)>,
@@ -95,8 +105,13 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    /// Emptied and kept, so that their memory is allocated once.
+    due_timers: Cell<Vec<Token>>,
+    slices: Cell<Vec<SlabSlice>>,
     turn_share: Cell<u32>,
     phase: RefCell<Phase>,
+    /// Tasks in `until_shutdown`.
+    stop_waiters: RefCell<Vec<Waker>>,
     tally: Tally,
 }
 
@@ -124,6 +139,44 @@ impl Core {
 
     fn begin_turn(&self) {
         self.turn_share.set(TURN_SHARE);
+    }
+
+    /// Runs `future` on this core; a panic in it is logged and ends it alone.
+    pub(crate) fn spawn_task(&self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(future);
+    }
+
+    /// Polls the tasks that are ready. Says whether any was.
+    fn poll_tasks(&self) -> bool {
+        self.tasks.poll_ready(|payload| {
+            self.tally.panics.add(1);
+            tracing::error!(panic = panic_message(&*payload), "a task panicked; it ends");
+        })
+    }
+
+    /// Takes a batch off the turn's budget, and notes one that took too long: with at most a few
+    /// dozen messages in it, that was one slow handler.
+    fn spend(&self, budget: &mut Budget, messages: u32) {
+        let before = self.clock.now();
+        budget.spend(messages, &self.clock);
+        let took = self.clock.now().saturating_since(before);
+        if messages > 0 && took >= self.settings.slow_handler {
+            self.tally.slow_handlers.add(1);
+            tracing::warn!(?took, messages, "a handler held its core for too long");
+        }
+    }
+
+    /// Whether so many receive buffers are held by messages that the next ones are copied: more
+    /// than a quarter, those aside that wait to be parsed.
+    fn is_pool_short(&self) -> bool {
+        let BufferUse { pinned, total } = self.io.borrow().buffer_use();
+        if pinned <= total / 4 {
+            return false;
+        }
+        let connections = self.connections.borrow();
+        let unparsed = |connection: &Rc<Connection>| connection.unparsed_buffers();
+        let waiting: usize = connections.iter().flatten().map(unparsed).sum();
+        pinned.saturating_sub(waiting) > total / 4
     }
 
     /// Whether something waits that needs no event from outside.

@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::frame::{Extension, Frame, Header, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
@@ -34,8 +35,8 @@ pub(super) fn drain(
     link: &Rc<Link>,
     budget: &mut Budget,
 ) -> Result<Left, Fault> {
-    let mut intake = connection.intake.borrow_mut();
     let copy_out = core.is_pool_short();
+    let mut intake = connection.intake.borrow_mut();
     loop {
         let stride = budget.stride();
         if stride == 0 {
@@ -129,7 +130,16 @@ impl Batch<'_> {
                 self.answer(&header, extension.as_ref(), payload);
                 Ok(())
             }
-            _ => self.core.handle_service_frame(self.link, &header, &payload),
+            _ => {
+                let frame = Frame {
+                    header,
+                    extension,
+                    payload: &payload,
+                    payload_offset: header.kind.payload_offset(),
+                    wire_bytes,
+                };
+                self.core.handle_service_frame(self.link, &frame)
+            }
         }
     }
 
@@ -211,7 +221,7 @@ impl Batch<'_> {
         let Some(extension) = extension else { return };
         let answer: Answer = match header.kind {
             Kind::Reply => Ok(payload),
-            _ => Err(AskError::from_wire(extension.code)),
+            _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         let correlation = Correlation::from_wire(extension.correlation);
         if core.resolve_ask(correlation, Some(self.link.id), answer) {

@@ -4,13 +4,13 @@ use std::fmt;
 use std::rc::Rc;
 
 use ringmesh_proto::frame::Extension;
+use ringmesh_proto::frame::body::ErrorCode;
+use ringmesh_proto::link::{Answered, PushError};
 use ringmesh_proto::message::{Message, Reply, ReplySink};
 
 use super::link::Link;
-use super::send::Encoded;
 use super::{Core, NoRoute};
 use crate::actor::Mismatch;
-use crate::error::AskError;
 
 /// Whoever asked the question that is being handled.
 pub struct Asker<'a> {
@@ -29,35 +29,42 @@ impl<'a> Asker<'a> {
     #[inline]
     pub(crate) fn answer<R: Reply>(self, reply: &R) {
         if reply.send_to(Sink(&self)).is_none() {
-            self.fail(&AskError::UnknownMessage);
+            self.fail(ErrorCode::UnknownMessage);
         }
     }
 
     /// Says that the question reached no handler.
     pub(super) fn refuse(self, no_route: NoRoute) {
-        self.fail(&match no_route {
-            NoRoute::NoRecipient => AskError::NotRunning,
-            NoRoute::Mismatch(Mismatch::UnknownMessage) => AskError::UnknownMessage,
-            NoRoute::Mismatch(Mismatch::Schema) => AskError::SchemaMismatch,
+        self.fail(match no_route {
+            NoRoute::NoRecipient => ErrorCode::NotRunning,
+            NoRoute::Mismatch(Mismatch::UnknownMessage) => ErrorCode::UnknownMessage,
+            NoRoute::Mismatch(Mismatch::Schema) => ErrorCode::SchemaMismatch,
         });
     }
 
     /// Answers with an error.
-    pub(super) fn fail(&self, error: &AskError) {
-        let extension = self.extension(error.to_wire());
+    pub(super) fn fail(&self, code: ErrorCode) {
         let mut slabs = self.core.slabs.borrow_mut();
-        self.link.outbound.borrow_mut().push_error(&mut slabs, extension);
-        drop(slabs);
-        self.pushed();
+        let mut outbound = self.link.outbound.borrow_mut();
+        let pushed = outbound.push_error(&mut slabs, self.correlation, code);
+        drop((slabs, outbound));
+        self.pushed(pushed);
     }
 
-    fn extension(&self, code: u32) -> Extension {
-        Extension { correlation: self.correlation, deadline_us: 0, code }
-    }
-
-    fn pushed(&self) {
-        self.core.tally.sent.add(1);
-        self.core.enqueue(self.link);
+    /// Accounts for an answer. More answers wait than questions may be outstanding: the peer breaks
+    /// the rules, and its link ends with the turn.
+    fn pushed(&self, pushed: Result<Answered, PushError>) {
+        match pushed {
+            Ok(answered) => {
+                self.core.tally.sent.add(1);
+                if answered == Answered::Overloaded {
+                    self.core.tally.replies_overloaded.add(1);
+                }
+                self.core.enqueue(self.link);
+            }
+            Err(PushError::Ending) => {}
+            Err(_) => self.core.doom(self.link),
+        }
     }
 }
 
@@ -75,21 +82,18 @@ impl ReplySink for Sink<'_, '_> {
     #[inline]
     fn send<M: Message>(self, reply: &M) {
         let asker = self.0;
-        let extension = asker.extension(0);
+        let extension =
+            Extension { correlation: asker.correlation, remaining_us: 0, code: 0 };
         let mut slabs = asker.core.slabs.borrow_mut();
-        let pushed = asker.link.outbound.borrow_mut().push_reply(
-            &mut slabs,
-            &M::TYPE,
-            extension,
-            &Encoded(reply),
-        );
-        drop(slabs);
-        match pushed {
-            Ok(()) => asker.pushed(),
-            Err(error) => {
-                tracing::error!(message = M::NAME, %error, "an answer could not be sent");
-                asker.fail(&AskError::Failed);
-            }
-        }
+        let mut outbound = asker.link.outbound.borrow_mut();
+        let pushed = outbound.push_reply(&mut slabs, &M::TYPE, extension, reply);
+        drop((slabs, outbound));
+        let code = match pushed {
+            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
+            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
+            pushed => return asker.pushed(pushed),
+        };
+        tracing::error!(message = M::NAME, error = ?pushed, "an answer could not be sent");
+        asker.fail(code);
     }
 }

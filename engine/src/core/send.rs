@@ -4,10 +4,9 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use ringmesh_proto::archive::{self, EncodeError};
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::kind::Kind;
-use ringmesh_proto::link::{Payload, PayloadError, PushError, SendHead, Target};
+use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
@@ -34,7 +33,9 @@ impl Core {
     pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let link = peers.link_to(to)?;
-        self.push(link, Kind::Tell, to, None, message)
+        let head = SendHead::Tell { message: &M::TYPE, target: to.target() };
+        self.push(link, head, message)?;
+        Ok(())
     }
 
     /// Sends a question. Its answer, or what became of it, is at the correlation afterwards.
@@ -49,35 +50,36 @@ impl Core {
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
         let link = peers.link_to(to).map_err(AskRefusal::Send)?;
+        if link.asks.get() >= ASKS_OUTSTANDING_MAX {
+            return Err(AskRefusal::TooManyAsks { limit: ASKS_OUTSTANDING_MAX });
+        }
         let extension = Extension {
             correlation: correlation.to_wire(),
-            deadline_us: u32::try_from(timeout.as_micros()).unwrap_or(u32::MAX),
+            remaining_us: Extension::micros(timeout),
             code: 0,
         };
-        let position = link.outbound.borrow().positions().tail;
-        self.push(link, Kind::Ask, to, Some(extension), message).map_err(AskRefusal::Send)?;
+        let head = SendHead::Ask { message: &M::TYPE, target: to.target(), extension };
+        let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.now() + timeout, Token::Ask(correlation));
-        asks.occupy(link.id, position, deadline);
+        link.asks.set(link.asks.get() + 1);
+        asks.occupy(link, position, deadline);
         Ok(correlation)
     }
 
+    /// Writes a message into the link's stream and returns its position.
     #[inline]
     fn push<M: Message>(
         &self,
         link: &Rc<Link>,
-        kind: Kind,
-        to: Recipient,
-        extension: Option<Extension>,
+        head: SendHead<'_>,
         message: &M,
-    ) -> Result<(), Refusal> {
-        let target = Target { slot: to.slot, generation: to.generation };
-        let head = SendHead { kind, message: &M::TYPE, target, extension };
+    ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
-        match link.outbound.borrow_mut().push(&mut slabs, head, &Encoded(message)) {
-            Ok(()) => {
+        match link.outbound.borrow_mut().push(&mut slabs, head, message) {
+            Ok(position) => {
                 self.tally.sent.add(1);
                 self.enqueue(link);
-                Ok(())
+                Ok(position)
             }
             Err(error) => Err(refusal(error)),
         }
@@ -129,7 +131,7 @@ impl Core {
 
     /// Gives each link's pending bytes to the ring, one send per link. Says whether there were any.
     pub(super) fn send_pending(self: &Rc<Self>) -> bool {
-        self.queue_due_grants();
+        self.queue_late_grants();
         let links = std::mem::take(&mut *self.sendable.borrow_mut());
         let any = !links.is_empty();
         for link in &links {
@@ -193,24 +195,29 @@ impl Core {
         }
     }
 
-    /// Notes that a link received something it will have to acknowledge.
+    /// Notes that a link received something it will have to acknowledge; grants at once when much
+    /// has come in since the last grant.
     pub(super) fn owe_grant(&self, link: &Rc<Link>) {
-        if !link.owes_grant.replace(true) {
+        let due = link.inbound.borrow_mut().poll_grant(false);
+        if let Some(grant) = due {
+            link.owes_grant.set(false);
+            link.outbound.borrow_mut().queue_grant(grant);
+            self.enqueue(link);
+        } else if !link.owes_grant.replace(true) {
             link.owes_since.set(self.clock.now());
             self.granting.borrow_mut().push(Rc::clone(link));
         }
     }
 
-    /// Queues the grants that wait no longer: much was received since the last, or time passed.
-    fn queue_due_grants(&self) {
+    /// Queues the grants that have waited for other bytes to travel with for long enough.
+    fn queue_late_grants(&self) {
         if self.granting.borrow().is_empty() {
             return;
         }
         let now = self.clock.now();
         self.granting.borrow_mut().retain(|link| {
             let late = now.saturating_since(link.owes_since.get()) >= GRANT_DELAY;
-            let due = late || link.inbound.borrow().is_grant_due();
-            if due {
+            if link.owes_grant.get() && late {
                 self.attach_grant(link);
                 self.enqueue(link);
             }
@@ -218,46 +225,27 @@ impl Core {
         });
     }
 
-    /// Queues every grant that is owed, before the core sleeps.
+    /// Queues every grant that is owed, before the core sleeps. Says whether there was any.
     pub(super) fn acknowledge_all(&self) -> bool {
-        let owing = std::mem::take(&mut *self.granting.borrow_mut());
-        for link in &owing {
-            self.attach_grant(link);
-            self.enqueue(link);
+        let mut owing = self.granting.borrow_mut();
+        let mut any = false;
+        for link in owing.drain(..) {
+            if link.owes_grant.get() {
+                self.attach_grant(&link);
+                self.enqueue(&link);
+                any = true;
+            }
         }
-        !owing.is_empty()
+        any
     }
 
     /// Puts the grant a link owes in front of its other bytes.
     fn attach_grant(&self, link: &Rc<Link>) {
-        if !link.owes_grant.replace(false) {
-            return;
+        if link.owes_grant.replace(false)
+            && let Some(grant) = link.inbound.borrow_mut().poll_grant(true)
+        {
+            link.outbound.borrow_mut().queue_grant(grant);
         }
-        if let Some(grant) = link.inbound.borrow_mut().take_grant() {
-            link.outbound.borrow_mut().push_grant(grant);
-        }
-    }
-}
-
-/// A message as the payload of a frame.
-struct Encoded<'a, M>(&'a M);
-
-impl<M: Message> Payload for Encoded<'_, M> {
-    #[inline]
-    fn exact_bytes(&self) -> Option<usize> {
-        M::FLAT.then_some(size_of::<M::Archived>())
-    }
-
-    #[inline]
-    fn write(&self, into: &mut [u8]) -> Result<usize, PayloadError> {
-        archive::encode(self.0, into).map_err(|error| match error {
-            EncodeError::NoRoom => PayloadError::NoRoom,
-            _ => PayloadError::Failed,
-        })
-    }
-
-    fn measure(&self) -> Result<usize, PayloadError> {
-        archive::measure(self.0).map_err(|_| PayloadError::Failed)
     }
 }
 
@@ -267,6 +255,7 @@ fn refusal(error: PushError) -> Refusal {
         PushError::TooLarge { bytes, limit } => Refusal::TooLarge { bytes, limit },
         PushError::TypesExhausted => Refusal::TooManyTypes,
         PushError::Encode => Refusal::Encode,
+        PushError::Ending => Refusal::Stopping,
         _ => Refusal::NoRoom,
     }
 }

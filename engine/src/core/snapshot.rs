@@ -14,16 +14,16 @@ impl Core {
         let transport = self.io.borrow().counters();
         let sent = tally.sent.total();
         let dead_sent = tally.dead_unsent.total() + tally.dead_maybe.total();
-        let in_flight = self.messages_in_flight();
+        let acknowledged = tally.acknowledged.total();
         let received = tally.received.total();
         let dead_received = self.dead_received();
         Counters {
             sent,
-            acknowledged: sent - dead_sent - in_flight,
+            acknowledged,
             dead_sent,
             dead_unsent: tally.dead_unsent.total(),
             dead_maybe: tally.dead_maybe.total(),
-            in_flight,
+            in_flight: sent - acknowledged - dead_sent,
             received,
             delivered: tally.delivered.total(),
             dead_received,
@@ -32,6 +32,7 @@ impl Core {
             dead_schema_mismatch: tally.dead_schema_mismatch.total(),
             dead_invalid: tally.dead_invalid.total(),
             dead_late_answer: tally.dead_late_answer.total(),
+            replies_overloaded: tally.replies_overloaded.total(),
             panics: tally.panics.total(),
             slow_handlers: tally.slow_handlers.total(),
             frames_copied_straddled: tally.copied_straddled.total(),
@@ -65,19 +66,6 @@ impl Core {
         .into_iter()
         .map(crate::counters::Count::total)
         .sum()
-    }
-
-    /// Messages accepted for sending and not acknowledged, counted in the bytes that are kept.
-    fn messages_in_flight(&self) -> u64 {
-        let mut count = 0;
-        let mut count_on = |link: &super::Link| {
-            link.outbound.borrow().for_each_unacknowledged(|frame, _| {
-                count += u64::from(frame.header.kind.is_message());
-            });
-        };
-        count_on(&self.own_link);
-        self.linked().for_each(|link| count_on(&link));
-        count
     }
 
     /// The links to other nodes.

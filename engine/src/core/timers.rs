@@ -23,8 +23,6 @@ pub(crate) enum Token {
     Connection(ConnectionId),
     /// The association with a peer has something to do.
     Peer(NodeIndex),
-    /// A grant has waited for other bytes to travel with for long enough.
-    Grant,
     /// The stopping node waits no longer for its last bytes.
     Flush,
 }
@@ -56,14 +54,14 @@ impl Core {
 
     /// Runs what is due. Says whether anything was.
     pub(super) fn run_timers(self: &Rc<Self>) -> bool {
-        let now = self.clock.now();
-        let mut any = false;
-        loop {
-            let due = self.timers.borrow_mut().pop_due(now);
-            let Some(token) = due else { return any };
-            any = true;
+        let mut due = self.due_timers.take();
+        self.timers.borrow_mut().expire(self.clock.now(), |token| due.push(token));
+        let any = !due.is_empty();
+        for token in due.drain(..) {
             self.timer_fired(token);
         }
+        self.due_timers.set(due);
+        any
     }
 
     fn timer_fired(self: &Rc<Self>, token: Token) {
@@ -76,7 +74,6 @@ impl Core {
             }
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
-            Token::Grant => self.acknowledge_all(),
             Token::Flush => self.flush_overdue(),
         }
     }

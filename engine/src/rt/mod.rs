@@ -12,6 +12,7 @@
 //! - a panic in a task kills the executor's thread: no user code runs in its tasks;
 //! - its default buffer memory pins 10 MiB three times over: [`IO_MEMORY_BYTES`] is its minimum.
 
+#[allow(unsafe_code)]
 mod eventfd;
 
 use std::cell::{Cell, RefCell};
@@ -119,9 +120,9 @@ impl Runtime {
     /// Sleeps in the executor until its outstanding work progressed, the ring's registered
     /// `eventfd` was written, or the guard time passed. The caller enabled the eventfd and then
     /// checked that nothing is ready.
-    pub(crate) async fn wait(&self, eventfd: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<()> {
+    pub(crate) async fn wait(&self, eventfd: OwnedFd) {
         if !self.shared.watching.replace(true) {
-            self.watch(eventfd()?);
+            self.watch(eventfd);
         }
         if !self.shared.guarding.replace(true) {
             self.guard();
@@ -136,7 +137,11 @@ impl Runtime {
             Poll::Pending
         })
         .await;
-        Ok(())
+    }
+
+    /// Lets the executor run what it has.
+    pub(crate) async fn pass(&self) {
+        glommio::executor().yield_task_queue_now().await;
     }
 
     fn watch(&self, eventfd: OwnedFd) {

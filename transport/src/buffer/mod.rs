@@ -60,6 +60,12 @@ impl Chunk {
         !matches!(self.buffer.origin, Origin::Heap)
     }
 
+    /// Whether the chunk lies in a large buffer that one connection fills alone, so that what it
+    /// receives next may be its neighbour; see [`try_join`](Self::try_join).
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.buffer.origin, Origin::Bulk { .. })
+    }
+
     /// The view of `range` within this one.
     ///
     /// # Panics

@@ -32,7 +32,7 @@ use ringmesh_proto::slab::SlabSlice;
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
 use crate::contract::{CloseReason, ConnectionId, Counters, Event, Transport};
 use crate::descriptor;
-use crate::doorbell::{Doorbell, DoorbellReceiver};
+use crate::doorbell::{Doorbell, DoorbellReceiver, Sleep};
 use crate::ring::{Lent, Ring, SocketAddress};
 use crate::signal::SignalSource;
 use crate::socket;
@@ -59,7 +59,6 @@ pub struct TcpTransport {
     listener: Listener,
     doorbell: DoorbellReceiver,
     signals: Option<SignalSource>,
-    eventfd: Option<File>,
     /// Events that no completion brings.
     ready: VecDeque<Event>,
     settings: Settings,
@@ -97,7 +96,6 @@ impl TcpTransport {
             listener: Listener::new(),
             doorbell,
             signals: None,
-            eventfd: None,
             ready: VecDeque::new(),
             settings,
             counters: Counters::default(),
@@ -131,13 +129,13 @@ impl TcpTransport {
     /// # Errors
     /// When it could not be made or registered.
     pub fn eventfd(&mut self) -> io::Result<BorrowedFd<'_>> {
-        if self.eventfd.is_none() {
+        if self.doorbell.registered().is_none() {
             let eventfd = descriptor::eventfd()?;
             self.ring.register_eventfd(&eventfd)?;
-            self.eventfd = Some(eventfd);
+            self.doorbell.set_registered(eventfd);
         }
-        self.eventfd
-            .as_ref()
+        self.doorbell
+            .registered()
             .map(File::as_fd)
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -152,7 +150,7 @@ impl TcpTransport {
         let something = !self.ready.is_empty()
             || self.ring.has_submissions()
             || self.ring.has_completions()
-            || !self.doorbell.announce_sleep();
+            || !self.doorbell.announce_sleep(Sleep::AtEventfd);
         if something {
             self.disable_eventfd();
         }
@@ -269,7 +267,7 @@ impl Transport for TcpTransport {
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.before_enter();
-        if !self.ready.is_empty() || !self.doorbell.announce_sleep() {
+        if !self.ready.is_empty() || !self.doorbell.announce_sleep(Sleep::InRing) {
             return self.ring.submit();
         }
         self.counters.parks += 1;

@@ -15,6 +15,7 @@ use super::tag::{Operation, Tag};
 use crate::buffer::{BulkBuffer, BulkPool, Chunk};
 use crate::contract::{CloseReason, ConnectionId, Event};
 use crate::ring::{Completion, Ring};
+use crate::socket;
 
 impl TcpTransport {
     pub(super) fn received_multishot(
@@ -106,8 +107,7 @@ impl TcpTransport {
         }
         match outcome {
             Ok(0) => {
-                let failed = connection.send_failed.take();
-                let reason = failed.map_or(CloseReason::PeerClosed, CloseReason::Broken);
+                let reason = connection.end_reason();
                 self.begin_close(id, reason);
                 false
             }
@@ -133,6 +133,17 @@ impl TcpTransport {
 }
 
 impl Connection {
+    /// What the end of the stream means.
+    fn end_reason(&mut self) -> CloseReason {
+        if let Some(error) = self.send_failed.take() {
+            CloseReason::Broken(error)
+        } else if self.socket().is_some_and(socket::is_reset) {
+            CloseReason::Broken(io::ErrorKind::ConnectionReset.into())
+        } else {
+            CloseReason::PeerClosed
+        }
+    }
+
     pub(super) fn arm_multishot(&mut self, ring: &mut Ring, id: ConnectionId) {
         let Some(socket) = &self.socket else { return };
         let tag = Tag::new(Operation::ReceiveMultishot, id);
