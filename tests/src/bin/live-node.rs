@@ -67,8 +67,15 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     if let Some(errno) = arguments.refuse_io_uring {
         refuse_io_uring(errno)?;
     }
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    let idle = if arguments.spin { IdleMode::Spin } else { IdleMode::Park };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let idle = if arguments.spin {
+        IdleMode::Spin
+    } else {
+        IdleMode::Park
+    };
     let builder = Engine::node(SYSTEM).idle(idle);
     match arguments.task {
         Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
@@ -139,7 +146,9 @@ async fn acknowledged(node: &Node) {
 
 /// Lets every later `io_uring_setup` of this process, and of its children, fail.
 fn refuse_io_uring(errno: u32) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let refused = [(libc::SYS_io_uring_setup, Vec::new())].into_iter().collect();
+    let refused = [(libc::SYS_io_uring_setup, Vec::new())]
+        .into_iter()
+        .collect();
     let filter = SeccompFilter::new(
         refused,
         SeccompAction::Allow,

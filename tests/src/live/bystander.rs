@@ -41,8 +41,13 @@ impl Bystander {
         let enough = Arc::new(AtomicBool::new(false));
         let is_enough = Arc::clone(&enough);
         let echo = node.run(move |node| async move {
-            let echo = node.resolve::<EchoApi>(&path).await.expect("the echo is there");
-            ask(&echo, 0).await.expect("the echo answers before there is a fault");
+            let echo = node
+                .resolve::<EchoApi>(&path)
+                .await
+                .expect("the echo is there");
+            ask(&echo, 0)
+                .await
+                .expect("the echo answers before there is a fault");
             echo
         });
         let asking = node.begin(move |node| async move {
@@ -74,19 +79,32 @@ impl Bystander {
         }
     }
 
-    /// Asks once more, and checks that nothing was noticed.
+    /// Asks once more, and checks that nothing was noticed. Returns how often the echo answered.
     ///
     /// # Panics
     /// If a question failed, or the bystander's link was not the same all the time.
-    pub fn saw_nothing(self) {
+    pub fn saw_nothing(self) -> u64 {
         self.enough.store(true, Ordering::Release);
         let passage = self.asking.finish();
-        assert_eq!(passage.failed, None, "the bystander was disturbed: {passage:?}");
+        assert_eq!(
+            passage.failed, None,
+            "the bystander was disturbed: {passage:?}"
+        );
         assert!(passage.answered > 0, "the bystander asked nothing");
         let counters = self.node.counters();
-        assert_eq!(counters.dialled, 1, "the bystander had to dial again: {counters:?}");
-        assert_eq!(counters.dead_sent, 0, "the bystander lost messages: {counters:?}");
-        assert_eq!(counters.links, 1, "the bystander lost its link: {counters:?}");
+        assert_eq!(
+            counters.dialled, 1,
+            "the bystander had to dial again: {counters:?}"
+        );
+        assert_eq!(
+            counters.dead_sent, 0,
+            "the bystander lost messages: {counters:?}"
+        );
+        assert_eq!(
+            counters.links, 1,
+            "the bystander lost its link: {counters:?}"
+        );
+        passage.answered + 1
     }
 }
 

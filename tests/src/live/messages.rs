@@ -120,7 +120,11 @@ impl Account {
         if self.count > 0 && number <= self.highest {
             self.out_of_order += 1;
         }
-        self.lowest = if self.count == 0 { number } else { self.lowest.min(number) };
+        self.lowest = if self.count == 0 {
+            number
+        } else {
+            self.lowest.min(number)
+        };
         self.highest = self.highest.max(number);
         self.note(&number.to_le_bytes());
         self.note(body);
@@ -257,7 +261,8 @@ impl Actor for Sink {
 
 impl Handler<Record> for Sink {
     fn handle(&mut self, message: Msg<Record>, _: &mut Cx<'_, Self>) {
-        self.account.note_record(message.number.to_native(), &message.body);
+        self.account
+            .note_record(message.number.to_native(), &message.body);
         self.note();
     }
 }

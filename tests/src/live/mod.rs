@@ -16,6 +16,8 @@ pub mod process;
 pub mod procfs;
 pub mod raw;
 pub mod seed;
+pub mod serving;
+pub mod watched;
 
 /// The cluster of every live node.
 pub const SYSTEM: &str = "tests";

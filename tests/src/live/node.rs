@@ -42,8 +42,10 @@ impl LiveNode {
     pub fn start_serving_with(change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
         let node = Self::start_with(change);
         node.run(|node| async move {
-            node.spawn_named(SINK, Sink::default()).expect("a free name");
-            node.spawn_named(ECHO, Echoer::default()).expect("a free name");
+            node.spawn_named(SINK, Sink::default())
+                .expect("a free name");
+            node.spawn_named(ECHO, Echoer::default())
+                .expect("a free name");
         });
         node
     }
@@ -172,7 +174,10 @@ impl LiveNode {
     pub fn stop(mut self) {
         self.jobs.close();
         let thread = self.thread.take().expect("a node is stopped once");
-        thread.join().expect("the node's thread panicked").expect("the node ends in order");
+        thread
+            .join()
+            .expect("the node's thread panicked")
+            .expect("the node ends in order");
     }
 }
 

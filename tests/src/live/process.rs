@@ -40,8 +40,13 @@ impl Process {
     /// # Panics
     /// If it cannot be started.
     pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (line, lines) = channel();
         // The test may be over, and the rest of the lines without a reader.
         read_lines(child.stdout.take(), move |text| drop(line.send(text)));
@@ -87,8 +92,12 @@ impl Process {
     /// If the line is another one, or there is none.
     pub fn value(&self, key: &str) -> String {
         let line = self.line();
-        let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("expected `{key}`, read `{line}`")).to_owned()
+        let value = line
+            .strip_prefix(key)
+            .and_then(|rest| rest.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("expected `{key}`, read `{line}`"))
+            .to_owned()
     }
 
     /// Ends it without a chance to react.
@@ -115,7 +124,11 @@ impl Process {
         let mut ended = [PollFd::new(&self.descriptor, PollFlags::IN)];
         let timeout = Timespec::try_from(within).expect("a short time");
         let count = poll(&mut ended, Some(&timeout)).expect("the descriptor is open");
-        assert!(count > 0, "the process did not end within {within:?}: {:?}", self.log);
+        assert!(
+            count > 0,
+            "the process did not end within {within:?}: {:?}",
+            self.log
+        );
         let status = self.child.wait().expect("the child was not reaped before");
         if let Some(reader) = self.log_reader.take() {
             reader.join().expect("the reader of stderr does not panic");

@@ -41,13 +41,18 @@ pub fn voluntary_switches() -> u64 {
 /// If the kernel does not say.
 pub fn thread_cpu_ns() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the thread is alive");
-    let run = text.split_whitespace().next().and_then(|field| field.parse().ok());
+    let run = text
+        .split_whitespace()
+        .next()
+        .and_then(|field| field.parse().ok());
     run.expect("schedstat begins with the run time")
 }
 
 fn status_field(of: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(of.join("status")).expect("the thread or process is alive");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.unwrap_or_else(|| panic!("no {name} in {text}"))
 }

@@ -22,7 +22,9 @@ pub const TYPE: u16 = 1;
 /// If the ref does not print its slot and generation.
 pub fn target_of<P: Protocol>(actor: &Ref<P>) -> Target {
     let text = actor.to_string();
-    let numbers = text.split_once("/slot/").and_then(|(_, place)| place.split_once('#'));
+    let numbers = text
+        .split_once("/slot/")
+        .and_then(|(_, place)| place.split_once('#'));
     let parsed = numbers.and_then(|(slot, generation)| {
         Some(Target {
             slot: slot.parse().ok()?,

@@ -7,9 +7,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use ringmesh::{Address, NodeId, Uid};
-use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::address::{ClusterHash, CoreId};
-use ringmesh_proto::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
+use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
+use ringmesh_proto::frame::body::{Accept, Grant, Hello, Offer, Refuse, RefuseReason};
 use ringmesh_proto::frame::{Extension, Header, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
@@ -56,7 +56,9 @@ impl Ending {
     /// # Panics
     /// If there came none, or anything else.
     pub fn refusal(&self) -> RefuseReason {
-        let [frame] = &self.frames[..] else { panic!("expected one refusal: {self:?}") };
+        let [frame] = &self.frames[..] else {
+            panic!("expected one refusal: {self:?}")
+        };
         frame.refusal()
     }
 
@@ -72,7 +74,11 @@ impl RawFrame {
     /// # Panics
     /// If it is not.
     pub fn refusal(&self) -> RefuseReason {
-        assert_eq!(self.header.kind, Kind::Refuse, "expected a refusal: {self:?}");
+        assert_eq!(
+            self.header.kind,
+            Kind::Refuse,
+            "expected a refusal: {self:?}"
+        );
         self.body(Refuse::parse).reason
     }
 
@@ -103,7 +109,10 @@ impl RawPeer {
     pub fn connect(to: &NodeId) -> Self {
         let place = (to.address.host(), to.address.port());
         let stream = TcpStream::connect(place).expect("the node listens");
-        let port = stream.local_addr().expect("a connected socket has an address").port();
+        let port = stream
+            .local_addr()
+            .expect("a connected socket has an address")
+            .port();
         Self::new(stream, port, to.clone())
     }
 
@@ -115,14 +124,22 @@ impl RawPeer {
         let mut peer = Self::connect(to);
         peer.send(&peer.opening());
         let accept = peer.accepted();
-        assert_eq!((&accept.from, accept.uid), (&to.address, to.uid), "another node answers");
+        assert_eq!(
+            (&accept.from, accept.uid),
+            (&to.address, to.uid),
+            "another node answers"
+        );
         peer
     }
 
     fn new(stream: TcpStream, port: u16, peer: NodeId) -> Self {
         stream.set_nodelay(true).expect("a socket option");
-        stream.set_read_timeout(Some(WAIT)).expect("a socket option");
-        stream.set_write_timeout(Some(WAIT)).expect("a socket option");
+        stream
+            .set_read_timeout(Some(WAIT))
+            .expect("a socket option");
+        stream
+            .set_write_timeout(Some(WAIT))
+            .expect("a socket option");
         let me = NodeId {
             address: Address::new(SYSTEM, "127.0.0.1", port).expect("an address"),
             uid: Uid::new(fastrand::u64(1..)).expect("not zero"),
@@ -174,7 +191,11 @@ impl RawPeer {
     /// If it is not an accept.
     pub fn accepted(&mut self) -> Accept {
         let frame = self.frame().expect("an answer to the opening");
-        assert_eq!(frame.header.kind, Kind::Accept, "the opening was refused: {frame:?}");
+        assert_eq!(
+            frame.header.kind,
+            Kind::Accept,
+            "the opening was refused: {frame:?}"
+        );
         let accept = frame.body(Accept::parse);
         assert_eq!(accept.nonce, NONCE, "the nonce of another opening");
         accept
@@ -185,7 +206,8 @@ impl RawPeer {
     /// # Panics
     /// If the connection is broken.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.try_send(bytes).expect("the connection takes the bytes");
+        self.try_send(bytes)
+            .expect("the connection takes the bytes");
     }
 
     /// Sends `bytes` as far as the connection takes them.
@@ -201,7 +223,8 @@ impl RawPeer {
     /// # Panics
     /// If nothing comes, or something that is no frame.
     pub fn frame(&mut self) -> Option<RawFrame> {
-        self.frame_within(WAIT).unwrap_or_else(|()| panic!("nothing came within {WAIT:?}"))
+        self.frame_within(WAIT)
+            .unwrap_or_else(|()| panic!("nothing came within {WAIT:?}"))
     }
 
     /// The next frame of this kind; others before it are dropped.
@@ -210,11 +233,21 @@ impl RawPeer {
     /// If none comes.
     pub fn frame_of(&mut self, kind: Kind) -> RawFrame {
         loop {
-            let frame = self.frame().unwrap_or_else(|| panic!("closed before a frame of {kind:?}"));
+            let frame = self
+                .frame()
+                .unwrap_or_else(|| panic!("closed before a frame of {kind:?}"));
             if frame.header.kind == kind {
                 return frame;
             }
         }
+    }
+
+    /// Reads until the node has taken over everything before this position.
+    ///
+    /// # Panics
+    /// If it does not say so.
+    pub fn granted(&mut self, received_to: u64) {
+        while self.frame_of(Kind::Grant).body(Grant::parse).received_to < received_to {}
     }
 
     /// Reads until the node closes the connection.
@@ -250,7 +283,9 @@ impl RawPeer {
     /// # Panics
     /// If the connection is broken.
     pub fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("the connection is open");
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
     }
 
     /// The next frame, `Ok(None)` at the end, or an error when nothing came in time.
@@ -264,7 +299,9 @@ impl RawPeer {
             if left.is_zero() {
                 return Err(());
             }
-            self.stream.set_read_timeout(Some(left)).expect("a socket option");
+            self.stream
+                .set_read_timeout(Some(left))
+                .expect("a socket option");
             let mut bytes = [0; 16 << 10];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(None),
@@ -281,7 +318,9 @@ impl RawPeer {
 
     fn take_frame(&mut self) -> Option<RawFrame> {
         let parsed = parse(&self.received, FRAME_BYTES_ORDINARY).expect("a node sends frames");
-        let Parse::Complete(frame) = parsed else { return None };
+        let Parse::Complete(frame) = parsed else {
+            return None;
+        };
         let raw = RawFrame {
             header: frame.header,
             extension: frame.extension,
@@ -308,7 +347,10 @@ impl RawListener {
     /// If there is none.
     pub fn bind() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port();
         let address = Address::new(SYSTEM, "127.0.0.1", port).expect("an address");
         Self { listener, address }
     }
@@ -319,7 +361,9 @@ impl RawListener {
     /// If they are not right.
     pub fn accept(&self) -> (RawPeer, Preface) {
         let (mut stream, _) = self.listener.accept().expect("a dial");
-        stream.set_read_timeout(Some(WAIT)).expect("a socket option");
+        stream
+            .set_read_timeout(Some(WAIT))
+            .expect("a socket option");
         let mut preface = [0; PREFACE_BYTES];
         stream.read_exact(&mut preface).expect("a preface");
         let preface = Preface::parse(&preface).expect("a node's preface is right");
