@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
 use super::*;
 use crate::cost::Cost;
 
@@ -127,28 +129,37 @@ pub(crate) fn engine_report() -> Report {
     .unwrap()
 }
 
-/// The top-level keys of a JSON object as they stand in its text.
+/// The keys of a JSON object as they stand in its text.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
 fn keys(report: &Report) -> Vec<String> {
     let text = serde_json::to_string(report).unwrap();
     assert!(!text.contains('\n'), "one object per line");
-    let mut keys = Vec::new();
-    let mut depth = 0;
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(['{', '}', '"']) {
-        match rest.as_bytes()[at] {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            _ => {
-                let end = at + 1 + rest[at + 1..].find('"').unwrap();
-                if depth == 1 && rest[end + 1..].starts_with(':') {
-                    keys.push(rest[at + 1..end].to_owned());
-                }
-                rest = &rest[end..];
-            }
-        }
-        rest = &rest[1..];
-    }
-    keys
+    serde_json::from_str::<Keys>(&text).unwrap().0
 }
 
 #[test]
