@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ pub(crate) struct Stream {
     #[arg(long, value_name = "C", default_value_t = 1, value_parser = only_one)]
     pub(crate) connections: u32,
     /// Send to a serving node, in place of a receiver of our own and without a floor.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: Option<SocketAddr>,
     /// Write the percentiles of a sample of one-way times in HdrHistogram's text format. The sample
     /// is one more message per thousand; both processes read one clock, so not with --connect.
@@ -114,7 +114,7 @@ pub(crate) struct Echo {
     #[arg(long, value_name = "R", value_parser = per_second)]
     pub(crate) rate: Option<f64>,
     /// Ask a serving node, in place of one of our own and without a floor.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: Option<SocketAddr>,
     /// Write the percentiles of all round trips in HdrHistogram's text format.
     #[arg(long, value_name = "FILE")]
@@ -125,7 +125,7 @@ pub(crate) struct Echo {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
     /// Where to listen; the first line on stdout says it, with the port found for port 0.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) bind: SocketAddr,
     /// Cores to serve on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = only_one)]
@@ -133,6 +133,14 @@ pub(crate) struct Serve {
     /// What to do while there is nothing to do.
     #[arg(long, value_enum, default_value_t = Mode::Spin)]
     pub(crate) mode: Mode,
+}
+
+/// A literal address, or a host name that has one now.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    addresses
+        .next()
+        .ok_or_else(|| "the host has no address".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -189,6 +197,7 @@ mod tests {
             "stream --size 64 --seconds 5 --mode hybrid --pod --connections 1 --json",
             "stream --size 64 --seconds 5 --connect 127.0.0.1:7400",
             "stream --size 64 --seconds 5 --connect [::1]:7400",
+            "stream --size 64 --seconds 5 --connect localhost:7400",
             "stream --size 65536 --seconds 0.5 --hgrm out.hgrm",
             "echo --size 64 --seconds 5 --mode park --rate 1000 --connect 127.0.0.1:1 --json",
             "echo --size 64 --seconds 5 --hgrm out.hgrm",

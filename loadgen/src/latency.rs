@@ -43,6 +43,18 @@ pub(crate) struct Percentiles {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recorded(Vec<u8>);
 
+impl Recorded {
+    /// The encoding that [`Recorded::into_bytes`] gave in another process; checked when it is read.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The encoding.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
 /// Bytes that are not an encoded histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the peer's latency histogram cannot be read")]

@@ -17,6 +17,7 @@ mod floor;
 mod host;
 mod latency;
 mod median;
+mod pattern;
 mod peer;
 mod placement;
 mod plan;

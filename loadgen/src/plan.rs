@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::cost::Cost;
 use crate::latency::Recorded;
 
+/// How long hybrid polls before it sleeps.
+pub(crate) const HYBRID_SPIN: Duration = Duration::from_micros(50);
+
 /// What to do while there is nothing to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -15,7 +18,7 @@ pub(crate) enum Mode {
     /// Never sleep.
     #[default]
     Spin,
-    /// Poll for a moment, then sleep.
+    /// Poll for 50 us, then sleep.
     Hybrid,
     /// Sleep at once.
     Park,
@@ -98,7 +101,7 @@ pub(crate) struct Plan {
     pub(crate) to: Option<SocketAddr>,
 }
 
-/// Frames the receiver had to copy out of its receive buffers, by cause.
+/// Frames that had to be copied out of a receive buffer, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FramesCopied {
     /// The frame straddled two receive buffers.
@@ -116,7 +119,7 @@ pub(crate) struct EngineFacts {
     pub(crate) duplicated: u64,
     /// Messages that came after a later one.
     pub(crate) reordered: u64,
-    /// Frames copied by the receiver.
+    /// Frames copied by both processes.
     pub(crate) frames_copied: FramesCopied,
     /// `io_uring_enter` calls of both processes.
     pub(crate) enters: u64,

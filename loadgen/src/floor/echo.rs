@@ -9,6 +9,7 @@ use super::socket::Socket;
 use super::tally::{TALLY_BYTES, Tally};
 use crate::cost::Meter;
 use crate::latency::Latencies;
+use crate::pattern;
 use crate::plan::Outcome;
 
 /// The asking half: one record in flight.
@@ -16,7 +17,7 @@ use crate::plan::Outcome;
 pub(crate) struct Asker {
     socket: Socket,
     inbox: Inbox,
-    payload: Vec<u8>,
+    payload: &'static [u8],
     record: Vec<u8>,
     next_number: u64,
 }
@@ -27,7 +28,7 @@ impl Asker {
         Self {
             socket,
             inbox: Inbox::new(payload_bytes.max(TALLY_BYTES)),
-            payload: super::payload(payload_bytes),
+            payload: pattern::first(payload_bytes),
             record: vec![0; HEADER_BYTES + payload_bytes],
             next_number: 0,
         }
@@ -75,7 +76,7 @@ impl Asker {
 
     fn ask(&mut self) -> Result<(), FloorError> {
         let number = self.next_number;
-        record::encode(&mut self.record, Kind::Data, number, &self.payload);
+        record::encode(&mut self.record, Kind::Data, number, self.payload);
         self.socket.write_all(&self.record)?;
         let answer = self.inbox.expect(&mut self.socket, Kind::Data)?;
         if answer.first_chunk() != Some(&number.to_le_bytes()) {

@@ -75,11 +75,6 @@ pub(crate) fn receive(plan: &Plan) -> Result<(), FloorError> {
     }
 }
 
-/// The bytes every message of a round carries behind its number.
-fn payload(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|index| index as u8).collect()
-}
-
 fn send_record(socket: &mut Socket, kind: Kind, payload: &[u8]) -> io::Result<()> {
     let mut bytes = vec![0; HEADER_BYTES + payload.len()];
     let number = payload

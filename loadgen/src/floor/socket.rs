@@ -2,14 +2,11 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::plan::Mode;
-
-/// How long the hybrid floor polls before it sleeps.
-const HYBRID_SPIN: Duration = Duration::from_micros(50);
+use crate::plan::{HYBRID_SPIN, Mode};
 
 /// What to do while the kernel has nothing to give.
 #[derive(Clone, Copy, Debug)]

@@ -12,6 +12,7 @@ use super::record::{self, HEADER_BYTES, Kind, PAYLOAD_BYTES_MIN};
 use super::socket::Socket;
 use super::tally::{TALLY_BYTES, Tally};
 use crate::cost::Meter;
+use crate::pattern;
 use crate::plan::Outcome;
 
 /// Bytes of a batch of small records.
@@ -27,7 +28,7 @@ const RECORDS_PER_SEAL: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Sender {
     socket: Socket,
-    payload: Vec<u8>,
+    payload: &'static [u8],
     filling: Vec<u8>,
     sending: Vec<u8>,
     /// How much of `sending` the kernel has.
@@ -43,7 +44,7 @@ impl Sender {
         let batch = vec![0; records * record_bytes];
         Self {
             socket,
-            payload: super::payload(payload_bytes),
+            payload: pattern::first(payload_bytes),
             filling: batch.clone(),
             taken: batch.len(),
             sending: batch,
@@ -91,7 +92,7 @@ impl Sender {
         let record_bytes = HEADER_BYTES + self.payload.len();
         for run in self.filling.chunks_mut(RECORDS_PER_SEAL * record_bytes) {
             for target in run.chunks_exact_mut(record_bytes) {
-                record::write(target, Kind::Data, self.next_number, &self.payload);
+                record::write(target, Kind::Data, self.next_number, self.payload);
                 self.next_number += 1;
             }
             run.chunks_exact_mut(record_bytes).for_each(record::seal);
