@@ -24,6 +24,9 @@ const START_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long a sender may take beyond its warm-up and measured interval.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// How long a process that was killed may take until that shows.
+const DEATH_NOTICE_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// How long a process may take to end once it was asked to.
 const END_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -103,12 +106,13 @@ impl Peer {
         serde_json::from_str(&line).map_err(|_| PeerError::Unreadable(self.side, line))
     }
 
-    /// How the process died, if it did.
+    /// How the process died, if it did. Waits a moment for a death that has only begun: the other
+    /// side sees the sockets close first.
     pub(crate) fn death(&mut self) -> Option<PeerError> {
-        match self.child.try_wait() {
-            Ok(Some(status)) if !status.success() => Some(PeerError::Died(self.side, status)),
-            Ok(_) => None,
-            Err(error) => Some(PeerError::Process(self.side, error)),
+        match self.line(DEATH_NOTICE_TIME_MAX) {
+            Err(PeerError::Died(_, status)) if status.success() => None,
+            Err(error @ PeerError::Died(..)) => Some(error),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -163,6 +163,58 @@ fn receiver() -> (std::process::Child, String) {
         .trim()
         .to_owned();
     (child, address)
+}
+
+/// The measuring processes that `parent` started: their ids and plans.
+fn measuring(parent: u32) -> Vec<(i32, Value)> {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let pids = std::fs::read_to_string(children).unwrap_or_default();
+    let plan = |pid: &str| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let plan = line.split(|byte| *byte == 0).nth(2)?;
+        Some((pid.parse().ok()?, serde_json::from_slice(plan).ok()?))
+    };
+    pids.split_whitespace().filter_map(plan).collect()
+}
+
+#[test]
+fn a_run_survives_the_death_of_either_side_and_reports_it() {
+    for (victim, is_victim) in [
+        ("receiver", Value::is_null as fn(&Value) -> bool),
+        ("sender", Value::is_string),
+    ] {
+        let run = loadgen("floor stream --size 64 --seconds 100 --mode park --json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("loadgen starts");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let victim_pid = loop {
+            let both = measuring(run.id());
+            match both.iter().find(|(_, plan)| is_victim(&plan["to"])) {
+                Some((pid, _)) if both.len() == 2 => break *pid,
+                _ => assert!(
+                    Instant::now() < deadline,
+                    "{victim}: both sides start: {both:?}"
+                ),
+            }
+            std::thread::yield_now();
+        };
+        let pid = rustix::process::Pid::from_raw(victim_pid).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
+        let output = ends(run);
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{victim}: {stderr}");
+        assert!(
+            output.stdout.is_empty(),
+            "{victim}: no figures of a broken run"
+        );
+        assert!(
+            stderr.contains(&format!("the {victim} died: signal: 9")),
+            "{victim}: {stderr}"
+        );
+    }
 }
 
 /// Waits for the end of `child`, and kills it after 10 s.

@@ -20,9 +20,9 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use self::record::{HEADER_BYTES, Kind, PAYLOAD_BYTES_MIN, RecordError};
+use self::record::{HEADER_BYTES, Kind, RecordError};
 use self::socket::Socket;
-use self::tally::Tally;
+use self::tally::{TALLY_BYTES, Tally};
 use crate::cost::Cost;
 use crate::plan::{Outcome, Plan, Traffic};
 
@@ -75,17 +75,15 @@ pub(crate) fn receive(plan: &Plan) -> Result<(), FloorError> {
     }
 }
 
+/// Sends one record of at most a tally's bytes.
 fn send_record(socket: &mut Socket, kind: Kind, payload: &[u8]) -> io::Result<()> {
-    let mut bytes = vec![0; HEADER_BYTES + payload.len()];
+    let mut bytes = [0; HEADER_BYTES + TALLY_BYTES];
+    let bytes = &mut bytes[..HEADER_BYTES + payload.len()];
     let number = payload
         .first_chunk()
         .map_or(0, |number| u64::from_le_bytes(*number));
-    debug_assert!(
-        payload.len() >= PAYLOAD_BYTES_MIN,
-        "a record carries its number"
-    );
-    record::encode(&mut bytes, kind, number, payload);
-    socket.write_all(&bytes)
+    record::encode(bytes, kind, number, payload);
+    socket.write_all(bytes)
 }
 
 /// What the sender answers, from its own counts and the receiver's.
