@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -63,6 +64,13 @@ pub(crate) enum PeerError {
     /// The process answered what nobody asked.
     #[error("the {0} answered {1:?}")]
     Unreadable(Side, String),
+}
+
+impl PeerError {
+    /// The process was killed from outside; otherwise it may have ended because the other side did.
+    pub(crate) fn is_kill(&self) -> bool {
+        matches!(self, Self::Died(_, status) if status.signal().is_some())
+    }
 }
 
 /// One side of a round, as the parent holds it. Dropping it ends the process.

@@ -134,7 +134,10 @@ fn play(
     };
     let outcome = Peer::send(&plan)?.outcome(&plan);
     // A sender that gave up because its receiver died is not the one to name.
-    outcome.map_err(|error| receiver.as_mut().and_then(Peer::death).unwrap_or(error))
+    outcome.map_err(|error| match receiver.as_mut() {
+        Some(receiver) if !error.is_kill() => receiver.death().unwrap_or(error),
+        _ => error,
+    })
 }
 
 #[cfg(test)]
