@@ -3,7 +3,7 @@
 //!
 //! It is not a benchmark of functions (those are in `bench`), and it takes no short cut: the
 //! engine's workloads use nothing but its public API. A measurement is an [`Experiment`]: rounds of
-//! the engine and of the [`floor`] by turns, each round in two fresh processes pinned to a CPU each,
+//! the engine and of the [`floor`] by turns, each round in two fresh processes with a CPU each,
 //! while this one sleeps. A [`Report`] holds their medians.
 //!
 //! Reports go to stdout; logs, progress and errors to stderr. The exit code is 0, 1 when something

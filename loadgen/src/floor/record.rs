@@ -97,7 +97,7 @@ pub(crate) fn write(target: &mut [u8], kind: Kind, number: u64, payload: &[u8]) 
     header[8..].copy_from_slice(&u64::from(kind as u8).to_le_bytes());
 }
 
-/// Writes the checksum of a record that [`write`] left in `record`.
+/// Writes the checksum of a record that [`write()`] left in `record`.
 ///
 /// Best called a few records later, when the stores it reads have left the store buffer (measured:
 /// 5 ns a record).
@@ -117,7 +117,7 @@ pub(crate) fn seal(record: &mut [u8]) {
 /// Writes one whole record over all of `target`.
 ///
 /// # Panics
-/// As [`write`].
+/// As [`write()`].
 #[inline]
 pub(crate) fn encode(target: &mut [u8], kind: Kind, number: u64, payload: &[u8]) {
     write(target, kind, number, payload);

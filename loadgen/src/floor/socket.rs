@@ -1,4 +1,4 @@
-//! The floor's socket: a TCP stream with Ringmesh's options, read and written by plain system calls.
+//! The floor's socket: a TCP stream with Ringmesh's options and plain system calls.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringmesh::message::Ask;
+use ringmesh::Ask;
 use ringmesh::prelude::*;
 
 use super::message::{ARCHIVE_OVERHEAD_BYTES, Begin, EchoApi, Finish, Ping};
@@ -125,30 +126,69 @@ impl Asker {
         rate_per_second: f64,
         duration: Duration,
     ) -> Result<(), WorkloadError> {
-        let schedule = Schedule::new(rate_per_second, duration);
+        let schedule = Schedule::new(self.next_number, rate_per_second, duration);
         let mut in_flight = VecDeque::with_capacity(IN_FLIGHT_MAX);
-        let first = self.next_number;
         loop {
-            let next =
-                poll_fn(|cx| self.poll_schedule(&schedule, first, &mut in_flight, cx)).await?;
+            let next = poll_fn(|cx| self.poll_schedule(&schedule, &mut in_flight, cx)).await?;
             let Some(due) = next else {
                 return Ok(());
             };
-            node.sleep(due.saturating_duration_since(Instant::now()) - POLL_TIME)
-                .await;
+            let gap = due.saturating_duration_since(Instant::now());
+            node.sleep(gap.saturating_sub(POLL_TIME)).await;
         }
     }
 
     /// Sends what is due and takes what is answered. Ready with the next due time when there is
-    /// time to sleep until then, with `None` when all is answered.
+    /// time to sleep before it, with `None` when all is answered. Until then it asks to be polled
+    /// again in the core's next turn: the schedule is finer than the node's timers.
     fn poll_schedule(
         &mut self,
         schedule: &Schedule,
-        first: u64,
         in_flight: &mut VecDeque<InFlight>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Instant>, WorkloadError>> {
-        let mut failure = None;
+        let next = self.queue_due(schedule, in_flight);
+        if let Err(error) = self.poll_in_flight(in_flight, cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        let is_far = |due: Instant| due > Instant::now() + POLL_TIME;
+        if in_flight.is_empty() && next.is_none_or(is_far) {
+            return Poll::Ready(Ok(next));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Puts the asks that are due in flight; their first poll sends them. Says when the next is
+    /// due, `None` behind the last.
+    fn queue_due(
+        &mut self,
+        schedule: &Schedule,
+        in_flight: &mut VecDeque<InFlight>,
+    ) -> Option<Instant> {
+        loop {
+            let due = schedule.due(self.next_number)?;
+            let now = Instant::now();
+            if now < due || in_flight.len() == IN_FLIGHT_MAX {
+                return Some(due);
+            }
+            let number = self.next_number;
+            let ask = self.next_ask();
+            in_flight.push_back(InFlight {
+                ask,
+                number,
+                due,
+                sent: now,
+            });
+        }
+    }
+
+    fn poll_in_flight(
+        &mut self,
+        in_flight: &mut VecDeque<InFlight>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), AskError> {
+        let mut failed = Ok(());
         in_flight.retain_mut(|asked| match Pin::new(&mut asked.ask).poll(cx) {
             Poll::Pending => true,
             Poll::Ready(Ok(answer)) => {
@@ -159,44 +199,11 @@ impl Asker {
                 false
             }
             Poll::Ready(Err(error)) => {
-                failure = Some(error);
+                failed = Err(error);
                 false
             }
         });
-        if let Some(error) = failure {
-            return Poll::Ready(Err(error.into()));
-        }
-        let next = loop {
-            let Some(due) = schedule.due(self.next_number - first) else {
-                break None;
-            };
-            let now = Instant::now();
-            if now < due || in_flight.len() == IN_FLIGHT_MAX {
-                break Some(due);
-            }
-            let number = self.next_number;
-            let mut ask = self.next_ask();
-            // The first poll sends it; its answer cannot be here yet.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut ask).poll(cx) {
-                return Poll::Ready(Err(error.into()));
-            }
-            in_flight.push_back(InFlight {
-                ask,
-                number,
-                due,
-                sent: now,
-            });
-        };
-        match next {
-            None if in_flight.is_empty() => Poll::Ready(Ok(None)),
-            Some(due) if in_flight.is_empty() && due > Instant::now() + POLL_TIME => {
-                Poll::Ready(Ok(Some(due)))
-            }
-            _ => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
+        failed
     }
 
     fn next_ask(&mut self) -> Ask<EchoApi, Ping> {
@@ -221,23 +228,50 @@ impl Asker {
 struct Schedule {
     start: Instant,
     interval_ns: f64,
-    asks: u64,
+    /// Numbers of its asks.
+    numbers: Range<u64>,
 }
 
 impl Schedule {
-    fn new(rate_per_second: f64, duration: Duration) -> Self {
+    /// A schedule that starts now, with the ask `first`.
+    fn new(first: u64, rate_per_second: f64, duration: Duration) -> Self {
         let asks = (rate_per_second * duration.as_secs_f64()).ceil() as u64;
         Self {
             start: Instant::now(),
             interval_ns: 1e9 / rate_per_second,
-            asks,
+            numbers: first..first + asks,
         }
     }
 
     /// `None` behind the last ask.
-    fn due(&self, index: u64) -> Option<Instant> {
+    fn due(&self, number: u64) -> Option<Instant> {
         // Multiplied, not added up: rounding does not accumulate.
+        let index = number - self.numbers.start;
         let offset = Duration::from_nanos((index as f64 * self.interval_ns) as u64);
-        (index < self.asks).then(|| self.start + offset)
+        self.numbers.contains(&number).then(|| self.start + offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_covers_its_time_evenly() {
+        let schedule = Schedule::new(7, 1000.0, Duration::from_millis(10));
+        let due: Vec<Duration> = (7..)
+            .map_while(|number| schedule.due(number))
+            .map(|due| due - schedule.start)
+            .collect();
+        assert_eq!(due, (0..10).map(Duration::from_millis).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_schedule_does_not_drift() {
+        let schedule = Schedule::new(0, 3.0, Duration::from_secs(3600));
+        assert_eq!(schedule.due(10_800), None);
+        let last = schedule.due(10_799).unwrap() - schedule.start;
+        let exact = Duration::from_secs_f64(10_799.0 / 3.0);
+        assert!(last.abs_diff(exact) < Duration::from_micros(1), "{last:?}");
     }
 }

@@ -16,9 +16,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringmesh::prelude::*;
+use ringmesh::{Counters, NodeBuilder};
 use rustix::time::{ClockId, clock_gettime};
 
-use self::message::{ArchivedCounts, Begin, Finish};
+use self::message::ArchivedCounts;
 use self::receiver::{Echo, Sink};
 use crate::cost::{Cost, Meter};
 use crate::latency::Recorded;
@@ -67,8 +68,11 @@ pub(crate) fn serve(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> Result<
     builder(bind, mode, cpu).run(|node| async move {
         node.spawn_named(SINK, Sink::new())?;
         node.spawn_named(ECHO, Echo::default())?;
+        // `ringmesh://system@host:port`, with brackets around the host where they belong.
+        let address = node.address().to_string();
+        let address = address.rsplit('@').next().unwrap_or_default();
         let mut stdout = io::stdout();
-        writeln!(stdout, "listening {}", node.address().socket())?;
+        writeln!(stdout, "listening {address}")?;
         stdout.flush()?;
         node.until_shutdown().await;
         Ok(())

@@ -1,12 +1,14 @@
-//! The sending half of `stream`: one `try_tell` per message, a waiting `tell` when there is no room.
+//! The sending half of `stream`: a `try_tell` per message, a waiting `tell` when there is no room.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use ringmesh::Accepts;
 use ringmesh::prelude::*;
 
 use super::message::{
-    Begin, Finish, Numbered, Pod32, Pod64, Pod128, Pod256, Pod1024, Pod4096, Probe, Record, SinkApi,
+    Begin, Begun, Counts, Finish, Numbered, Pod32, Pod64, Pod128, Pod256, Pod1024, Pod4096, Probe,
+    Record, SinkApi,
 };
 use super::{DRAIN_TIME_MAX, NodeMeter, SINK, Seen, WorkloadError, monotonic_ns, outcome, path};
 use crate::latency::Recorded;
@@ -46,11 +48,11 @@ where
     SinkApi: Accepts<M>,
 {
     send_for::<M>(sink, round, round.warm_up).await?;
-    sink.ask(Begin).timeout(DRAIN_TIME_MAX).await?;
+    begin(sink).await?;
     let meter = NodeMeter::start(node);
     let begun = Instant::now();
     let sent = send_for::<M>(sink, round, round.measured).await?;
-    let counts = sink.ask(Finish).timeout(DRAIN_TIME_MAX).await?;
+    let counts = finish(sink).await?;
     let elapsed = begun.elapsed();
     let cost = meter.so_far(node);
     let one_way = (!counts.one_way.is_empty()).then(|| Recorded::new(counts.one_way.to_vec()));
@@ -63,6 +65,26 @@ where
         corrupt: 0,
     };
     Ok(outcome(seen, &counts))
+}
+
+// Apart from the generic code: there, `SinkApi: Accepts<M>` hides what else it accepts.
+
+async fn begin(sink: Ref<SinkApi>) -> Result<Msg<Begun>, AskError> {
+    sink.ask(Begin).timeout(DRAIN_TIME_MAX).await
+}
+
+async fn finish(sink: Ref<SinkApi>) -> Result<Msg<Counts>, AskError> {
+    sink.ask(Finish).timeout(DRAIN_TIME_MAX).await
+}
+
+async fn push_probe(sink: Ref<SinkApi>) -> Result<(), WorkloadError> {
+    push(
+        sink,
+        Probe {
+            sent_ns: monotonic_ns(),
+        },
+    )
+    .await
 }
 
 /// Sends the messages 0, 1, 2 ... for `duration`, and says how many.
@@ -78,13 +100,7 @@ where
     let mut number = 0;
     while !number_is_due(number, MESSAGES_PER_LOOK) || Instant::now() < until {
         if round.sample_one_way && number_is_due(number, MESSAGES_PER_PROBE) {
-            push(
-                sink,
-                Probe {
-                    sent_ns: monotonic_ns(),
-                },
-            )
-            .await?;
+            push_probe(sink).await?;
         }
         push(sink, M::new(number, round.payload_bytes)).await?;
         number += 1;
