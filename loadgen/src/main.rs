@@ -37,7 +37,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::{Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Stream, Workload};
 use crate::host::{Host, StealWatch};
-use crate::latency::UnreadableLatencies;
+use crate::latency::{Latencies, UnreadableLatencies};
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
 use crate::plan::{Mover, Round, Traffic};
@@ -56,7 +56,15 @@ enum Failure {
     /// A process answered with a histogram that cannot be read.
     #[error(transparent)]
     Latencies(#[from] UnreadableLatencies),
-    /// A file or stdout cannot be written, or the kernel does not say which CPUs are allowed.
+    /// The file of `--hgrm` cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Hgrm {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// Stdout cannot be written, or the kernel does not say which CPUs are allowed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -180,17 +188,13 @@ fn measure_and_print(
     hgrm: Option<PathBuf>,
 ) -> Result<bool, Failure> {
     // Created first: a path that cannot be written should not cost a run.
-    let hgrm = hgrm.map(File::create).transpose()?;
+    let hgrm = hgrm.map(Hgrm::create).transpose()?;
     let host = Host::inspect();
     let progress = progress_bar(experiment.steps());
     let (report, outcomes) = measure(experiment, host, &progress)?;
     progress.finish_and_clear();
-    if let Some(file) = hgrm {
-        let mut file = BufWriter::new(file);
-        if let Some(latencies) = report::merged_latencies(&outcomes.subject)? {
-            latencies.write_hgrm(&mut file)?;
-        }
-        file.flush()?;
+    if let Some(hgrm) = hgrm {
+        hgrm.write(report::merged_latencies(&outcomes.subject)?)?;
     }
     let mut stdout = io::stdout().lock();
     if json {
@@ -201,6 +205,31 @@ fn measure_and_print(
     }
     stdout.flush()?;
     Ok(report.is_clean())
+}
+
+/// The file of `--hgrm`.
+struct Hgrm {
+    path: PathBuf,
+    file: File,
+}
+
+impl Hgrm {
+    fn create(path: PathBuf) -> Result<Self, Failure> {
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(Failure::Hgrm { path, error }),
+        }
+    }
+
+    /// Writes the latencies of all rounds; nothing when there were none.
+    fn write(self, latencies: Option<Latencies>) -> Result<(), Failure> {
+        let Self { path, file } = self;
+        let mut file = BufWriter::new(file);
+        let written = latencies.map_or(Ok(()), |latencies| latencies.write_hgrm(&mut file));
+        written
+            .and_then(|()| file.flush())
+            .map_err(|error| Failure::Hgrm { path, error })
+    }
 }
 
 /// Runs one experiment. `host` is what the machine looked like before anything was started.
