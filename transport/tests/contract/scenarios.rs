@@ -309,7 +309,7 @@ pub(crate) fn held_chunks_stay_as_they_are<R: Rig>() {
     let mut pair = Pair::new::<R>();
     let (out, inward) = pair.connect_receiving(1);
     pair.listener.holds = true;
-    let bytes = pattern(8, 1 << 20);
+    let bytes = pattern(8, 100_000);
     pair.dialler.send(out, &bytes);
     let mut copied = Vec::new();
     pair.until("the first bytes arrive", |pair| {
