@@ -25,9 +25,10 @@ mod report;
 mod rounds;
 mod screen;
 mod tour;
+mod workload;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +36,9 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::arguments::{Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Stream, Workload};
+use crate::arguments::{
+    Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+};
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
 use crate::peer::{PeerError, PlayError};
@@ -43,6 +46,7 @@ use crate::placement::Placement;
 use crate::plan::{Mover, Round, Traffic};
 use crate::report::Report;
 use crate::rounds::{Experiment, Schedule};
+use crate::workload::WorkloadError;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,9 @@ enum Failure {
     /// This process is a measuring one, and failed.
     #[error(transparent)]
     Play(#[from] PlayError),
+    /// The serving node could not start.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// A process answered with a histogram that cannot be read.
     #[error(transparent)]
     Latencies(#[from] UnreadableLatencies),
@@ -72,6 +79,7 @@ enum Failure {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::builder()
                 .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
@@ -135,7 +143,10 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round(Mover::Floor, traffic, &workload), &workload, false);
             measure_and_print(&experiment, workload.json, None)
         }
-        Some(Command::Serve(_)) => Err(PlayError::NoEngine.into()),
+        Some(Command::Serve(Serve { bind, mode, .. })) => {
+            workload::serve(bind, mode, None)?;
+            Ok(true)
+        }
         Some(Command::Peer { plan }) => {
             peer::play(&plan)?;
             Ok(true)

@@ -5,7 +5,7 @@
 //! stdin: when the parent is gone, it ends, and they end.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -15,9 +15,13 @@ use std::time::{Duration, Instant};
 use crate::floor::{self, FloorError};
 use crate::placement;
 use crate::plan::{Mover, Outcome, Plan};
+use crate::workload::{self, WorkloadError};
 
 /// The hidden command that turns a process into one side of a round.
 pub(crate) const COMMAND: &str = "__peer";
+
+/// Where receivers listen.
+const ANY_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// How long a receiver may take until it listens.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -200,9 +204,9 @@ pub(crate) enum PlayError {
     /// Standard input or output, or the CPU.
     #[error("cannot start: {0}")]
     Process(#[from] io::Error),
-    /// The engine's workloads are not part of this build.
-    #[error("the engine's workloads are not part of this build")]
-    NoEngine,
+    /// The engine's side failed.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// The floor failed.
     #[error(transparent)]
     Floor(#[from] FloorError),
@@ -221,7 +225,7 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
         return receive(&plan);
     };
     let outcome = match plan.round.mover {
-        Mover::Engine => return Err(PlayError::NoEngine),
+        Mover::Engine => workload::send(&plan, to)?,
         Mover::Floor => floor::send(&plan, to)?,
     };
     let mut stdout = io::stdout().lock();
@@ -232,7 +236,7 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
 
 fn receive(plan: &Plan) -> Result<(), PlayError> {
     match plan.round.mover {
-        Mover::Engine => Err(PlayError::NoEngine),
+        Mover::Engine => Ok(workload::serve(ANY_PORT, plan.round.mode, Some(plan.cpu))?),
         Mover::Floor => Ok(floor::receive(plan)?),
     }
 }
