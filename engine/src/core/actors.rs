@@ -73,10 +73,14 @@ impl Core {
     }
 
     /// Ends the actor whose handler just panicked, and tells whoever asked it.
-    pub(super) fn handler_panicked(self: &Rc<Self>, link: &Rc<Link>, message: &str) {
+    pub(super) fn handler_panicked(
+        self: &Rc<Self>,
+        link: &Rc<Link>,
+        (slot, generation): (u32, u64),
+        message: &str,
+    ) {
         self.tally.panics.add(1);
         self.tally.delivered.add(1);
-        let (slot, generation) = self.running_actor.get();
         let cell = self.actors.borrow().at(slot, generation).cloned();
         if let Some(cell) = cell {
             tracing::error!(actor = %cell, panic = message, "an actor's handler panicked; it stops");

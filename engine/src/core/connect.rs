@@ -377,7 +377,6 @@ impl Core {
             return;
         }
         self.note_close(connection, reason);
-        connection.intake.borrow_mut().clear();
         self.clear_deadline(connection);
         let last_words = connection.link().filter(|_| reason == CloseReason::Bye);
         if let Some(link) = last_words {

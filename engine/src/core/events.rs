@@ -81,6 +81,9 @@ impl Core {
             if !connection.closing.get() {
                 self.read_connection(connection, budget);
             }
+            if connection.closing.get() {
+                connection.intake.borrow_mut().clear();
+            }
         }
         any
     }
@@ -98,6 +101,9 @@ impl Core {
         let Some(link) = connection.link() else { return };
         match receive::drain(self, connection, &link, budget) {
             Ok(left) => {
+                if connection.closing.get() {
+                    return;
+                }
                 self.owe_grant(&link);
                 if left == Left::More {
                     self.make_readable(connection);

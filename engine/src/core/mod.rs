@@ -106,8 +106,8 @@ pub(crate) struct Core {
     /// Links whose peer broke the rules while a handler ran; they end with the turn.
     doomed: RefCell<Vec<Rc<Link>>>,
     actors: RefCell<ActorTable>,
-    /// The actor whose handler runs, and the question it was asked.
-    running_actor: Cell<(u32, u64)>,
+    /// The slot and generation of the actor whose handler runs, and the question it was asked.
+    running_actor: Cell<Option<(u32, u64)>>,
     running: Cell<Option<u64>>,
     asks: RefCell<AskTable>,
     tasks: Tasks,

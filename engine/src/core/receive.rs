@@ -4,7 +4,7 @@
 //! lock and reads no clock: the header is parsed and its checksum verified in place, two indexed
 //! loads find the actor, and the payload reaches the handler as a view of the receive buffer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
@@ -59,6 +59,13 @@ enum Ended {
     Budget,
 }
 
+/// Whether the link goes on behind a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Ended,
+}
+
 struct Batch<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,
@@ -74,7 +81,13 @@ impl Batch<'_> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(stride))) {
                 Ok(ended) => return ended,
-                Err(payload) => self.core.handler_panicked(self.link, &panic_message(&*payload)),
+                Err(payload) => match self.core.running_actor.take() {
+                    Some(place) => {
+                        self.core.handler_panicked(self.link, place, &panic_message(&*payload));
+                    }
+                    // Not a handler's: the core's own state cannot be trusted any more.
+                    None => resume_unwind(payload),
+                },
             }
         }
     }
@@ -90,7 +103,9 @@ impl Batch<'_> {
                 Parse::Complete(frame) => {
                     let arrived = Arrived::new(&frame, chunk, self.copy_out, self.core);
                     self.intake.consume(arrived.wire_bytes);
-                    self.handle(arrived)?;
+                    if self.handle(arrived)? == Flow::Ended {
+                        return Ok(Ended::Empty);
+                    }
                 }
                 Parse::Incomplete { needed } => {
                     if !self.assemble(needed, body_cap) {
@@ -111,7 +126,7 @@ impl Batch<'_> {
     }
 
     #[inline]
-    fn handle(&mut self, arrived: Arrived) -> Result<(), CloseReason> {
+    fn handle(&mut self, arrived: Arrived) -> Result<Flow, CloseReason> {
         let Arrived { header, extension, payload, wire_bytes } = arrived;
         if header.kind.is_positioned() {
             self.link.inbound.borrow_mut().accept(wire_bytes)?;
@@ -119,16 +134,15 @@ impl Batch<'_> {
         match header.kind {
             Kind::Tell => {
                 self.dispatched += 1;
-                self.dispatch(&header, None, payload)
+                self.dispatch(&header, None, payload)?;
             }
             Kind::Ask => {
                 self.dispatched += 1;
-                self.dispatch(&header, extension.as_ref(), payload)
+                self.dispatch(&header, extension.as_ref(), payload)?;
             }
             Kind::Reply | Kind::Error => {
                 self.dispatched += 1;
                 self.answer(&header, extension.as_ref(), payload);
-                Ok(())
             }
             _ => {
                 let frame = Frame {
@@ -138,9 +152,13 @@ impl Batch<'_> {
                     payload_offset: header.kind.payload_offset(),
                     wire_bytes,
                 };
-                self.core.handle_service_frame(self.link, &frame)
+                self.core.handle_service_frame(self.link, &frame)?;
+                if self.link.ended.get() {
+                    return Ok(Flow::Ended);
+                }
             }
         }
+        Ok(Flow::On)
     }
 
     /// Takes a message to its handler.
@@ -160,8 +178,9 @@ impl Batch<'_> {
             drop(routes);
             return self.dispatch_first(header, asker, payload);
         };
-        core.running_actor.set((actor.slot, actor.generation));
+        core.running_actor.set(Some((actor.slot, actor.generation)));
         let turn = actor.deliver(core, index, Delivery { payload, asker });
+        core.running_actor.set(None);
         if matches!(turn.outcome.0, Delivered::Handled) && !turn.stop {
             core.tally.delivered.add(1);
             return Ok(());
@@ -181,8 +200,9 @@ impl Batch<'_> {
     ) -> Result<(), CloseReason> {
         match self.core.look_up(self.link, header)? {
             Ok((actor, index)) => {
-                self.core.running_actor.set((actor.slot, actor.generation));
+                self.core.running_actor.set(Some((actor.slot, actor.generation)));
                 let turn = actor.deliver(self.core, index, Delivery { payload, asker });
+                self.core.running_actor.set(None);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
