@@ -40,7 +40,11 @@ pub struct Slab {
 impl Slab {
     /// A slab of `capacity` bytes, allocated and zeroed once.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { memory: Arc::new(Memory::zeroed(capacity)), frozen: 0, tail: 0 }
+        Self {
+            memory: Arc::new(Memory::zeroed(capacity)),
+            frozen: 0,
+            tail: 0,
+        }
     }
 
     /// The bytes the slab can hold.
@@ -96,8 +100,15 @@ impl Slab {
     /// # Panics
     /// If the range is reversed or reaches past what was frozen.
     pub fn frozen_slice(&self, start: usize, end: usize) -> SlabSlice {
-        assert!(start <= end && end <= self.frozen, "slice of bytes that are not frozen");
-        SlabSlice { memory: Arc::clone(&self.memory), start, end }
+        assert!(
+            start <= end && end <= self.frozen,
+            "slice of bytes that are not frozen"
+        );
+        SlabSlice {
+            memory: Arc::clone(&self.memory),
+            start,
+            end,
+        }
     }
 
     /// Empties the slab for reuse if no slice of it is left; says whether it did.
@@ -144,7 +155,10 @@ impl SlabSlice {
     /// # Panics
     /// If the range is reversed or reaches past the end.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= self.len(), "range past the slice");
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "range past the slice"
+        );
         Self {
             memory: Arc::clone(&self.memory),
             start: self.start + range.start,
