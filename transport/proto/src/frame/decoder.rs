@@ -1,0 +1,236 @@
+//! Bytes to frames, in place.
+
+use super::header::{Extension, Header};
+use crate::checksum;
+use crate::kind::Kind;
+use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
+
+/// A whole frame, in the bytes it was received in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Its extension; there exactly for ask, reply, error and cancel.
+    pub extension: Option<Extension>,
+    /// The rest of its body.
+    pub payload: &'a [u8],
+    /// Where the payload begins in the bytes that were parsed.
+    pub payload_offset: usize,
+    /// The length of the whole frame: where the next one begins.
+    pub wire_bytes: usize,
+}
+
+/// What the bytes hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parse<'a> {
+    /// A frame; its bytes may be followed by others.
+    Complete(Frame<'a>),
+    /// The beginning of a frame, nothing of which is verified except that its length is allowed.
+    Incomplete {
+        /// How many bytes there must be, from the frame's start, for more to be said: a header's
+        /// length until the header is there, then the whole frame's. Always more than there are,
+        /// and never more than the cap and a header.
+        needed: usize,
+    },
+}
+
+/// Why bytes are not a frame. The stream has no way back: its connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The declared length is above the cap. Seen as soon as the length itself has arrived.
+    #[error("a frame declares a body of {declared} bytes, the cap is {cap}")]
+    TooLong {
+        /// The length declared.
+        declared: u32,
+        /// The longest body allowed.
+        cap: u32,
+    },
+    /// The checksum is wrong: the bytes were damaged, or are not of a frame.
+    #[error("the checksum of a frame is wrong")]
+    Checksum,
+    /// No kind has the number.
+    #[error("no frame is of kind {0}")]
+    UnknownKind(u8),
+    /// A flag is set that has no meaning, or the one that announces the extension does not fit the
+    /// kind.
+    #[error("flags {flags:#04x} do not fit a frame of kind {kind:?}")]
+    Flags {
+        /// The frame's kind.
+        kind: Kind,
+        /// All its flags.
+        flags: u8,
+    },
+    /// No frame of the kind has a body of this length.
+    #[error("a frame of kind {kind:?} has a body of {bytes} bytes")]
+    BodyLength {
+        /// The frame's kind.
+        kind: Kind,
+        /// The length of its body.
+        bytes: u32,
+    },
+    /// The type number is out of the range of the kind.
+    #[error("a frame of kind {kind:?} has type number {number}")]
+    TypeNumber {
+        /// The frame's kind.
+        kind: Kind,
+        /// The number.
+        number: u16,
+    },
+    /// The target number is out of the range of the kind.
+    #[error("a frame of kind {kind:?} has target number {number}")]
+    TargetNumber {
+        /// The frame's kind.
+        kind: Kind,
+        /// The number.
+        number: u32,
+    },
+}
+
+impl FrameError {
+    /// A stable name for counters.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "frame_too_long",
+            Self::Checksum => "frame_checksum",
+            Self::UnknownKind(_) => "frame_unknown_kind",
+            Self::Flags { .. } => "frame_flags",
+            Self::BodyLength { .. } => "frame_body_length",
+            Self::TypeNumber { .. } => "frame_type_number",
+            Self::TargetNumber { .. } => "frame_target_number",
+        }
+    }
+}
+
+/// Reads the frame at the start of `bytes`, in place.
+///
+/// `body_cap` is the longest body the sender may declare now. Everything that can be checked without
+/// knowing the link is: whoever gets a [`Frame`] can rely on the ranges of its numbers, and on the
+/// length of its body as far as its kind fixes it.
+///
+/// # Errors
+/// [`FrameError`]: the connection cannot go on.
+#[inline]
+pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return parse_start(bytes, body_cap);
+    };
+    let body_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    if body_bytes > body_cap {
+        return Err(too_long(body_bytes, body_cap));
+    }
+    let Some(body) = rest.get(..body_bytes as usize) else {
+        let needed = HEADER_BYTES + body_bytes as usize;
+        return Ok(Parse::Incomplete { needed });
+    };
+    let crc = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    if checksum::of_frame(header, body) != crc {
+        return Err(FrameError::Checksum);
+    }
+    let header = verify(header, body_bytes)?;
+    Ok(Parse::Complete(dissect(header, body)))
+}
+
+/// Splits a body whose length was verified against the kind.
+#[inline]
+fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
+    let wire_bytes = header.wire_bytes();
+    if header.kind.has_extension()
+        && let Some((extension, payload)) = body.split_first_chunk::<EXTENSION_BYTES>()
+    {
+        return Frame {
+            header,
+            extension: Some(Extension::parse(extension)),
+            payload,
+            payload_offset: HEADER_BYTES + EXTENSION_BYTES,
+            wire_bytes,
+        };
+    }
+    Frame {
+        header,
+        extension: None,
+        payload: body,
+        payload_offset: HEADER_BYTES,
+        wire_bytes,
+    }
+}
+
+/// Checks an undamaged header against the shape of its kind.
+#[inline]
+fn verify(bytes: &[u8; HEADER_BYTES], body_bytes: u32) -> Result<Header, FrameError> {
+    let Some(kind) = Kind::from_wire(bytes[8]) else {
+        return Err(FrameError::UnknownKind(bytes[8]));
+    };
+    let header = Header {
+        body_bytes,
+        kind,
+        type_number: u16::from_le_bytes([bytes[10], bytes[11]]),
+        target_number: u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]),
+    };
+    let shape = kind.shape();
+    let flags = bytes[9];
+    let fits = flags == flags_of(kind)
+        && (shape.body_min..=shape.body_max).contains(&body_bytes)
+        && (shape.type_number.0..=shape.type_number.1).contains(&header.type_number)
+        && (shape.target_number.0..=shape.target_number.1).contains(&header.target_number);
+    if fits {
+        Ok(header)
+    } else {
+        Err(misfit(&header, flags))
+    }
+}
+
+/// The flags a frame of this kind has: bit 0 announces the extension.
+#[inline]
+pub(super) const fn flags_of(kind: Kind) -> u8 {
+    kind.has_extension() as u8
+}
+
+/// Which of the checks of [`verify`] failed.
+#[cold]
+fn misfit(header: &Header, flags: u8) -> FrameError {
+    let Header {
+        body_bytes,
+        kind,
+        type_number,
+        target_number,
+    } = *header;
+    let shape = kind.shape();
+    if flags != flags_of(kind) {
+        FrameError::Flags { kind, flags }
+    } else if !(shape.body_min..=shape.body_max).contains(&body_bytes) {
+        FrameError::BodyLength {
+            kind,
+            bytes: body_bytes,
+        }
+    } else if !(shape.type_number.0..=shape.type_number.1).contains(&type_number) {
+        FrameError::TypeNumber {
+            kind,
+            number: type_number,
+        }
+    } else {
+        FrameError::TargetNumber {
+            kind,
+            number: target_number,
+        }
+    }
+}
+
+/// Fewer bytes than a header: only the length can be judged.
+#[cold]
+fn parse_start(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
+    if let Some(length) = bytes.first_chunk() {
+        let declared = u32::from_le_bytes(*length);
+        if declared > body_cap {
+            return Err(too_long(declared, body_cap));
+        }
+    }
+    Ok(Parse::Incomplete {
+        needed: HEADER_BYTES,
+    })
+}
+
+#[cold]
+fn too_long(declared: u32, cap: u32) -> FrameError {
+    FrameError::TooLong { declared, cap }
+}

@@ -1,0 +1,58 @@
+//! Lanes: the classes of traffic that never wait for each other.
+
+use crate::limits;
+
+/// A class of traffic with links of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Lane {
+    /// Membership and heartbeats: one link per association, served first.
+    Control = 1,
+    /// Messages of ordinary size.
+    Ordinary = 2,
+    /// Messages above the ordinary cap, apart from the others.
+    Large = 3,
+}
+
+impl Lane {
+    /// The lane with this number on the wire.
+    pub const fn from_wire(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Control),
+            2 => Some(Self::Ordinary),
+            3 => Some(Self::Large),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    pub const fn to_wire(self) -> u8 {
+        self as u8
+    }
+
+    /// The default body cap of the lane, in bytes.
+    pub const fn body_cap_default(self) -> u32 {
+        match self {
+            Self::Control => limits::FRAME_BYTES_CONTROL,
+            Self::Ordinary => limits::FRAME_BYTES_ORDINARY,
+            Self::Large => limits::FRAME_BYTES_LARGE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_fixed() {
+        let lanes = [Lane::Control, Lane::Ordinary, Lane::Large];
+        assert_eq!(lanes.map(Lane::to_wire), [1, 2, 3]);
+        for number in 0..=u8::MAX {
+            match Lane::from_wire(number) {
+                Some(lane) => assert_eq!(lane.to_wire(), number),
+                None => assert!(!(1..=3).contains(&number)),
+            }
+        }
+    }
+}

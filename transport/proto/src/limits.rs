@@ -1,0 +1,145 @@
+//! Every hard limit of the wire, and the assertions that tie them to each other.
+//!
+//! A limit here is either a constant of the format or the default of a setting; settings say so and
+//! name their range. What a peer sends beyond a limit ends its connection; what a caller asks for
+//! beyond one is a typed error. Each has a test that goes one over.
+
+use std::time::Duration;
+
+/// The preface that opens every connection, in bytes.
+pub const PREFACE_BYTES: usize = 64;
+
+/// The header of every frame, in bytes.
+pub const HEADER_BYTES: usize = 16;
+
+/// The extension of an ask, reply, error or cancel frame, in bytes; the body begins with it.
+pub const EXTENSION_BYTES: usize = 16;
+
+/// The smallest body cap a lane may be configured to, in bytes.
+pub const FRAME_BYTES_MIN: u32 = 32 << 10;
+
+/// The largest body cap a lane may be configured to, in bytes.
+pub const FRAME_BYTES_CEILING: u32 = 16 << 20;
+
+/// Default body cap of the control lane: the longest body a frame may declare, in bytes.
+pub const FRAME_BYTES_CONTROL: u32 = 64 << 10;
+
+/// Default body cap of the ordinary lane, in bytes.
+pub const FRAME_BYTES_ORDINARY: u32 = 256 << 10;
+
+/// Default body cap of the large lane, in bytes.
+pub const FRAME_BYTES_LARGE: u32 = 2 << 20;
+
+/// Body cap of every lane until the connection is accepted, in bytes.
+pub const FRAME_BYTES_BEFORE_ACCEPT: u32 = 4 << 10;
+
+/// The longest body of a hello or accept frame, in bytes.
+pub const HELLO_BYTES_MAX: usize = 1 << 10;
+
+/// The longest explaining text of a refuse frame, in bytes.
+pub const REFUSE_TEXT_BYTES_MAX: usize = 255;
+
+/// The longest system name of an address, in bytes.
+pub const SYSTEM_BYTES_MAX: usize = 64;
+
+/// The longest host of an address, in bytes.
+pub const HOST_BYTES_MAX: usize = 255;
+
+/// The longest name of an actor, in bytes.
+pub const ACTOR_NAME_BYTES_MAX: usize = 255;
+
+/// The highest number a sender may give to a message type on one link; the lowest is 1.
+pub const TYPE_NUMBER_MAX: u16 = 4096;
+
+/// The highest number a sender may give to a recipient on one link; the lowest is 1.
+pub const TARGET_NUMBER_MAX: u32 = 65_536;
+
+/// Default credit of a link, and so the most it retains for resending, in bytes.
+pub const WINDOW_BYTES: u32 = 1 << 20;
+
+/// The largest credit a link may be configured to, in bytes.
+pub const WINDOW_BYTES_MAX: u32 = 64 << 20;
+
+/// An ordinary slab, in bytes.
+pub const SLAB_BYTES: u32 = 64 << 10;
+
+/// A receiver grants after this many received bytes, whatever the time. A window below four times as
+/// much grants every quarter of it.
+pub const GRANT_EVERY_BYTES: u32 = 128 << 10;
+
+/// Asks one link may have outstanding, and so the answers that can wait for credit.
+pub const ASKS_OUTSTANDING_MAX: usize = 16_384;
+
+/// How many windows of bytes the answers that wait for credit may take.
+pub const DEFERRED_WINDOWS: u32 = 4;
+
+/// Busy and ready notices that may wait on one link.
+pub const NOTICES_MAX: usize = 1024;
+
+/// How long an accepted connection may take to send its preface.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a handshake may take, from the dial (or the preface) to the answer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a frame may stay incomplete without a new byte.
+pub const FRAME_STALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a link may take to answer when a second dial of its peer puts it in doubt.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a stopping association waits for its last bytes and its connections to end.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The first back-off between two dials of one address.
+pub const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+
+/// The longest back-off between two dials of one address.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// Refusals that a node sends at once before it only sends [`REFUSALS_PER_SECOND`].
+pub const REFUSALS_BURST: u32 = 64;
+
+/// Refusals that a node sends in the long run; others are closed without a word.
+pub const REFUSALS_PER_SECOND: u32 = 16;
+
+/// Process starts of a peer that are remembered as ended.
+pub const FORMER_UIDS_MAX: usize = 8;
+
+/// The smallest window that goes with `body_cap`: one frame and one slab.
+pub const fn window_bytes_min(body_cap: u32) -> u32 {
+    body_cap + SLAB_BYTES
+}
+
+/// The longest frame with a body of `body_bytes`.
+pub(crate) const fn frame_bytes(body_bytes: u32) -> usize {
+    HEADER_BYTES + body_bytes as usize
+}
+
+/// Both definitions, in front of the frame that needs them.
+pub(crate) const DEFINITIONS_BYTES: usize = 2 * HEADER_BYTES + 20 + 12;
+
+const _: () = {
+    assert!(FRAME_BYTES_BEFORE_ACCEPT < FRAME_BYTES_MIN);
+    assert!(FRAME_BYTES_MIN <= FRAME_BYTES_CONTROL);
+    assert!(FRAME_BYTES_CONTROL <= FRAME_BYTES_ORDINARY);
+    assert!(FRAME_BYTES_ORDINARY <= FRAME_BYTES_LARGE);
+    assert!(FRAME_BYTES_LARGE <= FRAME_BYTES_CEILING);
+    // Whatever opens a connection fits before it is accepted.
+    assert!(HELLO_BYTES_MAX <= FRAME_BYTES_BEFORE_ACCEPT as usize);
+    assert!(EXTENSION_BYTES < FRAME_BYTES_BEFORE_ACCEPT as usize);
+    // Fixed parts of an accept, two addresses with their length bytes and ports.
+    assert!(48 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
+    assert!(SYSTEM_BYTES_MAX <= u8::MAX as usize && HOST_BYTES_MAX <= u8::MAX as usize);
+    // A window always has room for the largest frame of its lane, its definitions included.
+    assert!(DEFINITIONS_BYTES + HEADER_BYTES <= SLAB_BYTES as usize);
+    assert!(window_bytes_min(FRAME_BYTES_ORDINARY) <= WINDOW_BYTES);
+    assert!(window_bytes_min(FRAME_BYTES_CEILING) <= WINDOW_BYTES_MAX);
+    // A grant leaves before the sender runs dry.
+    assert!(GRANT_EVERY_BYTES * 2 <= WINDOW_BYTES);
+    // A refusal in place of an answer takes less than any answer it replaces may have.
+    assert!(HEADER_BYTES + EXTENSION_BYTES <= SLAB_BYTES as usize);
+    assert!(PREFACE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
+    assert!(BACK_OFF_MIN.as_millis() < BACK_OFF_MAX.as_millis());
+    assert!(PREFACE_BYTES == 64 && HEADER_BYTES == 16);
+};

@@ -1,0 +1,112 @@
+//! What a link sends besides its stream: values that take no position and may be lost.
+
+use std::collections::VecDeque;
+
+use crate::frame::body::{Bye, ByeReason, CONTROL_FRAME_BYTES_MAX, Grant, Notice, Ping, Pong};
+use crate::limits::NOTICES_MAX;
+use crate::slab::{Slab, SlabSlice};
+
+/// Control frames that wait for the next send. They are kept as values and encoded when they leave,
+/// so a newer one takes the place of an older one.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    grant: Option<Grant>,
+    ping: Option<Ping>,
+    pong: Option<Pong>,
+    notices: VecDeque<Notice>,
+    bye: Option<ByeReason>,
+    slab: Option<Slab>,
+}
+
+impl Control {
+    pub(super) fn set_grant(&mut self, grant: Grant) {
+        self.grant = Some(grant);
+    }
+
+    pub(super) fn set_ping(&mut self, nonce: u64) {
+        self.ping = Some(Ping { nonce });
+    }
+
+    pub(super) fn set_pong(&mut self, nonce: u64) {
+        self.pong = Some(Pong { nonce });
+    }
+
+    pub(super) fn set_bye(&mut self, reason: ByeReason) {
+        self.bye = Some(reason);
+    }
+
+    /// Says whether there was room for it.
+    pub(super) fn push_notice(&mut self, notice: Notice) -> bool {
+        let room = self.notices.len() < NOTICES_MAX;
+        if room {
+            self.notices.push_back(notice);
+        }
+        room
+    }
+
+    /// Whether anything waits, a goodbye aside.
+    #[inline]
+    pub(super) fn is_pending(&self) -> bool {
+        self.grant.is_some()
+            || self.ping.is_some()
+            || self.pong.is_some()
+            || !self.notices.is_empty()
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.bye.is_some()
+    }
+
+    /// Encodes what waits, the goodbye aside, as far as it fits one small slab.
+    pub(super) fn take(&mut self) -> SlabSlice {
+        let mut slab = self.empty_slab();
+        if let Some(grant) = self.grant.take() {
+            append(&mut slab, |into| grant.encode(into));
+        }
+        if let Some(ping) = self.ping.take() {
+            append(&mut slab, |into| ping.encode(into));
+        }
+        if let Some(pong) = self.pong.take() {
+            append(&mut slab, |into| pong.encode(into));
+        }
+        while slab.room() >= CONTROL_FRAME_BYTES_MAX
+            && let Some(notice) = self.notices.pop_front()
+        {
+            append(&mut slab, |into| notice.encode(into));
+        }
+        let slice = slab.freeze();
+        self.slab = Some(slab);
+        slice
+    }
+
+    /// Encodes the goodbye, if one waits.
+    pub(super) fn take_bye(&mut self) -> Option<SlabSlice> {
+        let reason = self.bye.take()?;
+        let mut slab = Slab::with_capacity(CONTROL_FRAME_BYTES_MAX);
+        append(&mut slab, |into| Bye { reason }.encode(into));
+        Some(slab.freeze())
+    }
+
+    /// The slab of last time, unless it is still being sent.
+    fn empty_slab(&mut self) -> Slab {
+        match self.slab.take() {
+            Some(mut slab) => {
+                if slab.reclaim() {
+                    return slab;
+                }
+            }
+            None => {}
+        }
+        Slab::with_capacity(CONTROL_SLAB_BYTES)
+    }
+}
+
+fn append(slab: &mut Slab, encode: impl FnOnce(&mut [u8]) -> usize) {
+    let written = encode(slab.tail_mut());
+    slab.advance(written);
+}
+
+/// Room for a grant, a ping, a pong and a dozen notices.
+const CONTROL_SLAB_BYTES: usize = 288;
+
+const _: () = assert!(CONTROL_SLAB_BYTES >= 4 * CONTROL_FRAME_BYTES_MAX);

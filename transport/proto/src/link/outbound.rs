@@ -1,0 +1,505 @@
+//! The sending half of a link.
+
+mod retained;
+mod write;
+
+use std::collections::VecDeque;
+
+use self::retained::{Written, walk};
+use self::write::Draft;
+use super::control::Control;
+use super::deferred::{Content, Deferred};
+use super::numbers::{TargetNumbers, TypeNumbers};
+use super::{Payload, Target, Violation};
+use crate::frame::Extension;
+use crate::frame::body::{ByeReason, ErrorCode, Grant, Notice};
+use crate::kind::Kind;
+use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
+use crate::message::MessageType;
+use crate::slab::SlabSlice;
+use crate::slab_pool::SlabPool;
+
+/// What one core sends on a link: frames written in place into slabs, kept until the peer took them
+/// over.
+///
+/// A frame lies whole in one slab, behind the definitions it needs. [`gather`](Self::gather) hands
+/// out what is not sent yet, up to the end of a slab, so each send ends where a frame ends and
+/// control frames can go in front of the next. What is handed out stays until
+/// [`handle_grant`](Self::handle_grant) says it arrived. A link with nothing to send or to wait for
+/// holds no slab.
+///
+/// Credit is checked before anything is written: a refused push leaves no trace.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The slab that is written to; its last byte is at `tail`.
+    current: Option<Written>,
+    /// Slabs that are written, oldest first.
+    full: VecDeque<Written>,
+    /// Where the next frame goes.
+    tail: u64,
+    /// Everything before this was handed out to be sent.
+    sent: u64,
+    /// Everything before this is the peer's.
+    received_to: u64,
+    /// The limit of the peer's last grant.
+    granted: u64,
+    /// The smaller of `granted` and what this side is willing to retain.
+    credit_to: u64,
+    window: u32,
+    body_cap: u32,
+    sending: bool,
+    gone: bool,
+    types: TypeNumbers,
+    targets: TargetNumbers,
+    control: Control,
+    deferred: Deferred,
+}
+
+/// A message for a recipient.
+#[derive(Clone, Copy, Debug)]
+pub enum SendHead<'a> {
+    /// It wants no answer.
+    Tell {
+        /// The message's type.
+        message: &'a MessageType,
+        /// Its recipient.
+        target: Target,
+    },
+    /// It wants an answer.
+    Ask {
+        /// The message's type.
+        message: &'a MessageType,
+        /// Its recipient.
+        target: Target,
+        /// The asker's correlation and what is left of its deadline.
+        extension: Extension,
+    },
+}
+
+/// Why a frame was not taken. Nothing changed: the same push may succeed later, where the variant
+/// does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The peer has not granted enough. A grant will change that.
+    #[error("the peer has not granted enough credit")]
+    NoCredit,
+    /// The pool has no slab. It will, when other links' frames are acknowledged.
+    #[error("no memory is left for outgoing messages")]
+    NoMemory,
+    /// The body is longer than the peer takes. It never will.
+    #[error("a body of {bytes} bytes is longer than the {limit} the lane takes")]
+    TooLarge {
+        /// The length of the body: the payload, and the extension if there is one.
+        bytes: usize,
+        /// The longest body allowed.
+        limit: usize,
+    },
+    /// The link has numbered as many types as it can. Those it has go on.
+    #[error("the link cannot number another message type")]
+    TypesExhausted,
+    /// The payload could not be encoded. It never will.
+    #[error("the message could not be encoded")]
+    Encode,
+    /// More answers wait than the peer may have asks outstanding: it broke the rules.
+    #[error("more answers wait than asks may be outstanding")]
+    TooManyAnswers,
+    /// The goodbye was said. Nothing follows it.
+    #[error("the link is ending")]
+    Ending,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an answer that was replaced is to be counted"]
+pub enum Answered {
+    /// It is in the stream.
+    Written,
+    /// It waits for credit or memory and leaves before anything pushed later.
+    Deferred,
+    /// Too many bytes wait already: the asker will get the error `Overloaded` in its place.
+    Overloaded,
+}
+
+/// What a grant freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Bytes of the stream that are now the peer's.
+    pub bytes: u64,
+    /// Messages (tells, asks and answers) of the slabs that are now the peer's as a whole. Those of
+    /// a slab that is the peer's in part are counted later.
+    pub messages: u64,
+}
+
+/// A frame of an ended link that its peer did not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unacknowledged<'a> {
+    /// Tell, ask, reply, error or cancel.
+    pub kind: Kind,
+    /// Its extension, where the kind has one.
+    pub extension: Option<Extension>,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Whether it was handed out to be sent, so that the peer may have it.
+    pub sent: bool,
+}
+
+/// Where the halves of a stream stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// Everything before this is the peer's.
+    pub received_to: u64,
+    /// Everything before this was handed out to be sent.
+    pub sent: u64,
+    /// Where the next frame goes.
+    pub tail: u64,
+    /// Up to where frames may go now.
+    pub limit: u64,
+}
+
+impl Outbound {
+    /// The sending half of a new link. The peer takes bodies of up to `body_cap` bytes and granted
+    /// the positions before `limit`; this side retains at most `window_bytes`.
+    ///
+    /// # Panics
+    /// If the window is too small for the largest frame, see
+    /// [`window_bytes_min`](crate::limits::window_bytes_min).
+    pub fn new(body_cap: u32, limit: u64, window_bytes: u32) -> Self {
+        assert!(
+            window_bytes >= window_bytes_min(body_cap),
+            "the window is too small for the lane"
+        );
+        Self {
+            current: None,
+            full: VecDeque::new(),
+            tail: 0,
+            sent: 0,
+            received_to: 0,
+            granted: limit,
+            credit_to: limit.min(u64::from(window_bytes)),
+            window: window_bytes,
+            body_cap,
+            sending: false,
+            gone: false,
+            types: TypeNumbers::new(),
+            targets: TargetNumbers::new(),
+            control: Control::default(),
+            deferred: Deferred::new(DEFERRED_WINDOWS as usize * window_bytes as usize),
+        }
+    }
+
+    /// Writes a message behind everything pushed before, and returns the position of its frame.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing changed.
+    #[inline]
+    pub fn push<P: Payload + ?Sized>(
+        &mut self,
+        slabs: &mut SlabPool,
+        head: SendHead<'_>,
+        payload: &P,
+    ) -> Result<u64, PushError> {
+        if !self.deferred.is_empty() && !self.drain_deferred(slabs) {
+            return Err(PushError::NoCredit);
+        }
+        let draft = match head {
+            SendHead::Tell { message, target } => Draft {
+                kind: Kind::Tell,
+                message: Some(message),
+                target: Some(target),
+                extension: None,
+            },
+            SendHead::Ask {
+                message,
+                target,
+                extension,
+            } => Draft {
+                kind: Kind::Ask,
+                message: Some(message),
+                target: Some(target),
+                extension: Some(extension),
+            },
+        };
+        self.write(slabs, draft, payload)
+    }
+
+    /// Writes that an ask's answer is no longer wanted, and returns the position of the frame.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing changed.
+    pub fn push_cancel(
+        &mut self,
+        slabs: &mut SlabPool,
+        extension: Extension,
+    ) -> Result<u64, PushError> {
+        if !self.deferred.is_empty() && !self.drain_deferred(slabs) {
+            return Err(PushError::NoCredit);
+        }
+        self.write(slabs, Draft::bare(Kind::Cancel, extension), NOTHING)
+    }
+
+    /// Writes the answer to an ask, or keeps it until there is room: an answer is not refused for
+    /// want of credit or memory.
+    ///
+    /// # Errors
+    /// [`PushError::TooLarge`], [`PushError::Encode`], [`PushError::TypesExhausted`]: answer with an
+    /// error instead. [`PushError::TooManyAnswers`]: end the link. Nothing changed.
+    #[inline]
+    pub fn push_reply<P: Payload + ?Sized>(
+        &mut self,
+        slabs: &mut SlabPool,
+        message: &MessageType,
+        extension: Extension,
+        payload: &P,
+    ) -> Result<Answered, PushError> {
+        if self.deferred.is_empty() || self.drain_deferred(slabs) {
+            let draft = Draft {
+                message: Some(message),
+                ..Draft::bare(Kind::Reply, extension)
+            };
+            match self.write(slabs, draft, payload) {
+                Ok(_) => return Ok(Answered::Written),
+                Err(PushError::NoCredit | PushError::NoMemory) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.defer_reply(message, extension, payload)
+    }
+
+    /// Writes the error that takes the place of an answer, or keeps it until there is room.
+    ///
+    /// # Errors
+    /// [`PushError::TooManyAnswers`]: end the link. Nothing changed.
+    pub fn push_error(
+        &mut self,
+        slabs: &mut SlabPool,
+        correlation: u64,
+        code: ErrorCode,
+    ) -> Result<Answered, PushError> {
+        let extension = Extension {
+            correlation,
+            remaining_us: 0,
+            code: code.to_wire(),
+        };
+        if self.deferred.is_empty() || self.drain_deferred(slabs) {
+            match self.write(slabs, Draft::bare(Kind::Error, extension), NOTHING) {
+                Ok(_) => return Ok(Answered::Written),
+                Err(PushError::NoCredit | PushError::NoMemory) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let kept = self.deferred.push_error(extension, code);
+        kept.map_err(|_| PushError::TooManyAnswers)?;
+        Ok(Answered::Deferred)
+    }
+
+    /// Writes the answers that wait, as far as there is room now, and says whether none is left.
+    /// Grants and pushes do it by themselves; call it when the pool may have slabs again.
+    pub fn drain_deferred(&mut self, slabs: &mut SlabPool) -> bool {
+        while let Some(answer) = self.deferred.pop() {
+            if !self.write_deferred(slabs, answer) {
+                return false;
+            }
+        }
+        self.deferred.shrink();
+        true
+    }
+
+    /// Queues a grant for the peer, in place of one that did not leave yet.
+    pub fn queue_grant(&mut self, grant: Grant) {
+        self.control.set_grant(grant);
+    }
+
+    /// Queues a ping, in place of one that did not leave yet.
+    pub fn queue_ping(&mut self, nonce: u64) {
+        self.control.set_ping(nonce);
+    }
+
+    /// Queues the answer to the peer's last ping.
+    pub fn queue_pong(&mut self, nonce: u64) {
+        self.control.set_pong(nonce);
+    }
+
+    /// Queues that a recipient is busy or ready. Says whether there was room for it.
+    #[must_use = "a notice that was not queued has to be tried again"]
+    pub fn queue_notice(&mut self, notice: Notice) -> bool {
+        self.control.push_notice(notice)
+    }
+
+    /// Takes no more pushes, and says goodbye behind what was pushed before.
+    pub fn queue_bye(&mut self, reason: ByeReason) {
+        if !self.gone {
+            self.control.set_bye(reason);
+            self.update_credit();
+        }
+    }
+
+    /// Appends what is to be sent next to `into`: control frames, then the stream up to about
+    /// `max_bytes`, in whole slabs and at least one. Returns the bytes appended; 0 while the last
+    /// send is under way.
+    pub fn gather(&mut self, max_bytes: usize, into: &mut Vec<SlabSlice>) -> usize {
+        if self.sending || !self.has_unsent() {
+            return 0;
+        }
+        let mut bytes = 0;
+        if self.control.is_pending() {
+            let slice = self.control.take();
+            bytes += slice.len();
+            into.push(slice);
+        }
+        let sent = self.sent;
+        let first = self.full.partition_point(|written| written.end() <= sent);
+        for written in self.full.range_mut(first..).chain(&mut self.current) {
+            let unsent = written.end() - self.sent.max(written.start);
+            if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
+                break;
+            }
+            let slice = written.slab.freeze();
+            debug_assert_eq!(slice.len() as u64, unsent);
+            bytes += slice.len();
+            self.sent = written.end();
+            into.push(slice);
+        }
+        if self.sent == self.tail
+            && let Some(bye) = self.control.take_bye()
+        {
+            self.gone = true;
+            bytes += bye.len();
+            into.push(bye);
+        }
+        self.sending = true;
+        bytes
+    }
+
+    /// The last send is complete; the next may be gathered.
+    pub fn handle_sent(&mut self) {
+        self.sending = false;
+    }
+
+    /// Takes a grant of the peer: frees what is now the peer's, and writes answers that waited.
+    ///
+    /// # Errors
+    /// [`Violation::AckBeyondSent`] when the peer claims what was not sent. Nothing changed.
+    pub fn handle_grant(&mut self, grant: Grant, slabs: &mut SlabPool) -> Result<Freed, Violation> {
+        let Grant { received_to, limit } = grant;
+        if received_to > self.sent {
+            let sent = self.sent;
+            return Err(Violation::AckBeyondSent { received_to, sent });
+        }
+        let mut freed = Freed::default();
+        if received_to > self.received_to {
+            freed.bytes = received_to - self.received_to;
+            self.received_to = received_to;
+            freed.messages = self.release(slabs);
+        }
+        self.granted = self.granted.max(limit);
+        self.update_credit();
+        if !self.deferred.is_empty() {
+            self.drain_deferred(slabs);
+        }
+        Ok(freed)
+    }
+
+    /// Ends the link: shows every message frame the peer did not acknowledge, in order, and gives
+    /// all memory back. Returns how many messages the peer did acknowledge and no grant counted yet.
+    pub fn drain_unacknowledged(
+        &mut self,
+        slabs: &mut SlabPool,
+        mut visit: impl FnMut(Unacknowledged<'_>),
+    ) -> u64 {
+        let mut acknowledged = 0;
+        let written = self.full.drain(..).chain(self.current.take());
+        for mut written in written {
+            written.slab.freeze();
+            let bytes = written.slab.frozen_slice(0, written.slab.len());
+            let bounds = (self.received_to, self.sent);
+            acknowledged += walk(&bytes, written.start, bounds, &mut visit);
+            drop(bytes);
+            slabs.give_back(written.slab);
+        }
+        while let Some(answer) = self.deferred.pop() {
+            let (kind, payload) = match &answer.content {
+                Content::Reply { payload, .. } => (Kind::Reply, &payload[..]),
+                Content::Error => (Kind::Error, &[][..]),
+            };
+            let extension = Some(answer.extension);
+            let sent = false;
+            visit(Unacknowledged {
+                kind,
+                extension,
+                payload,
+                sent,
+            });
+        }
+        self.deferred.shrink();
+        self.control = Control::default();
+        self.gone = true;
+        acknowledged
+    }
+
+    /// Whether [`gather`](Self::gather) has something to hand out, once the last send is complete.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        !self.gone
+            && (self.sent < self.tail || self.control.is_pending() || self.control.is_leaving())
+    }
+
+    /// Whether nothing waits to be sent, acknowledged or answered.
+    pub fn is_idle(&self) -> bool {
+        self.received_to == self.tail && !self.has_unsent() && self.deferred.is_empty()
+    }
+
+    /// Bytes pushed and not acknowledged.
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.tail - self.received_to
+    }
+
+    /// Answers that wait for credit or memory.
+    pub fn deferred(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Where the stream stands.
+    pub fn positions(&self) -> Positions {
+        Positions {
+            received_to: self.received_to,
+            sent: self.sent,
+            tail: self.tail,
+            limit: self.credit_to,
+        }
+    }
+
+    /// Gives back the slabs that are the peer's as a whole; returns the messages in them.
+    fn release(&mut self, slabs: &mut SlabPool) -> u64 {
+        let mut messages = 0;
+        let received_to = self.received_to;
+        while self
+            .full
+            .front()
+            .is_some_and(|written| written.end() <= received_to)
+            && let Some(written) = self.full.pop_front()
+        {
+            messages += u64::from(written.messages);
+            slabs.give_back(written.slab);
+        }
+        if let Some(written) = self.current.take_if(|written| written.end() <= received_to) {
+            messages += u64::from(written.messages);
+            slabs.give_back(written.slab);
+        }
+        messages
+    }
+
+    fn update_credit(&mut self) {
+        let retained_to = self.received_to + u64::from(self.window);
+        // Nothing is written behind a goodbye.
+        let ending = self.gone || self.control.is_leaving();
+        self.credit_to = if ending {
+            0
+        } else {
+            self.granted.min(retained_to)
+        };
+    }
+}
+
+/// The payload of a frame that has none.
+const NOTHING: &[u8] = &[];

@@ -1,0 +1,334 @@
+//! How frames get into slabs. A frame is written behind the tail first and counts only when all of
+//! it is there, so whatever fails on the way leaves no trace.
+
+use super::retained::Written;
+use super::{Answered, Outbound, PushError};
+use crate::archive::EncodeError;
+use crate::frame::body::{DefineTarget, DefineType, ErrorCode};
+use crate::frame::{Extension, Head, seal};
+use crate::kind::Kind;
+use crate::limits::EXTENSION_BYTES;
+use crate::link::deferred::{Answer, Content};
+use crate::link::numbers::Numbered;
+use crate::link::{Payload, Target};
+use crate::message::MessageType;
+use crate::slab_pool::SlabPool;
+
+/// A frame to write, before its numbers are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) message: Option<&'a MessageType>,
+    pub(super) target: Option<Target>,
+    pub(super) extension: Option<Extension>,
+}
+
+impl Draft<'_> {
+    /// A frame with an extension and nothing else.
+    pub(super) fn bare(kind: Kind, extension: Extension) -> Self {
+        Self {
+            kind,
+            message: None,
+            target: None,
+            extension: Some(extension),
+        }
+    }
+}
+
+/// The numbers of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    of_type: Numbered<u16>,
+    of_target: Numbered<u32>,
+    /// The definitions that go in front of the frame.
+    definition_bytes: usize,
+}
+
+const NO_TYPE: Numbered<u16> = Numbered {
+    number: 0,
+    is_new: false,
+};
+const NO_TARGET: Numbered<u32> = Numbered {
+    number: 0,
+    is_new: false,
+};
+
+impl Outbound {
+    /// Writes a frame behind the tail, with the definitions it needs, and returns its position.
+    #[inline]
+    pub(super) fn write<P: Payload + ?Sized>(
+        &mut self,
+        slabs: &mut SlabPool,
+        draft: Draft<'_>,
+        payload: &P,
+    ) -> Result<u64, PushError> {
+        let numbers = self.number(&draft)?;
+        let lead = numbers.definition_bytes + draft.kind.payload_offset();
+        let payload_bytes = match payload.exact_bytes() {
+            Some(bytes) => {
+                self.admit(draft.kind, lead, bytes)?;
+                self.reserve(slabs, lead + bytes)?;
+                match self.encode_at(lead, bytes, payload) {
+                    Ok(written) => written,
+                    Err(_) => return Err(self.not_encoded(slabs)),
+                }
+            }
+            None => self.write_unmeasured(slabs, draft.kind, lead, payload)?,
+        };
+        Ok(self.commit(&draft, &numbers, payload_bytes))
+    }
+
+    /// Writes a payload of unknown length where it will lie, in this slab or in one that fits.
+    #[inline]
+    fn write_unmeasured<P: Payload + ?Sized>(
+        &mut self,
+        slabs: &mut SlabPool,
+        kind: Kind,
+        lead: usize,
+        payload: &P,
+    ) -> Result<usize, PushError> {
+        self.admit(kind, lead, 0)?;
+        let room = self.room().saturating_sub(lead);
+        let needed = match self.encode_at(lead, room, payload) {
+            Ok(written) => {
+                self.admit(kind, lead, written)?;
+                // Nothing to do, unless the payload is empty and there was no room for its header.
+                self.reserve(slabs, lead + written)?;
+                return Ok(written);
+            }
+            Err(EncodeError::NoRoom { needed }) => needed,
+            Err(_) => return Err(PushError::Encode),
+        };
+        self.admit(kind, lead, needed)?;
+        self.reserve(slabs, lead + needed)?;
+        match self.encode_at(lead, needed, payload) {
+            Ok(written) => Ok(written),
+            Err(_) => Err(self.not_encoded(slabs)),
+        }
+    }
+
+    /// Looks the numbers of a frame up. New ones are not given yet.
+    #[inline]
+    fn number(&mut self, draft: &Draft<'_>) -> Result<Numbers, PushError> {
+        let of_type = match draft.message {
+            Some(message) => match self.types.find(message) {
+                Ok(numbered) => numbered,
+                Err(_) => return Err(PushError::TypesExhausted),
+            },
+            None => NO_TYPE,
+        };
+        let of_target = match draft.target {
+            Some(target) => self.targets.find(target),
+            None => NO_TARGET,
+        };
+        let mut definition_bytes = 0;
+        if of_type.is_new {
+            definition_bytes += DefineType::FRAME_BYTES;
+        }
+        if of_target.is_new {
+            definition_bytes += DefineTarget::FRAME_BYTES;
+        }
+        Ok(Numbers {
+            of_type,
+            of_target,
+            definition_bytes,
+        })
+    }
+
+    /// Checks the cap, and the credit for everything up to the end of the frame.
+    #[inline]
+    fn admit(&self, kind: Kind, lead: usize, payload_bytes: usize) -> Result<(), PushError> {
+        let extension_bytes = if kind.has_extension() {
+            EXTENSION_BYTES
+        } else {
+            0
+        };
+        let bytes = extension_bytes + payload_bytes;
+        let limit = self.body_cap as usize;
+        if bytes > limit {
+            return Err(PushError::TooLarge { bytes, limit });
+        }
+        if self.tail + (lead + payload_bytes) as u64 > self.credit_to {
+            return Err(self.no_credit());
+        }
+        Ok(())
+    }
+
+    /// The room behind the tail.
+    #[inline]
+    fn room(&self) -> usize {
+        self.current
+            .as_ref()
+            .map_or(0, |current| current.slab.room())
+    }
+
+    /// Makes sure that the current slab has room for `bytes`.
+    #[inline]
+    fn reserve(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
+        if self.room() >= bytes && self.current.is_some() {
+            return Ok(());
+        }
+        self.begin_slab(slabs, bytes)
+    }
+
+    #[cold]
+    fn begin_slab(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
+        let slab = slabs.take(bytes).ok_or(PushError::NoMemory)?;
+        let fresh = Written {
+            slab,
+            start: self.tail,
+            messages: 0,
+        };
+        if let Some(former) = self.current.replace(fresh) {
+            self.full.push_back(former);
+        }
+        Ok(())
+    }
+
+    /// Encodes a payload `lead` bytes behind the tail, into at most `room` bytes.
+    #[inline]
+    fn encode_at<P: Payload + ?Sized>(
+        &mut self,
+        lead: usize,
+        room: usize,
+        payload: &P,
+    ) -> Result<usize, EncodeError> {
+        let into = match &mut self.current {
+            Some(current) => current
+                .slab
+                .tail_mut()
+                .get_mut(lead..lead + room)
+                .unwrap_or_default(),
+            None => &mut [],
+        };
+        payload.write(into)
+    }
+
+    /// Seals the frame around its payload, in front of it the definitions, and counts all of it.
+    #[inline]
+    fn commit(&mut self, draft: &Draft<'_>, numbers: &Numbers, payload_bytes: usize) -> u64 {
+        if numbers.definition_bytes > 0 {
+            self.define(draft, numbers);
+        }
+        let current = self.current.as_mut().expect("the payload was written");
+        let head = Head {
+            kind: draft.kind,
+            type_number: numbers.of_type.number,
+            target_number: numbers.of_target.number,
+            extension: draft.extension,
+        };
+        let frame_bytes = seal(current.slab.tail_mut(), &head, payload_bytes);
+        current.slab.advance(frame_bytes);
+        current.messages += u32::from(draft.kind.is_message());
+        let position = self.tail;
+        self.tail += frame_bytes as u64;
+        position
+    }
+
+    /// Writes the definitions of new numbers and gives the numbers.
+    #[cold]
+    fn define(&mut self, draft: &Draft<'_>, numbers: &Numbers) {
+        let current = self.current.as_mut().expect("the payload was written");
+        let mut bytes = 0;
+        if let (Some(message), true) = (draft.message, numbers.of_type.is_new) {
+            let number = numbers.of_type.number;
+            let message = *message;
+            bytes += DefineType { number, message }.encode(current.slab.tail_mut());
+            self.types.give(&message, number);
+        }
+        if let (Some(target), true) = (draft.target, numbers.of_target.is_new) {
+            let number = numbers.of_target.number;
+            let into = &mut current.slab.tail_mut()[bytes..];
+            bytes += DefineTarget { number, target }.encode(into);
+            self.targets.give(target, number);
+        }
+        debug_assert_eq!(bytes, numbers.definition_bytes);
+        current.slab.advance(bytes);
+        self.tail += bytes as u64;
+    }
+
+    /// Keeps a reply for which there is no credit or memory now.
+    #[cold]
+    pub(super) fn defer_reply<P: Payload + ?Sized>(
+        &mut self,
+        message: &MessageType,
+        extension: Extension,
+        payload: &P,
+    ) -> Result<Answered, PushError> {
+        let bytes = measure(payload)?;
+        let limit = self.body_cap as usize;
+        if EXTENSION_BYTES + bytes > limit {
+            let bytes = EXTENSION_BYTES + bytes;
+            return Err(PushError::TooLarge { bytes, limit });
+        }
+        if !self.deferred.has_room(bytes) {
+            let code = ErrorCode::Overloaded;
+            let kept = self.deferred.push_error(extension, code);
+            kept.map_err(|_| PushError::TooManyAnswers)?;
+            return Ok(Answered::Overloaded);
+        }
+        let mut encoded = vec![0; bytes];
+        let written = payload.write(&mut encoded).map_err(|_| PushError::Encode)?;
+        encoded.truncate(written);
+        let kept = self.deferred.push_reply(*message, extension, encoded);
+        kept.map_err(|_| PushError::TooManyAnswers)?;
+        Ok(Answered::Deferred)
+    }
+
+    /// Writes the oldest answer that waits. Says whether there was room for it.
+    pub(super) fn write_deferred(&mut self, slabs: &mut SlabPool, mut answer: Answer) -> bool {
+        loop {
+            let (kind, message, payload) = match &answer.content {
+                Content::Reply { message, payload } => (Kind::Reply, Some(message), &payload[..]),
+                Content::Error => (Kind::Error, None, &[][..]),
+            };
+            let draft = Draft {
+                kind,
+                message,
+                target: None,
+                extension: Some(answer.extension),
+            };
+            match self.write(slabs, draft, payload) {
+                Ok(_) => return true,
+                // The types ran out while it waited: the asker learns that there is no answer.
+                Err(PushError::TypesExhausted) => {
+                    answer.extension.code = ErrorCode::Failed.to_wire();
+                    answer.content = Content::Error;
+                }
+                Err(_) => {
+                    self.deferred.put_back(answer);
+                    return false;
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn no_credit(&self) -> PushError {
+        if self.gone || self.control.is_leaving() {
+            PushError::Ending
+        } else {
+            PushError::NoCredit
+        }
+    }
+
+    /// A payload broke its word about its length: what was reserved for it goes back.
+    #[cold]
+    fn not_encoded(&mut self, slabs: &mut SlabPool) -> PushError {
+        if let Some(current) = self.current.take_if(|current| current.slab.is_empty()) {
+            slabs.give_back(current.slab);
+        }
+        PushError::Encode
+    }
+}
+
+/// The exact length of a payload.
+fn measure<P: Payload + ?Sized>(payload: &P) -> Result<usize, PushError> {
+    match payload
+        .exact_bytes()
+        .map_or_else(|| payload.write(&mut []), Ok)
+    {
+        Ok(bytes) | Err(EncodeError::NoRoom { needed: bytes }) => Ok(bytes),
+        Err(_) => Err(PushError::Encode),
+    }
+}

@@ -1,0 +1,228 @@
+//! The slabs of one core: bounded in bytes, reused while they are warm.
+
+use std::collections::VecDeque;
+
+use crate::limits::SLAB_BYTES;
+use crate::slab::Slab;
+
+/// Lends the slabs that a core's links write their frames into.
+///
+/// There are two sizes: 64 KiB, and one for frames that do not fit there, which holds the largest
+/// frame and 64 KiB of others behind it. The slab given back last is taken first. What is allocated
+/// stays within the budget, whoever holds it.
+#[derive(Debug)]
+pub struct SlabPool {
+    ordinary: Vec<Slab>,
+    large: Vec<Slab>,
+    /// Given back while the kernel may still read them.
+    draining: VecDeque<Slab>,
+    large_bytes: usize,
+    budget_bytes: usize,
+    allocated_bytes: usize,
+    free_bytes: usize,
+    in_use_bytes_max: usize,
+    refusals: u64,
+}
+
+/// What a pool counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlabStats {
+    /// Bytes of all slabs there are.
+    pub allocated_bytes: usize,
+    /// Bytes of the slabs that are lent, or still being read by the kernel.
+    pub in_use_bytes: usize,
+    /// The most that was ever in use.
+    pub in_use_bytes_max: usize,
+    /// How often a slab was wanted and not given.
+    pub refusals: u64,
+}
+
+impl SlabPool {
+    /// An empty pool that allocates at most `budget_bytes`, for frames with bodies of up to
+    /// `body_cap` bytes.
+    pub fn new(budget_bytes: usize, body_cap: u32) -> Self {
+        let large = (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES);
+        Self {
+            ordinary: Vec::new(),
+            large: Vec::new(),
+            draining: VecDeque::new(),
+            large_bytes: large,
+            budget_bytes,
+            allocated_bytes: 0,
+            free_bytes: 0,
+            in_use_bytes_max: 0,
+            refusals: 0,
+        }
+    }
+
+    /// An empty slab with room for at least `bytes`, or `None` when the budget is spent or no slab
+    /// is that large.
+    pub fn take(&mut self, bytes: usize) -> Option<Slab> {
+        let capacity = if bytes <= ORDINARY_BYTES {
+            ORDINARY_BYTES
+        } else {
+            self.large_bytes
+        };
+        if bytes > capacity {
+            self.refusals += 1;
+            return None;
+        }
+        self.settle(SETTLED_AT_ONCE);
+        let slab = self.find(capacity);
+        if slab.is_none() {
+            self.refusals += 1;
+        }
+        self.in_use_bytes_max = self.in_use_bytes_max.max(self.in_use_bytes());
+        slab
+    }
+
+    /// Takes a slab back. One that slices still refer to becomes free once they are gone.
+    pub fn give_back(&mut self, slab: Slab) {
+        self.draining.push_back(slab);
+        self.settle(SETTLED_AT_ONCE);
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> SlabStats {
+        SlabStats {
+            allocated_bytes: self.allocated_bytes,
+            in_use_bytes: self.in_use_bytes(),
+            in_use_bytes_max: self.in_use_bytes_max,
+            refusals: self.refusals,
+        }
+    }
+
+    fn in_use_bytes(&self) -> usize {
+        self.allocated_bytes - self.free_bytes
+    }
+
+    /// From the free slabs, else a new one, else in place of a free one of the other size.
+    fn find(&mut self, capacity: usize) -> Option<Slab> {
+        if let Some(slab) = self.pop_free(capacity) {
+            return Some(slab);
+        }
+        if self.allocated_bytes + capacity > self.budget_bytes {
+            self.settle(self.draining.len());
+            if let Some(slab) = self.pop_free(capacity) {
+                return Some(slab);
+            }
+            self.shed(capacity);
+        }
+        if self.allocated_bytes + capacity > self.budget_bytes {
+            return None;
+        }
+        self.allocated_bytes += capacity;
+        Some(Slab::with_capacity(capacity))
+    }
+
+    fn pop_free(&mut self, capacity: usize) -> Option<Slab> {
+        let slab = self.free(capacity).pop()?;
+        self.free_bytes -= capacity;
+        Some(slab)
+    }
+
+    fn free(&mut self, capacity: usize) -> &mut Vec<Slab> {
+        if capacity == ORDINARY_BYTES {
+            &mut self.ordinary
+        } else {
+            &mut self.large
+        }
+    }
+
+    /// Gives free slabs of the other size back to the system until `capacity` fits the budget.
+    #[cold]
+    fn shed(&mut self, capacity: usize) {
+        let other = if capacity == ORDINARY_BYTES {
+            self.large_bytes
+        } else {
+            ORDINARY_BYTES
+        };
+        while self.allocated_bytes + capacity > self.budget_bytes && self.pop_free(other).is_some()
+        {
+            self.allocated_bytes -= other;
+        }
+    }
+
+    /// Looks at up to `count` slabs given back, oldest first, and frees those nobody reads any more.
+    fn settle(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(mut slab) = self.draining.pop_front() else {
+                return;
+            };
+            if slab.reclaim() {
+                let capacity = slab.capacity();
+                self.free_bytes += capacity;
+                self.free(capacity).push(slab);
+            } else {
+                self.draining.push_back(slab);
+            }
+        }
+    }
+}
+
+const ORDINARY_BYTES: usize = SLAB_BYTES as usize;
+
+/// Slabs looked at with every take and return: sends end in about the order they began.
+const SETTLED_AT_ONCE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP: u32 = 256 << 10;
+
+    #[test]
+    fn the_slab_given_back_last_is_taken_first() {
+        let mut pool = SlabPool::new(1 << 20, CAP);
+        let [mut first, second] = [1, 1].map(|bytes| pool.take(bytes).unwrap());
+        first.tail_mut()[0] = 7;
+        pool.give_back(second);
+        pool.give_back(first);
+        assert_eq!(pool.take(1).unwrap().tail_mut()[0], 7);
+        assert_eq!(pool.stats().allocated_bytes, 128 << 10);
+    }
+
+    #[test]
+    fn one_over_the_budget_is_refused_and_counted() {
+        let mut pool = SlabPool::new(128 << 10, CAP);
+        let held = [1, 1].map(|bytes| pool.take(bytes).unwrap());
+        assert!(pool.take(1).is_none());
+        assert_eq!(pool.stats().refusals, 1);
+        held.into_iter().for_each(|slab| pool.give_back(slab));
+        assert!(pool.take(1).is_some());
+        assert_eq!(pool.stats().in_use_bytes_max, 128 << 10);
+    }
+
+    #[test]
+    fn the_largest_frame_has_a_slab_and_one_over_has_none() {
+        let mut pool = SlabPool::new(1 << 20, CAP);
+        let largest = crate::limits::frame_bytes(CAP) + crate::limits::DEFINITIONS_BYTES;
+        assert_eq!(pool.take(largest).unwrap().capacity(), 320 << 10);
+        assert!(pool.take((320 << 10) + 1).is_none());
+    }
+
+    #[test]
+    fn a_slab_that_is_read_waits_and_counts_as_in_use() {
+        let mut pool = SlabPool::new(64 << 10, CAP);
+        let mut slab = pool.take(1).unwrap();
+        slab.advance(1);
+        let slice = slab.freeze();
+        pool.give_back(slab);
+        assert_eq!(pool.stats().in_use_bytes, 64 << 10);
+        assert!(pool.take(1).is_none());
+        drop(slice);
+        assert!(pool.take(1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn free_slabs_of_one_size_make_room_for_the_other() {
+        let mut pool = SlabPool::new(320 << 10, CAP);
+        let small: Vec<_> = (0..5).map(|_| pool.take(1).unwrap()).collect();
+        small.into_iter().for_each(|slab| pool.give_back(slab));
+        let large = pool.take(CAP as usize).unwrap();
+        assert_eq!(pool.stats().allocated_bytes, 320 << 10);
+        pool.give_back(large);
+        assert!(pool.take(1).is_some());
+        assert_eq!(pool.stats().allocated_bytes, 64 << 10);
+    }
+}
