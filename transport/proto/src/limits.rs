@@ -97,11 +97,17 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 /// The longest back-off between two dials of one address.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
+/// A link that stood this long starts its back-off anew when it is lost.
+pub const STEADY_LINK: Duration = Duration::from_secs(1);
+
 /// Refusals that a node sends at once before it only sends [`REFUSALS_PER_SECOND`].
 pub const REFUSALS_BURST: u32 = 64;
 
 /// Refusals that a node sends in the long run; others are closed without a word.
 pub const REFUSALS_PER_SECOND: u32 = 16;
+
+/// Default for connections that have not shown who they are, at one time.
+pub const HALF_OPEN_MAX: usize = 256;
 
 /// Process starts of a peer that are remembered as ended.
 pub const FORMER_UIDS_MAX: usize = 8;
@@ -109,11 +115,6 @@ pub const FORMER_UIDS_MAX: usize = 8;
 /// The smallest window that goes with `body_cap`: one frame and one slab.
 pub const fn window_bytes_min(body_cap: u32) -> u32 {
     body_cap + SLAB_BYTES
-}
-
-/// The longest frame with a body of `body_bytes`.
-pub(crate) const fn frame_bytes(body_bytes: u32) -> usize {
-    HEADER_BYTES + body_bytes as usize
 }
 
 /// Both definitions, in front of the frame that needs them.
@@ -130,7 +131,7 @@ const _: () = {
     assert!(EXTENSION_BYTES < FRAME_BYTES_BEFORE_ACCEPT as usize);
     // Fixed parts of an accept, two addresses with their length bytes and ports.
     assert!(48 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
-    assert!(SYSTEM_BYTES_MAX <= u8::MAX as usize && HOST_BYTES_MAX <= u8::MAX as usize);
+    assert!(SYSTEM_BYTES_MAX <= HOST_BYTES_MAX && HOST_BYTES_MAX <= u8::MAX as usize);
     // A window always has room for the largest frame of its lane, its definitions included.
     assert!(DEFINITIONS_BYTES + HEADER_BYTES <= SLAB_BYTES as usize);
     assert!(window_bytes_min(FRAME_BYTES_ORDINARY) <= WINDOW_BYTES);

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_largest_frame_has_a_slab_and_one_over_has_none() {
         let mut pool = SlabPool::new(1 << 20, CAP);
-        let largest = crate::limits::frame_bytes(CAP) + crate::limits::DEFINITIONS_BYTES;
+        let largest = crate::limits::HEADER_BYTES + CAP as usize + crate::limits::DEFINITIONS_BYTES;
         assert_eq!(pool.take(largest).unwrap().capacity(), 320 << 10);
         assert!(pool.take((320 << 10) + 1).is_none());
     }

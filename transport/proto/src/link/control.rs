@@ -89,13 +89,10 @@ impl Control {
 
     /// The slab of last time, unless it is still being sent.
     fn empty_slab(&mut self) -> Slab {
-        match self.slab.take() {
-            Some(mut slab) => {
-                if slab.reclaim() {
-                    return slab;
-                }
-            }
-            None => {}
+        if let Some(mut slab) = self.slab.take()
+            && slab.reclaim()
+        {
+            return slab;
         }
         Slab::with_capacity(CONTROL_SLAB_BYTES)
     }
