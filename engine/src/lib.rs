@@ -1,1 +1,60 @@
-//! stub
+//! A thread-per-core, zero-copy messaging engine on io_uring.
+//!
+//! Actors live on one core and handle one message at a time; messages are typed, archived with
+//! rkyv, and read in place in the buffer they were received into. A [`Ref`] sends to an actor
+//! wherever it lives. Every queue is bounded, and a send that finds no room says so.
+//!
+//! It is not a broker and stores nothing; a message lost with its link or its process is counted,
+//! and not sent again.
+//!
+//! The two types that matter: [`Node`], the running node, and [`Ref`], the typed name of an actor.
+//!
+//! A handler runs on its core's thread. One that blocks stalls everything on that core: links,
+//! timers and other actors.
+
+#![deny(unsafe_code)]
+
+// The macros name the facade from outside, and this crate uses them too.
+extern crate self as ringmesh;
+
+mod actor;
+mod ask;
+mod config;
+mod core;
+mod counters;
+mod directory;
+mod engine;
+mod error;
+#[allow(unsafe_code)]
+pub mod message;
+mod node;
+pub mod prelude;
+mod random;
+mod reference;
+mod resolve;
+mod rt;
+mod tell;
+
+pub use actor::{Accepts, Actor, Cx, Handler, Protocol};
+pub use ask::Ask;
+pub use config::{IdleMode, Settings};
+pub use counters::Counters;
+pub use engine::{Engine, NodeBuilder};
+pub use error::{
+    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError,
+};
+pub use message::{Message, Msg};
+pub use node::Node;
+pub use reference::Ref;
+pub use ringmesh_macros::{message, protocol, wire};
+pub use ringmesh_proto::address::{ActorPath, Address, NodeId, Uid};
+pub use tell::Tell;
+
+/// What the macros' code names. Not a part of the API: anything here may change at any time.
+#[doc(hidden)]
+pub mod __private {
+    pub use ringmesh_proto as proto;
+    pub use ringmesh_proto::archive::rkyv;
+
+    pub use crate::actor::{Delivery, Dispatch, Outcome, deliver, no_such_message};
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ringmesh_proto::slab::SlabSlice;
 
-use crate::buffer::Chunk;
+use crate::buffer::{BufferUse, Chunk};
 
 /// The bytes of a preface, read by one receive of exactly this size before anything else.
 pub const PREFACE_BYTES: usize = 64;
@@ -158,6 +158,10 @@ pub trait Transport {
     /// An error of the ring itself; the core cannot go on.
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// How much of the receive memory is held by chunks, so that the caller can copy what it keeps
+    /// before receiving stalls.
+    fn buffer_use(&self) -> BufferUse;
+
     /// What was counted so far.
     fn counters(&self) -> Counters;
 }
@@ -176,12 +180,16 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Receive completions with data.
     pub receives: u64,
+    /// Those of them that went into a large buffer of a streaming connection.
+    pub receives_bulk: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Receives that ended for want of a buffer and were armed again.
     pub receives_starved: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections closed as they were accepted, because the transport was full.
+    pub shed: u64,
     /// Connections dialled.
     pub dialled: u64,
     /// Connections closed, whoever did it.

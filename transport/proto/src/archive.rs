@@ -9,8 +9,8 @@
 //! from its end: the root must end exactly where the payload ends. Whatever the root points at lies
 //! before it, each part is claimed once, and parts follow one another; the validator checks that.
 //!
-//! The shape of a message is fixed while compiling ([`WireSafe`]): no recursion, no shared pointers,
-//! no element of size zero. So validation is linear in the length of the archive, and walking an
+//! The shape of a message is fixed while compiling ([`WireSafe`]): no recursion, no shared
+//! pointers, no element of size zero. So validation is linear in the length of the archive, and walking an
 //! accepted archive is too.
 
 use std::error::Error;
@@ -25,12 +25,14 @@ use rkyv::rancor::{BoxedError, Failure, Panic, ResultExt, Source, Strategy, Trac
 use rkyv::ser::allocator::SubAllocator;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::validation::archive::ArchiveValidator;
-use rkyv::{Archive, Archived, Deserialize, Portable, Serialize};
+use rkyv::{Archive, Deserialize, Portable, Serialize};
 
 use crate::message::WireSafe;
 
 #[doc(hidden)]
 pub use rkyv;
+/// The archived form of a type: `Archived<Hello>` is `ArchivedHello`.
+pub use rkyv::Archived;
 
 /// The longest archive, in bytes: positions within it must fit the 32-bit relative pointers, and
 /// rkyv allows a string no more than this. The caps of the lanes are far below.
@@ -45,6 +47,10 @@ pub(crate) const FORMAT: &str = "rkyv-0.8 little_endian pointer_width_32 unalign
 /// What the archive functions take: a wire-safe type with the archiver's derives.
 ///
 /// Implemented for every type that qualifies; `#[message]` and `#[wire]` make one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be archived",
+    label = "this type, or a part of it, is not wire-safe"
+)]
 pub trait Archivable:
     WireSafe
     + Archive<Archived: Validate + Deserialize<Self, Deserializer>>
@@ -53,6 +59,7 @@ pub trait Archivable:
 {
 }
 
+#[diagnostic::do_not_recommend]
 impl<T> Archivable for T
 where
     T: WireSafe + for<'a> Serialize<FrameSerializer<'a>>,
@@ -106,6 +113,8 @@ pub fn encode<T: Archivable>(value: &T, into: &mut [u8]) -> Result<usize, Encode
     let length = if T::FLAT {
         serialize(value, into, &mut []).map_err(|_| EncodeError::Failed)?
     } else {
+        // Positions past the longest archive would not fit its pointers.
+        let into = &mut into[..room.min(ARCHIVE_BYTES_MAX)];
         let mut scratch = [MaybeUninit::uninit(); STACK_SCRATCH_BYTES];
         match serialize(value, into, &mut scratch) {
             Ok(length) => length,

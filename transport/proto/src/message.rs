@@ -13,8 +13,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::archive::rkyv::{Archive, Archived};
-use crate::archive::{Archivable, DEPTH_MAX};
+use crate::archive::rkyv::Archive;
+use crate::archive::{Archivable, Archived, DEPTH_MAX};
 use crate::fingerprint::{Fingerprint, Fnv1a};
 
 /// A type that may cross the wire as a message or as a part of one.
@@ -81,7 +81,7 @@ pub trait Message: Archivable + 'static {
 )]
 pub trait Reply: 'static {
     /// The type of the reply, `None` for `()`.
-    const TYPE: Option<MessageType>;
+    const MESSAGE_TYPE: Option<MessageType>;
 
     /// Gives the reply to `sink` if it is a message, and returns what the sink made of it.
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output>;
@@ -97,7 +97,7 @@ pub trait ReplySink {
 }
 
 impl Reply for () {
-    const TYPE: Option<MessageType> = None;
+    const MESSAGE_TYPE: Option<MessageType> = None;
 
     #[inline]
     fn send_to<S: ReplySink>(&self, _: S) -> Option<S::Output> {
@@ -105,8 +105,9 @@ impl Reply for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M: Message> Reply for M {
-    const TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
+    const MESSAGE_TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
 
     #[inline]
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output> {

@@ -1,0 +1,144 @@
+//! A question and its answer.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringmesh_proto::message::Message;
+
+use crate::actor::{Accepts, Protocol};
+use crate::core::{Alarm, Core, Correlation, current};
+use crate::error::{AskError, AskPhase, Refusal};
+use crate::message::Msg;
+use crate::reference::Ref;
+
+/// A question in progress; see [`Ref::ask`]. Dropping it forgets the answer.
+#[must_use = "an ask sends nothing until it is awaited"]
+pub struct Ask<P, M: Message> {
+    to: Ref<P>,
+    message: Option<M>,
+    timeout: Option<Duration>,
+    state: State,
+    marker: PhantomData<fn() -> M::Reply>,
+}
+
+enum State {
+    /// Not yet sent: waiting for room, until the alarm rings.
+    Queued(Option<Alarm>),
+    /// Sent: the core holds the answer's place.
+    Sent { core: Rc<Core>, correlation: Correlation },
+    Done,
+}
+
+/// The message is never pinned: it only moves into the frame.
+impl<P, M: Message> Unpin for Ask<P, M> {}
+
+impl<P, M: Message> Ask<P, M> {
+    pub(crate) fn new(to: Ref<P>, message: M) -> Self {
+        let state = State::Queued(None);
+        Self { to, message: Some(message), timeout: None, state, marker: PhantomData }
+    }
+
+    /// Waits at most `timeout` for the answer, counted from the first poll. What is left of it when
+    /// the question leaves travels with it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<P, M> Future for Ask<P, M>
+where
+    P: Accepts<M>,
+    M: Message,
+    M::Reply: Message,
+{
+    type Output = Result<Msg<M::Reply>, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = current::try_with(|core| {
+            if matches!(self.state, State::Queued(_))
+                && let Poll::Ready(error) = self.send(core, context)
+            {
+                return Poll::Ready(Err(error));
+            }
+            self.receive(context)
+        });
+        let polled = polled.unwrap_or(Poll::Ready(Err(AskError::OffCore)));
+        if polled.is_ready() {
+            self.state = State::Done;
+        }
+        polled
+    }
+}
+
+impl<P, M> Ask<P, M>
+where
+    P: Accepts<M>,
+    M: Message,
+    M::Reply: Message,
+{
+    /// Tries to send. Ready means that it failed for good; pending, that it was sent or waits.
+    fn send(&mut self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<AskError> {
+        let State::Queued(alarm) = &mut self.state else { return Poll::Pending };
+        let timeout = *self.timeout.get_or_insert(core.settings().ask_timeout);
+        let remaining = alarm.as_ref().map_or(timeout, |alarm| alarm.remaining());
+        let message = self.message.as_ref().expect("an ask is not polled after it is ready");
+        match core.ask(self.to.erased(), message, remaining) {
+            Ok(correlation) => {
+                self.message = None;
+                self.state = State::Sent { core: Rc::clone(core), correlation };
+                Poll::Pending
+            }
+            Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
+            Err(AskRefusal::Send(Refusal::NoRoom | Refusal::Unreachable)) => {
+                let alarm = alarm.get_or_insert_with(|| core.alarm(timeout));
+                if alarm.poll(context).is_ready() {
+                    let phase = AskPhase::Queued;
+                    return Poll::Ready(AskError::Timeout { after: timeout, phase });
+                }
+                core.wait_for_room(self.to.node, context.waker());
+                Poll::Pending
+            }
+            Err(AskRefusal::Send(refusal)) => Poll::Ready(AskError::new(refusal)),
+        }
+    }
+
+    fn receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Msg<M::Reply>, AskError>> {
+        let State::Sent { core, correlation } = &self.state else { return Poll::Pending };
+        let Some(answer) = core.take_answer(*correlation, context.waker()) else {
+            return Poll::Pending;
+        };
+        let after = self.timeout.unwrap_or_default();
+        Poll::Ready(match answer {
+            Ok(payload) => Msg::<M::Reply>::new(payload).map_err(|_| AskError::InvalidReply),
+            Err(AskError::Timeout { phase, .. }) => Err(AskError::Timeout { after, phase }),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// Why a question was not sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AskRefusal {
+    TooManyAsks { limit: usize },
+    Send(Refusal),
+}
+
+impl<P, M: Message> Drop for Ask<P, M> {
+    fn drop(&mut self) {
+        if let State::Sent { core, correlation } = &self.state {
+            core.forget_ask(*correlation);
+        }
+    }
+}
+
+impl<P: Protocol, M: Message> fmt::Debug for Ask<P, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("to", &self.to).finish_non_exhaustive()
+    }
+}

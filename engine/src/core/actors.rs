@@ -1,0 +1,126 @@
+//! Actors of a core: spawned, found, stopped, and mourned when a handler panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use ringmesh_proto::address::{CoreId, check_actor_name};
+use ringmesh_proto::frame::Header;
+use ringmesh_proto::frame::body::ErrorCode;
+
+use super::fault::Fault;
+use super::link::Link;
+use super::peers::NodeIndex;
+use super::{Asker, Core, NoRoute};
+use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
+use crate::directory::{Finding, Resolved};
+use crate::error::{SpawnError, panic_message};
+use crate::reference::Ref;
+
+impl Core {
+    pub(crate) fn spawn<A: Actor>(
+        self: &Rc<Self>,
+        name: Option<&str>,
+        actor: A,
+    ) -> Result<Ref<A::Api>, SpawnError> {
+        if self.is_closing() {
+            return Err(SpawnError::Stopping);
+        }
+        if let Some(name) = name {
+            check_actor_name(name).map_err(|error| SpawnError::InvalidName {
+                name: name.to_owned(),
+                problem: error.to_string(),
+            })?;
+        }
+        let place = self.actors.borrow_mut().reserve(name)?;
+        let me =
+            Ref::new(self.identity.uid, NodeIndex::SELF, CoreId(0), place.slot, place.generation);
+        let cell = Rc::new(ActorCell::new(actor, me, name.map(Box::from)));
+        self.actors.borrow_mut().insert(Rc::clone(&cell));
+        match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
+            Ok(()) => Ok(me),
+            Err(payload) => {
+                self.tally.panics.add(1);
+                self.forget(&cell);
+                Err(SpawnError::Panicked { message: panic_message(&*payload) })
+            }
+        }
+    }
+
+    pub(crate) fn stop_actor<P: Protocol>(&self, actor: &Ref<P>) -> bool {
+        if actor.uid != self.identity.uid {
+            return false;
+        }
+        let cell = self.actors.borrow().at(actor.slot, actor.generation).cloned();
+        cell.is_some_and(|cell| {
+            let running = cell.is_alive();
+            self.stop_cell(&cell);
+            running
+        })
+    }
+
+    /// Stops an actor in order.
+    pub(super) fn stop_cell(&self, cell: &Rc<ActorCell>) {
+        self.forget(cell);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| cell.stopped())) {
+            self.tally.panics.add(1);
+            tracing::error!(actor = %cell, panic = panic_message(&*payload), "panic while stopping");
+        }
+    }
+
+    fn forget(&self, cell: &ActorCell) {
+        cell.bury();
+        self.actors.borrow_mut().remove(cell);
+    }
+
+    /// Ends the actor whose handler just panicked, and tells whoever asked it.
+    pub(super) fn handler_panicked(self: &Rc<Self>, link: &Rc<Link>, message: &str) {
+        self.tally.panics.add(1);
+        self.tally.delivered.add(1);
+        let (slot, generation) = self.running_actor.get();
+        let cell = self.actors.borrow().at(slot, generation).cloned();
+        if let Some(cell) = cell {
+            tracing::error!(actor = %cell, panic = message, "an actor's handler panicked; it stops");
+            cell.abandon();
+            self.forget(&cell);
+        }
+        if let Some(correlation) = self.running.take() {
+            Asker::new(self, link, correlation).fail(ErrorCode::Failed);
+        }
+    }
+
+    /// The actor that a frame's numbers mean, looked up and remembered.
+    pub(super) fn look_up(
+        &self,
+        link: &Link,
+        header: &Header,
+    ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, Fault> {
+        let inbound = link.inbound.borrow();
+        let target = (header.target_number, inbound.target(header.target_number)?);
+        let message = (header.type_number, inbound.message_type(header.type_number)?);
+        Ok(link.routes.borrow_mut().look_up(&self.actors.borrow(), target, message))
+    }
+
+    pub(super) fn count_no_route(&self, no_route: NoRoute) {
+        match no_route {
+            NoRoute::NoRecipient => self.tally.dead_no_recipient.add(1),
+            NoRoute::Mismatch(Mismatch::UnknownMessage) => self.tally.dead_unknown_message.add(1),
+            NoRoute::Mismatch(Mismatch::Schema) => self.tally.dead_schema_mismatch.add(1),
+        }
+    }
+
+    /// What the directory answers for a name.
+    pub(crate) fn find_named(&self, name: &str, protocol: u64) -> Resolved {
+        let actors = self.actors.borrow();
+        let Some(cell) = actors.named(name) else { return Resolved::missing(Finding::NotFound) };
+        if cell.protocol.as_u64() != protocol {
+            return Resolved::missing(Finding::WrongProtocol);
+        }
+        Resolved::found(CoreId(0), cell.slot, cell.generation)
+    }
+}
+
+impl<A: Actor> Cx<'_, A> {
+    pub(crate) fn look_up(&self, name: &str, protocol: u64) -> Resolved {
+        self.core().find_named(name, protocol)
+    }
+}

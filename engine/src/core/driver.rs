@@ -1,0 +1,128 @@
+//! The loop of a core.
+//!
+//! One turn: reap completions (no system call) and feed them to the connections; dispatch what
+//! waits, within a budget; poll the tasks that are ready; run due timers; gather every link's pending
+//! bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to do the core
+//! spins or sleeps, as its idle mode says, and the sleep is part of that one call.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::contract::{Event, Transport};
+
+use super::budget::Budget;
+use super::{Core, current};
+use crate::config::{IdleMode, Settings};
+use crate::directory;
+use crate::error::EngineError;
+use crate::node::Node;
+use crate::rt::Runtime;
+
+/// Runs a core until the future that `main` makes has ended and the node has stopped.
+pub(crate) async fn run<F, Fut, T>(
+    settings: Settings,
+    runtime: Runtime,
+    main: F,
+) -> Result<T, EngineError>
+where
+    F: FnOnce(Node) -> Fut + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: 'static,
+{
+    let core = Core::start(settings, runtime)?;
+    let entered = current::enter(Rc::clone(&core));
+    directory::spawn(&core).expect("an empty core has room for its directory");
+    let outcome = core.spawn_main(main);
+    let mut driver = Driver::new(Rc::clone(&core));
+    let ran = driver.run_until_stopped(&outcome).await;
+    core.close();
+    drop(entered);
+    ran.map_err(|error| EngineError::Core { core: 0, error })?;
+    outcome.take()
+}
+
+/// The loop's own state; everything that handlers can reach is in [`Core`].
+struct Driver {
+    core: Rc<Core>,
+    events: VecDeque<Event>,
+    /// When the core last had something to do.
+    busy_until: Instant,
+}
+
+impl Driver {
+    fn new(core: Rc<Core>) -> Self {
+        Self { core, events: VecDeque::new(), busy_until: Instant::ZERO }
+    }
+
+    async fn run_until_stopped<T>(&mut self, outcome: &super::Outcome<T>) -> std::io::Result<()> {
+        loop {
+            let busy = self.turn();
+            if outcome.is_ready() && self.core.stopped() {
+                return Ok(());
+            }
+            self.rest(busy).await?;
+        }
+    }
+
+    /// One turn up to its system call. Says whether there was anything to do.
+    fn turn(&mut self) -> bool {
+        let core = &self.core;
+        let now = core.clock.read();
+        core.tally.turns.add(1);
+        core.begin_turn();
+        let mut busy = core.io.borrow_mut().poll(&mut self.events);
+        while let Some(event) = self.events.pop_front() {
+            core.handle_event(event);
+        }
+        let mut budget = Budget::new(now);
+        busy |= core.dispatch_waiting(&mut budget);
+        busy |= core.poll_tasks();
+        busy |= core.run_timers();
+        busy |= core.send_pending();
+        if busy {
+            self.busy_until = now;
+        }
+        busy
+    }
+
+    /// The turn's one system call, and the core's sleep if it may sleep.
+    async fn rest(&mut self, busy: bool) -> std::io::Result<()> {
+        let core = &self.core;
+        let patience = match core.settings.idle {
+            IdleMode::Spin => None,
+            IdleMode::Hybrid(spin) => Some(spin),
+            IdleMode::Park => Some(Duration::ZERO),
+        };
+        let idle = !busy && !core.has_work();
+        let sleepy = patience
+            .is_some_and(|spin| core.clock.now().saturating_since(self.busy_until) >= spin);
+        if core.runtime.outstanding() > 0 {
+            return self.rest_in_executor(idle).await;
+        }
+        if !(idle && sleepy) {
+            return core.io.borrow_mut().submit();
+        }
+        if core.acknowledge_all() {
+            core.send_pending();
+        }
+        let timeout = core.time_to_next_timer();
+        core.io.borrow_mut().park(timeout)
+    }
+
+    /// The executor has work of its own: it gets the thread, and the ring's eventfd wakes it.
+    async fn rest_in_executor(&mut self, idle: bool) -> std::io::Result<()> {
+        let core = &self.core;
+        core.io.borrow_mut().submit()?;
+        let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
+        if !idle || !core.io.borrow_mut().enable_eventfd() {
+            core.runtime.pass().await;
+            return Ok(());
+        }
+        core.runtime.wait(eventfd).await;
+        core.io.borrow_mut().disable_eventfd();
+        Ok(())
+    }
+}

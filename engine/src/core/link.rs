@@ -1,0 +1,227 @@
+//! Links and the connections that carry them, as one core holds them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use ringmesh_proto::address::Uid;
+use ringmesh_proto::frame::{Parse, parse};
+use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::buffer::{Assembly, Chunk};
+use ringmesh_transport::contract::ConnectionId;
+use ringmesh_transport::timer::TimerKey;
+
+use super::NodeIndex;
+use super::routes::Routes;
+
+/// A link of this process, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// A two-way byte stream between this core and one of another node, or of this core with itself.
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) peer: NodeIndex,
+    /// The process start at the other end.
+    pub(crate) uid: Uid,
+    /// `None`: the link of the core with itself.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) outbound: RefCell<Outbound>,
+    pub(crate) inbound: RefCell<Inbound>,
+    pub(crate) routes: RefCell<Routes>,
+    /// On the list of links that have something to send.
+    pub(crate) queued: Cell<bool>,
+    /// A send is in flight.
+    pub(crate) sending: Cell<bool>,
+    /// Questions sent and not answered.
+    pub(crate) asks: Cell<usize>,
+    /// Something was received and not granted yet, since then.
+    pub(crate) owes_grant: Cell<bool>,
+    pub(crate) owes_since: Cell<Instant>,
+    /// Set once; a message whose link ended cannot be sent on it.
+    pub(crate) ended: Cell<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        peer: NodeIndex,
+        uid: Uid,
+        connection: Option<ConnectionId>,
+        outbound: Outbound,
+        inbound: Inbound,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            uid,
+            connection,
+            outbound: RefCell::new(outbound),
+            inbound: RefCell::new(inbound),
+            routes: RefCell::default(),
+            queued: Cell::new(false),
+            sending: Cell::new(false),
+            asks: Cell::new(0),
+            owes_grant: Cell::new(false),
+            owes_since: Cell::new(Instant::ZERO),
+            ended: Cell::new(false),
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("id", &self.id).field("uid", &self.uid).finish_non_exhaustive()
+    }
+}
+
+/// One TCP connection.
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) stage: RefCell<Stage>,
+    pub(crate) intake: RefCell<Intake>,
+    /// On the list of connections with bytes to parse.
+    pub(crate) readable: Cell<bool>,
+    /// Nothing it brings counts any more.
+    pub(crate) closing: Cell<bool>,
+    pub(crate) node: Cell<Option<NodeIndex>>,
+    pub(crate) uid: Cell<u64>,
+    /// When bytes last came.
+    pub(crate) last_byte: Cell<Instant>,
+    /// Bounds the current stage: preface, handshake, or a frame that does not go on.
+    pub(crate) deadline: Cell<Option<TimerKey>>,
+}
+
+/// How far a connection got.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Accepted; its preface is being read.
+    Preface,
+    /// Its preface was valid, or it was dialled: frames of the handshake come next.
+    Handshake,
+    /// Carries a link.
+    Linked(Rc<Link>),
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnectionId, stage: Stage) -> Self {
+        Self {
+            id,
+            stage: RefCell::new(stage),
+            intake: RefCell::default(),
+            readable: Cell::new(false),
+            closing: Cell::new(false),
+            node: Cell::new(None),
+            uid: Cell::new(0),
+            last_byte: Cell::new(Instant::ZERO),
+            deadline: Cell::new(None),
+        }
+    }
+
+    /// Shared receive buffers held by what is not parsed yet.
+    pub(crate) fn unparsed_buffers(&self) -> usize {
+        self.intake.borrow().pooled()
+    }
+
+    pub(crate) fn link(&self) -> Option<Rc<Link>> {
+        match &*self.stage.borrow() {
+            Stage::Linked(link) => Some(Rc::clone(link)),
+            Stage::Preface | Stage::Handshake => None,
+        }
+    }
+}
+
+/// Received bytes that are not parsed yet.
+#[derive(Default)]
+pub(crate) struct Intake {
+    /// The beginning of a frame whose rest is not in the same buffer; goes before `chunks`.
+    partial: Assembly,
+    /// What `partial` must grow to before it is looked at again.
+    needed: usize,
+    chunks: VecDeque<Chunk>,
+}
+
+impl Intake {
+    /// Appends what was received; bytes that follow in the same buffer are joined.
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        let rest = match self.chunks.back_mut() {
+            Some(last) => last.try_join(chunk),
+            None => Err(chunk),
+        };
+        if let Err(chunk) = rest {
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// The bytes to parse next, as far as they lie together.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<&Chunk> {
+        self.chunks.front()
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        !self.partial.is_empty() || !self.chunks.is_empty()
+    }
+
+    /// Drops the first `count` bytes of the front chunk: they were parsed.
+    #[inline]
+    pub(crate) fn consume(&mut self, count: usize) {
+        if let Some(front) = self.chunks.front_mut() {
+            if count < front.len() {
+                front.advance(count);
+            } else {
+                self.chunks.pop_front();
+            }
+        }
+    }
+
+    /// Whether the frame at the front waits in pieces; [`assemble`](Self::assemble) goes on.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Brings a frame that straddles buffers into one piece, as far as its bytes are here. Says
+    /// whether it is whole now (or known to be bad) and at the front.
+    ///
+    /// An unfinished frame does not stay in the shared receive buffers: a peer that sends a byte at
+    /// a time would pin one with each. In a buffer that its connection fills alone it stays, because
+    /// its rest will follow right behind it.
+    pub(crate) fn assemble(&mut self, needed: usize, body_cap: u32) -> bool {
+        if self.partial.is_empty() {
+            let alone = self.chunks.len() == 1 && self.chunks[0].is_bulk();
+            if alone {
+                return false;
+            }
+            self.needed = needed;
+        }
+        loop {
+            while self.partial.len() < self.needed {
+                let Some(front) = self.chunks.front() else { return false };
+                let take = front.len().min(self.needed - self.partial.len());
+                self.partial.push(&front[..take]);
+                self.consume(take);
+            }
+            match parse(self.partial.bytes(), body_cap) {
+                Ok(Parse::Incomplete { needed }) => self.needed = needed,
+                Ok(Parse::Complete(_)) | Err(_) => break,
+            }
+        }
+        let whole = self.partial.finish();
+        self.chunks.push_front(whole);
+        true
+    }
+
+    /// Shared receive buffers held by bytes that are not parsed yet.
+    pub(crate) fn pooled(&self) -> usize {
+        self.chunks.iter().filter(|chunk| chunk.is_pooled()).count()
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.partial.release();
+    }
+}

@@ -1,0 +1,194 @@
+//! A core: one pinned thread with its ring, its links and its actors.
+//!
+//! Everything that handlers and tasks can reach through a handle is in [`Core`], behind cells that
+//! one thread alone touches; no borrow of a cell is held while user code runs, except of the actor
+//! that runs and of what only the driver touches. The loop itself is in [`driver`].
+//!
+//! ```text
+//!  ring ─▶ event ─▶ connection ─▶ receive ─▶ actor          (driver, receive)
+//!                       │                      │
+//!                     peers ◀── service frames │ try_tell, tell, ask
+//!                       │                      ▼
+//!  ring ◀───────────── send ◀───────────── link.outbound    (send)
+//! ```
+
+mod actors;
+mod alarm;
+mod asks;
+mod budget;
+mod clock;
+mod connect;
+pub(crate) mod current;
+pub(crate) mod driver;
+mod events;
+mod fault;
+mod link;
+mod main_task;
+mod peers;
+mod receive;
+mod reply;
+mod routes;
+mod send;
+mod service;
+mod snapshot;
+mod start;
+mod stop;
+mod tasks;
+mod timers;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::task::Waker;
+
+use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_transport::buffer::BufferUse;
+use ringmesh_transport::contract::Transport;
+use ringmesh_transport::tcp::TcpTransport;
+use ringmesh_transport::timer::TimerWheel;
+
+pub(crate) use alarm::Alarm;
+pub(crate) use asks::{Answer, Correlation};
+pub(crate) use link::{Link, LinkId};
+pub(crate) use main_task::Outcome;
+pub(crate) use peers::{NodeIndex, PeerState};
+pub(crate) use reply::Asker;
+pub(crate) use routes::NoRoute;
+pub(crate) use timers::Token;
+
+use crate::actor::ActorTable;
+use crate::config::Settings;
+use crate::counters::Tally;
+use crate::error::panic_message;
+use crate::rt::Runtime;
+use asks::AskTable;
+use budget::Budget;
+use clock::Clock;
+use link::Connection;
+use peers::PeerTable;
+use stop::Phase;
+use tasks::Tasks;
+
+/// Sends that a task's waiting sends may make before the core gets a turn in between.
+const TURN_SHARE: u32 = 1024;
+
+/// The state of one core. Only its own thread holds it.
+pub(crate) struct Core {
+    settings: Settings,
+    identity: NodeId,
+    clock: Clock,
+    runtime: Runtime,
+    io: RefCell<TcpTransport>,
+    slabs: RefCell<SlabPool>,
+    peers: RefCell<PeerTable>,
+    /// By the slot of the connection's id.
+    connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    half_open: Cell<usize>,
+    /// The link of the core with itself; its bytes never leave the process.
+    own_link: Rc<Link>,
+    own_connection: Rc<Connection>,
+    next_link: Cell<u64>,
+    /// Connections with bytes to parse.
+    readable: RefCell<Vec<Rc<Connection>>>,
+    /// Links with something to send.
+    sendable: RefCell<Vec<Rc<Link>>>,
+    /// Links that owe their peer a grant.
+    granting: RefCell<Vec<Rc<Link>>>,
+    /// Links whose peer broke the rules while a handler ran; they end with the turn.
+    doomed: RefCell<Vec<Rc<Link>>>,
+    actors: RefCell<ActorTable>,
+    /// The actor whose handler runs, and the question it was asked.
+    running_actor: Cell<(u32, u64)>,
+    running: Cell<Option<u64>>,
+    asks: RefCell<AskTable>,
+    tasks: Tasks,
+    timers: RefCell<TimerWheel<Token>>,
+    /// Emptied and kept, so that their memory is allocated once.
+    due_timers: Cell<Vec<Token>>,
+    slices: Cell<Vec<SlabSlice>>,
+    turn_share: Cell<u32>,
+    phase: RefCell<Phase>,
+    /// Tasks in `until_shutdown`.
+    stop_waiters: RefCell<Vec<Waker>>,
+    tally: Tally,
+}
+
+impl Core {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn identity(&self) -> &NodeId {
+        &self.identity
+    }
+
+    /// The address of a node this core knows.
+    pub(crate) fn address_of(&self, node: NodeIndex) -> Option<Address> {
+        self.peers.borrow().address(node).cloned()
+    }
+
+    /// Whether a waiting send may go ahead in this turn; the core counts them, so that a task which
+    /// never has to wait still lets the core do its other work.
+    pub(crate) fn take_turn_share(&self) -> bool {
+        let left = self.turn_share.get();
+        self.turn_share.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    fn begin_turn(&self) {
+        self.turn_share.set(TURN_SHARE);
+    }
+
+    /// Runs `future` on this core; a panic in it is logged and ends it alone.
+    pub(crate) fn spawn_task(&self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(future);
+    }
+
+    /// Polls the tasks that are ready. Says whether any was.
+    fn poll_tasks(&self) -> bool {
+        self.tasks.poll_ready(|payload| {
+            self.tally.panics.add(1);
+            tracing::error!(panic = panic_message(&*payload), "a task panicked; it ends");
+        })
+    }
+
+    /// Takes a batch off the turn's budget, and notes one that took too long: with at most a few
+    /// dozen messages in it, that was one slow handler.
+    fn spend(&self, budget: &mut Budget, messages: u32) {
+        let before = self.clock.now();
+        budget.spend(messages, &self.clock);
+        let took = self.clock.now().saturating_since(before);
+        if messages > 0 && took >= self.settings.slow_handler {
+            self.tally.slow_handlers.add(1);
+            tracing::warn!(?took, messages, "a handler held its core for too long");
+        }
+    }
+
+    /// Whether so many receive buffers are held by messages that the next ones are copied: more
+    /// than a quarter, those aside that wait to be parsed.
+    fn is_pool_short(&self) -> bool {
+        let BufferUse { pinned, total } = self.io.borrow().buffer_use();
+        if pinned <= total / 4 {
+            return false;
+        }
+        let connections = self.connections.borrow();
+        let unparsed = |connection: &Rc<Connection>| connection.unparsed_buffers();
+        let waiting: usize = connections.iter().flatten().map(unparsed).sum();
+        pinned.saturating_sub(waiting) > total / 4
+    }
+
+    /// Whether something waits that needs no event from outside.
+    fn has_work(&self) -> bool {
+        self.tasks.any_ready()
+            || !self.readable.borrow().is_empty()
+            || !self.sendable.borrow().is_empty()
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

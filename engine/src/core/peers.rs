@@ -1,0 +1,125 @@
+//! The nodes that this one knows, by the index that refs carry.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::Waker;
+
+use ringmesh_proto::address::{Address, Uid};
+
+use super::link::Link;
+use crate::error::{Refusal, ResolveError};
+use crate::reference::Recipient;
+
+/// A known node. Never reused, so a ref keeps its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeIndex(u32);
+
+impl NodeIndex {
+    /// This node.
+    pub(crate) const SELF: Self = Self(0);
+}
+
+/// What a look-up needs to know of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PeerState {
+    /// A link is up, to this process start.
+    Up(Uid),
+    /// No link; with the last thing that went wrong.
+    Down(Option<String>),
+    /// It refuses this node, and will go on to.
+    Refused(String),
+    /// This node is stopping.
+    Stopping,
+}
+
+/// The nodes that this one knows.
+#[derive(Debug)]
+pub(super) struct PeerTable {
+    peers: Vec<Peer>,
+    by_address: HashMap<Address, NodeIndex>,
+    peers_max: usize,
+}
+
+/// One known node.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) address: Address,
+    pub(super) link: Option<Rc<Link>>,
+    /// The process start that was reached last.
+    pub(super) uid: Option<Uid>,
+    pub(super) dialling: bool,
+    /// Tasks that wait for something here to change.
+    waiters: Vec<Waker>,
+}
+
+impl Peer {
+    fn new(address: Address, link: Option<Rc<Link>>) -> Self {
+        let uid = link.as_ref().map(|link| link.uid);
+        Self { address, link, uid, dialling: false, waiters: Vec::new() }
+    }
+}
+
+impl PeerTable {
+    /// A table that knows this node alone, and the link to itself.
+    pub(super) fn new(address: Address, own_link: Rc<Link>, peers_max: usize) -> Self {
+        let mut table = Self { peers: Vec::new(), by_address: HashMap::new(), peers_max };
+        table.add(Peer::new(address, Some(own_link)));
+        table
+    }
+
+    /// The index of the node at `address`, known from now on.
+    pub(super) fn find_or_add(&mut self, address: &Address) -> Result<NodeIndex, ResolveError> {
+        if let Some(&index) = self.by_address.get(address) {
+            return Ok(index);
+        }
+        if self.peers.len() > self.peers_max {
+            return Err(ResolveError::TooManyPeers { limit: self.peers_max });
+        }
+        Ok(self.add(Peer::new(address.clone(), None)))
+    }
+
+    fn add(&mut self, peer: Peer) -> NodeIndex {
+        let index = u32::try_from(self.peers.len()).expect("peers_max is below 2^32");
+        self.by_address.insert(peer.address.clone(), NodeIndex(index));
+        self.peers.push(peer);
+        NodeIndex(index)
+    }
+
+    pub(super) fn at(&mut self, node: NodeIndex) -> &mut Peer {
+        &mut self.peers[node.0 as usize]
+    }
+
+    pub(super) fn address(&self, node: NodeIndex) -> Option<&Address> {
+        self.peers.get(node.0 as usize).map(|peer| &peer.address)
+    }
+
+    /// The link that reaches a recipient.
+    #[inline]
+    pub(super) fn link_to(&self, to: Recipient) -> Result<&Rc<Link>, Refusal> {
+        match self.peers.get(to.node.0 as usize) {
+            Some(Peer { link: Some(link), .. }) if link.uid == to.uid => Ok(link),
+            peer => Err(Self::no_link(peer, to)),
+        }
+    }
+
+    #[cold]
+    fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
+        match peer {
+            Some(peer) if peer.link.is_none() && peer.uid == Some(to.uid) => Refusal::Unreachable,
+            _ => Refusal::NotRunning,
+        }
+    }
+
+    /// Wakes `waker` at the next change of that peer.
+    pub(super) fn wait(&mut self, node: NodeIndex, waker: &Waker) {
+        let waiters = &mut self.peers[node.0 as usize].waiters;
+        if !waiters.iter().any(|known| known.will_wake(waker)) {
+            waiters.push(waker.clone());
+        }
+    }
+
+    /// Wakes everything that waits for a change of that peer.
+    pub(super) fn wake(&mut self, node: NodeIndex) {
+        self.peers[node.0 as usize].waiters.drain(..).for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers to questions, on the link they came from.
+
+use std::fmt;
+use std::rc::Rc;
+
+use ringmesh_proto::frame::Extension;
+use ringmesh_proto::frame::body::ErrorCode;
+use ringmesh_proto::link::{Answered, PushError};
+use ringmesh_proto::message::{Message, Reply, ReplySink};
+
+use super::link::Link;
+use super::{Core, NoRoute};
+use crate::actor::Mismatch;
+
+/// Whoever asked the question that is being handled.
+pub struct Asker<'a> {
+    core: &'a Rc<Core>,
+    link: &'a Rc<Link>,
+    correlation: u64,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn new(core: &'a Rc<Core>, link: &'a Rc<Link>, correlation: u64) -> Self {
+        Self { core, link, correlation }
+    }
+
+    /// Sends the handler's answer. A handler that answers nothing was asked by mistake: the asker is
+    /// told that its message is none that is answered.
+    #[inline]
+    pub(crate) fn answer<R: Reply>(self, reply: &R) {
+        if reply.send_to(Sink(&self)).is_none() {
+            self.fail(ErrorCode::UnknownMessage);
+        }
+    }
+
+    /// Says that the question reached no handler.
+    pub(super) fn refuse(self, no_route: NoRoute) {
+        self.fail(match no_route {
+            NoRoute::NoRecipient => ErrorCode::NotRunning,
+            NoRoute::Mismatch(Mismatch::UnknownMessage) => ErrorCode::UnknownMessage,
+            NoRoute::Mismatch(Mismatch::Schema) => ErrorCode::SchemaMismatch,
+        });
+    }
+
+    /// Answers with an error.
+    pub(super) fn fail(&self, code: ErrorCode) {
+        let mut slabs = self.core.slabs.borrow_mut();
+        let mut outbound = self.link.outbound.borrow_mut();
+        let pushed = outbound.push_error(&mut slabs, self.correlation, code);
+        drop((slabs, outbound));
+        self.pushed(pushed);
+    }
+
+    /// Accounts for an answer. More answers wait than questions may be outstanding: the peer breaks
+    /// the rules, and its link ends with the turn.
+    fn pushed(&self, pushed: Result<Answered, PushError>) {
+        match pushed {
+            Ok(answered) => {
+                self.core.tally.sent.add(1);
+                if answered == Answered::Overloaded {
+                    self.core.tally.replies_overloaded.add(1);
+                }
+                self.core.enqueue(self.link);
+            }
+            Err(PushError::Ending) => {}
+            Err(_) => self.core.doom(self.link),
+        }
+    }
+}
+
+impl fmt::Debug for Asker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").field("correlation", &self.correlation).finish_non_exhaustive()
+    }
+}
+
+struct Sink<'a, 'b>(&'a Asker<'b>);
+
+impl ReplySink for Sink<'_, '_> {
+    type Output = ();
+
+    #[inline]
+    fn send<M: Message>(self, reply: &M) {
+        let asker = self.0;
+        let extension =
+            Extension { correlation: asker.correlation, remaining_us: 0, code: 0 };
+        let mut slabs = asker.core.slabs.borrow_mut();
+        let mut outbound = asker.link.outbound.borrow_mut();
+        let pushed = outbound.push_reply(&mut slabs, &M::TYPE, extension, reply);
+        drop((slabs, outbound));
+        let code = match pushed {
+            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
+            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
+            pushed => return asker.pushed(pushed),
+        };
+        tracing::error!(message = M::NAME, error = ?pushed, "an answer could not be sent");
+        asker.fail(code);
+    }
+}

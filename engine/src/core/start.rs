@@ -1,0 +1,105 @@
+//! Putting a core together on its thread.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::contract::{ConnectionId, Transport};
+use ringmesh_transport::tcp::{self, TcpTransport};
+use ringmesh_transport::timer::TimerWheel;
+
+use super::asks::AskTable;
+use super::clock::Clock;
+use super::link::{Connection, Link, LinkId, Stage};
+use super::peers::{NodeIndex, PeerTable};
+use super::stop::Phase;
+use super::tasks::Tasks;
+use super::Core;
+use crate::actor::ActorTable;
+use crate::config::Settings;
+use crate::counters::Tally;
+use crate::error::EngineError;
+use crate::rt::Runtime;
+
+/// Timers one core may have: each question and each waiting send has one.
+const TIMERS_MAX: u32 = 1 << 20;
+
+impl Core {
+    /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
+    pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
+        let core_failed = |error| EngineError::Core { core: 0, error };
+        let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
+        io.watch_signals().map_err(core_failed)?;
+        let at = settings.bind;
+        let bound = io.listen(at).map_err(|error| EngineError::Bind { at, error })?;
+        let address = canonical_address(&settings, bound)?;
+        let uid = crate::random::uid();
+        let clock = Clock::new();
+        let (own_link, own_connection) = own_link(&settings, uid);
+        let peers = PeerTable::new(address.clone(), Rc::clone(&own_link), settings.peers_max);
+        let tasks = Tasks::new(io.doorbell());
+        tracing::info!(%address, %uid, "listening");
+        Ok(Rc::new(Self {
+            identity: NodeId { address, uid },
+            runtime,
+            io: RefCell::new(io),
+            slabs: RefCell::new(SlabPool::new(
+                settings.outgoing_bytes_max,
+                settings.frame_bytes_max,
+            )),
+            peers: RefCell::new(peers),
+            connections: RefCell::default(),
+            half_open: Cell::new(0),
+            own_link,
+            own_connection,
+            next_link: Cell::new(1),
+            readable: RefCell::default(),
+            sendable: RefCell::default(),
+            granting: RefCell::default(),
+            doomed: RefCell::default(),
+            actors: RefCell::new(ActorTable::new(settings.actors_max)),
+            running_actor: Cell::default(),
+            running: Cell::default(),
+            asks: RefCell::new(AskTable::default()),
+            tasks,
+            timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
+            due_timers: Cell::default(),
+            slices: Cell::default(),
+            turn_share: Cell::new(0),
+            phase: RefCell::new(Phase::default()),
+            stop_waiters: RefCell::default(),
+            tally: Tally::default(),
+            settings,
+            clock,
+        }))
+    }
+}
+
+/// The address peers dial: the advertised one, else the one that was bound.
+fn canonical_address(
+    settings: &Settings,
+    bound: std::net::SocketAddr,
+) -> Result<Address, EngineError> {
+    let (host, port) = match &settings.advertise {
+        Some((host, port)) => (host.clone(), *port),
+        None => (bound.ip().to_string(), bound.port()),
+    };
+    Address::new(&settings.system, &host, port).map_err(|error| EngineError::Configuration {
+        setting: "system",
+        problem: error.to_string(),
+    })
+}
+
+/// The link of a core with itself: it carries the same frames, without a connection.
+fn own_link(settings: &Settings, uid: Uid) -> (Rc<Link>, Rc<Connection>) {
+    let window = settings.window_bytes;
+    let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
+    let inbound = Inbound::new(window);
+    let link = Rc::new(Link::new(LinkId(0), NodeIndex::SELF, uid, None, outbound, inbound));
+    let nowhere = ConnectionId { slot: u32::MAX, generation: 0 };
+    let connection = Rc::new(Connection::new(nowhere, Stage::Linked(Rc::clone(&link))));
+    (link, connection)
+}

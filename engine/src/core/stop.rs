@@ -1,0 +1,94 @@
+//! The end of a node, in order: told to stop, main future done, last bytes flushed, goodbyes said.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use ringmesh_transport::contract::Transport;
+
+use super::{Core, Token};
+
+/// How far the node is on its way to its end.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// Everything goes on; these wait for the stop.
+    #[default]
+    Running,
+    /// `until_shutdown` has ended; the main future has not.
+    Stopping,
+    /// The main future has ended: no new connections, the last bytes leave.
+    Flushing,
+    /// The flush is over, or its time is.
+    Flushed,
+}
+
+impl Core {
+    /// Whether no new work is taken.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Flushing | Phase::Flushed)
+    }
+
+    /// Ends every `until_shutdown`.
+    pub(crate) fn begin_stopping(&self) {
+        let mut phase = self.phase.borrow_mut();
+        if matches!(*phase, Phase::Running) {
+            *phase = Phase::Stopping;
+            drop(phase);
+            tracing::info!("the node is stopping");
+            let waiting = std::mem::take(&mut *self.stop_waiters.borrow_mut());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ready when the node has begun to stop.
+    pub(crate) fn poll_stopping(&self, context: &mut Context<'_>) -> Poll<()> {
+        if !matches!(*self.phase.borrow(), Phase::Running) {
+            return Poll::Ready(());
+        }
+        let mut waiters = self.stop_waiters.borrow_mut();
+        if !waiters.iter().any(|known| known.will_wake(context.waker())) {
+            waiters.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The main future has ended: stop accepting, say goodbye behind the last bytes, and wait for
+    /// them to leave.
+    pub(super) fn main_ended(self: &Rc<Self>) {
+        self.begin_stopping();
+        *self.phase.borrow_mut() = Phase::Flushing;
+        self.io.borrow_mut().stop_listening();
+        self.set_timer(self.clock.now() + self.settings.flush_timeout, Token::Flush);
+        self.acknowledge_all();
+        self.say_goodbye();
+    }
+
+    /// The last bytes had their time.
+    pub(super) fn flush_overdue(&self) {
+        let left = self.unsent_bytes();
+        if left > 0 {
+            tracing::warn!(bytes = left, "stopping with bytes that could not be sent in time");
+        }
+        *self.phase.borrow_mut() = Phase::Flushed;
+    }
+
+    /// Whether nothing is left to wait for.
+    pub(super) fn stopped(&self) -> bool {
+        if matches!(*self.phase.borrow(), Phase::Flushing) && self.all_said() {
+            *self.phase.borrow_mut() = Phase::Flushed;
+        }
+        matches!(*self.phase.borrow(), Phase::Flushed)
+    }
+
+    /// Drops tasks and actors, and accounts for what never left.
+    pub(super) fn close(self: &Rc<Self>) {
+        self.tasks.clear();
+        for cell in self.actors.borrow_mut().drain() {
+            self.stop_cell(&cell);
+        }
+        self.end_all_links();
+        self.connections.borrow_mut().clear();
+        self.readable.borrow_mut().clear();
+        self.sendable.borrow_mut().clear();
+        self.granting.borrow_mut().clear();
+    }
+}

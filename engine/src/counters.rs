@@ -1,0 +1,123 @@
+//! What a core counts: plain cells, touched by its own thread alone.
+
+use std::cell::Cell;
+
+/// Counts of one core since it started. Read with [`Node::counters`](crate::Node::counters).
+///
+/// The accounts of a core always close:
+/// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
+/// - incoming: `received` = `delivered` + `dead_received`.
+///
+/// A message counts as received when its turn comes, and its grant follows; bytes that still wait
+/// when a link ends are in flight for their sender, who gives them up as `dead_maybe`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages (tells, asks and answers) accepted for sending.
+    pub sent: u64,
+    /// Of those, how many the receiving side has taken over.
+    pub acknowledged: u64,
+    /// Of those, how many were given up when their link ended; see `dead_unsent`, `dead_maybe`.
+    pub dead_sent: u64,
+    /// Part of `dead_sent`: never left this node.
+    pub dead_unsent: u64,
+    /// Part of `dead_sent`: left this node, and may or may not have been handled.
+    pub dead_maybe: u64,
+    /// Messages accepted and neither acknowledged nor given up.
+    pub in_flight: u64,
+    /// Messages that arrived whole and undamaged.
+    pub received: u64,
+    /// Of those, how many reached a handler or the asker they answer.
+    pub delivered: u64,
+    /// Of those, how many could not be delivered; the fields below say why.
+    pub dead_received: u64,
+    /// Part of `dead_received`: the recipient does not run, or not any more.
+    pub dead_no_recipient: u64,
+    /// Part of `dead_received`: the recipient's protocol has no such message.
+    pub dead_unknown_message: u64,
+    /// Part of `dead_received`: the message is known in another version or with other fields.
+    pub dead_schema_mismatch: u64,
+    /// Part of `dead_received`: the bytes are not a valid archive of the message.
+    pub dead_invalid: u64,
+    /// Part of `dead_received`: an answer to a question no longer asked.
+    pub dead_late_answer: u64,
+    /// Answers that found their queue full: the asker got an error in their place.
+    pub replies_overloaded: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+    /// Handlers that ran longer than `slow_handler`.
+    pub slow_handlers: u64,
+    /// Frames copied because they straddled two receive buffers.
+    pub frames_copied_straddled: u64,
+    /// Frames copied because too many receive buffers were pinned.
+    pub frames_copied_pinned: u64,
+    /// Frames copied for any other reason: between actors of one core.
+    pub frames_copied_other: u64,
+    /// Connections closed for a fault of the peer; see the log for each reason.
+    pub closed_for_fault: u64,
+    /// Connections turned away before they showed who they are.
+    pub half_open_shed: u64,
+    /// Turns of the core's loop.
+    pub turns: u64,
+    /// `io_uring_enter` calls of the core's own ring.
+    pub enters: u64,
+    /// How often the core slept.
+    pub parks: u64,
+    /// Send operations given to the kernel.
+    pub sends: u64,
+    /// Receive completions.
+    pub receives: u64,
+    /// Bytes given to the kernel.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections dialled.
+    pub dialled: u64,
+    /// Links up at the moment.
+    pub links: u64,
+    /// Actors alive at the moment.
+    pub actors: u64,
+}
+
+/// One count. A core's thread is the only one that touches it.
+#[derive(Debug, Default)]
+pub(crate) struct Count(Cell<u64>);
+
+impl Count {
+    #[inline]
+    pub(crate) fn add(&self, more: u64) {
+        self.0.set(self.0.get() + more);
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The counts that the core keeps itself; the rest of [`Counters`] is asked from the transport and
+/// the links when a snapshot is taken.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) sent: Count,
+    pub(crate) dead_unsent: Count,
+    pub(crate) dead_maybe: Count,
+    pub(crate) received: Count,
+    pub(crate) delivered: Count,
+    pub(crate) dead_no_recipient: Count,
+    pub(crate) dead_unknown_message: Count,
+    pub(crate) dead_schema_mismatch: Count,
+    pub(crate) dead_invalid: Count,
+    pub(crate) dead_late_answer: Count,
+    pub(crate) replies_overloaded: Count,
+    pub(crate) acknowledged: Count,
+    pub(crate) panics: Count,
+    pub(crate) slow_handlers: Count,
+    pub(crate) copied_straddled: Count,
+    pub(crate) copied_pinned: Count,
+    pub(crate) copied_other: Count,
+    pub(crate) closed_for_fault: Count,
+    pub(crate) half_open_shed: Count,
+    pub(crate) turns: Count,
+}

@@ -1,0 +1,95 @@
+//! The node's directory: the actor in slot 0 of core 0 that turns names into refs for other nodes.
+
+use ringmesh_proto::address::{CoreId, Uid};
+
+use crate::actor::{Actor, Cx, Handler, Protocol};
+use crate::core::{Core, NodeIndex};
+use crate::error::SpawnError;
+use crate::message::Msg;
+use crate::reference::Ref;
+use crate::{message, protocol};
+
+/// Asks for the place of a named actor.
+#[message(id = "ringmesh.Resolve", v = 1, reply = Resolved, crate = crate)]
+pub(crate) struct Resolve {
+    pub(crate) name: String,
+    /// The hash of the protocol that the ref will be typed by.
+    pub(crate) protocol: u64,
+}
+
+/// The answer to [`Resolve`].
+#[message(id = "ringmesh.Resolved", v = 1, crate = crate)]
+pub(crate) struct Resolved {
+    pub(crate) finding: Finding,
+    pub(crate) core: u16,
+    pub(crate) slot: u32,
+    pub(crate) generation: u64,
+}
+
+/// What became of a look-up.
+#[crate::wire(crate = crate)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    Found,
+    NotFound,
+    WrongProtocol,
+}
+
+protocol! {
+    /// What every node answers about itself.
+    pub(crate) DirectoryApi = "ringmesh.directory" { Resolve }
+}
+
+/// The directory's place on every node.
+const SLOT: u32 = 0;
+const GENERATION: u64 = 0;
+
+/// The ref of the directory of a peer.
+pub(crate) fn of_node(uid: Uid, node: NodeIndex) -> Ref<DirectoryApi> {
+    Ref::new(uid, node, CoreId(0), SLOT, GENERATION)
+}
+
+/// Spawns the directory, as the first actor of a core.
+pub(crate) fn spawn(core: &std::rc::Rc<Core>) -> Result<(), SpawnError> {
+    let me = core.spawn(None, Directory)?;
+    assert_eq!((me.slot, me.generation), (SLOT, GENERATION), "the directory is spawned first");
+    Ok(())
+}
+
+struct Directory;
+
+impl Actor for Directory {
+    type Api = DirectoryApi;
+}
+
+impl Handler<Resolve> for Directory {
+    fn handle(&mut self, message: Msg<Resolve>, cx: &mut Cx<'_, Self>) -> Resolved {
+        cx.look_up(&message.name, message.protocol.to_native())
+    }
+}
+
+impl Resolved {
+    pub(crate) fn missing(finding: Finding) -> Self {
+        Self { finding, core: 0, slot: 0, generation: 0 }
+    }
+
+    pub(crate) fn found(core: CoreId, slot: u32, generation: u64) -> Self {
+        Self { finding: Finding::Found, core: core.0, slot, generation }
+    }
+}
+
+impl ArchivedFinding {
+    /// The finding that was archived.
+    pub(crate) fn to_native(&self) -> Finding {
+        match self {
+            Self::Found => Finding::Found,
+            Self::NotFound => Finding::NotFound,
+            Self::WrongProtocol => Finding::WrongProtocol,
+        }
+    }
+}
+
+/// The protocol's hash as it is compared in a look-up.
+pub(crate) fn protocol_key<P: Protocol>() -> u64 {
+    P::ID.as_u64()
+}

@@ -1,0 +1,100 @@
+//! Starting a node and waiting for its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmesh_transport::{probe, signal};
+
+use crate::config::{IdleMode, Settings};
+use crate::core::driver;
+use crate::error::EngineError;
+use crate::node::Node;
+use crate::rt;
+
+/// Where nodes start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Engine;
+
+impl Engine {
+    /// Prepares a node of the cluster `system`; nothing happens before [`NodeBuilder::run`].
+    pub fn node(system: &str) -> NodeBuilder {
+        NodeBuilder { settings: Settings::new(system) }
+    }
+}
+
+/// The settings of a node that is about to start.
+#[derive(Clone, Debug)]
+#[must_use = "a node starts when `run` is called"]
+pub struct NodeBuilder {
+    settings: Settings,
+}
+
+impl NodeBuilder {
+    /// Listens at `address`; see [`Settings::bind`].
+    pub fn bind(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.settings.bind = address.into();
+        self
+    }
+
+    /// Tells peers to dial `host` and `port`; see [`Settings::advertise`].
+    pub fn advertise(mut self, host: &str, port: u16) -> Self {
+        self.settings.advertise = Some((host.to_owned(), port));
+        self
+    }
+
+    /// What the core does when it has nothing to do.
+    pub fn idle(mut self, idle: IdleMode) -> Self {
+        self.settings.idle = idle;
+        self
+    }
+
+    /// Pins the node's core to a CPU.
+    pub fn pin_to(mut self, cpu: usize) -> Self {
+        self.settings.cpu = Some(cpu);
+        self
+    }
+
+    /// Default deadline of questions; see [`Settings::ask_timeout`].
+    pub fn ask_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.ask_timeout = timeout;
+        self
+    }
+
+    /// Changes any of the settings.
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Starts the node, runs `main` on its core, and stops the node when that future ends.
+    ///
+    /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
+    /// make [`Node::until_shutdown`] end. Stopping means: no new connections and sends, the last
+    /// bytes flushed within `flush_timeout`, a goodbye to each peer, actors stopped.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or `main`
+    /// panicked.
+    pub fn run<F, Fut, T>(self, main: F) -> Result<T, EngineError>
+    where
+        F: FnOnce(Node) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        if cfg!(panic = "abort") {
+            return Err(EngineError::PanicAbort);
+        }
+        self.settings.check()?;
+        probe::probe()?;
+        let core_failed = |error| EngineError::Core { core: 0, error };
+        signal::block_termination_signals().map_err(core_failed)?;
+        let Settings { cpu, .. } = self.settings;
+        let settings = self.settings;
+        let thread = rt::start("ringmesh-core-0", cpu, move |runtime| {
+            driver::run(settings, runtime, main)
+        });
+        thread.and_then(rt::CoreThread::join).map_err(core_failed)?
+    }
+}

@@ -1,0 +1,395 @@
+//! Errors, split by who has to act: the caller, the peer, the host.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmesh_proto::address::ParseAddressError;
+use ringmesh_proto::frame::body::ErrorCode;
+use ringmesh_transport::probe::ProbeError;
+
+/// Why a node could not run, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The host refuses io_uring, or lacks what Ringmesh needs of it. The text names the fix.
+    #[error(transparent)]
+    Host(#[from] ProbeError),
+    /// The listener could not be bound.
+    #[error("cannot listen at {at}: {error}")]
+    Bind {
+        /// The address asked for.
+        at: SocketAddr,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// A setting is out of its range.
+    #[error("setting `{setting}`: {problem}")]
+    Configuration {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong, with the range that is right.
+        problem: String,
+    },
+    /// The program was built with `panic = "abort"`: a handler's panic would end the process.
+    #[error("Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \
+             actor, not the process")]
+    PanicAbort,
+    /// A core's thread or ring could not be made, or its ring failed.
+    #[error("core {core}: {error}")]
+    Core {
+        /// The core.
+        core: u16,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The future given to `run` panicked. The node was stopped in order.
+    #[error("the node's main future panicked: {message}")]
+    MainPanicked {
+        /// The panic's message, as far as it has one.
+        message: String,
+    },
+}
+
+/// Why an actor was not spawned. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Another living actor has the name.
+    #[error("the name `{name}` is taken")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The name is empty, longer than 255 bytes, or holds `/`, `#` or a control character.
+    #[error("`{name}` is not a valid actor name: {problem}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The rule it breaks.
+        problem: String,
+    },
+    /// The core holds as many actors as it may.
+    #[error("the core already holds {limit} actors")]
+    TooManyActors {
+        /// The limit.
+        limit: usize,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The actor's `started` panicked; it was dropped.
+    #[error("the actor panicked while starting: {message}")]
+    Panicked {
+        /// The panic's message, as far as it has one.
+        message: String,
+    },
+}
+
+/// Why a path did not become a [`Ref`](crate::Ref). Nothing was executed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The text is not `ringmesh://system@host:port/user/name`.
+    #[error(transparent)]
+    Path(#[from] ParseAddressError),
+    /// The host name has no address.
+    #[error("cannot resolve the host `{host}`: {error}")]
+    Host {
+        /// The name.
+        host: String,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// No answer in time; the text says how far it got.
+    #[error("`{path}` did not answer within {after:?}: {last}")]
+    Timeout {
+        /// The path.
+        path: String,
+        /// How long it was tried.
+        after: Duration,
+        /// The last thing that went wrong on the way.
+        last: String,
+    },
+    /// The node at that address refuses this one, and trying again will not help.
+    #[error("`{path}` is refused: {reason}")]
+    Refused {
+        /// The path.
+        path: String,
+        /// The reason the peer gave.
+        reason: String,
+    },
+    /// The node runs, and has no actor of that name.
+    #[error("no actor at `{path}`")]
+    NotFound {
+        /// The path.
+        path: String,
+    },
+    /// The actor speaks another protocol.
+    #[error("the actor at `{path}` does not speak `{wanted}`")]
+    WrongProtocol {
+        /// The path.
+        path: String,
+        /// The protocol asked for.
+        wanted: &'static str,
+    },
+    /// As many peers are known as the limit allows.
+    #[error("already {limit} peers are known")]
+    TooManyPeers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Whether a message was executed, as far as its sender can know: the answer to "may I retry?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// Certainly not: a retry is safe.
+    No,
+    /// It may have been: retry only what may happen twice.
+    Maybe,
+    /// Certainly.
+    Yes,
+}
+
+/// Why a message was not sent. It comes back with the error, and was certainly not executed.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError<M> {
+    /// No room at the moment: the peer has not yet granted more. Wait with
+    /// [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
+    #[error("no room on the link: its credit is used up")]
+    Full(M),
+    /// No room came within the deadline of a waiting send.
+    #[error("no room came within {after:?}")]
+    TimedOut {
+        /// The message.
+        message: M,
+        /// How long the send waited.
+        after: Duration,
+    },
+    /// The message is larger than the lane takes.
+    #[error("the message has {bytes} bytes, the lane takes {limit}")]
+    TooLarge {
+        /// The message.
+        message: M,
+        /// Its size as a frame body.
+        bytes: usize,
+        /// The lane's limit.
+        limit: usize,
+    },
+    /// The peer cannot be reached now; the node goes on dialling it.
+    #[error("the peer is not connected")]
+    Unreachable(M),
+    /// The ref names an actor of a process that is gone, or one that stopped. Resolve its path
+    /// again.
+    #[error("the ref is of an actor that no longer runs")]
+    NotRunning(M),
+    /// More message types were sent over one link than it can number.
+    #[error("the link cannot number another message type")]
+    TooManyTypes(M),
+    /// The message's own serialisation failed.
+    #[error("the message could not be encoded")]
+    Encode(M),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping(M),
+    /// The call was made outside a core: refs send from handlers, tasks and the node's main future.
+    #[error("a ref was used on a thread that is not a core")]
+    OffCore(M),
+}
+
+impl<M> SendError<M> {
+    /// The message, for another try or another place.
+    pub fn into_message(self) -> M {
+        match self {
+            Self::Full(message)
+            | Self::TimedOut { message, .. }
+            | Self::TooLarge { message, .. }
+            | Self::Unreachable(message)
+            | Self::NotRunning(message)
+            | Self::TooManyTypes(message)
+            | Self::Encode(message)
+            | Self::Stopping(message)
+            | Self::OffCore(message) => message,
+        }
+    }
+
+    /// Always [`Executed::No`]: a refused send leaves no trace.
+    pub fn executed(&self) -> Executed {
+        Executed::No
+    }
+
+    pub(crate) fn new(refusal: Refusal, message: M) -> Self {
+        match refusal {
+            Refusal::NoRoom => Self::Full(message),
+            Refusal::TooLarge { bytes, limit } => Self::TooLarge { message, bytes, limit },
+            Refusal::Unreachable => Self::Unreachable(message),
+            Refusal::NotRunning => Self::NotRunning(message),
+            Refusal::TooManyTypes => Self::TooManyTypes(message),
+            Refusal::Encode => Self::Encode(message),
+            Refusal::Stopping => Self::Stopping(message),
+        }
+    }
+}
+
+// By hand, so that a message need not be `Debug` for its error to be printed.
+impl<M> std::fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SendError({self})")
+    }
+}
+
+/// Why a send was refused, before the message is put back into the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoRoom,
+    TooLarge { bytes: usize, limit: usize },
+    Unreachable,
+    NotRunning,
+    TooManyTypes,
+    Encode,
+    Stopping,
+}
+
+/// Why an ask has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The deadline passed.
+    #[error("no answer within {after:?} ({phase})")]
+    Timeout {
+        /// The deadline given.
+        after: Duration,
+        /// Where the question was then.
+        phase: AskPhase,
+    },
+    /// The link ended before the answer came.
+    #[error("the link to the peer ended ({phase})")]
+    Unreachable {
+        /// Where the question was then.
+        phase: AskPhase,
+    },
+    /// The actor, or its whole process, no longer runs.
+    #[error("the actor no longer runs")]
+    NotRunning,
+    /// The peer could not keep the answer: its queue of answers was full. The handler ran.
+    #[error("the peer had no room for the answer")]
+    Overloaded,
+    /// The peer's protocol has no such message.
+    #[error("the actor's protocol has no such message")]
+    UnknownMessage,
+    /// The peer knows the message in another version or with other fields.
+    #[error("the peer knows this message in another version or with other fields")]
+    SchemaMismatch,
+    /// The question is larger than the lane takes.
+    #[error("the message has {bytes} bytes, the lane takes {limit}")]
+    TooLarge {
+        /// Its size as a frame body.
+        bytes: usize,
+        /// The lane's limit.
+        limit: usize,
+    },
+    /// The handler panicked, or its answer could not be encoded.
+    #[error("the handler failed")]
+    Failed,
+    /// The handler ran, and its answer is larger than the lane takes.
+    #[error("the answer is larger than the lane takes")]
+    ReplyTooLarge,
+    /// The answer's bytes are not valid.
+    #[error("the answer is not a valid message")]
+    InvalidReply,
+    /// More questions are outstanding than the limit allows.
+    #[error("{limit} questions are outstanding already")]
+    TooManyAsks {
+        /// The limit.
+        limit: usize,
+    },
+    /// The question could not be encoded, or its type not numbered on the link.
+    #[error("the question could not be encoded")]
+    Encode,
+    /// This node, or the peer's, is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The call was made outside a core.
+    #[error("a ref was used on a thread that is not a core")]
+    OffCore,
+}
+
+/// How far a question got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskPhase {
+    /// It never left this node.
+    Queued,
+    /// It was given to the network.
+    Sent,
+}
+
+impl std::fmt::Display for AskPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "it never left this node",
+            Self::Sent => "it was sent",
+        })
+    }
+}
+
+impl AskError {
+    /// Whether the question was executed: the answer to "may I retry?".
+    pub fn executed(&self) -> Executed {
+        match self {
+            Self::Timeout { phase, .. } | Self::Unreachable { phase } => match phase {
+                AskPhase::Queued => Executed::No,
+                AskPhase::Sent => Executed::Maybe,
+            },
+            Self::Failed => Executed::Maybe,
+            Self::Overloaded | Self::InvalidReply | Self::ReplyTooLarge => Executed::Yes,
+            Self::NotRunning
+            | Self::UnknownMessage
+            | Self::SchemaMismatch
+            | Self::TooLarge { .. }
+            | Self::TooManyAsks { .. }
+            | Self::Encode
+            | Self::Stopping
+            | Self::OffCore => Executed::No,
+        }
+    }
+
+    /// What the peer's error frame says.
+    pub(crate) fn from_code(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::NotRunning => Self::NotRunning,
+            ErrorCode::UnknownMessage => Self::UnknownMessage,
+            ErrorCode::SchemaMismatch => Self::SchemaMismatch,
+            ErrorCode::Overloaded => Self::Overloaded,
+            ErrorCode::TooLarge => Self::ReplyTooLarge,
+            ErrorCode::Stopping => Self::Stopping,
+            _ => Self::Failed,
+        }
+    }
+
+    pub(crate) fn new(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoRoom | Refusal::Unreachable => {
+                Self::Unreachable { phase: AskPhase::Queued }
+            }
+            Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            Refusal::NotRunning => Self::NotRunning,
+            Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
+            Refusal::Stopping => Self::Stopping,
+        }
+    }
+}
+
+/// The text of a panic, as far as it has one.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,170 @@
+//! Refs: typed names of actors, wherever they live.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::link::Target;
+use ringmesh_proto::message::Message;
+
+use crate::actor::{Accepts, Protocol};
+use crate::ask::Ask;
+use crate::core::{NodeIndex, current};
+use crate::error::{Refusal, SendError};
+use crate::tell::Tell;
+
+/// The name of one actor of one process start, typed by the protocol it speaks.
+///
+/// 32 bytes, `Copy` and `Send`. A ref never reaches another actor than the one it was made for: not
+/// a later one of the same name, nor one of a restarted process. Sends are made on a core: in
+/// handlers, tasks, and the node's main future.
+pub struct Ref<P> {
+    pub(crate) uid: Uid,
+    pub(crate) generation: u64,
+    pub(crate) slot: u32,
+    pub(crate) node: NodeIndex,
+    pub(crate) protocol: u32,
+    pub(crate) core: CoreId,
+    marker: PhantomData<fn() -> P>,
+}
+
+const _: () = assert!(size_of::<Ref<()>>() == 32);
+
+impl<P: Protocol> Ref<P> {
+    pub(crate) fn new(uid: Uid, node: NodeIndex, core: CoreId, slot: u32, generation: u64) -> Self {
+        // The low half of the protocol's hash is enough to tell refs apart when printed.
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+        let protocol = P::ID.as_u64() as u32;
+        Self { uid, generation, slot, node, protocol, core, marker: PhantomData }
+    }
+
+    /// Sends `message` if there is room for it now.
+    ///
+    /// `Ok` means that it is queued in order behind this core's earlier messages to the actor. It
+    /// arrives unless the link breaks, the actor stops, or its node does; then it is counted as a
+    /// dead letter.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] while the peer's credit is used up, and the other variants; each gives
+    /// the message back, and none of them executed it.
+    #[inline]
+    pub fn try_tell<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        match self.push(&message) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(refusal)) => Err(SendError::new(refusal, message)),
+            None => Err(SendError::OffCore(message)),
+        }
+    }
+
+    /// Sends `message`, waiting for room until a deadline: the node's `send_timeout` unless
+    /// [`Tell::timeout`] gives another.
+    ///
+    /// A task that sends many messages this way also lets its core do other work in between.
+    #[inline]
+    pub fn tell<M>(&self, message: M) -> Tell<P, M>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        Tell::new(*self, message)
+    }
+
+    /// Sends `message` and waits for its answer until a deadline: the node's `ask_timeout` unless
+    /// [`Ask::timeout`] gives another. The deadline covers waiting for room.
+    #[inline]
+    pub fn ask<M>(&self, message: M) -> Ask<P, M>
+    where
+        M: Message,
+        M::Reply: Message,
+        P: Accepts<M>,
+    {
+        Ask::new(*self, message)
+    }
+
+    /// One attempt; `None` off a core.
+    #[inline]
+    pub(crate) fn push<M>(&self, message: &M) -> Option<Result<(), Refusal>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        current::try_with(|core| core.tell(self.erased(), message))
+    }
+}
+
+impl<P> Ref<P> {
+    #[inline]
+    pub(crate) fn erased(&self) -> Recipient {
+        Recipient {
+            uid: self.uid,
+            generation: self.generation,
+            slot: self.slot,
+            node: self.node,
+            core: self.core,
+        }
+    }
+}
+
+/// A ref without its protocol, as the core sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipient {
+    pub(crate) uid: Uid,
+    pub(crate) generation: u64,
+    pub(crate) slot: u32,
+    pub(crate) node: NodeIndex,
+    #[expect(dead_code, reason = "each node has one core so far; the mesh routes by it")]
+    pub(crate) core: CoreId,
+}
+
+impl Recipient {
+    #[inline]
+    pub(crate) fn target(&self) -> Target {
+        Target { slot: self.slot, generation: self.generation }
+    }
+}
+
+impl<P> Clone for Ref<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Ref<P> {}
+
+impl<P> PartialEq for Ref<P> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.uid, self.core, self.slot, self.generation)
+            == (other.uid, other.core, other.slot, other.generation)
+    }
+}
+
+impl<P> Eq for Ref<P> {}
+
+impl<P> Hash for Ref<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.uid, self.core, self.slot, self.generation).hash(state);
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Ref<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref<{}>({self})", P::NAME)
+    }
+}
+
+/// `ringmesh://system@host:port/core0/slot/7#19` on a core that knows the node, else its uid.
+impl<P> fmt::Display for Ref<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = current::try_with(|core| core.address_of(self.node)).flatten();
+        match address {
+            Some(address) => write!(f, "{address}")?,
+            None => write!(f, "ringmesh://{}", self.uid)?,
+        }
+        write!(f, "/core{}/slot/{}#{}", self.core.0, self.slot, self.generation)
+    }
+}

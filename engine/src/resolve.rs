@@ -1,0 +1,112 @@
+//! From a path to a ref: dial the node, then ask its directory.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ringmesh_proto::address::{ActorPath, CoreId};
+
+use crate::actor::Protocol;
+use crate::core::{Alarm, Core, NodeIndex, PeerState};
+use crate::directory::{self, Finding, Resolve};
+use crate::error::{AskError, ResolveError};
+use crate::reference::Ref;
+
+pub(crate) async fn resolve<P: Protocol>(
+    core: &Rc<Core>,
+    path: &str,
+) -> Result<Ref<P>, ResolveError> {
+    let wanted: ActorPath = path.parse()?;
+    let node = core.peer(&wanted.address)?;
+    let mut search = Search {
+        core,
+        path,
+        node,
+        patience: core.settings().ask_timeout,
+        alarm: core.alarm(core.settings().ask_timeout),
+        last: "no link yet".to_owned(),
+    };
+    loop {
+        let uid = search.link_up().await?;
+        let question = Resolve { name: wanted.name.clone(), protocol: directory::protocol_key::<P>() };
+        let ask = directory::of_node(uid, node).ask(question).timeout(search.alarm.remaining());
+        let answer = match ask.await {
+            Ok(answer) => answer,
+            Err(AskError::Stopping) => return Err(ResolveError::Stopping),
+            // The question changes nothing, so it may be asked again whatever became of it.
+            Err(error) => {
+                search.last = error.to_string();
+                search.pause(&error).await?;
+                continue;
+            }
+        };
+        return match answer.finding.to_native() {
+            Finding::Found => Ok(Ref::new(
+                uid,
+                node,
+                CoreId(answer.core.to_native()),
+                answer.slot.to_native(),
+                answer.generation.to_native(),
+            )),
+            Finding::NotFound => Err(ResolveError::NotFound { path: path.to_owned() }),
+            Finding::WrongProtocol => {
+                Err(ResolveError::WrongProtocol { path: path.to_owned(), wanted: P::NAME })
+            }
+        };
+    }
+}
+
+struct Search<'a> {
+    core: &'a Rc<Core>,
+    path: &'a str,
+    node: NodeIndex,
+    patience: Duration,
+    alarm: Alarm,
+    last: String,
+}
+
+impl Search<'_> {
+    /// Waits for a link to the node and says which process start it reached.
+    async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
+        poll_fn(|context| {
+            match self.core.peer_state(self.node) {
+                PeerState::Up(uid) => return Poll::Ready(Ok(uid)),
+                PeerState::Refused(reason) => {
+                    let path = self.path.to_owned();
+                    return Poll::Ready(Err(ResolveError::Refused { path, reason }));
+                }
+                PeerState::Stopping => return Poll::Ready(Err(ResolveError::Stopping)),
+                PeerState::Down(last) => {
+                    if let Some(last) = last {
+                        self.last = last;
+                    }
+                    self.core.want_link(self.node);
+                }
+            }
+            if self.alarm.poll(context).is_ready() {
+                return Poll::Ready(Err(self.timed_out()));
+            }
+            self.core.wait_for_room(self.node, context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// After a failed question: waits for the link to change, unless the time is up.
+    async fn pause(&mut self, error: &AskError) -> Result<(), ResolveError> {
+        let link_ended = matches!(error, AskError::Unreachable { .. } | AskError::NotRunning);
+        if !link_ended || self.alarm.remaining().is_zero() {
+            return Err(self.timed_out());
+        }
+        Ok(())
+    }
+
+    fn timed_out(&self) -> ResolveError {
+        ResolveError::Timeout {
+            path: self.path.to_owned(),
+            after: self.patience,
+            last: self.last.clone(),
+        }
+    }
+}

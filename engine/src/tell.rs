@@ -1,0 +1,101 @@
+//! A send that waits for room.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringmesh_proto::message::Message;
+
+use crate::actor::{Accepts, Protocol};
+use crate::core::{Alarm, Core, current};
+use crate::error::{Refusal, SendError};
+use crate::reference::Ref;
+
+/// A send in progress; see [`Ref::tell`]. Dropping it before it is ready takes the message back.
+#[must_use = "a tell sends nothing until it is awaited"]
+pub struct Tell<P, M> {
+    to: Ref<P>,
+    /// Taken when the send ends, one way or the other.
+    message: Option<M>,
+    timeout: Option<Duration>,
+    alarm: Option<Alarm>,
+}
+
+/// The message is never pinned: it only moves into the frame, or back to the caller.
+impl<P, M> Unpin for Tell<P, M> {}
+
+impl<P, M> Tell<P, M> {
+    pub(crate) fn new(to: Ref<P>, message: M) -> Self {
+        Self { to, message: Some(message), timeout: None, alarm: None }
+    }
+
+    /// Waits at most `timeout` for room, counted from the first poll.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<P, M> Future for Tell<P, M>
+where
+    P: Accepts<M>,
+    M: Message,
+{
+    type Output = Result<(), SendError<M>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let message = self.message.take().expect("a tell is not polled after it is ready");
+        let polled = current::try_with(|core| self.poll_on(core, &message, context));
+        match polled {
+            None => Poll::Ready(Err(SendError::OffCore(message))),
+            Some(Poll::Pending) => {
+                self.message = Some(message);
+                Poll::Pending
+            }
+            Some(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            Some(Poll::Ready(Err(Refusal::NoRoom))) => {
+                let after = self.timeout.unwrap_or_default();
+                Poll::Ready(Err(SendError::TimedOut { message, after }))
+            }
+            Some(Poll::Ready(Err(refusal))) => Poll::Ready(Err(SendError::new(refusal, message))),
+        }
+    }
+}
+
+impl<P, M> Tell<P, M>
+where
+    P: Accepts<M>,
+    M: Message,
+{
+    /// `NoRoom` here means that the deadline passed.
+    fn poll_on(
+        &mut self,
+        core: &std::rc::Rc<Core>,
+        message: &M,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        if !core.take_turn_share() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match core.tell(self.to.erased(), message) {
+            Err(Refusal::NoRoom | Refusal::Unreachable) => {}
+            done => return Poll::Ready(done),
+        }
+        let timeout = *self.timeout.get_or_insert(core.settings().send_timeout);
+        let alarm = self.alarm.get_or_insert_with(|| core.alarm(timeout));
+        if alarm.poll(context).is_ready() {
+            return Poll::Ready(Err(Refusal::NoRoom));
+        }
+        core.wait_for_room(self.to.node, context.waker());
+        Poll::Pending
+    }
+}
+
+impl<P: Protocol, M> fmt::Debug for Tell<P, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tell").field("to", &self.to).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+use ringmesh::{protocol, wire};
+
+#[wire]
+struct Part {
+    value: u8,
+}
+
+protocol! { PartApi = "ui.part" { Part } }
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ringmesh::wire;
+
+#[wire]
+struct Ticks {
+    ticks: Vec<()>,
+}
+
+fn main() {}

@@ -1,0 +1,312 @@
+//! Received bytes: reference-counted views of buffers the kernel wrote into.
+//!
+//! A [`Chunk`] is what the transport hands out and [`Assembly`] is where a frame that straddles
+//! chunks is put together. Neither leaves its core: counts are not atomic.
+//!
+//! # Why this is sound
+//! Every byte of a [`Buffer`] is initialised when the buffer is made. A byte is written later only
+//! by the kernel or by an [`Assembly`], and only while no [`Chunk`] covers it:
+//! * a buffer of the receive pool is either *lent* to the kernel or covered by chunks, never both:
+//!   the pool takes it back from the kernel only against the completion that filled it, and lends
+//!   it again only after its last chunk put it on the list of returned buffers;
+//! * a bulk buffer is filled upwards: the kernel writes above the mark, chunks lie below it, and the
+//!   mark goes back to zero only when no chunk is left;
+//! * an assembly writes through `Rc::get_mut`, so only while it is the one owner.
+
+mod assembly;
+mod bulk;
+mod receive_pool;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::ops::{Deref, Range};
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+pub use assembly::Assembly;
+pub(crate) use bulk::{BulkBuffer, BulkPool};
+pub(crate) use receive_pool::ReceivePool;
+
+/// A view of received bytes that keeps their buffer.
+///
+/// Cloning costs one non-atomic increment. A chunk of a pooled buffer withholds the whole buffer
+/// from the kernel until it is dropped, see [`is_pooled`](Self::is_pooled); it may outlive the
+/// transport it came from.
+pub struct Chunk {
+    buffer: Rc<Buffer>,
+    start: u32,
+    len: u32,
+}
+
+impl Chunk {
+    /// A chunk with a buffer of its own that holds a copy of `bytes`.
+    ///
+    /// # Panics
+    /// If `bytes` is 4 GiB long or longer.
+    pub fn copied_from(bytes: &[u8]) -> Self {
+        let mut buffer = Buffer::zeroed(bytes.len());
+        buffer.bytes_mut().copy_from_slice(bytes);
+        // SAFETY: the buffer is as long as `bytes` and moves into the chunk, so nothing can write
+        // to it any more.
+        unsafe { Self::covering(Rc::new(buffer), 0, bytes.len()) }
+    }
+
+    /// Whether the chunk withholds one of the core's receive buffers. Such a chunk should be short
+    /// lived; [`copied_from`](Self::copied_from) frees the buffer for the kernel.
+    pub fn is_pooled(&self) -> bool {
+        !matches!(self.buffer.origin, Origin::Heap)
+    }
+
+    /// Whether the chunk lies in a large buffer that one connection fills alone, so that what it
+    /// receives next may be its neighbour; see [`try_join`](Self::try_join).
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.buffer.origin, Origin::Bulk { .. })
+    }
+
+    /// The view of `range` within this one.
+    ///
+    /// # Panics
+    /// If the range is reversed or reaches past the end.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "range past the chunk"
+        );
+        Self {
+            buffer: Rc::clone(&self.buffer),
+            start: self.start + range.start as u32,
+            len: (range.end - range.start) as u32,
+        }
+    }
+
+    /// Drops the first `count` bytes from the view.
+    ///
+    /// # Panics
+    /// If `count` is more than the length.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "advanced past the end of a chunk");
+        self.start += count as u32;
+        self.len -= count as u32;
+    }
+
+    /// Splits off the first `count` bytes and keeps the rest.
+    ///
+    /// # Panics
+    /// If `count` is more than the length.
+    #[must_use = "the split-off bytes are in the chunk that is returned; `advance` drops them"]
+    pub fn split_to(&mut self, count: usize) -> Self {
+        let front = self.slice(0..count);
+        self.advance(count);
+        front
+    }
+
+    /// Appends `next` without copying when it starts exactly where this one ends, in the same
+    /// buffer.
+    ///
+    /// # Errors
+    /// Gives `next` back when the two are not neighbours.
+    pub fn try_join(&mut self, next: Self) -> Result<(), Self> {
+        let adjacent = Rc::ptr_eq(&self.buffer, &next.buffer)
+            && self.start as usize + self.len() == next.start as usize;
+        if !adjacent {
+            return Err(next);
+        }
+        self.len += next.len;
+        Ok(())
+    }
+
+    /// A chunk over `len` bytes of `buffer` from `start`.
+    ///
+    /// # Safety
+    /// `start + len` lies within the buffer, and nobody writes to these bytes while a chunk covers
+    /// them.
+    unsafe fn covering(buffer: Rc<Buffer>, start: usize, len: usize) -> Self {
+        debug_assert!(start + len <= buffer.capacity);
+        Self {
+            buffer,
+            start: start as u32,
+            len: len as u32,
+        }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let first = self.buffer.bytes.as_ptr().wrapping_add(self.start as usize);
+        // SAFETY: `covering` was promised that the range lies in the buffer and is not written to
+        // while a chunk covers it, every other method only narrows the range or joins two covered
+        // ones, and the buffer is alive and initialised for as long as `self.buffer` is held.
+        unsafe { std::slice::from_raw_parts(first, self.len as usize) }
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        Self {
+            buffer: Rc::clone(&self.buffer),
+            start: self.start,
+            len: self.len,
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // The pool itself holds one count of each of its buffers, so two means: the last chunk.
+        // When the pool is gone the count of the last chunk is one, and the memory goes with it.
+        if let Origin::ReceivePool {
+            index, returned, ..
+        } = &self.buffer.origin
+            && Rc::strong_count(&self.buffer) == 2
+        {
+            returned.push(*index);
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len)
+    }
+}
+
+/// How much of a core's receive memory is held by chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferUse {
+    /// Buffers that the kernel cannot fill because a [`Chunk`] of them lives.
+    pub pinned: usize,
+    /// All buffers.
+    pub total: usize,
+}
+
+/// Memory that chunks view. All of it is initialised; see the module's head for who may write.
+struct Buffer {
+    bytes: NonNull<u8>,
+    capacity: usize,
+    origin: Origin,
+}
+
+/// Where a buffer's memory comes from, and what its last chunk has to do.
+enum Origin {
+    /// A boxed slice of its own.
+    Heap,
+    /// A whole mapping, which a connection may be filling.
+    Bulk {
+        is_filling: Cell<bool>,
+        _memory: Rc<Mapping>,
+    },
+    /// A part of the receive pool; the last chunk puts it on the list.
+    ReceivePool {
+        index: u16,
+        returned: Rc<Returned>,
+        _memory: Rc<Mapping>,
+    },
+}
+
+impl Buffer {
+    /// A buffer of its own on the heap.
+    fn zeroed(capacity: usize) -> Self {
+        assert!(
+            u32::try_from(capacity).is_ok(),
+            "a buffer is shorter than 4 GiB"
+        );
+        let bytes = Box::leak(vec![0_u8; capacity].into_boxed_slice());
+        Self {
+            bytes: NonNull::from(bytes).cast(),
+            capacity,
+            origin: Origin::Heap,
+        }
+    }
+
+    /// The buffer over bytes `offset..offset + capacity` of a mapping.
+    fn mapped(memory: &Mapping, offset: usize, capacity: usize, origin: Origin) -> Self {
+        assert!(offset + capacity <= memory.len, "buffer past its mapping");
+        assert!(
+            u32::try_from(capacity).is_ok(),
+            "a buffer is shorter than 4 GiB"
+        );
+        // SAFETY: the first assertion says that the offset lies within the mapping.
+        let bytes = unsafe { memory.start.add(offset) };
+        Self {
+            bytes,
+            capacity,
+            origin,
+        }
+    }
+
+    /// All bytes. Exclusive access to the buffer proves that no chunk covers any of them; that the
+    /// kernel does not write them either holds for heap buffers, which are never lent.
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        assert!(
+            matches!(self.origin, Origin::Heap),
+            "only heap buffers are written in place"
+        );
+        // SAFETY: the memory is alive and initialised for `capacity` bytes, and `&mut self` is the
+        // only way to it: a chunk would hold a count of the `Rc` around `self`.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.capacity) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if matches!(self.origin, Origin::Heap) {
+            let slice = NonNull::slice_from_raw_parts(self.bytes, self.capacity);
+            // SAFETY: `zeroed`, the one place that makes heap buffers, leaked exactly this box.
+            drop(unsafe { Box::from_raw(slice.as_ptr()) });
+        }
+    }
+}
+
+/// The indices of pool buffers whose last chunk is gone. Never grows: it has room for all.
+struct Returned(RefCell<Vec<u16>>);
+
+impl Returned {
+    fn with_room_for(count: usize) -> Self {
+        Self(RefCell::new(Vec::with_capacity(count)))
+    }
+
+    fn push(&self, index: u16) {
+        self.0.borrow_mut().push(index);
+    }
+
+    fn pop(&self) -> Option<u16> {
+        self.0.borrow_mut().pop()
+    }
+
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// Zeroed pages of the process, given back on drop. A page costs memory once it was written to.
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    fn zeroed(len: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh anonymous mapping at an address the kernel picks overlaps nothing.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `zeroed` mapped; every buffer in it holds this mapping, and
+        // whoever lends it to the kernel leaks it instead of dropping it while it is lent.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}

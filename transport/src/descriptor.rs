@@ -1,0 +1,76 @@
+//! Descriptors and limits of the process that no crate in use wraps: eventfd, signalfd, the signal
+//! mask, resource limits. Named here so that `unsafe` stays out of the modules that use them.
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// The signals that ask a process to end.
+const TERMINATION: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
+
+/// A counter that becomes readable when it is written to.
+pub(crate) fn eventfd() -> io::Result<File> {
+    // Blocking on purpose: a read through a ring then waits for the counter on every kernel, and a
+    // write blocks only at 2^64 - 2.
+    // SAFETY: eventfd(2) takes two integers.
+    let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    owned(raw).map(File::from)
+}
+
+/// A descriptor that becomes readable when a termination signal is pending. Reading never blocks.
+pub(crate) fn termination_signalfd() -> io::Result<File> {
+    let signals = termination_set();
+    // SAFETY: signalfd(2) reads the set, which outlives the call.
+    let raw = unsafe { libc::signalfd(-1, &signals, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    owned(raw).map(File::from)
+}
+
+/// Blocks the termination signals for this thread and the threads it starts later.
+pub(crate) fn block_termination() -> io::Result<()> {
+    let signals = termination_set();
+    // SAFETY: reads the set, which outlives the call; a null old set is allowed.
+    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
+}
+
+/// The soft limit of memory this process may lock, in bytes; `None` when there is none.
+pub(crate) fn locked_memory_limit() -> io::Result<Option<u64>> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit(2) writes one `rlimit`, which outlives the call.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur))
+}
+
+/// A descriptor that the kernel just returned.
+pub(crate) fn owned(raw: libc::c_int) -> io::Result<OwnedFd> {
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: every caller passes what a call of this process just returned as a new descriptor,
+    // and keeps no copy of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+fn termination_set() -> libc::sigset_t {
+    let mut signals = MaybeUninit::uninit();
+    // SAFETY: sigemptyset(3) initialises the set it is given.
+    unsafe { libc::sigemptyset(signals.as_mut_ptr()) };
+    // SAFETY: it was just initialised.
+    let mut signals = unsafe { signals.assume_init() };
+    for signal in TERMINATION {
+        // SAFETY: the set is initialised and the signal numbers are valid.
+        unsafe { libc::sigaddset(&mut signals, signal) };
+    }
+    signals
+}
