@@ -28,3 +28,6 @@ pub use decoder::{Frame, FrameError, Parse, parse};
 pub(crate) use encoder::stage;
 pub use encoder::{Head, encode, frame, seal};
 pub use header::{Extension, Header};
+
+#[cfg(test)]
+mod tests;
