@@ -65,7 +65,10 @@ mod tests {
     fn one_over_the_burst_waits_for_the_next_token() {
         let mut bucket = TokenBucket::new(3, 10);
         let now = at(1_000_000);
-        assert_eq!([(); 4].map(|()| bucket.take(now)), [true, true, true, false]);
+        assert_eq!(
+            [(); 4].map(|()| bucket.take(now)),
+            [true, true, true, false]
+        );
         assert!(!bucket.take(at(1_000_099)));
         assert!(bucket.take(at(1_000_100)));
         assert!(!bucket.take(at(1_000_199)));

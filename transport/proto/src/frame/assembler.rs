@@ -45,6 +45,11 @@ impl Assembler {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// What the bytes so far hold.
     ///
     /// # Errors

@@ -115,7 +115,9 @@ pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return parse_start(bytes, body_cap);
     };
-    let body_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    // Two words, so that no field is loaded from the middle of a store.
+    let (first, second) = words(header);
+    let body_bytes = first as u32;
     if body_bytes > body_cap {
         return Err(too_long(body_bytes, body_cap));
     }
@@ -123,18 +125,29 @@ pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
         let needed = HEADER_BYTES + body_bytes as usize;
         return Ok(Parse::Incomplete { needed });
     };
-    let crc = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-    if checksum::of_frame(header, body) != crc {
+    if checksum::of_frame(header, body) != (first >> 32) as u32 {
         return Err(FrameError::Checksum);
     }
-    let header = verify(header, body_bytes)?;
+    let Some(kind) = Kind::from_wire(second as u8) else {
+        return Err(FrameError::UnknownKind(second as u8));
+    };
+    let header = Header {
+        body_bytes,
+        kind,
+        type_number: (second >> 16) as u16,
+        target_number: (second >> 32) as u32,
+    };
+    let flags = (second >> 8) as u8;
+    if !fits(&header, flags) {
+        return Err(misfit(&header, flags));
+    }
     Ok(Parse::Complete(dissect(header, body)))
 }
 
 /// Splits a body whose length was verified against the kind.
 #[inline]
 fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
-    let wire_bytes = header.wire_bytes();
+    let wire_bytes = HEADER_BYTES + body.len();
     if header.kind.has_extension()
         && let Some((extension, payload)) = body.split_first_chunk::<EXTENSION_BYTES>()
     {
@@ -155,29 +168,21 @@ fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
     }
 }
 
-/// Checks an undamaged header against the shape of its kind.
+/// Whether an undamaged header keeps to the shape of its kind.
 #[inline]
-fn verify(bytes: &[u8; HEADER_BYTES], body_bytes: u32) -> Result<Header, FrameError> {
-    let Some(kind) = Kind::from_wire(bytes[8]) else {
-        return Err(FrameError::UnknownKind(bytes[8]));
-    };
-    let header = Header {
-        body_bytes,
-        kind,
-        type_number: u16::from_le_bytes([bytes[10], bytes[11]]),
-        target_number: u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]),
-    };
-    let shape = kind.shape();
-    let flags = bytes[9];
-    let fits = flags == flags_of(kind)
-        && (shape.body_min..=shape.body_max).contains(&body_bytes)
+fn fits(header: &Header, flags: u8) -> bool {
+    let shape = header.kind.shape();
+    flags == flags_of(header.kind)
+        && (shape.body_min..=shape.body_max).contains(&header.body_bytes)
         && (shape.type_number.0..=shape.type_number.1).contains(&header.type_number)
-        && (shape.target_number.0..=shape.target_number.1).contains(&header.target_number);
-    if fits {
-        Ok(header)
-    } else {
-        Err(misfit(&header, flags))
-    }
+        && (shape.target_number.0..=shape.target_number.1).contains(&header.target_number)
+}
+
+/// The header as two little-endian words.
+#[inline]
+fn words(header: &[u8; HEADER_BYTES]) -> (u64, u64) {
+    let whole = u128::from_le_bytes(*header);
+    (whole as u64, (whole >> 64) as u64)
 }
 
 /// The flags a frame of this kind has: bit 0 announces the extension.
@@ -186,7 +191,7 @@ pub(super) const fn flags_of(kind: Kind) -> u8 {
     kind.has_extension() as u8
 }
 
-/// Which of the checks of [`verify`] failed.
+/// Which of the checks of [`fits`] failed.
 #[cold]
 fn misfit(header: &Header, flags: u8) -> FrameError {
     let Header {

@@ -350,11 +350,11 @@ impl Outbound {
         let sent = self.sent;
         let first = self.full.partition_point(|written| written.end() <= sent);
         for written in self.full.range_mut(first..).chain(&mut self.current) {
-            let unsent = written.end() - self.sent.max(written.start);
+            let unsent = written.end() - self.sent.max(written.start());
             if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
                 break;
             }
-            let slice = written.slab.freeze();
+            let slice = written.freeze();
             debug_assert_eq!(slice.len() as u64, unsent);
             bytes += slice.len();
             self.sent = written.end();
@@ -410,12 +410,11 @@ impl Outbound {
         let mut acknowledged = 0;
         let written = self.full.drain(..).chain(self.current.take());
         for mut written in written {
-            written.slab.freeze();
-            let bytes = written.slab.frozen_slice(0, written.slab.len());
+            let bytes = written.freeze_all();
             let bounds = (self.received_to, self.sent);
-            acknowledged += walk(&bytes, written.start, bounds, &mut visit);
+            acknowledged += walk(&bytes, written.start(), bounds, &mut visit);
             drop(bytes);
-            slabs.give_back(written.slab);
+            slabs.give_back(written.into_slab());
         }
         while let Some(answer) = self.deferred.pop() {
             let (kind, payload) = match &answer.content {
@@ -479,12 +478,12 @@ impl Outbound {
             .is_some_and(|written| written.end() <= received_to)
             && let Some(written) = self.full.pop_front()
         {
-            messages += u64::from(written.messages);
-            slabs.give_back(written.slab);
+            messages += written.messages();
+            slabs.give_back(written.into_slab());
         }
         if let Some(written) = self.current.take_if(|written| written.end() <= received_to) {
-            messages += u64::from(written.messages);
-            slabs.give_back(written.slab);
+            messages += written.messages();
+            slabs.give_back(written.into_slab());
         }
         messages
     }

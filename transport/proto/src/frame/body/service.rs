@@ -1,7 +1,7 @@
 //! What the two halves of a link tell each other.
 
 use super::BodyError;
-use crate::frame::{Frame, Head, encode};
+use crate::frame::{Frame, Head, encode, seal, stage};
 use crate::kind::Kind;
 use crate::limits::HEADER_BYTES;
 use crate::link::Target;
@@ -29,6 +29,13 @@ impl DefineType {
     /// # Panics
     /// If `into` is shorter than [`FRAME_BYTES`](Self::FRAME_BYTES).
     pub fn encode(&self, into: &mut [u8]) -> usize {
+        let frame_bytes = self.stage(into);
+        seal(&mut into[..frame_bytes]);
+        frame_bytes
+    }
+
+    /// The same as [`encode`](Self::encode), with the checksum still missing.
+    pub(crate) fn stage(&self, into: &mut [u8]) -> usize {
         let mut body = [0; 20];
         body[..8].copy_from_slice(&self.message.id.as_u64().to_le_bytes());
         body[8..12].copy_from_slice(&self.message.version.to_le_bytes());
@@ -37,7 +44,7 @@ impl DefineType {
             type_number: self.number,
             ..Head::plain(Kind::DefineType)
         };
-        encode(into, &head, &body)
+        stage(into, &head, &body)
     }
 
     /// Reads a frame of this kind.
@@ -78,6 +85,13 @@ impl DefineTarget {
     /// # Panics
     /// If `into` is shorter than [`FRAME_BYTES`](Self::FRAME_BYTES).
     pub fn encode(&self, into: &mut [u8]) -> usize {
+        let frame_bytes = self.stage(into);
+        seal(&mut into[..frame_bytes]);
+        frame_bytes
+    }
+
+    /// The same as [`encode`](Self::encode), with the checksum still missing.
+    pub(crate) fn stage(&self, into: &mut [u8]) -> usize {
         let mut body = [0; 12];
         body[..4].copy_from_slice(&self.target.slot.to_le_bytes());
         body[4..].copy_from_slice(&self.target.generation.to_le_bytes());
@@ -85,7 +99,7 @@ impl DefineTarget {
             target_number: self.number,
             ..Head::plain(Kind::DefineTarget)
         };
-        encode(into, &head, &body)
+        stage(into, &head, &body)
     }
 
     /// Reads a frame of this kind.

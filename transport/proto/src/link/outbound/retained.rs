@@ -1,22 +1,87 @@
 //! Written slabs, and the frames in them.
 
 use super::Unacknowledged;
-use crate::frame::{Parse, parse};
-use crate::slab::Slab;
+use crate::frame::{Parse, parse, seal};
+use crate::slab::{Slab, SlabSlice};
 
 /// A slab, where it lies in the stream, and how many messages are in it.
 #[derive(Debug)]
 pub(super) struct Written {
-    pub(super) slab: Slab,
-    pub(super) start: u64,
-    pub(super) messages: u32,
+    slab: Slab,
+    start: u64,
+    /// Bytes of frames behind the slab's own tail, written and not yet sealed.
+    unsealed: usize,
+    messages: u32,
 }
 
 impl Written {
+    /// An empty slab at position `start`.
+    pub(super) fn new(slab: Slab, start: u64) -> Self {
+        Self {
+            slab,
+            start,
+            unsealed: 0,
+            messages: 0,
+        }
+    }
+
+    /// Where the slab begins in the stream.
+    #[inline]
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Where the slab ends in the stream.
     #[inline]
     pub(super) fn end(&self) -> u64 {
-        self.start + self.slab.len() as u64
+        self.start + (self.slab.len() + self.unsealed) as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.end() == self.start
+    }
+
+    /// The room behind the last frame, in bytes.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.slab.room() - self.unsealed
+    }
+
+    /// The room behind the last frame. What is written here counts after
+    /// [`advance`](Self::advance).
+    #[inline]
+    pub(super) fn tail_mut(&mut self) -> &mut [u8] {
+        &mut self.slab.tail_mut()[self.unsealed..]
+    }
+
+    /// Counts whole frames of `bytes`, with `messages` messages among them.
+    #[inline]
+    pub(super) fn advance(&mut self, bytes: usize, messages: u32) {
+        self.unsealed += bytes;
+        self.messages += messages;
+    }
+
+    /// The messages written.
+    pub(super) fn messages(&self) -> u64 {
+        u64::from(self.messages)
+    }
+
+    /// Seals what was written since the last time, and hands it out.
+    pub(super) fn freeze(&mut self) -> SlabSlice {
+        let unsealed = std::mem::take(&mut self.unsealed);
+        seal(&mut self.slab.tail_mut()[..unsealed]);
+        self.slab.advance(unsealed);
+        self.slab.freeze()
+    }
+
+    /// All frames, sealed.
+    pub(super) fn freeze_all(&mut self) -> SlabSlice {
+        self.freeze();
+        self.slab.frozen_slice(0, self.slab.len())
+    }
+
+    pub(super) fn into_slab(self) -> Slab {
+        self.slab
     }
 }
 

@@ -5,7 +5,7 @@ use super::retained::Written;
 use super::{Answered, Outbound, PushError};
 use crate::archive::EncodeError;
 use crate::frame::body::{DefineTarget, DefineType, ErrorCode};
-use crate::frame::{Extension, Head, seal};
+use crate::frame::{Extension, Head, frame};
 use crate::kind::Kind;
 use crate::limits::EXTENSION_BYTES;
 use crate::link::deferred::{Answer, Content};
@@ -157,9 +157,7 @@ impl Outbound {
     /// The room behind the tail.
     #[inline]
     fn room(&self) -> usize {
-        self.current
-            .as_ref()
-            .map_or(0, |current| current.slab.room())
+        self.current.as_ref().map_or(0, Written::room)
     }
 
     /// Makes sure that the current slab has room for `bytes`.
@@ -174,11 +172,7 @@ impl Outbound {
     #[cold]
     fn begin_slab(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
         let slab = slabs.take(bytes).ok_or(PushError::NoMemory)?;
-        let fresh = Written {
-            slab,
-            start: self.tail,
-            messages: 0,
-        };
+        let fresh = Written::new(slab, self.tail);
         if let Some(former) = self.current.replace(fresh) {
             self.full.push_back(former);
         }
@@ -195,7 +189,6 @@ impl Outbound {
     ) -> Result<usize, EncodeError> {
         let into = match &mut self.current {
             Some(current) => current
-                .slab
                 .tail_mut()
                 .get_mut(lead..lead + room)
                 .unwrap_or_default(),
@@ -204,7 +197,7 @@ impl Outbound {
         payload.write(into)
     }
 
-    /// Seals the frame around its payload, in front of it the definitions, and counts all of it.
+    /// Puts the frame around its payload, the definitions in front, and counts all of it.
     #[inline]
     fn commit(&mut self, draft: &Draft<'_>, numbers: &Numbers, payload_bytes: usize) -> u64 {
         if numbers.definition_bytes > 0 {
@@ -217,9 +210,8 @@ impl Outbound {
             target_number: numbers.of_target.number,
             extension: draft.extension,
         };
-        let frame_bytes = seal(current.slab.tail_mut(), &head, payload_bytes);
-        current.slab.advance(frame_bytes);
-        current.messages += u32::from(draft.kind.is_message());
+        let frame_bytes = frame(current.tail_mut(), &head, payload_bytes);
+        current.advance(frame_bytes, u32::from(draft.kind.is_message()));
         let position = self.tail;
         self.tail += frame_bytes as u64;
         position
@@ -233,17 +225,17 @@ impl Outbound {
         if let (Some(message), true) = (draft.message, numbers.of_type.is_new) {
             let number = numbers.of_type.number;
             let message = *message;
-            bytes += DefineType { number, message }.encode(current.slab.tail_mut());
+            bytes += DefineType { number, message }.stage(current.tail_mut());
             self.types.give(&message, number);
         }
         if let (Some(target), true) = (draft.target, numbers.of_target.is_new) {
             let number = numbers.of_target.number;
-            let into = &mut current.slab.tail_mut()[bytes..];
-            bytes += DefineTarget { number, target }.encode(into);
+            let into = &mut current.tail_mut()[bytes..];
+            bytes += DefineTarget { number, target }.stage(into);
             self.targets.give(target, number);
         }
         debug_assert_eq!(bytes, numbers.definition_bytes);
-        current.slab.advance(bytes);
+        current.advance(bytes, 0);
         self.tail += bytes as u64;
     }
 
@@ -315,8 +307,8 @@ impl Outbound {
     /// A payload broke its word about its length: what was reserved for it goes back.
     #[cold]
     fn not_encoded(&mut self, slabs: &mut SlabPool) -> PushError {
-        if let Some(current) = self.current.take_if(|current| current.slab.is_empty()) {
-            slabs.give_back(current.slab);
+        if let Some(current) = self.current.take_if(|current| current.is_empty()) {
+            slabs.give_back(current.into_slab());
         }
         PushError::Encode
     }
