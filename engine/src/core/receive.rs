@@ -7,13 +7,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::frame::{Extension, Frame, Header, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
-use super::fault::Fault;
 use super::link::{Connection, Intake, Link};
 use super::{Answer, Asker, Core, Correlation, NoRoute};
 use crate::actor::{Delivered, Delivery, Mismatch, Turn};
@@ -34,7 +34,7 @@ pub(super) fn drain(
     connection: &Connection,
     link: &Rc<Link>,
     budget: &mut Budget,
-) -> Result<Left, Fault> {
+) -> Result<Left, CloseReason> {
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
@@ -49,7 +49,7 @@ pub(super) fn drain(
         match ended {
             Ok(Ended::Budget) => {}
             Ok(Ended::Empty) => return Ok(Left::Nothing),
-            Err(fault) => return Err(fault),
+            Err(reason) => return Err(reason),
         }
     }
 }
@@ -70,7 +70,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Dispatches up to `stride` messages. A panic ends the actor that caused it, and the batch goes
     /// on behind its message.
-    fn run(&mut self, stride: u32) -> Result<Ended, Fault> {
+    fn run(&mut self, stride: u32) -> Result<Ended, CloseReason> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(stride))) {
                 Ok(ended) => return ended,
@@ -79,14 +79,14 @@ impl Batch<'_> {
         }
     }
 
-    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, Fault> {
+    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
         while self.dispatched < stride {
             if self.intake.is_partial() && !self.assemble(0, body_cap) {
                 return Ok(Ended::Empty);
             }
             let Some(chunk) = self.intake.front() else { return Ok(Ended::Empty) };
-            match parse(chunk, body_cap).map_err(Fault::Frame)? {
+            match parse(chunk, body_cap)? {
                 Parse::Complete(frame) => {
                     let arrived = Arrived::new(&frame, chunk, self.copy_out, self.core);
                     self.intake.consume(arrived.wire_bytes);
@@ -111,10 +111,10 @@ impl Batch<'_> {
     }
 
     #[inline]
-    fn handle(&mut self, arrived: Arrived) -> Result<(), Fault> {
+    fn handle(&mut self, arrived: Arrived) -> Result<(), CloseReason> {
         let Arrived { header, extension, payload, wire_bytes } = arrived;
         if header.kind.is_positioned() {
-            self.link.inbound.borrow_mut().accept(wire_bytes).map_err(Fault::Link)?;
+            self.link.inbound.borrow_mut().accept(wire_bytes)?;
         }
         match header.kind {
             Kind::Tell => {
@@ -150,7 +150,7 @@ impl Batch<'_> {
         header: &Header,
         question: Option<&Extension>,
         payload: Chunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CloseReason> {
         let core = self.core;
         core.tally.received.add(1);
         let asker = question.map(|extension| Asker::new(core, self.link, extension.correlation));
@@ -178,7 +178,7 @@ impl Batch<'_> {
         header: &Header,
         asker: Option<Asker<'_>>,
         payload: Chunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CloseReason> {
         match self.core.look_up(self.link, header)? {
             Ok((actor, index)) => {
                 self.core.running_actor.set((actor.slot, actor.generation));
@@ -196,13 +196,14 @@ impl Batch<'_> {
     }
 
     /// What follows a handler besides counting its message.
-    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), Fault> {
+    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), CloseReason> {
         let tally = &self.core.tally;
         match turn.outcome.0 {
             Delivered::Handled => tally.delivered.add(1),
             Delivered::Invalid(error) => {
                 tally.dead_invalid.add(1);
-                return Err(Fault::Archive(error));
+                tracing::debug!(%error, actor = %actor, "a message is not valid");
+                return Err(CloseReason::Archive);
             }
             Delivered::NoSuchMessage => {
                 self.core.count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));

@@ -3,9 +3,13 @@
 
 pub mod address;
 pub mod archive;
+pub mod association;
 mod checksum;
+pub mod close_reason;
+pub mod effect;
 pub mod fingerprint;
 pub mod frame;
+pub mod handshake;
 pub mod kind;
 pub mod lane;
 pub mod limits;

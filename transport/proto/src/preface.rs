@@ -252,7 +252,7 @@ mod tests {
             + "0000000000000000" // expected uid
             + "f0f00f0f5a5aa5a5" // nonce
             + "00000000" // flags
-            + "GOLDEN_CRC";
+            + "d2c89a5e";
         let bytes = sample().encode();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected);
@@ -278,7 +278,10 @@ mod tests {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
             let error = Preface::parse(&flipped).expect_err("a flipped bit is an error");
-            assert!(matches!(error, PrefaceError::Magic | PrefaceError::Checksum));
+            assert!(matches!(
+                error,
+                PrefaceError::Magic | PrefaceError::Checksum
+            ));
             assert_eq!(error.refusal(), None);
         }
     }

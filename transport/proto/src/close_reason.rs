@@ -1,0 +1,168 @@
+//! Why connections end, as one closed list with names for counters.
+
+use crate::frame::FrameError;
+use crate::frame::body::{BodyError, RefuseReason};
+use crate::kind::Kind;
+use crate::link::Violation;
+use crate::preface::PrefaceError;
+
+/// Why a connection ended, or a dial did not become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Its first bytes were not a preface.
+    #[error(transparent)]
+    Preface(#[from] PrefaceError),
+    /// Its bytes were not frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame's body was not what its kind says.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The peer broke the rules of the link.
+    #[error(transparent)]
+    Link(#[from] Violation),
+    /// More of its questions wait for answers than may be outstanding.
+    #[error("more questions are outstanding than may be")]
+    TooManyAsks,
+    /// A payload was not a valid archive of the message it claimed to be.
+    #[error("a payload is not a valid archive of its message")]
+    Archive,
+    /// A frame came when none of its kind may.
+    #[error("a frame of kind {0:?} came when none may")]
+    UnexpectedFrame(Kind),
+    /// The answer to a dial repeats another nonce, or is signed by another node.
+    #[error("the answer to the dial is somebody else's")]
+    Answer,
+    /// The peer refused.
+    #[error("the peer refuses: {0:?}")]
+    Refused(RefuseReason),
+    /// This node refused.
+    #[error("refused: {0:?}")]
+    Refusing(RefuseReason),
+    /// No preface in time.
+    #[error("no preface came in time")]
+    PrefaceTimeout,
+    /// The dial or its handshake took too long.
+    #[error("the handshake took too long")]
+    HandshakeTimeout,
+    /// A frame began and did not go on.
+    #[error("a frame began and did not go on")]
+    FrameStall,
+    /// The link was in doubt and the peer did not answer.
+    #[error("the peer did not answer while its link was in doubt")]
+    ProbeTimeout,
+    /// Nobody answered the dial.
+    #[error("nobody answered the dial")]
+    DialFailed,
+    /// The peer ended its stream.
+    #[error("the peer closed the connection")]
+    PeerClosed,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken,
+    /// The peer said goodbye.
+    #[error("the peer said goodbye")]
+    Bye,
+    /// Another dial between the two nodes goes first.
+    #[error("another dial between the two nodes goes first")]
+    Superseded,
+    /// A later start of the peer's process came in its place.
+    #[error("the peer was restarted")]
+    Restarted,
+    /// This node, or the association, is stopping.
+    #[error("this side is stopping")]
+    Stopping,
+    /// This node holds as many connections as it may.
+    #[error("too many connections")]
+    Overloaded,
+}
+
+/// Who has to act when a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The peer: it sent what nobody may send, or what was damaged on the way.
+    Peer,
+    /// Whoever set up the two nodes: they do not fit together.
+    Setup,
+    /// The network, or a peer that is gone or hangs.
+    Network,
+    /// This host: it has no more to give.
+    Resource,
+    /// Nobody: this is how connections end.
+    Nobody,
+}
+
+impl CloseReason {
+    /// A stable name for counters.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Preface(error) => error.label(),
+            Self::Frame(error) => error.label(),
+            Self::Body(error) => error.label(),
+            Self::Link(violation) => violation.label(),
+            Self::TooManyAsks => "too_many_asks",
+            Self::Archive => "archive",
+            Self::UnexpectedFrame(_) => "unexpected_frame",
+            Self::Answer => "answer",
+            // The two sides of one refusal happen on different nodes and share its name.
+            Self::Refused(reason) | Self::Refusing(reason) => reason.label(),
+            Self::PrefaceTimeout => "preface_timeout",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::FrameStall => "frame_stall",
+            Self::ProbeTimeout => "probe_timeout",
+            Self::DialFailed => "dial_failed",
+            Self::PeerClosed => "peer_closed",
+            Self::Broken => "broken",
+            Self::Bye => "bye",
+            Self::Superseded => "superseded",
+            Self::Restarted => "restarted",
+            Self::Stopping => "stopping",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// Who has to act.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Preface(PrefaceError::Version { .. }) => Fault::Setup,
+            Self::Preface(_)
+            | Self::Frame(_)
+            | Self::Body(_)
+            | Self::Link(_)
+            | Self::TooManyAsks
+            | Self::Archive
+            | Self::UnexpectedFrame(_)
+            | Self::Answer => Fault::Peer,
+            Self::Refused(reason) | Self::Refusing(reason) => fault_of_refusal(*reason),
+            Self::PrefaceTimeout
+            | Self::HandshakeTimeout
+            | Self::FrameStall
+            | Self::ProbeTimeout
+            | Self::DialFailed
+            | Self::PeerClosed
+            | Self::Broken => Fault::Network,
+            Self::Overloaded => Fault::Resource,
+            Self::Bye | Self::Superseded | Self::Restarted | Self::Stopping => Fault::Nobody,
+        }
+    }
+}
+
+const fn fault_of_refusal(reason: RefuseReason) -> Fault {
+    match reason {
+        RefuseReason::Superseded | RefuseReason::Stopping | RefuseReason::Incarnation => {
+            Fault::Nobody
+        }
+        RefuseReason::Overloaded => Fault::Resource,
+        RefuseReason::Preface | RefuseReason::Hello => Fault::Peer,
+        RefuseReason::Other
+        | RefuseReason::Version
+        | RefuseReason::Core
+        | RefuseReason::Cluster
+        | RefuseReason::Format
+        | RefuseReason::Destination
+        | RefuseReason::Former
+        | RefuseReason::Itself
+        | RefuseReason::Lane => Fault::Setup,
+    }
+}

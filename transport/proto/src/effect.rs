@@ -1,0 +1,162 @@
+//! What the machines of this crate ask of their driver.
+//!
+//! A machine decides and never acts: each call appends [`Effect`]s to the caller's [`Outbox`], and
+//! the driver carries them out in order before the next call.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::address::{Address, NodeId, Uid};
+use crate::close_reason::CloseReason;
+use crate::frame::body::ByeReason;
+use crate::handshake::LocalNode;
+use crate::time::Instant;
+
+/// Names a connection between machine and driver. The driver chooses it and never reuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnKey(pub u64);
+
+/// What a machine is told with each call, besides what happened.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Instant,
+    /// A fresh random number: a nonce, or the jitter of a back-off.
+    pub random: u64,
+    /// This node.
+    pub local: &'a LocalNode,
+    /// Where the effects go.
+    pub out: &'a mut Outbox,
+}
+
+/// Something for the driver to do, or to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Start a connection to the address and tell its key with
+    /// [`handle_dialling`](crate::association::Association::handle_dialling); or, if it could not
+    /// even be started, [`handle_dial_failed`](crate::association::Association::handle_dial_failed).
+    Dial {
+        /// Where to.
+        address: Address,
+    },
+    /// Send these bytes. Only on a connection whose link is not up yet.
+    Write {
+        /// The connection.
+        conn: ConnKey,
+        /// A preface, or a frame of the handshake.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection, once what was written before is sent. Nothing it brings counts any
+    /// more, and it need not be reported as closed.
+    Close {
+        /// The connection.
+        conn: ConnKey,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The handshake is done: the connection carries a new link.
+    LinkUp(LinkUp),
+    /// The link is over, and what its peer did not acknowledge is to be accounted for.
+    LinkDown {
+        /// The connection that carried it.
+        conn: ConnKey,
+        /// The node at the other end.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Another start of the peer's process runs at its address: nothing of the old one comes back.
+    PeerRestarted {
+        /// The start that was known.
+        old: Uid,
+        /// The start that runs.
+        new: Uid,
+    },
+    /// A dial failed.
+    Unreachable {
+        /// How many have, one after the other.
+        attempt: u32,
+        /// Why.
+        reason: CloseReason,
+        /// When the next one follows.
+        retry_after: Duration,
+    },
+    /// Queue a ping on the link.
+    Ping {
+        /// The connection that carries the link.
+        conn: ConnKey,
+        /// For the answer.
+        nonce: u64,
+    },
+    /// Queue the answer to a ping on the link.
+    Pong {
+        /// The connection that carries the link.
+        conn: ConnKey,
+        /// From the ping.
+        nonce: u64,
+    },
+    /// Queue a goodbye on the link, send all that is unsent, and close the connection.
+    Bye {
+        /// The connection that carries the link.
+        conn: ConnKey,
+        /// Why.
+        reason: ByeReason,
+    },
+    /// The association is over for good.
+    Stopped,
+}
+
+/// What a driver needs to know of a new link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkUp {
+    /// The connection that carries it.
+    pub conn: ConnKey,
+    /// The node at the other end.
+    pub peer: NodeId,
+    /// Whether this side dialled.
+    pub dialled: bool,
+    /// The longest body that both sides take, in bytes.
+    pub body_cap: u32,
+    /// The position up to which the peer lets this side send.
+    pub limit: u64,
+    /// What both sides can do besides the base version.
+    pub features: u64,
+}
+
+/// Effects in the order they are to be carried out.
+///
+/// Bounded by its use: a call appends at most
+/// [`EFFECTS_PER_CALL_MAX`](Self::EFFECTS_PER_CALL_MAX), and the driver empties it between calls.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    effects: VecDeque<Effect>,
+}
+
+impl Outbox {
+    /// The most effects one call appends.
+    pub const EFFECTS_PER_CALL_MAX: usize = 8;
+
+    /// Takes the next effect.
+    pub fn pop(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// How many effects wait.
+    pub fn len(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        debug_assert!(
+            self.effects.len() < Self::EFFECTS_PER_CALL_MAX,
+            "the driver empties the outbox between calls"
+        );
+        self.effects.push_back(effect);
+    }
+}

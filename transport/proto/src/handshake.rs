@@ -1,0 +1,216 @@
+//! The handshake: who may have a link with this node.
+//!
+//! The dialler sends a [`Preface`] and a [`Hello`]; the other side answers with an [`Accept`] or a
+//! [`Refuse`]. Nothing that takes a position is sent before, so a dial that fails loses nothing.
+//!
+//! [`Acceptor`] is the side that is dialled, until it knows by whom; the [`Association`] with that
+//! node decides the rest, since only it knows of links and dials that exist already. What the
+//! dialler sends and checks is here too, so both sides of each rule stand together.
+//!
+//! Addresses and uids are claims: without transport security nothing proves them.
+//!
+//! [`Association`]: crate::association::Association
+
+mod acceptor;
+
+pub use acceptor::Acceptor;
+
+use crate::address::{Address, ClusterHash, CoreId, NodeId, Uid};
+use crate::close_reason::CloseReason;
+use crate::effect::ConnKey;
+use crate::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
+use crate::lane::Lane;
+use crate::limits::{FRAME_BYTES_CEILING, FRAME_BYTES_MIN, window_bytes_min};
+use crate::preface::{PROTOCOL_VERSION, Preface, Role};
+
+/// What this node says of itself in every handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Its canonical address and its uid.
+    pub id: NodeId,
+    /// The core whose links these are.
+    pub core: CoreId,
+    /// How many cores the node has; their numbers begin at 0.
+    pub cores: u16,
+    /// What its archives look like, see [`FORMAT_FINGERPRINT`](crate::fingerprint::FORMAT_FINGERPRINT).
+    pub format_fingerprint: u64,
+    /// The longest body it takes on the ordinary lane, in bytes.
+    pub body_cap: u32,
+    /// How much it lets a peer send ahead on a link, in bytes.
+    pub window_bytes: u32,
+    /// What it can do besides the base version, one bit each.
+    pub features: u64,
+}
+
+/// A dialler that introduced itself as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Its connection.
+    pub conn: ConnKey,
+    /// The node it claims to be.
+    pub peer: NodeId,
+    /// The core that dialled.
+    pub sending_core: CoreId,
+    /// The core it wants to reach; `None`: any.
+    pub wanted_core: Option<CoreId>,
+    /// What it offers.
+    pub offer: Offer,
+    /// To be repeated in the answer.
+    pub nonce: u64,
+}
+
+impl LocalNode {
+    /// The hash of the cluster's name.
+    pub fn cluster(&self) -> ClusterHash {
+        ClusterHash::of(self.id.address.system())
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            body_cap: self.body_cap,
+            limit: u64::from(self.window_bytes),
+            features: self.features,
+            received_to: 0,
+        }
+    }
+
+    /// What a dial from this core to any core of `to` begins with.
+    pub(crate) fn introduce(&self, to: &Address, expected_uid: Option<Uid>, nonce: u64) -> Vec<u8> {
+        let preface = Preface {
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            role: Role::Node,
+            lane: Lane::Ordinary,
+            sending_core: self.core,
+            wanted_core: None,
+            cluster: self.cluster(),
+            format_fingerprint: self.format_fingerprint,
+            uid: self.id.uid,
+            expected_uid,
+            nonce,
+        };
+        let hello = Hello {
+            from: self.id.address.clone(),
+            to: to.clone(),
+            offer: self.offer(),
+        };
+        let mut bytes = preface.encode().to_vec();
+        hello.encode(&mut bytes);
+        bytes
+    }
+
+    /// The answer to an introduction that was found good.
+    pub(crate) fn accept(&self, introduction: &Introduction) -> Vec<u8> {
+        let accept = Accept {
+            from: self.id.address.clone(),
+            to: introduction.peer.address.clone(),
+            offer: self.offer(),
+            uid: self.id.uid,
+            nonce: introduction.nonce,
+        };
+        let mut bytes = Vec::new();
+        accept.encode(&mut bytes);
+        bytes
+    }
+
+    /// Whether a preface is of a node that belongs here.
+    fn check_preface(&self, preface: &Preface) -> Result<(), RefuseReason> {
+        if preface.cluster != self.cluster() {
+            return Err(RefuseReason::Cluster);
+        }
+        if preface.format_fingerprint != self.format_fingerprint {
+            return Err(RefuseReason::Format);
+        }
+        if preface.role != Role::Node {
+            return Err(RefuseReason::Preface);
+        }
+        if preface.lane != Lane::Ordinary {
+            return Err(RefuseReason::Lane);
+        }
+        if preface.wanted_core.is_some_and(|core| core.0 >= self.cores) {
+            return Err(RefuseReason::Core);
+        }
+        if preface.uid == self.id.uid {
+            return Err(RefuseReason::Itself);
+        }
+        if preface.expected_uid.is_some_and(|uid| uid != self.id.uid) {
+            return Err(RefuseReason::Incarnation);
+        }
+        Ok(())
+    }
+
+    /// Whether a hello is meant for this node and offers what a link needs.
+    fn check_hello(&self, hello: &Hello) -> Result<(), RefuseReason> {
+        if hello.to != self.id.address {
+            return Err(RefuseReason::Destination);
+        }
+        if hello.from == self.id.address {
+            return Err(RefuseReason::Itself);
+        }
+        // The preface has only the hash of this name.
+        if hello.from.system() != self.id.address.system() {
+            return Err(RefuseReason::Cluster);
+        }
+        if is_usable(&hello.offer) {
+            Ok(())
+        } else {
+            Err(RefuseReason::Hello)
+        }
+    }
+
+    /// Whether an accept answers the dial of `to` with `nonce`.
+    pub(crate) fn check_accept(
+        &self,
+        accept: &Accept,
+        to: &Address,
+        nonce: u64,
+    ) -> Result<(), CloseReason> {
+        let is_answer = accept.nonce == nonce
+            && accept.from == *to
+            && accept.to == self.id.address
+            && accept.uid != self.id.uid;
+        if is_answer && is_usable(&accept.offer) {
+            Ok(())
+        } else {
+            Err(CloseReason::Answer)
+        }
+    }
+
+    /// The longest body that fits this node's cap and the offer's.
+    pub(crate) fn common_body_cap(&self, offer: &Offer) -> u32 {
+        self.body_cap.min(offer.body_cap)
+    }
+}
+
+/// Whether a new link can live on an offer: a cap within the bounds, credit for the largest frame,
+/// and nothing received before.
+fn is_usable(offer: &Offer) -> bool {
+    (FRAME_BYTES_MIN..=FRAME_BYTES_CEILING).contains(&offer.body_cap)
+        && offer.limit >= u64::from(window_bytes_min(offer.body_cap))
+        && offer.received_to == 0
+}
+
+/// The frame that refuses a connection.
+pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
+    let text = match reason {
+        RefuseReason::Other => "refused",
+        RefuseReason::Version => "no protocol version in common",
+        RefuseReason::Preface => "the preface has a value that is not known here",
+        RefuseReason::Core => "the wanted core does not exist",
+        RefuseReason::Cluster => "this node belongs to another cluster",
+        RefuseReason::Format => "the archives of the two programs differ",
+        RefuseReason::Destination => "the dialled address is not this node's canonical one",
+        RefuseReason::Incarnation => "another start of the process runs here",
+        RefuseReason::Former => "a later start of the dialling process was seen",
+        RefuseReason::Superseded => "another link or dial goes first",
+        RefuseReason::Stopping => "this node is stopping",
+        RefuseReason::Overloaded => "this node holds as many peers as it may",
+        RefuseReason::Hello => "the hello is not valid",
+        RefuseReason::Itself => "a node cannot dial itself",
+        RefuseReason::Lane => "the lane is not served",
+    };
+    let mut bytes = Vec::new();
+    let text = text.to_owned();
+    Refuse { reason, text }.encode(&mut bytes);
+    bytes
+}
