@@ -2,7 +2,7 @@
 
 use std::alloc::System;
 
-use ringmesh::{Actor, Cx, Handler, Msg, message, protocol};
+use ringmesh::{Actor, Cx, Handler, Msg, message, protocol, wire};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// The name under which [`Inspector`] is spawned.
@@ -17,8 +17,8 @@ pub static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 pub struct Inspect;
 
 /// What a process counted, up to the handler of the question.
-#[message(id = "tests.Inspection", v = 1, pod)]
-#[derive(Clone, Copy, Debug)]
+#[message(id = "tests.Inspection", v = 1)]
+#[derive(Clone, Debug)]
 pub struct Inspection {
     /// Bytes allocated since the start, whether freed or not.
     pub allocated_bytes: u64,
@@ -30,10 +30,26 @@ pub struct Inspection {
     pub accepted: u64,
     /// See [`Counters::closed_for_fault`](ringmesh::Counters::closed_for_fault).
     pub closed_for_fault: u64,
-    /// See [`Counters::half_open_shed`](ringmesh::Counters::half_open_shed).
-    pub half_open_shed: u64,
-    /// See [`Counters::parks`](ringmesh::Counters::parks).
-    pub parks: u64,
+    /// See [`Node::close_reasons`](ringmesh::Node::close_reasons).
+    pub closes: Vec<Closes>,
+}
+
+/// How often connections were closed for one reason.
+#[wire]
+#[derive(Clone, Debug)]
+pub struct Closes {
+    /// The reason's name.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Inspection {
+    /// How often connections were closed for the reason of this name.
+    pub fn closed_for(&self, reason: &str) -> u64 {
+        let found = self.closes.iter().find(|closes| closes.reason == reason);
+        found.map_or(0, |closes| closes.count)
+    }
 }
 
 protocol! {
@@ -52,15 +68,20 @@ impl Actor for Inspector {
 impl Handler<Inspect> for Inspector {
     fn handle(&mut self, _: Msg<Inspect>, cx: &mut Cx<'_, Self>) -> Inspection {
         let memory = ALLOCATOR.stats();
-        let counters = cx.node().counters();
+        let node = cx.node();
+        let counters = node.counters();
+        let reasons = node.close_reasons().into_iter();
+        let closes = reasons.map(|(reason, count)| Closes {
+            reason: reason.to_owned(),
+            count,
+        });
         Inspection {
             allocated_bytes: memory.bytes_allocated as u64,
             live_bytes: (memory.bytes_allocated - memory.bytes_deallocated) as u64,
             links: counters.links,
             accepted: counters.accepted,
             closed_for_fault: counters.closed_for_fault,
-            half_open_shed: counters.half_open_shed,
-            parks: counters.parks,
+            closes: closes.collect(),
         }
     }
 }

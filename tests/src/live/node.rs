@@ -152,19 +152,29 @@ impl LiveNode {
         what: &str,
         wanted: impl Fn(&Counters) -> bool + Send + 'static,
     ) -> Counters {
-        let (now, is_so) = self.run(move |node| async move {
+        self.until_so(what, move |node| wanted(&node.counters()));
+        self.counters()
+    }
+
+    /// Waits until `is_so` says yes on the node's core. It is asked every millisecond: counters ring
+    /// no bell.
+    ///
+    /// # Panics
+    /// If that is not so within [`WAIT`]; `what` says what was waited for.
+    pub fn until_so(&self, what: &str, is_so: impl Fn(&Node) -> bool + Send + 'static) {
+        let came = self.run(move |node| async move {
             let begin = Instant::now();
-            loop {
-                let counters = node.counters();
-                let is_so = wanted(&counters);
-                if is_so || begin.elapsed() >= WAIT {
-                    return (counters, is_so);
+            while !is_so(&node) {
+                if begin.elapsed() >= WAIT - Duration::from_secs(5) {
+                    return Err((node.counters(), node.close_reasons()));
                 }
                 node.sleep(Duration::from_millis(1)).await;
             }
+            Ok(())
         });
-        assert!(is_so, "waited {WAIT:?} for {what}: {now:?}");
-        now
+        if let Err(now) = came {
+            panic!("waited in vain for {what}: {now:#?}");
+        }
     }
 
     /// Stops the node in order.

@@ -1,5 +1,7 @@
 //! A serving node that something is done to, while a bystander watches.
 
+use std::collections::BTreeMap;
+
 use ringmesh::{NodeBuilder, NodeId, Ref};
 use ringmesh_proto::link::Target;
 
@@ -34,28 +36,35 @@ impl Watched {
         self.node.id()
     }
 
-    /// Does something to the node that must end exactly one connection for a fault; returns what
-    /// came of it, and the one line in the log that says so.
+    /// Does something to the node that must make it close exactly one connection, for the reason of
+    /// this name, and say so in exactly one line of its log.
     ///
     /// # Panics
-    /// If the fault was not counted once and logged once.
-    pub fn one_fault<R>(&self, act: impl FnOnce() -> R) -> (R, String) {
-        let counted = self.node.counters().closed_for_fault;
+    /// If nothing was closed, or more, or for another reason, or the log says less or more.
+    pub fn closes_one<R>(&self, reason: &'static str, act: impl FnOnce() -> R) -> R {
+        let before = self.close_reasons();
         let warned = self.node.log().with("WARN").len();
         let result = act();
-        let counters = self.node.until("the fault to be counted", move |now| {
-            now.closed_for_fault > counted
-        });
-        assert_eq!(
-            counters.closed_for_fault,
-            counted + 1,
-            "counted more than once"
-        );
+        let counted = before.get(reason).copied().unwrap_or(0);
+        self.node
+            .until_so(&format!("a close for {reason}"), move |node| {
+                node.close_reasons()
+                    .get(reason)
+                    .is_some_and(|now| *now > counted)
+            });
+        let mut expected = before;
+        expected.insert(reason, counted + 1);
+        assert_eq!(self.close_reasons(), expected, "counted for {reason}");
         let warnings = self.node.log().with("WARN").split_off(warned);
-        let [line] = &warnings[..] else {
-            panic!("not logged once: {warnings:#?}")
-        };
-        (result, line.clone())
+        let named = format!("label=\"{reason}\"");
+        let is_named = warnings.len() == 1 && warnings[0].contains(&named);
+        assert!(is_named, "expected one line with {named}: {warnings:#?}");
+        result
+    }
+
+    /// How often connections of the node were closed, by the reason's name.
+    pub fn close_reasons(&self) -> BTreeMap<&'static str, u64> {
+        self.node.run(|node| async move { node.close_reasons() })
     }
 
     /// What the sink has seen so far.
