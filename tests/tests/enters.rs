@@ -12,10 +12,10 @@ use ringmesh_tests::live::watched::account;
 const LIVE_NODE: &str = env!("CARGO_BIN_EXE_live-node");
 
 /// Records of the stream that is traced.
-const RECORDS: u64 = 200_000;
+const RECORDS: u64 = 2_000_000;
 
 /// Calls that the executor makes for its own rings while it starts and ends.
-const EXECUTOR_ENTERS_MAX: u64 = 100;
+const EXECUTOR_ENTERS_MAX: u64 = 32;
 
 #[test]
 fn the_enter_counter_agrees_with_strace() {

@@ -40,6 +40,12 @@ impl Log {
             .clone()
     }
 
+    /// The last lines so far, at most `count`.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.split_off(lines.len().saturating_sub(count))
+    }
+
     /// The lines that hold `text`.
     pub fn with(&self, text: &str) -> Vec<String> {
         let mut lines = self.lines();

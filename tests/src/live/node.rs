@@ -195,7 +195,7 @@ impl Drop for LiveNode {
     fn drop(&mut self) {
         self.jobs.close();
         if thread::panicking() {
-            for line in self.log.lines() {
+            for line in self.log.last(LINES_SHOWN) {
                 eprintln!("[{}] {line}", self.id.address.port());
             }
         }
@@ -208,6 +208,9 @@ impl Drop for LiveNode {
         }
     }
 }
+
+/// How much of the log is shown when a test fails.
+const LINES_SHOWN: usize = 30;
 
 /// The result of a job that may still run.
 #[derive(Debug)]
