@@ -17,6 +17,7 @@ struct Node {
     /// The connection of the link, as a driver knows it.
     link: Option<ConnKey>,
     failures: u32,
+    losses: u32,
 }
 
 /// What is under way to the end of a connection.
@@ -46,6 +47,7 @@ impl World {
             association: Association::new(local(other, 1).id.address),
             link: None,
             failures: 0,
+            losses: 0,
         };
         Self {
             nodes: [node("here", 100, "there"), node("there", 200, "here")],
@@ -103,6 +105,7 @@ impl World {
                 );
             }
             Effect::LinkDown { conn, .. } => {
+                self.nodes[index].losses += 1;
                 assert_eq!(self.nodes[index].link.take(), Some(conn));
             }
             Effect::Ping { conn, nonce } => {
@@ -275,6 +278,7 @@ proptest! {
         world.assert_linked();
         // Superseded dials are no failures.
         prop_assert_eq!([0, 1].map(|index| world.nodes[index].failures), [0, 0]);
+        prop_assert_eq!([0, 1].map(|index| world.nodes[index].losses), [0, 0]);
     }
 
     #[test]
