@@ -610,3 +610,6 @@ fn back_off(attempt: u32, random: u64) -> Duration {
     let micros = half.as_micros() as u64;
     half + Duration::from_micros(random % (micros + 1))
 }
+
+#[cfg(test)]
+mod tests;

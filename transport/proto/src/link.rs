@@ -74,3 +74,6 @@ impl Violation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

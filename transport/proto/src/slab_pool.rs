@@ -82,8 +82,9 @@ impl SlabPool {
         self.settle(SETTLED_AT_ONCE);
     }
 
-    /// What was counted so far.
-    pub fn stats(&self) -> SlabStats {
+    /// What was counted so far, after freeing what the kernel has let go of.
+    pub fn stats(&mut self) -> SlabStats {
+        self.settle(self.draining.len());
         SlabStats {
             allocated_bytes: self.allocated_bytes,
             in_use_bytes: self.in_use_bytes(),

@@ -432,7 +432,10 @@ impl Outbound {
         }
         self.deferred.shrink();
         self.control = Control::default();
+        self.received_to = self.tail;
+        self.sent = self.tail;
         self.gone = true;
+        self.update_credit();
         acknowledged
     }
 

@@ -1,0 +1,350 @@
+//! Two halves of a link against an oracle: what was pushed must arrive, in order, whatever happens
+//! in between.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Tell {
+        payload: usize,
+        kind: u64,
+        target: u32,
+        measured: bool,
+    },
+    Reply {
+        payload: usize,
+    },
+    Error,
+    Gather {
+        most: usize,
+    },
+    Sent,
+    /// Bytes of the stream reach the other side.
+    Deliver {
+        most: usize,
+    },
+    Hold {
+        share: u8,
+    },
+    Release,
+    Grant,
+    /// A grant made earlier comes late, or again.
+    Stale {
+        which: prop::sample::Index,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let payload = prop_oneof![
+        4 => 0..200usize,
+        2 => 0..9000usize,
+        1 => 60_000..70_000usize,
+        1 => (CAP as usize - 40)..(CAP as usize + 2),
+    ];
+    prop_oneof![
+        8 => (payload.clone(), 0..5u64, 0..40u32, any::<bool>())
+            .prop_map(|(payload, kind, target, measured)| {
+                Step::Tell { payload, kind, target, measured }
+            }),
+        2 => payload.prop_map(|payload| Step::Reply { payload }),
+        1 => Just(Step::Error),
+        4 => (0..300_000usize).prop_map(|most| Step::Gather { most }),
+        4 => Just(Step::Sent),
+        4 => (0..400_000usize).prop_map(|most| Step::Deliver { most }),
+        1 => any::<u8>().prop_map(|share| Step::Hold { share }),
+        1 => Just(Step::Release),
+        3 => Just(Step::Grant),
+        1 => any::<prop::sample::Index>().prop_map(|which| Step::Stale { which }),
+    ]
+}
+
+/// What a frame must look like on the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Expected {
+    kind: Kind,
+    message: Option<MessageType>,
+    target: Option<Target>,
+    correlation: Option<u64>,
+    payload: Vec<u8>,
+}
+
+struct World {
+    slabs: SlabPool,
+    outbound: Outbound,
+    inbound: Inbound,
+    /// Slices given to the "kernel", until the send is done.
+    sending: Vec<SlabSlice>,
+    wire: VecDeque<u8>,
+    unparsed: Vec<u8>,
+    expected: VecDeque<Expected>,
+    grants: Vec<Grant>,
+    held: usize,
+    pushed: u64,
+    freed: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            slabs: SlabPool::new(1 << 20, CAP),
+            outbound: outbound(),
+            inbound: Inbound::new(WINDOW),
+            sending: Vec::new(),
+            wire: VecDeque::new(),
+            unparsed: Vec::new(),
+            expected: VecDeque::new(),
+            grants: Vec::new(),
+            held: 0,
+            pushed: 0,
+            freed: 0,
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Tell {
+                payload,
+                kind,
+                target,
+                measured,
+            } => {
+                self.tell(*payload, *kind, *target, *measured);
+            }
+            Step::Reply { payload } => self.reply(*payload),
+            Step::Error => self.error(),
+            Step::Gather { most } => {
+                let from = self.sending.len();
+                self.outbound.gather(*most, &mut self.sending);
+                let gathered = self.sending[from..].iter();
+                self.wire.extend(gathered.flat_map(|slice| slice.to_vec()));
+            }
+            Step::Sent => {
+                self.sending.clear();
+                self.outbound.handle_sent();
+            }
+            Step::Deliver { most } => self.deliver(*most),
+            Step::Hold { share } => {
+                self.inbound.hold(usize::from(*share) * 100);
+                self.held += usize::from(*share) * 100;
+            }
+            Step::Release => self.inbound.release(std::mem::take(&mut self.held)),
+            Step::Grant => {
+                if let Some(grant) = self.inbound.poll_grant(true) {
+                    self.grants.push(grant);
+                    self.grant(grant);
+                }
+            }
+            Step::Stale { which } => {
+                if !self.grants.is_empty() {
+                    self.grant(*which.get(&self.grants));
+                }
+            }
+        }
+        let Positions {
+            received_to,
+            sent,
+            tail,
+            limit,
+        } = self.outbound.positions();
+        assert!(received_to <= sent && sent <= tail);
+        assert!(tail <= limit || self.outbound.in_flight_bytes() <= u64::from(WINDOW));
+        assert!(
+            tail - received_to <= u64::from(WINDOW),
+            "the window is exceeded"
+        );
+    }
+
+    fn tell(&mut self, payload: usize, kind: u64, slot: u32, measured: bool) {
+        let before = self.outbound.positions();
+        let bytes = vec![slot as u8; payload];
+        let message = message(kind);
+        let target = Target {
+            slot,
+            generation: 1,
+        };
+        let head = SendHead::Tell {
+            message: &message,
+            target,
+        };
+        let pushed = if measured {
+            self.outbound.push(&mut self.slabs, head, &bytes[..])
+        } else {
+            self.outbound
+                .push(&mut self.slabs, head, &Unmeasured(&bytes))
+        };
+        match pushed {
+            Ok(position) => {
+                assert!(position >= before.tail && payload <= CAP as usize);
+                self.expect(Kind::Tell, Some(message), Some(target), None, bytes);
+            }
+            Err(PushError::TooLarge { .. }) => assert!(payload > CAP as usize),
+            Err(PushError::NoCredit | PushError::NoMemory) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn reply(&mut self, payload: usize) {
+        let bytes = vec![0xAB; payload];
+        let correlation = self.pushed;
+        let message = message(9);
+        let extension = extension(correlation);
+        let answered = self
+            .outbound
+            .push_reply(&mut self.slabs, &message, extension, &bytes[..]);
+        match answered {
+            Ok(Answered::Written | Answered::Deferred) => {
+                self.expect(Kind::Reply, Some(message), None, Some(correlation), bytes);
+            }
+            Ok(Answered::Overloaded) => {
+                self.expect(Kind::Error, None, None, Some(correlation), Vec::new());
+            }
+            Err(PushError::TooLarge { .. }) => assert!(payload + 16 > CAP as usize),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn error(&mut self) {
+        let correlation = self.pushed;
+        let code = ErrorCode::Failed;
+        self.outbound
+            .push_error(&mut self.slabs, correlation, code)
+            .map(drop)
+            .unwrap();
+        self.expect(Kind::Error, None, None, Some(correlation), Vec::new());
+    }
+
+    fn expect(
+        &mut self,
+        kind: Kind,
+        message: Option<MessageType>,
+        target: Option<Target>,
+        correlation: Option<u64>,
+        payload: Vec<u8>,
+    ) {
+        self.pushed += 1;
+        self.expected.push_back(Expected {
+            kind,
+            message,
+            target,
+            correlation,
+            payload,
+        });
+    }
+
+    fn grant(&mut self, grant: Grant) {
+        let freed = self.outbound.handle_grant(grant, &mut self.slabs).unwrap();
+        self.freed += freed.messages;
+    }
+
+    /// Parses what arrives and compares it with the oracle.
+    fn deliver(&mut self, most: usize) {
+        let most = most.min(self.wire.len());
+        self.unparsed.extend(self.wire.drain(..most));
+        let mut at = 0;
+        while let Parse::Complete(frame) = parse(&self.unparsed[at..], CAP).unwrap() {
+            self.inbound.accept(frame.wire_bytes).unwrap();
+            match frame.header.kind {
+                Kind::DefineType => {
+                    self.inbound
+                        .define_type(&DefineType::parse(&frame).unwrap())
+                        .unwrap();
+                }
+                Kind::DefineTarget => {
+                    let definition = DefineTarget::parse(&frame).unwrap();
+                    let _ = self.inbound.define_target(&definition).unwrap();
+                }
+                _ => {
+                    let arrived = Self::read(&self.inbound, &frame);
+                    assert_eq!(Some(arrived), self.expected.pop_front());
+                }
+            }
+            at += frame.wire_bytes;
+        }
+        self.unparsed.drain(..at);
+    }
+
+    fn read(inbound: &Inbound, frame: &Frame<'_>) -> Expected {
+        let header = frame.header;
+        let of_type = Some(header.type_number).filter(|number| *number > 0);
+        let of_target = Some(header.target_number).filter(|number| *number > 0);
+        Expected {
+            kind: header.kind,
+            message: of_type.map(|number| *inbound.message_type(number).unwrap()),
+            target: of_target.map(|number| inbound.target(number).unwrap()),
+            correlation: frame.extension.map(|extension| extension.correlation),
+            payload: frame.payload.to_vec(),
+        }
+    }
+
+    /// Lets everything through: all that was accepted must arrive, and no memory stay behind.
+    fn settle(&mut self) {
+        let calm = [
+            Step::Release,
+            Step::Gather { most: usize::MAX },
+            Step::Sent,
+            Step::Deliver { most: usize::MAX },
+            Step::Grant,
+        ];
+        for _ in 0..200 {
+            calm.iter().for_each(|step| self.apply(step));
+            self.outbound.drain_deferred(&mut self.slabs);
+        }
+        assert!(
+            self.expected.is_empty(),
+            "{} messages were lost",
+            self.expected.len()
+        );
+        assert!(self.outbound.is_idle());
+        assert_eq!(self.slabs.stats().in_use_bytes, 0);
+        assert_eq!(
+            self.freed, self.pushed,
+            "each message was acknowledged once"
+        );
+    }
+
+    /// Cuts the link instead: each message arrived, or is shown.
+    fn cut(mut self) {
+        self.deliver(usize::MAX);
+        let received_to = self.inbound.received_to();
+        let mut shown = 0;
+        let mut shown_again = 0;
+        let positions = self.outbound.positions();
+        let acknowledged = self.outbound.drain_unacknowledged(&mut self.slabs, |lost| {
+            assert!(lost.kind.is_message());
+            shown += 1;
+            shown_again += u64::from(!lost.sent);
+        });
+        assert_eq!(self.freed + acknowledged + shown, self.pushed);
+        // Whatever was not handed out cannot have arrived.
+        assert!(received_to <= positions.sent);
+        assert!(shown_again <= self.expected.len() as u64);
+        self.sending.clear();
+        self.outbound.handle_sent();
+        let refused = self
+            .outbound
+            .push_error(&mut self.slabs, 0, ErrorCode::Failed);
+        assert!(refused.is_err(), "an ended link takes nothing");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_accepted_arrives_in_order(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.apply(step));
+        world.settle();
+    }
+
+    #[test]
+    fn a_cut_link_loses_nothing_silently(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.apply(step));
+        world.cut();
+    }
+}
