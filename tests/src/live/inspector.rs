@@ -30,6 +30,8 @@ pub struct Inspection {
     pub accepted: u64,
     /// See [`Counters::closed_for_fault`](ringmesh::Counters::closed_for_fault).
     pub closed_for_fault: u64,
+    /// See [`Counters::replies_overloaded`](ringmesh::Counters::replies_overloaded).
+    pub replies_overloaded: u64,
     /// See [`Node::close_reasons`](ringmesh::Node::close_reasons).
     pub closes: Vec<Closes>,
 }
@@ -81,6 +83,7 @@ impl Handler<Inspect> for Inspector {
             links: counters.links,
             accepted: counters.accepted,
             closed_for_fault: counters.closed_for_fault,
+            replies_overloaded: counters.replies_overloaded,
             closes: closes.collect(),
         }
     }

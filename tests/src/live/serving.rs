@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ringmesh::{Address, NodeId, Ref, Uid};
+use ringmesh::{Address, NodeId, Protocol, Ref, Uid};
 use ringmesh_proto::link::Target;
 
 use super::inspector::{INSPECTOR, Inspect, Inspection, InspectorApi};
-use super::messages::SinkApi;
+use super::messages::{SINK, SinkApi};
 use super::node::LiveNode;
 use super::process::Process;
 use super::raw::frames::target_of;
@@ -47,10 +47,15 @@ impl Serving {
 
     /// The place of its sink, as the wire knows it.
     pub fn sink(&self, client: &LiveNode) -> Target {
-        let path = self.path(super::messages::SINK);
+        self.place::<SinkApi>(client, SINK)
+    }
+
+    /// The place of its actor `name`, as the wire knows it.
+    pub fn place<P: Protocol>(&self, client: &LiveNode, name: &str) -> Target {
+        let path = self.path(name);
         client.run(move |node| async move {
-            let sink: Ref<SinkApi> = node.resolve(&path).await.expect("the sink is there");
-            target_of(&sink)
+            let actor: Ref<P> = node.resolve(&path).await.expect("the actor is there");
+            target_of(&actor)
         })
     }
 

@@ -200,14 +200,18 @@ fn what_noise_makes_of_an_archive_is_delivered_as_it_reads_or_closed() {
             payload[place] = values[random.usize(..values.len())];
         }
         let mut peer = link_for::<Parcel>(&watched, target);
+        let frame = make::tell_bytes(&payload);
+        peer.send(&frame);
         match access::<Parcel>(&payload).map(deserialize::<Parcel>) {
-            Ok(parcel) => expected.note_parcel(&format!("{parcel:?}")),
-            Err(_) => refused += 1,
+            Ok(parcel) => {
+                expected.note_parcel(&format!("{parcel:?}"));
+                peer.granted((make::definitions::<Parcel>(target).len() + frame.len()) as u64);
+            }
+            Err(_) => {
+                refused += 1;
+                peer.ending();
+            }
         }
-        peer.send(&make::tell_bytes(&payload));
-        // An orderly end, so that what is good is taken over first.
-        peer.finish_sending();
-        peer.ending();
     }
     let counters = watched.node.counters();
     assert_eq!(
