@@ -44,6 +44,13 @@ enum Task {
         #[arg(long)]
         tallies: Option<PathBuf>,
     },
+    /// Waits for SIGTERM, and sends records with its last breath. First line: `ready`.
+    Farewell {
+        /// The path of a sink.
+        to: String,
+        /// How many; no more than the link's credit takes at once.
+        records: u64,
+    },
     /// Sends records and prints what it took: `sent N`, then `enters N`.
     Stream {
         /// The path of a sink.
@@ -79,6 +86,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = Engine::node(SYSTEM).idle(idle);
     match arguments.task {
         Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
+        Task::Farewell { to, records } => farewell(builder, to, records),
         Task::Stream { to, records } => stream(builder, to, records),
     }
 }
@@ -109,6 +117,22 @@ fn tally(folder: &Path, name: &str) -> std::io::Result<Tally> {
     Tally::create(&folder.join(name))
 }
 
+fn farewell(
+    builder: NodeBuilder,
+    to: String,
+    records: u64,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    builder.run(move |node| async move {
+        let sink: Ref<SinkApi> = node.resolve(&to).await?;
+        println!("ready");
+        node.until_shutdown().await;
+        for number in 1..=records {
+            sink.try_tell(record(number))?;
+        }
+        Ok(())
+    })?
+}
+
 fn stream(
     builder: NodeBuilder,
     to: String,
@@ -127,13 +151,16 @@ fn stream(
 }
 
 async fn send(sink: &Ref<SinkApi>, number: u64) -> Result<(), SendError<Record>> {
-    let record = Record {
-        number,
-        body: Bytes::from_static(&[0x5a; 48]),
-    };
-    match sink.try_tell(record) {
+    match sink.try_tell(record(number)) {
         Err(SendError::Full(record)) => sink.tell(record).await,
         done => done,
+    }
+}
+
+fn record(number: u64) -> Record {
+    Record {
+        number,
+        body: Bytes::from_static(&[0x5a; 48]),
     }
 }
 

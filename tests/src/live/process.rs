@@ -108,6 +108,14 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// Asks it to end, as a terminal does.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// Asks it to end.
     ///
     /// # Panics
