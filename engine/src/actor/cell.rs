@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageInfo, MessageType, ProtocolId};
 
-use super::{Actor, Cx, Delivery, Dispatch, Outcome, Protocol};
+use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
 use crate::core::Core;
 use crate::reference::Ref;
 
@@ -22,6 +22,14 @@ pub(crate) struct Turn {
     pub(crate) outcome: Outcome,
     /// The handler asked for the actor to stop.
     pub(crate) stop: bool,
+}
+
+impl Turn {
+    /// Whether the handler ran and there is nothing more to it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.outcome.0, Delivered::Handled) && !self.stop
+    }
 }
 
 /// An actor and its place on its core.

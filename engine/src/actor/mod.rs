@@ -14,9 +14,8 @@ pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use table::ActorTable;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
-use ringmesh_transport::buffer::Chunk;
 
-use crate::core::Asker;
+use crate::core::{Asker, Payload};
 use crate::message::{AccessError, Msg};
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
@@ -89,7 +88,7 @@ pub trait Dispatch<A: Actor>: Protocol {
 /// One message on its way into a handler.
 #[derive(Debug)]
 pub struct Delivery<'a> {
-    pub(crate) payload: Chunk,
+    pub(crate) payload: Payload<'a>,
     pub(crate) asker: Option<Asker<'a>>,
 }
 
@@ -115,7 +114,7 @@ where
     A: Handler<M>,
     M: Message,
 {
-    let message = match Msg::<M>::new(delivery.payload) {
+    let message = match Msg::<M>::new(delivery.payload.take(cx.core())) {
         Ok(message) => message,
         Err((error, _)) => return Outcome(Delivered::Invalid(error)),
     };

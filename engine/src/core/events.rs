@@ -74,9 +74,11 @@ impl Core {
     /// Parses and dispatches what waits, each connection in turn, until the budget is spent. Says
     /// whether anything waited.
     pub(super) fn dispatch_waiting(self: &Rc<Self>, budget: &mut Budget) -> bool {
-        let waiting = std::mem::take(&mut *self.readable.borrow_mut());
+        let mut waiting = self.reading.take();
+        std::mem::swap(&mut waiting, &mut self.readable.borrow_mut());
         let any = !waiting.is_empty();
-        for connection in &waiting {
+        for connection in waiting.drain(..) {
+            let connection = &connection;
             connection.readable.set(false);
             if !connection.closing.get() {
                 self.read_connection(connection, budget);
@@ -85,6 +87,7 @@ impl Core {
                 connection.intake.borrow_mut().clear();
             }
         }
+        self.reading.set(waiting);
         any
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
+    pub(crate) turn_limit: Cell<u64>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -65,6 +66,7 @@ impl Link {
             queued: Cell::new(false),
             sending: Cell::new(false),
             asks: Cell::new(0),
+            turn_limit: Cell::new(128<<10),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             ended: Cell::new(false),
@@ -172,9 +174,21 @@ impl Intake {
     }
 
     /// The bytes to parse next, as far as they lie together.
-    #[inline]
     pub(crate) fn front(&self) -> Option<&Chunk> {
         self.chunks.front()
+    }
+
+    /// Takes the bytes to parse next out; [`put_back`](Self::put_back) returns the rest.
+    pub(crate) fn take_front(&mut self) -> Option<Chunk> {
+        self.chunks.pop_front()
+    }
+
+    /// Returns what is left of a front chunk behind the bytes that were parsed.
+    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) {
+        if parsed < front.len() {
+            front.advance(parsed);
+            self.chunks.push_front(front);
+        }
     }
 
     /// Whether a frame has begun and not ended.
@@ -183,7 +197,6 @@ impl Intake {
     }
 
     /// Drops the first `count` bytes of the front chunk: they were parsed.
-    #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some(front) = self.chunks.front_mut() {
             if count < front.len() {

@@ -57,6 +57,7 @@ pub(crate) use asks::{Answer, Correlation};
 pub(crate) use link::{Link, LinkId};
 pub(crate) use main_task::Outcome;
 pub(crate) use peers::{NodeIndex, PeerState};
+pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use timers::Token;
@@ -115,11 +116,13 @@ pub(crate) struct Core {
     /// Emptied and kept, so that their memory is allocated once.
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
+    reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
     tally: Tally,
+    turn_cap: u64,
 }
 
 impl Core {

@@ -4,19 +4,20 @@
 //! lock and reads no clock: the header is parsed and its checksum verified in place, two indexed
 //! loads find the actor, and the payload reaches the handler as a view of the receive buffer.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
-use ringmesh_proto::frame::{Extension, Frame, Header, Parse, parse};
+use ringmesh_proto::frame::{Extension, Header, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::{Answer, Asker, Core, Correlation, NoRoute};
-use crate::actor::{Delivered, Delivery, Mismatch, Turn};
+use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::{AskError, panic_message};
 
 /// What a batch left behind.
@@ -42,44 +43,71 @@ pub(super) fn drain(
         if stride == 0 {
             return Ok(Left::More);
         }
-        let mut batch = Batch { core, link, intake: &mut intake, copy_out, dispatched: 0 };
-        let ended = batch.run(stride);
-        let dispatched = batch.dispatched;
+        let Some(front) = whole_front(core, &mut intake) else { return Ok(Left::Nothing) };
+        let mut batch = Batch { core, link, front, parsed: 0, dispatched: 0, stride, copy_out };
+        let ended = batch.run();
+        let Batch { front, parsed, dispatched, .. } = batch;
+        intake.put_back(front, parsed);
         core.spend(budget, dispatched);
-        match ended {
-            Ok(Ended::Budget) => {}
-            Ok(Ended::Empty) => return Ok(Left::Nothing),
-            Err(reason) => return Err(reason),
+        match ended? {
+            Ended::Budget | Ended::Front => {}
+            Ended::Link => return Ok(Left::Nothing),
+            Ended::Incomplete { needed } => {
+                if !assemble(core, &mut intake, needed) {
+                    return Ok(Left::Nothing);
+                }
+            }
         }
     }
 }
 
+/// The bytes to parse next, with the frame at their front in one piece.
+fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
+    if intake.is_partial() && !assemble(core, intake, 0) {
+        return None;
+    }
+    intake.take_front()
+}
+
+fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
+    let whole = intake.assemble(needed, core.settings.frame_bytes_max);
+    if whole {
+        core.tally.copied_straddled.add(1);
+    }
+    whole
+}
+
+/// Why a batch ended.
 enum Ended {
-    Empty,
+    /// It dispatched as many messages as it may.
     Budget,
+    /// The chunk is used up.
+    Front,
+    /// The chunk ends within a frame.
+    Incomplete { needed: usize },
+    /// The link ended.
+    Link,
 }
 
-/// Whether the link goes on behind a frame.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    On,
-    Ended,
-}
-
+/// Frames that lie in one chunk.
 struct Batch<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,
-    intake: &'a mut Intake,
-    copy_out: bool,
+    front: Chunk,
+    /// Bytes of `front` that were parsed. Moves on before a handler runs, so that a panic leaves it
+    /// behind the frame that caused it.
+    parsed: usize,
     dispatched: u32,
+    stride: u32,
+    copy_out: bool,
 }
 
 impl Batch<'_> {
-    /// Dispatches up to `stride` messages. A panic ends the actor that caused it, and the batch goes
-    /// on behind its message.
-    fn run(&mut self, stride: u32) -> Result<Ended, CloseReason> {
+    /// Dispatches messages. A panic ends the actor that caused it, and the batch goes on behind its
+    /// message.
+    fn run(&mut self) -> Result<Ended, CloseReason> {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(stride))) {
+            match catch_unwind(AssertUnwindSafe(|| self.run_until_panic())) {
                 Ok(ended) => return ended,
                 Err(payload) => match self.core.running_actor.take() {
                     Some(place) => {
@@ -92,73 +120,57 @@ impl Batch<'_> {
         }
     }
 
-    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, CloseReason> {
+    fn run_until_panic(&mut self) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
-        while self.dispatched < stride {
-            if self.intake.is_partial() && !self.assemble(0, body_cap) {
-                return Ok(Ended::Empty);
+        while self.dispatched < self.stride {
+            if self.parsed == self.front.len() {
+                return Ok(Ended::Front);
             }
-            let Some(chunk) = self.intake.front() else { return Ok(Ended::Empty) };
-            match parse(chunk, body_cap)? {
-                Parse::Complete(frame) => {
-                    let arrived = Arrived::new(&frame, chunk, self.copy_out, self.core);
-                    self.intake.consume(arrived.wire_bytes);
-                    if self.handle(arrived)? == Flow::Ended {
-                        return Ok(Ended::Empty);
-                    }
-                }
-                Parse::Incomplete { needed } => {
-                    if !self.assemble(needed, body_cap) {
-                        return Ok(Ended::Empty);
-                    }
+            let frame = match parse(&self.front[self.parsed..], body_cap)? {
+                Parse::Complete(frame) => frame,
+                Parse::Incomplete { needed } => return Ok(Ended::Incomplete { needed }),
+            };
+            let start = self.parsed + frame.payload_offset;
+            self.parsed += frame.wire_bytes;
+            if frame.header.kind.is_positioned() {
+                self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
+            }
+            if frame.header.kind.is_message() {
+                self.dispatched += 1;
+                let payload = Payload {
+                    front: &self.front,
+                    range: start..self.parsed,
+                    copy_out: self.copy_out,
+                };
+                self.handle_message(&frame.header, frame.extension, payload)?;
+            } else {
+                self.core.handle_service_frame(self.link, &frame)?;
+                if self.link.ended.get() {
+                    return Ok(Ended::Link);
                 }
             }
         }
         Ok(Ended::Budget)
     }
 
-    fn assemble(&mut self, needed: usize, body_cap: u32) -> bool {
-        let whole = self.intake.assemble(needed, body_cap);
-        if whole {
-            self.core.tally.copied_straddled.add(1);
-        }
-        whole
-    }
-
     #[inline]
-    fn handle(&mut self, arrived: Arrived) -> Result<Flow, CloseReason> {
-        let Arrived { header, extension, payload, wire_bytes } = arrived;
-        if header.kind.is_positioned() {
-            self.link.inbound.borrow_mut().accept(wire_bytes)?;
-        }
-        match header.kind {
-            Kind::Tell => {
-                self.dispatched += 1;
-                self.dispatch(&header, None, payload)?;
+    fn handle_message(
+        &self,
+        header: &Header,
+        extension: Option<Extension>,
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        self.core.tally.received.add(1);
+        match (header.kind, extension) {
+            (Kind::Tell, _) => self.dispatch(header, None, payload),
+            (Kind::Ask, Some(extension)) => {
+                self.dispatch(header, Some(extension.correlation), payload)
             }
-            Kind::Ask => {
-                self.dispatched += 1;
-                self.dispatch(&header, extension.as_ref(), payload)?;
-            }
-            Kind::Reply | Kind::Error => {
-                self.dispatched += 1;
-                self.answer(&header, extension.as_ref(), payload);
-            }
-            _ => {
-                let frame = Frame {
-                    header,
-                    extension,
-                    payload: &payload,
-                    payload_offset: header.kind.payload_offset(),
-                    wire_bytes,
-                };
-                self.core.handle_service_frame(self.link, &frame)?;
-                if self.link.ended.get() {
-                    return Ok(Flow::Ended);
-                }
+            (kind, extension) => {
+                self.answer(kind, extension, payload);
+                Ok(())
             }
         }
-        Ok(Flow::On)
     }
 
     /// Takes a message to its handler.
@@ -166,22 +178,17 @@ impl Batch<'_> {
     fn dispatch(
         &self,
         header: &Header,
-        question: Option<&Extension>,
-        payload: Chunk,
+        question: Option<u64>,
+        payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         let core = self.core;
-        core.tally.received.add(1);
-        let asker = question.map(|extension| Asker::new(core, self.link, extension.correlation));
-        core.running.set(question.map(|extension| extension.correlation));
         let routes = self.link.routes.borrow();
         let Some((actor, index)) = routes.known(header.target_number, header.type_number) else {
             drop(routes);
-            return self.dispatch_first(header, asker, payload);
+            return self.dispatch_first(header, question, payload);
         };
-        core.running_actor.set(Some((actor.slot, actor.generation)));
-        let turn = actor.deliver(core, index, Delivery { payload, asker });
-        core.running_actor.set(None);
-        if matches!(turn.outcome.0, Delivered::Handled) && !turn.stop {
+        let turn = self.deliver(actor, index, question, payload);
+        if turn.is_plain() {
             core.tally.delivered.add(1);
             return Ok(());
         }
@@ -195,28 +202,44 @@ impl Batch<'_> {
     fn dispatch_first(
         &self,
         header: &Header,
-        asker: Option<Asker<'_>>,
-        payload: Chunk,
+        question: Option<u64>,
+        payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         match self.core.look_up(self.link, header)? {
             Ok((actor, index)) => {
-                self.core.running_actor.set(Some((actor.slot, actor.generation)));
-                let turn = actor.deliver(self.core, index, Delivery { payload, asker });
-                self.core.running_actor.set(None);
+                let turn = self.deliver(&actor, index, question, payload);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
                 self.core.count_no_route(no_route);
-                if let Some(asker) = asker {
-                    asker.refuse(no_route);
+                if let Some(correlation) = question {
+                    Asker::new(self.core, self.link, correlation).refuse(no_route);
                 }
                 Ok(())
             }
         }
     }
 
+    #[inline]
+    fn deliver(
+        &self,
+        actor: &ActorCell,
+        index: u16,
+        question: Option<u64>,
+        payload: Payload<'_>,
+    ) -> Turn {
+        let core = self.core;
+        let asker = question.map(|correlation| Asker::new(core, self.link, correlation));
+        core.running.set(question);
+        core.running_actor.set(Some((actor.slot, actor.generation)));
+        let turn = actor.deliver(core, index, Delivery { payload, asker });
+        core.running_actor.set(None);
+        turn
+    }
+
     /// What follows a handler besides counting its message.
-    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), CloseReason> {
+    #[cold]
+    fn finish(&self, actor: &Rc<ActorCell>, turn: Turn) -> Result<(), CloseReason> {
         let tally = &self.core.tally;
         match turn.outcome.0 {
             Delivered::Handled => tally.delivered.add(1),
@@ -236,12 +259,11 @@ impl Batch<'_> {
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
-    fn answer(&self, header: &Header, extension: Option<&Extension>, payload: Chunk) {
+    fn answer(&self, kind: Kind, extension: Option<Extension>, payload: Payload<'_>) {
         let core = self.core;
-        core.tally.received.add(1);
         let Some(extension) = extension else { return };
-        let answer: Answer = match header.kind {
-            Kind::Reply => Ok(payload),
+        let answer: Answer = match kind {
+            Kind::Reply => Ok(payload.take(core)),
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         let correlation = Correlation::from_wire(extension.correlation);
@@ -253,28 +275,28 @@ impl Batch<'_> {
     }
 }
 
-/// A frame taken out of its receive buffer: small parts copied, the payload as a view.
-struct Arrived {
-    header: Header,
-    extension: Option<Extension>,
-    payload: Chunk,
-    wire_bytes: usize,
+/// The payload of a message, still in the chunk it arrived in.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    front: &'a Chunk,
+    range: Range<usize>,
+    /// Too many receive buffers are held: what may be kept is copied.
+    copy_out: bool,
 }
 
-impl Arrived {
+impl Payload<'_> {
+    /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
     #[inline]
-    fn new(frame: &Frame<'_>, chunk: &Chunk, copy_out: bool, core: &Core) -> Self {
-        let payload = if copy_out && chunk.is_pooled() && frame.header.kind.is_positioned() {
-            core.tally.copied_pinned.add(1);
-            Chunk::copied_from(frame.payload)
-        } else {
-            chunk.slice(frame.payload_offset..frame.payload_offset + frame.payload.len())
-        };
-        Self {
-            header: frame.header,
-            extension: frame.extension,
-            payload,
-            wire_bytes: frame.wire_bytes,
+    pub(crate) fn take(self, core: &Core) -> Chunk {
+        if self.copy_out && self.front.is_pooled() {
+            return self.copied(core);
         }
+        self.front.slice(self.range)
+    }
+
+    #[cold]
+    fn copied(self, core: &Core) -> Chunk {
+        core.tally.copied_pinned.add(1);
+        Chunk::copied_from(&self.front[self.range])
     }
 }

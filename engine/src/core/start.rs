@@ -38,7 +38,10 @@ impl Core {
     /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
     pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
         let core_failed = |error| EngineError::Core { core: 0, error };
-        let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
+        let mut ts = tcp::Settings::default();
+        if let Ok(n) = std::env::var("RB") { ts.receive_buffers = n.parse().unwrap(); }
+        if std::env::var("BULK").is_err() { ts.bulk = tcp::BulkMode::Off; }
+        let mut io = TcpTransport::new(ts).map_err(core_failed)?;
         io.watch_signals().map_err(core_failed)?;
         let at = settings.bind;
         let bound = io.listen(at).map_err(|error| EngineError::Bind { at, error })?;
@@ -86,10 +89,12 @@ impl Core {
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             due_timers: Cell::default(),
             slices: Cell::default(),
+            reading: Cell::default(),
             turn_share: Cell::new(0),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             tally: Tally::default(),
+            turn_cap: std::env::var("TC").map_or(128, |v| v.parse().unwrap()) << 10,
             settings,
             clock,
         }))

@@ -110,7 +110,7 @@ impl FrameError {
 ///
 /// # Errors
 /// [`FrameError`]: the connection cannot go on.
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return parse_start(bytes, body_cap);
@@ -145,7 +145,7 @@ pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
 }
 
 /// Splits a body whose length was verified against the kind.
-#[inline]
+#[inline(always)]
 fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
     let wire_bytes = HEADER_BYTES + body.len();
     if header.kind.has_extension()
@@ -169,7 +169,7 @@ fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
 }
 
 /// Whether an undamaged header keeps to the shape of its kind.
-#[inline]
+#[inline(always)]
 fn fits(header: &Header, flags: u8) -> bool {
     let shape = header.kind.shape();
     flags == flags_of(header.kind)
