@@ -1,6 +1,7 @@
 //! What a core counts: plain cells, touched by its own thread alone.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 /// Counts of one core since it started. Read with [`Node::counters`](crate::Node::counters).
 ///
@@ -55,8 +56,6 @@ pub struct Counters {
     pub frames_copied_other: u64,
     /// Connections closed for a fault of the peer; see the log for each reason.
     pub closed_for_fault: u64,
-    /// Connections turned away before they showed who they are.
-    pub half_open_shed: u64,
     /// Turns of the core's loop.
     pub turns: u64,
     /// `io_uring_enter` calls of the core's own ring.
@@ -96,6 +95,20 @@ impl Count {
     }
 }
 
+/// How often connections were closed, by reason. The reasons are a closed list.
+#[derive(Debug, Default)]
+pub(crate) struct CloseCounts(BTreeMap<&'static str, u64>);
+
+impl CloseCounts {
+    pub(crate) fn count(&mut self, label: &'static str) {
+        *self.0.entry(label).or_default() += 1;
+    }
+
+    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
+        self.0.clone()
+    }
+}
+
 /// The counts that the core keeps itself; the rest of [`Counters`] is asked from the transport and
 /// the links when a snapshot is taken.
 #[derive(Debug, Default)]
@@ -118,6 +131,5 @@ pub(crate) struct Tally {
     pub(crate) copied_pinned: Count,
     pub(crate) copied_other: Count,
     pub(crate) closed_for_fault: Count,
-    pub(crate) half_open_shed: Count,
     pub(crate) turns: Count,
 }

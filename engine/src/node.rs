@@ -1,5 +1,6 @@
 //! A running node: what its futures and handlers can ask of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
@@ -82,6 +83,11 @@ impl Node {
     /// What this core has counted so far.
     pub fn counters(&self) -> Counters {
         self.core.counters()
+    }
+
+    /// How often connections were closed, by the reason's name.
+    pub fn close_reasons(&self) -> BTreeMap<&'static str, u64> {
+        self.core.close_reasons()
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

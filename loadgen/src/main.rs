@@ -1,1 +1,264 @@
-fn main() {}
+//! The load generator of Ringmesh: what the engine does on this machine, beside what the machine
+//! does without it.
+//!
+//! It is not a benchmark of functions (those are in `bench`), and it takes no short cut: the
+//! engine's workloads use nothing but its public API. A measurement is an [`Experiment`]: rounds of
+//! the engine and of the [`floor`] by turns, each round in two fresh processes with a CPU each,
+//! while this one sleeps. A [`Report`] holds their medians.
+//!
+//! Reports go to stdout; logs, progress and errors to stderr. The exit code is 0, 1 when something
+//! was lost, duplicated, reordered or corrupt or a process died, 2 for a wrong command line.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod cost;
+mod floor;
+mod host;
+mod latency;
+mod median;
+mod pattern;
+mod peer;
+mod placement;
+mod plan;
+mod report;
+mod rounds;
+mod screen;
+mod tour;
+mod workload;
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::arguments::{
+    Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+};
+use crate::host::{Host, StealWatch};
+use crate::latency::{Latencies, UnreadableLatencies};
+use crate::peer::{PeerError, PlayError};
+use crate::placement::Placement;
+use crate::plan::{Mover, Round, Traffic};
+use crate::report::Report;
+use crate::rounds::{Experiment, Schedule};
+use crate::workload::WorkloadError;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// A measuring process failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// This process is a measuring one, and failed.
+    #[error(transparent)]
+    Play(#[from] PlayError),
+    /// The serving node could not start.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// A process answered with a histogram that cannot be read.
+    #[error(transparent)]
+    Latencies(#[from] UnreadableLatencies),
+    /// The file of `--hgrm` cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Hgrm {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// Stdout cannot be written, or the kernel does not say which CPUs are allowed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
+                .from_env_lossy(),
+        )
+        .init();
+    match run(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("loadgen: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether everything that was sent arrived as it should.
+fn run(command: Option<Command>) -> Result<bool, Failure> {
+    match command {
+        None => tour::run(),
+        Some(Command::Stream(stream)) => {
+            check_pod_size(&stream);
+            let beside_floor = stream.connect.is_none();
+            let round = Round {
+                pod: stream.pod,
+                sample_one_way: stream.hgrm.is_some(),
+                ..round(Mover::Engine, Traffic::Stream, &stream.workload)
+            };
+            let experiment = experiment(round, &stream.workload, beside_floor);
+            let experiment = Experiment {
+                connect: stream.connect,
+                ..experiment
+            };
+            measure_and_print(&experiment, stream.workload.json, stream.hgrm)
+        }
+        Some(Command::Echo(Echo {
+            workload,
+            rate,
+            connect,
+            hgrm,
+        })) => {
+            let round = Round {
+                rate_per_second: rate,
+                ..round(Mover::Engine, Traffic::Echo, &workload)
+            };
+            let experiment = experiment(round, &workload, connect.is_none());
+            measure_and_print(
+                &Experiment {
+                    connect,
+                    ..experiment
+                },
+                workload.json,
+                hgrm,
+            )
+        }
+        Some(Command::Floor { traffic }) => {
+            let (traffic, workload) = match traffic {
+                Floor::Stream(workload) => (Traffic::Stream, workload),
+                Floor::Echo(workload) => (Traffic::Echo, workload),
+            };
+            let experiment = experiment(round(Mover::Floor, traffic, &workload), &workload, false);
+            measure_and_print(&experiment, workload.json, None)
+        }
+        Some(Command::Serve(Serve { bind, mode, .. })) => {
+            workload::serve(bind, mode, None)?;
+            Ok(true)
+        }
+        Some(Command::Peer { plan }) => {
+            peer::play(&plan)?;
+            Ok(true)
+        }
+    }
+}
+
+/// Ends the process with a usage error when there is no fixed-layout message of the wanted size.
+fn check_pod_size(stream: &Stream) {
+    if stream.pod && !POD_PAYLOAD_BYTES.contains(&(stream.workload.size as usize)) {
+        let sizes = POD_PAYLOAD_BYTES.map(|bytes| bytes.to_string()).join(", ");
+        let text = format!(
+            "--pod has messages of {sizes} bytes, not {}",
+            stream.workload.size
+        );
+        <Arguments as clap::CommandFactory>::command()
+            .error(ErrorKind::ValueValidation, text)
+            .exit()
+    }
+}
+
+fn round(mover: Mover, traffic: Traffic, workload: &Workload) -> Round {
+    let schedule = Schedule::of(workload.seconds);
+    Round {
+        mover,
+        traffic,
+        payload_bytes: workload.size as usize,
+        mode: workload.mode,
+        pod: false,
+        rate_per_second: None,
+        sample_one_way: false,
+        warm_up: schedule.warm_up,
+        measured: schedule.measured,
+    }
+}
+
+fn experiment(subject: Round, workload: &Workload, beside_floor: bool) -> Experiment {
+    let rounds = Schedule::of(workload.seconds).rounds;
+    Experiment {
+        subject,
+        rounds,
+        beside_floor,
+        connect: None,
+    }
+}
+
+fn measure_and_print(
+    experiment: &Experiment,
+    json: bool,
+    hgrm: Option<PathBuf>,
+) -> Result<bool, Failure> {
+    // Created first: a path that cannot be written should not cost a run.
+    let hgrm = hgrm.map(Hgrm::create).transpose()?;
+    let host = Host::inspect();
+    let progress = progress_bar(experiment.steps());
+    let (report, outcomes) = measure(experiment, host, &progress)?;
+    progress.finish_and_clear();
+    if let Some(hgrm) = hgrm {
+        hgrm.write(report::merged_latencies(&outcomes.subject)?)?;
+    }
+    let mut stdout = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut stdout, &report).map_err(io::Error::from)?;
+        writeln!(stdout)?;
+    } else {
+        writeln!(stdout, "{}", screen::report(&report, experiment.rounds))?;
+    }
+    stdout.flush()?;
+    Ok(report.is_clean())
+}
+
+/// The file of `--hgrm`.
+struct Hgrm {
+    path: PathBuf,
+    file: File,
+}
+
+impl Hgrm {
+    fn create(path: PathBuf) -> Result<Self, Failure> {
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(Failure::Hgrm { path, error }),
+        }
+    }
+
+    /// Writes the latencies of all rounds; nothing when there were none.
+    fn write(self, latencies: Option<Latencies>) -> Result<(), Failure> {
+        let Self { path, file } = self;
+        let mut file = BufWriter::new(file);
+        let written = latencies.map_or(Ok(()), |latencies| latencies.write_hgrm(&mut file));
+        written
+            .and_then(|()| file.flush())
+            .map_err(|error| Failure::Hgrm { path, error })
+    }
+}
+
+/// Runs one experiment. `host` is what the machine looked like before anything was started.
+fn measure(
+    experiment: &Experiment,
+    mut host: Host,
+    progress: &ProgressBar,
+) -> Result<(Report, rounds::Outcomes), Failure> {
+    let placement = Placement::of_this_process()?;
+    let steal = StealWatch::start();
+    let outcomes = experiment.run(placement, progress)?;
+    host.warnings.extend(steal.warning());
+    Ok((Report::new(experiment, &outcomes, host)?, outcomes))
+}
+
+/// Moves on stderr between rounds, and is not drawn when that is no terminal.
+fn progress_bar(steps: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rounds {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(steps).with_style(style)
+}

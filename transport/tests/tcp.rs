@@ -146,7 +146,7 @@ fn a_stream_switches_to_bulk_and_its_chunks_join() {
                 None => Some(chunk),
             };
             joined += usize::from(unjoined.is_none());
-            last = unjoined.or(last.filter(|joined| joined.len() < 256 * 1024));
+            last = unjoined.or_else(|| last.filter(|joined| joined.len() < 256 * 1024));
         }
         if !sending && at > bytes.len() + answered {
             transport.send(id, &mut vec![slice_of(b"y")]);

@@ -6,9 +6,6 @@ use std::rc::Rc;
 use super::ActorCell;
 use crate::error::SpawnError;
 
-/// Actors one core can hold.
-pub(crate) const ACTORS_MAX: usize = 1 << 20;
-
 /// The actors of one core. A generation is never used twice within a process, so an old ref never
 /// reaches a new actor in its slot.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl ActorTable {
 
     /// Forgets an actor; its name is free at once, its slot for actors of other generations.
     pub(crate) fn remove(&mut self, cell: &ActorCell) {
-        let slot = &mut self.slots[cell.slot as usize];
+        let Some(slot) = self.slots.get_mut(cell.slot as usize) else { return };
         if slot.as_ref().is_some_and(|held| held.generation == cell.generation) {
             *slot = None;
             self.free.push(cell.slot);

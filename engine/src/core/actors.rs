@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::address::{CoreId, check_actor_name};
 use ringmesh_proto::frame::Header;
 use ringmesh_proto::frame::body::ErrorCode;
 
-use super::fault::Fault;
 use super::link::Link;
 use super::peers::NodeIndex;
 use super::{Asker, Core, NoRoute};
@@ -33,7 +33,7 @@ impl Core {
         }
         let place = self.actors.borrow_mut().reserve(name)?;
         let me =
-            Ref::new(self.identity.uid, NodeIndex::SELF, CoreId(0), place.slot, place.generation);
+            Ref::new(self.local.id.uid, NodeIndex::SELF, CoreId(0), place.slot, place.generation);
         let cell = Rc::new(ActorCell::new(actor, me, name.map(Box::from)));
         self.actors.borrow_mut().insert(Rc::clone(&cell));
         match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
@@ -47,7 +47,7 @@ impl Core {
     }
 
     pub(crate) fn stop_actor<P: Protocol>(&self, actor: &Ref<P>) -> bool {
-        if actor.uid != self.identity.uid {
+        if actor.uid != self.local.id.uid {
             return false;
         }
         let cell = self.actors.borrow().at(actor.slot, actor.generation).cloned();
@@ -73,10 +73,14 @@ impl Core {
     }
 
     /// Ends the actor whose handler just panicked, and tells whoever asked it.
-    pub(super) fn handler_panicked(self: &Rc<Self>, link: &Rc<Link>, message: &str) {
+    pub(super) fn handler_panicked(
+        self: &Rc<Self>,
+        link: &Rc<Link>,
+        (slot, generation): (u32, u64),
+        message: &str,
+    ) {
         self.tally.panics.add(1);
         self.tally.delivered.add(1);
-        let (slot, generation) = self.running_actor.get();
         let cell = self.actors.borrow().at(slot, generation).cloned();
         if let Some(cell) = cell {
             tracing::error!(actor = %cell, panic = message, "an actor's handler panicked; it stops");
@@ -93,7 +97,7 @@ impl Core {
         &self,
         link: &Link,
         header: &Header,
-    ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, Fault> {
+    ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
         let target = (header.target_number, inbound.target(header.target_number)?);
         let message = (header.type_number, inbound.message_type(header.type_number)?);

@@ -1,135 +1,445 @@
-//! TEMP
-use super::fault::Fault;
-use super::link::{Connection, Link, LinkId, Stage};
-use super::peers::{NodeIndex, PeerState};
-use super::Core;
-use crate::error::ResolveError;
-use ringmesh_proto::address::Address;
-use ringmesh_proto::frame::body::{Accept, Hello, Offer};
-use ringmesh_proto::frame::{Parse, parse};
-use ringmesh_proto::kind::Kind;
-use ringmesh_proto::link::{Inbound, Outbound};
-use ringmesh_proto::slab::Slab;
-use ringmesh_transport::contract::{CloseReason, ConnectionId, Transport};
+//! The life of connections and associations: this room feeds the pure machines that decide it, and
+//! carries out what they say.
+//!
+//! An [`Association`] per peer decides when to dial and which connection carries the link; the
+//! `Acceptor` holds incoming connections until they have shown who they are.
+//!
+//! [`Association`]: ringmesh_proto::association::Association
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 
+use ringmesh_proto::address::Address;
+use ringmesh_proto::association::{Association, Status};
+use ringmesh_proto::close_reason::{CloseReason, Fault};
+use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
+use ringmesh_proto::frame::{Frame, Parse, parse};
+use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::handshake::{Acceptor, Introduction};
+use ringmesh_proto::limits::{FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT};
+use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::slab::Slab;
+use ringmesh_transport::contract::{self, ConnectionId, Transport};
+
+use super::link::{Connection, Link, LinkId, Stage, id_of};
+use super::peers::{NodeIndex, PeerState};
+use super::{Core, Token};
+use crate::error::ResolveError;
+
 impl Core {
+    /// The index of the node at `address`.
     pub(crate) fn peer(&self, address: &Address) -> Result<NodeIndex, ResolveError> {
         self.peers.borrow_mut().find_or_add(address)
     }
+
+    /// Whether a peer can be sent to now, and if not, why.
     pub(crate) fn peer_state(&self, node: NodeIndex) -> PeerState {
-        match &self.peers.borrow_mut().at(node).link {
-            Some(l) => PeerState::Up(l.uid),
-            None => PeerState::Down(None),
+        if self.is_closing() {
+            return PeerState::Stopping;
         }
-    }
-    pub(crate) fn want_link(self: &Rc<Self>, node: NodeIndex) {
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
-        if peer.dialling {
+        match (&peer.link, &peer.problem) {
+            (Some(link), _) => PeerState::Up(link.uid),
+            (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
+                PeerState::Refused(format!("{reason:?}"))
+            }
+            (None, problem) => PeerState::Down(problem.map(|problem| problem.to_string())),
+        }
+    }
+
+    /// Has the peer dialled, now and whenever its link is lost, until it says goodbye.
+    pub(crate) fn want_link(self: &Rc<Self>, node: NodeIndex) {
+        self.associate(node, |association, cx| association.handle_dial_wanted(cx));
+    }
+
+    /// A deadline of the association with a peer may have passed.
+    pub(super) fn peer_timeout(self: &Rc<Self>, node: NodeIndex) {
+        self.peers.borrow_mut().at(node).timer = None;
+        self.associate(node, |association, cx| association.handle_timeout(cx));
+    }
+
+    /// A deadline of an incoming connection may have passed.
+    pub(super) fn acceptor_timeout(self: &Rc<Self>) {
+        self.acceptor_timer.set(None);
+        self.accept(|acceptor, cx| acceptor.handle_timeout(cx));
+    }
+
+    pub(super) fn handle_incoming(self: &Rc<Self>, id: ConnectionId, peer: SocketAddr) {
+        tracing::debug!(%peer, "incoming connection");
+        let connection = self.add_connection(id, None);
+        self.accept(|acceptor, cx| acceptor.handle_accepted(cx, connection.key));
+    }
+
+    pub(super) fn handle_preface(self: &Rc<Self>, id: ConnectionId, bytes: &[u8; 64]) {
+        let Some(connection) = self.connection(id) else { return };
+        self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
+        if !connection.closing.get() {
+            self.io.borrow_mut().start_receiving(id);
+        }
+    }
+
+    pub(super) fn handle_connected(self: &Rc<Self>, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        let Some(node) = connection.node.get() else { return };
+        self.associate(node, |association, cx| association.handle_connected(cx, connection.key));
+        if !connection.closing.get() {
+            self.io.borrow_mut().start_receiving(id);
+        }
+    }
+
+    /// Reads frames of the handshake until there is a link, or no whole frame.
+    ///
+    /// # Errors
+    /// When the bytes are not frames.
+    pub(super) fn read_handshake(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+    ) -> Result<(), CloseReason> {
+        const CAP: u32 = FRAME_BYTES_BEFORE_ACCEPT;
+        while !connection.closing.get() && connection.link().is_none() {
+            let mut intake = connection.intake.borrow_mut();
+            if intake.is_partial() && !intake.assemble(0, CAP) {
+                return Ok(());
+            }
+            let Some(chunk) = intake.front().cloned() else { return Ok(()) };
+            match parse(&chunk, CAP)? {
+                Parse::Complete(frame) => {
+                    intake.consume(frame.wire_bytes);
+                    drop(intake);
+                    self.handle_handshake_frame(connection, &frame);
+                }
+                Parse::Incomplete { needed } => {
+                    drop(chunk);
+                    if !intake.assemble(needed, CAP) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_handshake_frame(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame<'_>) {
+        let key = connection.key;
+        if let Some(node) = connection.node.get() {
+            return self.associate(node, |association, cx| {
+                association.handle_frame(cx, key, frame);
+            });
+        }
+        let introduced = self.accept(|acceptor, cx| acceptor.handle_frame(cx, key, frame));
+        if let Some(introduction) = introduced
+            && let Err(reason) = self.introduce(connection, &introduction)
+        {
+            self.accept(|acceptor, cx| acceptor.refuse(cx, key, reason));
+        }
+    }
+
+    /// Brings a dialler to the association with its node.
+    fn introduce(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        introduction: &Introduction,
+    ) -> Result<(), RefuseReason> {
+        if self.is_closing() {
+            return Err(RefuseReason::Stopping);
+        }
+        let node = self.peer(&introduction.peer.address).map_err(|_| RefuseReason::Overloaded)?;
+        connection.node.set(Some(node));
+        let accepted =
+            self.associate(node, |association, cx| association.handle_incoming(cx, introduction));
+        if accepted.is_err() {
+            connection.node.set(None);
+        }
+        accepted
+    }
+
+    /// Closes a connection for what its peer did, or did not do in time.
+    pub(super) fn connection_fault(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        reason: CloseReason,
+    ) {
+        let key = connection.key;
+        match connection.node.get() {
+            Some(node) => {
+                self.associate(node, |association, cx| association.handle_fault(cx, key, reason));
+            }
+            None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
+        }
+        // Whoever the machines think it belongs to, nothing good comes from it any more.
+        self.close_connection(connection, reason);
+    }
+
+    /// The transport reports the end of a connection.
+    pub(super) fn handle_closed(self: &Rc<Self>, id: ConnectionId, why: &contract::CloseReason) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.intake.borrow_mut().clear();
+        self.clear_deadline(&connection);
+        self.connections.borrow_mut()[id.slot as usize] = None;
+        if connection.closing.replace(true) {
             return;
         }
-        peer.dialling = true;
-        let to: std::net::SocketAddr =
-            format!("{}:{}", peer.address.host(), peer.address.port()).parse().unwrap();
-        let id = self.io.borrow_mut().dial(to).unwrap();
-        drop(peers);
-        let c = self.add_connection(id, Stage::Handshake);
-        c.node.set(Some(node));
-    }
-    pub(super) fn peer_timeout(&self, _: NodeIndex) {}
-    pub(super) fn say_goodbye(&self) {}
-    pub(super) fn all_said(&self) -> bool {
-        true
-    }
-    pub(super) fn unsent_bytes(&self) -> u64 {
-        0
-    }
-    pub(super) fn end_all_links(&self) {}
-    pub(super) fn handle_bye(&self, _: &Rc<Link>) {}
-    pub(super) fn doom(&self, _: &Rc<Link>) {}
-    fn offer(&self) -> Offer {
-        Offer {
-            body_cap: self.settings.frame_bytes_max,
-            limit: u64::from(self.settings.window_bytes),
-            features: 0,
-            received_to: 0,
+        let reason = match why {
+            contract::CloseReason::PeerClosed => CloseReason::PeerClosed,
+            contract::CloseReason::DialFailed(_) => CloseReason::DialFailed,
+            _ => CloseReason::Broken,
+        };
+        tracing::debug!(connection = ?id, ?why, "connection ended");
+        let key = connection.key;
+        match connection.node.get() {
+            Some(node) => {
+                self.associate(node, |association, cx| association.handle_closed(cx, key, reason));
+            }
+            None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
         }
     }
-    fn write_raw(&self, id: ConnectionId, bytes: &[u8]) {
+
+    /// Says goodbye to every peer.
+    pub(super) fn say_goodbye(self: &Rc<Self>) {
+        let nodes: Vec<NodeIndex> = self.peers.borrow().others().collect();
+        for node in nodes {
+            self.associate(node, |association, cx| association.handle_stop(cx));
+        }
+    }
+
+    /// Whether every association is over and the core has nothing left to say to itself.
+    pub(super) fn all_said(&self) -> bool {
+        let mut peers = self.peers.borrow_mut();
+        let nodes: Vec<NodeIndex> = peers.others().collect();
+        let over = |node| peers.at(node).association.status() == Status::Stopped;
+        nodes.into_iter().all(over) && self.own_link.outbound.borrow().is_idle()
+    }
+
+    /// Calls the association with a peer and carries out what it says.
+    pub(super) fn associate<R>(
+        self: &Rc<Self>,
+        node: NodeIndex,
+        call: impl FnOnce(&mut Association, &mut Context<'_>) -> R,
+    ) -> R {
+        let mut out = Outbox::default();
+        let result = {
+            let mut peers = self.peers.borrow_mut();
+            call(&mut peers.at(node).association, &mut self.context(&mut out))
+        };
+        self.carry_out(Some(node), out);
+        self.arm_peer_timer(node);
+        result
+    }
+
+    /// Calls the acceptor and carries out what it says.
+    fn accept<R>(self: &Rc<Self>, call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R) -> R {
+        let mut out = Outbox::default();
+        let result = call(&mut self.acceptor.borrow_mut(), &mut self.context(&mut out));
+        self.carry_out(None, out);
+        self.arm_acceptor_timer();
+        result
+    }
+
+    fn context<'a>(&'a self, out: &'a mut Outbox) -> Context<'a> {
+        let random = crate::random::number();
+        Context { now: self.clock.now(), random, local: &self.local, out }
+    }
+
+    fn carry_out(self: &Rc<Self>, node: Option<NodeIndex>, mut out: Outbox) {
+        while let Some(effect) = out.pop() {
+            match effect {
+                Effect::Write { conn, bytes } => self.write(conn, &bytes),
+                Effect::Close { conn, reason } => {
+                    if let Some(connection) = self.connection_of(conn) {
+                        self.close_connection(&connection, reason);
+                    }
+                }
+                effect => {
+                    if let Some(node) = node {
+                        self.carry_out_for(node, effect);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Effects that only an association has.
+    fn carry_out_for(self: &Rc<Self>, node: NodeIndex, effect: Effect) {
+        match effect {
+            Effect::Dial { address } => self.dial(node, &address),
+            Effect::LinkUp(up) => self.link_up(node, &up),
+            Effect::LinkDown { conn, peer, reason } => {
+                tracing::info!(%peer, %reason, "link lost");
+                self.link_down(node, conn, reason);
+            }
+            Effect::PeerRestarted { old, new } => {
+                tracing::info!(address = ?self.address_of(node), %old, %new, "a peer was restarted");
+                self.peers.borrow_mut().wake(node);
+            }
+            Effect::Unreachable { attempt, reason, retry_after } => {
+                let address = self.address_of(node);
+                tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
+                let mut peers = self.peers.borrow_mut();
+                peers.at(node).problem = Some(reason);
+                peers.wake(node);
+            }
+            Effect::Ping { conn, nonce } => {
+                self.with_link(conn, |link| link.outbound.borrow_mut().queue_ping(nonce));
+            }
+            Effect::Pong { conn, nonce } => {
+                self.with_link(conn, |link| link.outbound.borrow_mut().queue_pong(nonce));
+            }
+            Effect::Bye { conn, reason } => {
+                self.with_link(conn, |link| link.outbound.borrow_mut().queue_bye(reason));
+            }
+            Effect::Stopped => self.peers.borrow_mut().wake(node),
+            _ => {}
+        }
+    }
+
+    fn with_link(&self, conn: ConnKey, change: impl FnOnce(&Link)) {
+        if let Some(link) = self.connection_of(conn).and_then(|connection| connection.link()) {
+            change(&link);
+            self.enqueue(&link);
+        }
+    }
+
+    /// Starts a dial; a host name is looked up first, each time anew.
+    fn dial(self: &Rc<Self>, node: NodeIndex, address: &Address) {
+        let port = address.port();
+        if let Ok(ip) = address.host().parse::<IpAddr>() {
+            return self.dial_at(node, Some(SocketAddr::new(ip, port)));
+        }
+        let host = address.host().to_owned();
+        let core = Rc::clone(self);
+        self.runtime.run_blocking(
+            move || (host.as_str(), port).to_socket_addrs().ok().and_then(|mut found| found.next()),
+            move |found| core.dial_at(node, found),
+        );
+    }
+
+    fn dial_at(self: &Rc<Self>, node: NodeIndex, at: Option<SocketAddr>) {
+        let dialled = at.and_then(|at| self.io.borrow_mut().dial(at).ok());
+        match dialled {
+            Some(id) => {
+                let key = self.add_connection(id, Some(node)).key;
+                self.associate(node, |association, cx| association.handle_dialling(cx, key));
+            }
+            None => self.associate(node, |association, cx| association.handle_dial_failed(cx)),
+        }
+    }
+
+    /// Sends bytes of a handshake.
+    fn write(&self, conn: ConnKey, bytes: &[u8]) {
+        let Some(connection) = self.connection_of(conn) else { return };
+        if connection.closing.get() {
+            return;
+        }
         let mut slab = Slab::with_capacity(bytes.len());
         slab.tail_mut().copy_from_slice(bytes);
         slab.advance(bytes.len());
-        self.io.borrow_mut().send(id, &mut vec![slab.freeze()]);
+        connection.sending.set(true);
+        self.io.borrow_mut().send(connection.id, &mut vec![slab.freeze()]);
     }
-    pub(super) fn handle_preface(&self, id: ConnectionId, bytes: &[u8; 64]) {
-        let c = self.connection(id).unwrap();
-        self.clear_deadline(&c);
-        c.uid.set(u64::from_le_bytes(bytes[..8].try_into().unwrap()));
-        *c.stage.borrow_mut() = Stage::Handshake;
-        self.io.borrow_mut().start_receiving(id);
-    }
-    pub(super) fn handle_connected(&self, id: ConnectionId) {
-        let c = self.connection(id).unwrap();
-        let mut out = vec![0u8; 64];
-        out[..8].copy_from_slice(&self.identity.uid.as_u64().to_le_bytes());
-        let to = self.address_of(c.node.get().unwrap()).unwrap();
-        Hello { from: self.identity.address.clone(), to, offer: self.offer() }.encode(&mut out);
-        self.write_raw(id, &out);
-        self.io.borrow_mut().start_receiving(id);
-    }
-    pub(super) fn connection_closed(&self, _: &Rc<Connection>, r: &CloseReason) {
-        tracing::warn!(?r, "closed");
-    }
-    pub(super) fn read_handshake(self: &Rc<Self>, c: &Rc<Connection>) -> Result<(), Fault> {
-        let mut intake = c.intake.borrow_mut();
-        let Some(chunk) = intake.front() else { return Ok(()) };
-        let Parse::Complete(frame) = parse(chunk, 4096)? else { return Ok(()) };
-        let n = frame.wire_bytes;
-        let (node, uid, offer) = match frame.header.kind {
-            Kind::Hello => {
-                let hello = Hello::parse(&frame)?;
-                let node = self.peers.borrow_mut().find_or_add(&hello.from).unwrap();
-                let mut out = Vec::new();
-                Accept {
-                    from: self.identity.address.clone(),
-                    to: hello.from.clone(),
-                    offer: self.offer(),
-                    uid: self.identity.uid,
-                    nonce: 0,
-                }
-                .encode(&mut out);
-                self.write_raw(c.id, &out);
-                (node, ringmesh_proto::address::Uid::new(c.uid.get()).unwrap(), hello.offer)
-            }
-            Kind::Accept => {
-                let a = Accept::parse(&frame)?;
-                (c.node.get().unwrap(), a.uid, a.offer)
-            }
-            k => return Err(Fault::OutOfPlace(k)),
-        };
-        intake.consume(n);
-        drop(intake);
-        let link = Rc::new(Link::new(
-            LinkId(self.next_link.get()),
-            node,
-            uid,
-            Some(c.id),
-            Outbound::new(offer.body_cap, offer.limit, self.settings.window_bytes),
-            Inbound::new(self.settings.window_bytes),
-        ));
-        if frame_is_accept(&self.peers, node) {}
-        link.sending.set(c.node.get().is_none());
-        self.next_link.set(self.next_link.get() + 1);
-        *c.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
+
+    fn link_up(self: &Rc<Self>, node: NodeIndex, up: &LinkUp) {
+        let Some(connection) = self.connection_of(up.conn) else { return };
+        let id = LinkId(self.next_link.get());
+        self.next_link.set(id.0 + 1);
+        let window = self.settings.window_bytes;
+        let outbound = Outbound::new(up.body_cap, up.limit, window);
+        let inbound = Inbound::new(window);
+        let at = Some(connection.id);
+        let link = Rc::new(Link::new(id, node, up.peer.uid, at, outbound, inbound));
+        // The answer to the dial may still be on its way out.
+        link.sending.set(connection.sending.get());
+        *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
+        tracing::info!(peer = %up.peer, dialled = up.dialled, "link up");
         let mut peers = self.peers.borrow_mut();
-        let p = peers.at(node);
-        p.uid = Some(uid);
-        p.link = Some(link);
+        let peer = peers.at(node);
+        peer.link = Some(link);
+        peer.problem = None;
         peers.wake(node);
-        Ok(())
     }
-}
-fn frame_is_accept(_: &std::cell::RefCell<super::peers::PeerTable>, _: NodeIndex) -> bool {
-    false
+
+    fn link_down(self: &Rc<Self>, node: NodeIndex, conn: ConnKey, reason: CloseReason) {
+        let link = {
+            let mut peers = self.peers.borrow_mut();
+            let peer = peers.at(node);
+            peer.problem = Some(reason);
+            peer.link.take_if(|link| link.connection == Some(id_of(conn)))
+        };
+        if let Some(link) = link {
+            self.end_link(&link);
+        }
+        self.peers.borrow_mut().wake(node);
+    }
+
+    /// Closes a connection once what was written is sent; what it still brings is ignored.
+    fn close_connection(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        if connection.closing.replace(true) {
+            return;
+        }
+        self.note_close(connection, reason);
+        self.clear_deadline(connection);
+        let last_words = connection.link().filter(|_| reason == CloseReason::Bye);
+        if let Some(link) = last_words {
+            // The peer waits for its last bytes to be acknowledged.
+            self.send_on(&link);
+            connection.sending.set(link.sending.get());
+        }
+        if connection.sending.get() {
+            self.set_deadline(connection, HANDSHAKE_TIMEOUT);
+        } else {
+            self.io.borrow_mut().close(connection.id);
+        }
+    }
+
+    /// The kernel has taken a send.
+    pub(super) fn connection_sent(&self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.sending.set(false);
+        if connection.closing.get() {
+            self.io.borrow_mut().close(id);
+        } else if let Some(link) = connection.link() {
+            self.handle_sent(&link);
+        }
+    }
+
+    /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.
+    fn note_close(&self, connection: &Connection, reason: CloseReason) {
+        self.closes.borrow_mut().count(reason.label());
+        let fault = reason.fault();
+        if fault == Fault::Nobody || matches!(reason, CloseReason::PeerClosed) {
+            return;
+        }
+        if fault == Fault::Peer {
+            self.tally.closed_for_fault.add(1);
+        }
+        if self.log_budget.borrow_mut().take(self.clock.now()) {
+            tracing::warn!(connection = ?connection.id, label = reason.label(), %reason,
+                "closing a connection");
+        }
+    }
+
+    fn arm_peer_timer(&self, node: NodeIndex) {
+        let mut peers = self.peers.borrow_mut();
+        let peer = peers.at(node);
+        let due = peer.association.poll_timeout();
+        if peer.timer.map(|(deadline, _)| deadline) == due {
+            return;
+        }
+        if let Some((_, key)) = peer.timer.take() {
+            self.cancel_timer(key);
+        }
+        peer.timer = due.and_then(|due| Some((due, self.set_timer(due, Token::Peer(node))?)));
+    }
+
+    fn arm_acceptor_timer(&self) {
+        let due = self.acceptor.borrow().poll_timeout();
+        if self.acceptor_timer.get().map(|(deadline, _)| deadline) == due {
+            return;
+        }
+        if let Some((_, key)) = self.acceptor_timer.take() {
+            self.cancel_timer(key);
+        }
+        let timer = due.and_then(|due| Some((due, self.set_timer(due, Token::Acceptor)?)));
+        self.acceptor_timer.set(timer);
+    }
 }

@@ -81,6 +81,7 @@ impl Driver {
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks();
         busy |= core.run_timers();
+        core.end_doomed();
         busy |= core.send_pending();
         if busy {
             self.busy_until = now;

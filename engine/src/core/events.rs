@@ -1,14 +1,15 @@
 //! What the transport reports, brought to the connection it is about.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::limits;
-use ringmesh_transport::contract::{CloseReason, ConnectionId, Event, Transport};
+use ringmesh_transport::contract::{ConnectionId, Event, Transport};
 
 use super::budget::Budget;
-use super::fault::Fault;
-use super::link::{Connection, Stage};
+use super::link::{Connection, Stage, id_of};
+use super::peers::NodeIndex;
 use super::receive::{self, Left};
 use super::{Core, Token};
 
@@ -24,11 +25,7 @@ impl Core {
                     self.make_readable(&connection);
                 }
             }
-            Event::Sent { connection } => {
-                if let Some(link) = self.connection(connection).and_then(|found| found.link()) {
-                    self.handle_sent(&link);
-                }
-            }
+            Event::Sent { connection } => self.connection_sent(connection),
             Event::Incoming { connection, peer } => self.handle_incoming(connection, peer),
             Event::Preface { connection, bytes } => self.handle_preface(connection, &bytes),
             Event::Connected { connection } => self.handle_connected(connection),
@@ -47,8 +44,17 @@ impl Core {
         (connection.id == id).then(|| Rc::clone(connection))
     }
 
-    pub(super) fn add_connection(&self, id: ConnectionId, stage: Stage) -> Rc<Connection> {
-        let connection = Rc::new(Connection::new(id, stage));
+    /// The connection that the pure machines mean.
+    pub(super) fn connection_of(&self, key: ConnKey) -> Option<Rc<Connection>> {
+        self.connection(id_of(key))
+    }
+
+    pub(super) fn add_connection(
+        &self,
+        id: ConnectionId,
+        node: Option<NodeIndex>,
+    ) -> Rc<Connection> {
+        let connection = Rc::new(Connection::new(id, node, Stage::Opening));
         let mut connections = self.connections.borrow_mut();
         let slot = id.slot as usize;
         if connections.len() <= slot {
@@ -75,6 +81,9 @@ impl Core {
             if !connection.closing.get() {
                 self.read_connection(connection, budget);
             }
+            if connection.closing.get() {
+                connection.intake.borrow_mut().clear();
+            }
         }
         any
     }
@@ -82,13 +91,19 @@ impl Core {
     fn read_connection(self: &Rc<Self>, connection: &Rc<Connection>, budget: &mut Budget) {
         // The handshake may turn into a link with frames already behind it.
         if connection.link().is_none()
-            && let Err(fault) = self.read_handshake(connection)
+            && let Err(reason) = self.read_handshake(connection)
         {
-            return self.close_for(connection, fault);
+            return self.connection_fault(connection, reason);
         }
-        let Some(link) = connection.link() else { return self.watch_for_stall(connection) };
+        if connection.closing.get() {
+            return;
+        }
+        let Some(link) = connection.link() else { return };
         match receive::drain(self, connection, &link, budget) {
             Ok(left) => {
+                if connection.closing.get() {
+                    return;
+                }
                 self.owe_grant(&link);
                 if left == Left::More {
                     self.make_readable(connection);
@@ -96,20 +111,8 @@ impl Core {
                     self.watch_for_stall(connection);
                 }
             }
-            Err(fault) => self.close_for(connection, fault),
+            Err(reason) => self.connection_fault(connection, reason),
         }
-    }
-
-    fn handle_incoming(self: &Rc<Self>, id: ConnectionId, peer: SocketAddr) {
-        if self.half_open.get() >= self.settings.half_open_max || self.is_closing() {
-            self.tally.half_open_shed.add(1);
-            self.io.borrow_mut().close(id);
-            return;
-        }
-        tracing::debug!(%peer, "incoming connection");
-        self.half_open.set(self.half_open.get() + 1);
-        let connection = self.add_connection(id, Stage::Preface);
-        self.set_deadline(&connection, limits::PREFACE_TIMEOUT);
     }
 
     /// Bounds the time of a connection's current stage.
@@ -127,8 +130,7 @@ impl Core {
 
     /// A frame has begun and must go on.
     fn watch_for_stall(&self, connection: &Rc<Connection>) {
-        let linked = connection.link().is_some();
-        if linked && connection.deadline.get().is_none() {
+        if connection.deadline.get().is_none() {
             self.set_deadline(connection, limits::FRAME_STALL_TIMEOUT);
         }
     }
@@ -137,8 +139,9 @@ impl Core {
     pub(super) fn connection_overdue(self: &Rc<Self>, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         connection.deadline.set(None);
-        if connection.link().is_none() {
-            return self.close_for(&connection, Fault::TooSlow);
+        if connection.closing.get() {
+            // Its last bytes do not leave.
+            return self.io.borrow_mut().close(id);
         }
         if !connection.intake.borrow().is_within_frame() {
             return;
@@ -146,35 +149,7 @@ impl Core {
         let silent = self.clock.now().saturating_since(connection.last_byte.get());
         match limits::FRAME_STALL_TIMEOUT.checked_sub(silent) {
             Some(left) if !left.is_zero() => self.set_deadline(&connection, left),
-            _ => self.close_for(&connection, Fault::FrameStalled),
+            _ => self.connection_fault(&connection, CloseReason::FrameStall),
         }
-    }
-
-    /// Closes a connection for what its peer did.
-    pub(super) fn close_for(self: &Rc<Self>, connection: &Rc<Connection>, fault: Fault) {
-        if connection.closing.get() {
-            return;
-        }
-        self.tally.closed_for_fault.add(1);
-        tracing::warn!(connection = ?connection.id, reason = %fault, "closing a connection");
-        self.close_connection(connection);
-    }
-
-    /// Closes a connection; what it still brings is ignored.
-    pub(super) fn close_connection(self: &Rc<Self>, connection: &Rc<Connection>) {
-        if !connection.closing.replace(true) {
-            connection.intake.borrow_mut().clear();
-            self.clear_deadline(connection);
-            self.io.borrow_mut().close(connection.id);
-        }
-    }
-
-    fn handle_closed(self: &Rc<Self>, id: ConnectionId, reason: &CloseReason) {
-        let Some(connection) = self.connection(id) else { return };
-        connection.closing.set(true);
-        connection.intake.borrow_mut().clear();
-        self.clear_deadline(&connection);
-        self.connections.borrow_mut()[id.slot as usize] = None;
-        self.connection_closed(&connection, reason);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use ringmesh_proto::address::Uid;
+use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::time::Instant;
@@ -80,41 +81,56 @@ impl fmt::Debug for Link {
 /// One TCP connection.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
+    /// The same, as the pure machines name it.
+    pub(crate) key: ConnKey,
+    /// The peer; `None` while nobody knows.
+    pub(crate) node: Cell<Option<NodeIndex>>,
     pub(crate) stage: RefCell<Stage>,
     pub(crate) intake: RefCell<Intake>,
     /// On the list of connections with bytes to parse.
     pub(crate) readable: Cell<bool>,
     /// Nothing it brings counts any more.
     pub(crate) closing: Cell<bool>,
-    pub(crate) node: Cell<Option<NodeIndex>>,
-    pub(crate) uid: Cell<u64>,
+    /// Bytes of a handshake are on their way out.
+    pub(crate) sending: Cell<bool>,
     /// When bytes last came.
     pub(crate) last_byte: Cell<Instant>,
-    /// Bounds the current stage: preface, handshake, or a frame that does not go on.
+    /// Bounds the time of a frame that does not go on, or of last bytes that do not leave.
     pub(crate) deadline: Cell<Option<TimerKey>>,
+}
+
+/// The name of a connection in the pure machines. Slots are reused with another generation, so it is
+/// never reused.
+fn key_of(id: ConnectionId) -> ConnKey {
+    ConnKey(u64::from(id.generation) << 32 | u64::from(id.slot))
+}
+
+/// The connection that the pure machines mean.
+#[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
+pub(crate) fn id_of(key: ConnKey) -> ConnectionId {
+    ConnectionId { slot: key.0 as u32, generation: (key.0 >> 32) as u32 }
 }
 
 /// How far a connection got.
 #[derive(Debug)]
 pub(crate) enum Stage {
-    /// Accepted; its preface is being read.
-    Preface,
-    /// Its preface was valid, or it was dialled: frames of the handshake come next.
-    Handshake,
+    /// Preface and handshake.
+    Opening,
     /// Carries a link.
     Linked(Rc<Link>),
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, stage: Stage) -> Self {
+    pub(crate) fn new(id: ConnectionId, node: Option<NodeIndex>, stage: Stage) -> Self {
         Self {
             id,
+            key: key_of(id),
+            node: Cell::new(node),
             stage: RefCell::new(stage),
             intake: RefCell::default(),
             readable: Cell::new(false),
             closing: Cell::new(false),
-            node: Cell::new(None),
-            uid: Cell::new(0),
+            sending: Cell::new(false),
             last_byte: Cell::new(Instant::ZERO),
             deadline: Cell::new(None),
         }
@@ -128,7 +144,7 @@ impl Connection {
     pub(crate) fn link(&self) -> Option<Rc<Link>> {
         match &*self.stage.borrow() {
             Stage::Linked(link) => Some(Rc::clone(link)),
-            Stage::Preface | Stage::Handshake => None,
+            Stage::Opening => None,
         }
     }
 }

@@ -20,8 +20,8 @@ mod clock;
 mod connect;
 pub(crate) mod current;
 pub(crate) mod driver;
+mod end;
 mod events;
-mod fault;
 mod link;
 mod main_task;
 mod peers;
@@ -43,11 +43,14 @@ use std::task::Waker;
 
 use ringmesh_proto::address::{Address, NodeId};
 use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_proto::time::Instant;
+use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::BufferUse;
 use ringmesh_transport::contract::Transport;
 use ringmesh_transport::tcp::TcpTransport;
-use ringmesh_transport::timer::TimerWheel;
+use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asks::{Answer, Correlation};
@@ -60,7 +63,7 @@ pub(crate) use timers::Token;
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::Tally;
+use crate::counters::{CloseCounts, Tally};
 use crate::error::panic_message;
 use crate::rt::Runtime;
 use asks::AskTable;
@@ -77,7 +80,8 @@ const TURN_SHARE: u32 = 1024;
 /// The state of one core. Only its own thread holds it.
 pub(crate) struct Core {
     settings: Settings,
-    identity: NodeId,
+    /// What this node says of itself in handshakes.
+    local: LocalNode,
     clock: Clock,
     runtime: Runtime,
     io: RefCell<TcpTransport>,
@@ -85,7 +89,10 @@ pub(crate) struct Core {
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
-    half_open: Cell<usize>,
+    acceptor: RefCell<Acceptor>,
+    acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
+    closes: RefCell<CloseCounts>,
+    log_budget: RefCell<TokenBucket>,
     /// The link of the core with itself; its bytes never leave the process.
     own_link: Rc<Link>,
     own_connection: Rc<Connection>,
@@ -99,8 +106,8 @@ pub(crate) struct Core {
     /// Links whose peer broke the rules while a handler ran; they end with the turn.
     doomed: RefCell<Vec<Rc<Link>>>,
     actors: RefCell<ActorTable>,
-    /// The actor whose handler runs, and the question it was asked.
-    running_actor: Cell<(u32, u64)>,
+    /// The slot and generation of the actor whose handler runs, and the question it was asked.
+    running_actor: Cell<Option<(u32, u64)>>,
     running: Cell<Option<u64>>,
     asks: RefCell<AskTable>,
     tasks: Tasks,
@@ -121,7 +128,7 @@ impl Core {
     }
 
     pub(crate) fn identity(&self) -> &NodeId {
-        &self.identity
+        &self.local.id
     }
 
     /// The address of a node this core knows.
@@ -189,6 +196,6 @@ impl Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Core").field("id", &self.local.id).finish_non_exhaustive()
     }
 }

@@ -5,6 +5,10 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use ringmesh_proto::address::{Address, Uid};
+use ringmesh_proto::association::Association;
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::timer::TimerKey;
 
 use super::link::Link;
 use crate::error::{Refusal, ResolveError};
@@ -45,17 +49,19 @@ pub(super) struct PeerTable {
 pub(super) struct Peer {
     pub(super) address: Address,
     pub(super) link: Option<Rc<Link>>,
-    /// The process start that was reached last.
-    pub(super) uid: Option<Uid>,
-    pub(super) dialling: bool,
+    pub(super) association: Association,
+    /// When the association has something to do.
+    pub(super) timer: Option<(Instant, TimerKey)>,
+    /// Why there is no link, as far as something went wrong.
+    pub(super) problem: Option<CloseReason>,
     /// Tasks that wait for something here to change.
     waiters: Vec<Waker>,
 }
 
 impl Peer {
     fn new(address: Address, link: Option<Rc<Link>>) -> Self {
-        let uid = link.as_ref().map(|link| link.uid);
-        Self { address, link, uid, dialling: false, waiters: Vec::new() }
+        let association = Association::new(address.clone());
+        Self { address, link, association, timer: None, problem: None, waiters: Vec::new() }
     }
 }
 
@@ -85,6 +91,11 @@ impl PeerTable {
         NodeIndex(index)
     }
 
+    /// Every node but this one.
+    pub(super) fn others(&self) -> impl Iterator<Item = NodeIndex> + use<> {
+        (1..self.peers.len()).map(|index| NodeIndex(index as u32))
+    }
+
     pub(super) fn at(&mut self, node: NodeIndex) -> &mut Peer {
         &mut self.peers[node.0 as usize]
     }
@@ -105,7 +116,9 @@ impl PeerTable {
     #[cold]
     fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
         match peer {
-            Some(peer) if peer.link.is_none() && peer.uid == Some(to.uid) => Refusal::Unreachable,
+            Some(peer) if peer.link.is_none() && peer.association.uid() == Some(to.uid) => {
+                Refusal::Unreachable
+            }
             _ => Refusal::NotRunning,
         }
     }

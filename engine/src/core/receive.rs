@@ -4,16 +4,16 @@
 //! lock and reads no clock: the header is parsed and its checksum verified in place, two indexed
 //! loads find the actor, and the payload reaches the handler as a view of the receive buffer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::frame::{Extension, Frame, Header, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
-use super::fault::Fault;
 use super::link::{Connection, Intake, Link};
 use super::{Answer, Asker, Core, Correlation, NoRoute};
 use crate::actor::{Delivered, Delivery, Mismatch, Turn};
@@ -34,7 +34,7 @@ pub(super) fn drain(
     connection: &Connection,
     link: &Rc<Link>,
     budget: &mut Budget,
-) -> Result<Left, Fault> {
+) -> Result<Left, CloseReason> {
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
@@ -49,7 +49,7 @@ pub(super) fn drain(
         match ended {
             Ok(Ended::Budget) => {}
             Ok(Ended::Empty) => return Ok(Left::Nothing),
-            Err(fault) => return Err(fault),
+            Err(reason) => return Err(reason),
         }
     }
 }
@@ -57,6 +57,13 @@ pub(super) fn drain(
 enum Ended {
     Empty,
     Budget,
+}
+
+/// Whether the link goes on behind a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Ended,
 }
 
 struct Batch<'a> {
@@ -70,27 +77,35 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Dispatches up to `stride` messages. A panic ends the actor that caused it, and the batch goes
     /// on behind its message.
-    fn run(&mut self, stride: u32) -> Result<Ended, Fault> {
+    fn run(&mut self, stride: u32) -> Result<Ended, CloseReason> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(stride))) {
                 Ok(ended) => return ended,
-                Err(payload) => self.core.handler_panicked(self.link, &panic_message(&*payload)),
+                Err(payload) => match self.core.running_actor.take() {
+                    Some(place) => {
+                        self.core.handler_panicked(self.link, place, &panic_message(&*payload));
+                    }
+                    // Not a handler's: the core's own state cannot be trusted any more.
+                    None => resume_unwind(payload),
+                },
             }
         }
     }
 
-    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, Fault> {
+    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
         while self.dispatched < stride {
             if self.intake.is_partial() && !self.assemble(0, body_cap) {
                 return Ok(Ended::Empty);
             }
             let Some(chunk) = self.intake.front() else { return Ok(Ended::Empty) };
-            match parse(chunk, body_cap).map_err(Fault::Frame)? {
+            match parse(chunk, body_cap)? {
                 Parse::Complete(frame) => {
                     let arrived = Arrived::new(&frame, chunk, self.copy_out, self.core);
                     self.intake.consume(arrived.wire_bytes);
-                    self.handle(arrived)?;
+                    if self.handle(arrived)? == Flow::Ended {
+                        return Ok(Ended::Empty);
+                    }
                 }
                 Parse::Incomplete { needed } => {
                     if !self.assemble(needed, body_cap) {
@@ -111,24 +126,23 @@ impl Batch<'_> {
     }
 
     #[inline]
-    fn handle(&mut self, arrived: Arrived) -> Result<(), Fault> {
+    fn handle(&mut self, arrived: Arrived) -> Result<Flow, CloseReason> {
         let Arrived { header, extension, payload, wire_bytes } = arrived;
         if header.kind.is_positioned() {
-            self.link.inbound.borrow_mut().accept(wire_bytes).map_err(Fault::Link)?;
+            self.link.inbound.borrow_mut().accept(wire_bytes)?;
         }
         match header.kind {
             Kind::Tell => {
                 self.dispatched += 1;
-                self.dispatch(&header, None, payload)
+                self.dispatch(&header, None, payload)?;
             }
             Kind::Ask => {
                 self.dispatched += 1;
-                self.dispatch(&header, extension.as_ref(), payload)
+                self.dispatch(&header, extension.as_ref(), payload)?;
             }
             Kind::Reply | Kind::Error => {
                 self.dispatched += 1;
                 self.answer(&header, extension.as_ref(), payload);
-                Ok(())
             }
             _ => {
                 let frame = Frame {
@@ -138,9 +152,13 @@ impl Batch<'_> {
                     payload_offset: header.kind.payload_offset(),
                     wire_bytes,
                 };
-                self.core.handle_service_frame(self.link, &frame)
+                self.core.handle_service_frame(self.link, &frame)?;
+                if self.link.ended.get() {
+                    return Ok(Flow::Ended);
+                }
             }
         }
+        Ok(Flow::On)
     }
 
     /// Takes a message to its handler.
@@ -150,7 +168,7 @@ impl Batch<'_> {
         header: &Header,
         question: Option<&Extension>,
         payload: Chunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CloseReason> {
         let core = self.core;
         core.tally.received.add(1);
         let asker = question.map(|extension| Asker::new(core, self.link, extension.correlation));
@@ -160,8 +178,9 @@ impl Batch<'_> {
             drop(routes);
             return self.dispatch_first(header, asker, payload);
         };
-        core.running_actor.set((actor.slot, actor.generation));
+        core.running_actor.set(Some((actor.slot, actor.generation)));
         let turn = actor.deliver(core, index, Delivery { payload, asker });
+        core.running_actor.set(None);
         if matches!(turn.outcome.0, Delivered::Handled) && !turn.stop {
             core.tally.delivered.add(1);
             return Ok(());
@@ -178,11 +197,12 @@ impl Batch<'_> {
         header: &Header,
         asker: Option<Asker<'_>>,
         payload: Chunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CloseReason> {
         match self.core.look_up(self.link, header)? {
             Ok((actor, index)) => {
-                self.core.running_actor.set((actor.slot, actor.generation));
+                self.core.running_actor.set(Some((actor.slot, actor.generation)));
                 let turn = actor.deliver(self.core, index, Delivery { payload, asker });
+                self.core.running_actor.set(None);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
@@ -196,13 +216,14 @@ impl Batch<'_> {
     }
 
     /// What follows a handler besides counting its message.
-    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), Fault> {
+    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), CloseReason> {
         let tally = &self.core.tally;
         match turn.outcome.0 {
             Delivered::Handled => tally.delivered.add(1),
             Delivered::Invalid(error) => {
                 tally.dead_invalid.add(1);
-                return Err(Fault::Archive(error));
+                tracing::debug!(%error, actor = %actor, "a message is not valid");
+                return Err(CloseReason::Archive);
             }
             Delivered::NoSuchMessage => {
                 self.core.count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));

@@ -150,7 +150,7 @@ impl Core {
         *sendable = links;
     }
 
-    fn send_on(self: &Rc<Self>, link: &Rc<Link>) {
+    pub(super) fn send_on(self: &Rc<Self>, link: &Rc<Link>) {
         if link.sending.get() || link.ended.get() {
             return;
         }

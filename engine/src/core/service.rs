@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
+use ringmesh_proto::association::Association;
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::effect::Context;
 use ringmesh_proto::frame::Frame;
-use ringmesh_proto::frame::body::{Bye, DefineTarget, DefineType, Grant, Notice, Ping, Pong};
+use ringmesh_proto::frame::body::{DefineTarget, DefineType, Grant, Notice};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::link::Defined;
 
 use super::Core;
-use super::fault::Fault;
 use super::link::Link;
 
 impl Core {
@@ -16,7 +18,7 @@ impl Core {
         self: &Rc<Self>,
         link: &Rc<Link>,
         frame: &Frame<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CloseReason> {
         match frame.header.kind {
             Kind::DefineType => {
                 link.inbound.borrow_mut().define_type(&DefineType::parse(frame)?)?;
@@ -29,30 +31,26 @@ impl Core {
                 }
             }
             Kind::Grant => self.handle_grant(link, Grant::parse(frame)?)?,
-            Kind::Ping => {
-                let nonce = Ping::parse(frame)?.nonce;
-                link.outbound.borrow_mut().queue_pong(nonce);
-                self.enqueue(link);
-            }
-            Kind::Pong => {
-                Pong::parse(frame)?;
-            }
             Kind::Busy | Kind::Ready => {
                 Notice::parse(frame)?;
             }
             // Handlers here never wait, so there is nothing left to cancel when this arrives.
             Kind::Cancel => {}
-            Kind::Bye => {
-                Bye::parse(frame)?;
-                self.handle_bye(link);
+            Kind::Ping | Kind::Pong | Kind::Bye => {
+                if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
+                    let call = |association: &mut Association, cx: &mut Context<'_>| {
+                        association.handle_frame(cx, connection.key, frame);
+                    };
+                    self.associate(link.peer, call);
+                }
             }
-            kind => return Err(Fault::OutOfPlace(kind)),
+            kind => return Err(CloseReason::UnexpectedFrame(kind)),
         }
         Ok(())
     }
 
     /// The peer took over what was sent, and lets this side go on.
-    pub(super) fn handle_grant(&self, link: &Rc<Link>, grant: Grant) -> Result<(), Fault> {
+    pub(super) fn handle_grant(&self, link: &Rc<Link>, grant: Grant) -> Result<(), CloseReason> {
         let mut outbound = link.outbound.borrow_mut();
         let freed = outbound.handle_grant(grant, &mut self.slabs.borrow_mut())?;
         self.tally.acknowledged.add(freed.messages);

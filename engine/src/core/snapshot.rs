@@ -1,5 +1,6 @@
 //! The counters of a core, put together when someone asks.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringmesh_transport::contract::Transport;
@@ -39,7 +40,6 @@ impl Core {
             frames_copied_pinned: tally.copied_pinned.total(),
             frames_copied_other: tally.copied_other.total(),
             closed_for_fault: tally.closed_for_fault.total(),
-            half_open_shed: tally.half_open_shed.total(),
             turns: tally.turns.total(),
             enters: transport.enters,
             parks: transport.parks,
@@ -66,6 +66,10 @@ impl Core {
         .into_iter()
         .map(crate::counters::Count::total)
         .sum()
+    }
+
+    pub(crate) fn close_reasons(&self) -> BTreeMap<&'static str, u64> {
+        self.closes.borrow().all()
     }
 
     /// The links to other nodes.

@@ -3,10 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
+use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
+use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 use ringmesh_transport::tcp::{self, TcpTransport};
 use ringmesh_transport::timer::TimerWheel;
@@ -27,6 +30,10 @@ use crate::rt::Runtime;
 /// Timers one core may have: each question and each waiting send has one.
 const TIMERS_MAX: u32 = 1 << 20;
 
+/// Lines about closed connections that are logged at once, and in the long run.
+const LOGS_BURST: u32 = 64;
+const LOGS_PER_SECOND: u32 = 4;
+
 impl Core {
     /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
     pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
@@ -43,7 +50,19 @@ impl Core {
         let tasks = Tasks::new(io.doorbell());
         tracing::info!(%address, %uid, "listening");
         Ok(Rc::new(Self {
-            identity: NodeId { address, uid },
+            acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
+            acceptor_timer: Cell::default(),
+            closes: RefCell::default(),
+            log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
+            local: LocalNode {
+                id: NodeId { address, uid },
+                core: CoreId(0),
+                cores: 1,
+                format_fingerprint: FORMAT_FINGERPRINT,
+                body_cap: settings.frame_bytes_max,
+                window_bytes: settings.window_bytes,
+                features: 0,
+            },
             runtime,
             io: RefCell::new(io),
             slabs: RefCell::new(SlabPool::new(
@@ -52,7 +71,6 @@ impl Core {
             )),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
-            half_open: Cell::new(0),
             own_link,
             own_connection,
             next_link: Cell::new(1),
@@ -100,6 +118,6 @@ fn own_link(settings: &Settings, uid: Uid) -> (Rc<Link>, Rc<Connection>) {
     let inbound = Inbound::new(window);
     let link = Rc::new(Link::new(LinkId(0), NodeIndex::SELF, uid, None, outbound, inbound));
     let nowhere = ConnectionId { slot: u32::MAX, generation: 0 };
-    let connection = Rc::new(Connection::new(nowhere, Stage::Linked(Rc::clone(&link))));
+    let connection = Rc::new(Connection::new(nowhere, None, Stage::Linked(Rc::clone(&link))));
     (link, connection)
 }

@@ -82,9 +82,8 @@ impl Core {
     /// Drops tasks and actors, and accounts for what never left.
     pub(super) fn close(self: &Rc<Self>) {
         self.tasks.clear();
-        for cell in self.actors.borrow_mut().drain() {
-            self.stop_cell(&cell);
-        }
+        let actors = self.actors.borrow_mut().drain();
+        actors.iter().for_each(|cell| self.stop_cell(cell));
         self.end_all_links();
         self.connections.borrow_mut().clear();
         self.readable.borrow_mut().clear();

@@ -23,6 +23,8 @@ pub(crate) enum Token {
     Connection(ConnectionId),
     /// The association with a peer has something to do.
     Peer(NodeIndex),
+    /// An incoming connection's time may be up.
+    Acceptor,
     /// The stopping node waits no longer for its last bytes.
     Flush,
 }
@@ -74,6 +76,7 @@ impl Core {
             }
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
+            Token::Acceptor => self.acceptor_timeout(),
             Token::Flush => self.flush_overdue(),
         }
     }

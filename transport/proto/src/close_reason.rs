@@ -22,6 +22,9 @@ pub enum CloseReason {
     /// The peer broke the rules of the link.
     #[error(transparent)]
     Link(#[from] Violation),
+    /// More of its questions wait for answers than may be outstanding.
+    #[error("more questions are outstanding than may be")]
+    TooManyAsks,
     /// A payload was not a valid archive of the message it claimed to be.
     #[error("a payload is not a valid archive of its message")]
     Archive,
@@ -98,6 +101,7 @@ impl CloseReason {
             Self::Frame(error) => error.label(),
             Self::Body(error) => error.label(),
             Self::Link(violation) => violation.label(),
+            Self::TooManyAsks => "too_many_asks",
             Self::Archive => "archive",
             Self::UnexpectedFrame(_) => "unexpected_frame",
             Self::Answer => "answer",
@@ -126,6 +130,7 @@ impl CloseReason {
             | Self::Frame(_)
             | Self::Body(_)
             | Self::Link(_)
+            | Self::TooManyAsks
             | Self::Archive
             | Self::UnexpectedFrame(_)
             | Self::Answer => Fault::Peer,

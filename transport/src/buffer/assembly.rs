@@ -43,11 +43,10 @@ impl Assembly {
     }
 
     /// The bytes pushed so far.
-    pub fn bytes(&mut self) -> &[u8] {
-        match self.filled {
-            0 => &[],
-            filled => &self.writable(filled)[..filled],
-        }
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer
+            .as_ref()
+            .map_or(&[], |buffer| &buffer.bytes()[..self.filled])
     }
 
     /// Everything pushed so far, as one chunk. The assembly is empty afterwards.

@@ -4,7 +4,7 @@
 //! chunks is put together. Neither leaves its core: counts are not atomic.
 //!
 //! # Why this is sound
-//! Every byte of a [`Buffer`] is initialised when the buffer is made. A byte is written later only
+//! Every byte of a buffer is initialised when the buffer is made. A byte is written later only
 //! by the kernel or by an [`Assembly`], and only while no [`Chunk`] covers it:
 //! * a buffer of the receive pool is either *lent* to the kernel or covered by chunks, never both:
 //!   the pool takes it back from the kernel only against the completion that filled it, and lends
@@ -239,7 +239,18 @@ impl Buffer {
         }
     }
 
-    /// All bytes. Exclusive access to the buffer proves that no chunk covers any of them; that the
+    /// All bytes of a heap buffer.
+    fn bytes(&self) -> &[u8] {
+        assert!(
+            matches!(self.origin, Origin::Heap),
+            "the kernel may be writing to others"
+        );
+        // SAFETY: the memory is alive and initialised for `capacity` bytes. A heap buffer is never
+        // lent to the kernel and is written only through `bytes_mut`, which `&self` excludes.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.capacity) }
+    }
+
+    /// All bytes of a heap buffer, to write. Exclusive access to the buffer proves that no chunk covers any of them; that the
     /// kernel does not write them either holds for heap buffers, which are never lent.
     fn bytes_mut(&mut self) -> &mut [u8] {
         assert!(

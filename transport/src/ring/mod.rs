@@ -52,6 +52,21 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
+    /// A completion that no kernel posted, for tests of what holds memory.
+    #[cfg(test)]
+    pub(crate) const fn made_up(user_data: u64, result: i32, buffer: Option<u16>) -> Self {
+        let flags = match buffer {
+            // `IORING_CQE_F_BUFFER`, and the index above `IORING_CQE_BUFFER_SHIFT`.
+            Some(index) => 1 | (index as u32) << 16,
+            None => 0,
+        };
+        Self {
+            user_data,
+            result,
+            flags,
+        }
+    }
+
     pub(crate) const fn user_data(&self) -> u64 {
         self.user_data
     }

@@ -7,7 +7,7 @@
 //!
 //! # Drop
 //! Dropping the transport does the same for all connections at once and waits for the completions,
-//! for at most [`DRAIN_MAX`]. Should the kernel still owe one then, nothing is freed that it might
+//! for at most `DRAIN_MAX`. Should the kernel still owe one then, nothing is freed that it might
 //! write to: every holder of lent memory (preface, address, send, bulk buffer, receive pool) leaks
 //! its memory when it is dropped without its completion. Chunks in the hands of users stay valid in
 //! both cases, they hold their buffer and its mapping.

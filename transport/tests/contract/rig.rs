@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NAP: Duration = Duration::from_millis(1);
 
 /// What makes the transports of a scenario.
-pub trait Rig {
+pub(crate) trait Rig {
     type Transport: Transport;
 
     /// Two transports that can reach each other.
@@ -26,25 +26,25 @@ pub trait Rig {
 }
 
 /// One transport and what it said so far.
-pub struct Node<T> {
-    pub transport: T,
+pub(crate) struct Node<T> {
+    pub(crate) transport: T,
     events: VecDeque<Event>,
-    pub connections: HashMap<ConnectionId, Record>,
+    pub(crate) connections: HashMap<ConnectionId, Record>,
     /// Connections in the order they came.
-    pub incoming: Vec<ConnectionId>,
+    pub(crate) incoming: Vec<ConnectionId>,
     /// While set, chunks are kept instead of dropped.
-    pub holds: bool,
-    pub held: Vec<Chunk>,
+    pub(crate) holds: bool,
+    pub(crate) held: Vec<Chunk>,
 }
 
 /// What was said about one connection.
 #[derive(Default)]
-pub struct Record {
-    pub connected: bool,
-    pub preface: Option<[u8; PREFACE_BYTES]>,
-    pub received: Vec<u8>,
-    pub sent: usize,
-    pub closed: Option<CloseReason>,
+pub(crate) struct Record {
+    pub(crate) connected: bool,
+    pub(crate) preface: Option<[u8; PREFACE_BYTES]>,
+    pub(crate) received: Vec<u8>,
+    pub(crate) sent: usize,
+    pub(crate) closed: Option<CloseReason>,
 }
 
 impl<T: Transport> Node<T> {
@@ -59,27 +59,27 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    pub fn dial(&mut self, to: SocketAddr) -> ConnectionId {
+    pub(crate) fn dial(&mut self, to: SocketAddr) -> ConnectionId {
         let connection = self.transport.dial(to).unwrap();
         let before = self.connections.insert(connection, Record::default());
         assert!(before.is_none(), "an id was given out twice");
         connection
     }
 
-    pub fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
         self.transport.send(connection, &mut vec![slab_of(bytes).1]);
     }
 
-    pub fn record(&self, connection: ConnectionId) -> &Record {
+    pub(crate) fn record(&self, connection: ConnectionId) -> &Record {
         &self.connections[&connection]
     }
 
-    pub fn is_closed(&self, connection: ConnectionId) -> bool {
+    pub(crate) fn is_closed(&self, connection: ConnectionId) -> bool {
         self.record(connection).closed.is_some()
     }
 
     /// Records what happened, and checks the order the contract promises.
-    pub fn observe(&mut self) -> bool {
+    pub(crate) fn observe(&mut self) -> bool {
         let any = self.transport.poll(&mut self.events);
         while let Some(event) = self.events.pop_front() {
             self.record_event(event);
@@ -134,14 +134,14 @@ impl<T: Transport> Node<T> {
 }
 
 /// A dialling and a listening node.
-pub struct Pair<T> {
-    pub dialler: Node<T>,
-    pub listener: Node<T>,
-    pub address: SocketAddr,
+pub(crate) struct Pair<T> {
+    pub(crate) dialler: Node<T>,
+    pub(crate) listener: Node<T>,
+    pub(crate) address: SocketAddr,
 }
 
 impl<T: Transport> Pair<T> {
-    pub fn new<R: Rig<Transport = T>>() -> Self {
+    pub(crate) fn new<R: Rig<Transport = T>>() -> Self {
         let (dialler, mut listener) = R::pair();
         let address = listener
             .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -154,7 +154,7 @@ impl<T: Transport> Pair<T> {
     }
 
     /// One turn of both nodes; sleeps a little when nothing happened in either.
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.dialler.transport.submit().unwrap();
         self.listener.transport.submit().unwrap();
         let any = self.dialler.observe() | self.listener.observe();
@@ -163,7 +163,7 @@ impl<T: Transport> Pair<T> {
         }
     }
 
-    pub fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < deadline, "waited too long until {what}");
@@ -172,7 +172,7 @@ impl<T: Transport> Pair<T> {
     }
 
     /// Connects, with a preface of `fill`; the ids of both ends. Nobody receives yet.
-    pub fn connect(&mut self, fill: u8) -> (ConnectionId, ConnectionId) {
+    pub(crate) fn connect(&mut self, fill: u8) -> (ConnectionId, ConnectionId) {
         let out = self.dialler.dial(self.address);
         self.until("the dial succeeds", |pair| {
             pair.dialler.record(out).connected
@@ -194,7 +194,7 @@ impl<T: Transport> Pair<T> {
     }
 
     /// The same, and both ends receive.
-    pub fn connect_receiving(&mut self, fill: u8) -> (ConnectionId, ConnectionId) {
+    pub(crate) fn connect_receiving(&mut self, fill: u8) -> (ConnectionId, ConnectionId) {
         let (out, inward) = self.connect(fill);
         self.dialler.transport.start_receiving(out);
         self.listener.transport.start_receiving(inward);
@@ -203,7 +203,7 @@ impl<T: Transport> Pair<T> {
 }
 
 /// A slab with `bytes`, and the slice over them.
-pub fn slab_of(bytes: &[u8]) -> (Slab, SlabSlice) {
+pub(crate) fn slab_of(bytes: &[u8]) -> (Slab, SlabSlice) {
     let mut slab = Slab::with_capacity(bytes.len());
     slab.tail_mut().copy_from_slice(bytes);
     slab.advance(bytes.len());
@@ -212,7 +212,7 @@ pub fn slab_of(bytes: &[u8]) -> (Slab, SlabSlice) {
 }
 
 /// Bytes that differ at every place and for every `salt`.
-pub fn pattern(salt: u64, len: usize) -> Vec<u8> {
+pub(crate) fn pattern(salt: u64, len: usize) -> Vec<u8> {
     let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;

@@ -1,0 +1,249 @@
+//! The command line.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::peer;
+use crate::plan::Mode;
+
+/// Bytes of the smallest archive of a numbered message: its number and the head of a vector.
+pub(crate) const PAYLOAD_BYTES_MIN: u64 = 16;
+
+/// Bytes of the largest body of a frame on the ordinary lane, less the extension of an ask.
+pub(crate) const PAYLOAD_BYTES_MAX: u64 = 256 * 1024 - 16;
+
+/// Sizes there is a fixed-layout message for.
+pub(crate) const POD_PAYLOAD_BYTES: [usize; 6] = [32, 64, 128, 256, 1024, 4096];
+
+/// Measures Ringmesh between two pinned processes on this machine, each figure beside what plain
+/// system calls reach in the same run. Without a command: the tour, in under 30 seconds.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "loadgen", version, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Messages one way, as fast as the receiver takes them.
+    Stream(Stream),
+    /// Messages there and back, latency in percentiles.
+    Echo(Echo),
+    /// What this machine does without Ringmesh: a tight loop of plain system calls.
+    Floor {
+        /// What the floor carries.
+        #[command(subcommand)]
+        traffic: Floor,
+    },
+    /// Serves `stream --connect` and `echo --connect`, one of them at a time, until SIGTERM.
+    Serve(Serve),
+    /// One side of a round.
+    #[command(name = peer::COMMAND, hide = true)]
+    Peer {
+        /// What to do, as JSON.
+        plan: String,
+    },
+}
+
+/// What the floor carries.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Floor {
+    /// Records one way in batches, checksummed on both sides.
+    Stream(Workload),
+    /// One record there and back.
+    Echo(Workload),
+}
+
+/// What every workload has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Workload {
+    /// Bytes of one message.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX),
+    )]
+    pub(crate) size: u64,
+    /// Measured time, over all rounds; the floor's rounds take as much again.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// What both sides do while there is nothing to do.
+    #[arg(long, value_enum, default_value_t = Mode::Spin)]
+    pub(crate) mode: Mode,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Messages one way.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Stream {
+    /// What every workload has.
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// Fixed-layout messages, of 32, 64, 128, 256, 1024 or 4096 bytes.
+    #[arg(long)]
+    pub(crate) pod: bool,
+    /// Connections to send over.
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = only_one)]
+    pub(crate) connections: u32,
+    /// Send to a serving node, in place of a receiver of our own and without a floor.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) connect: Option<SocketAddr>,
+    /// Write the percentiles of a sample of one-way times in HdrHistogram's text format. The sample
+    /// is one more message per thousand; both processes read one clock, so not with --connect.
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// Messages there and back.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Echo {
+    /// What every workload has.
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// Asks per second on a fixed schedule, however many are in flight; without it the next ask
+    /// goes when the answer came.
+    #[arg(long, value_name = "R", value_parser = per_second)]
+    pub(crate) rate: Option<f64>,
+    /// Ask a serving node, in place of one of our own and without a floor.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) connect: Option<SocketAddr>,
+    /// Write the percentiles of all round trips in HdrHistogram's text format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// A node to send to.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; the first line on stdout says it, with the port found for port 0.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) bind: SocketAddr,
+    /// Cores to serve on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = only_one)]
+    pub(crate) cores: u32,
+    /// What to do while there is nothing to do.
+    #[arg(long, value_enum, default_value_t = Mode::Spin)]
+    pub(crate) mode: Mode,
+}
+
+/// A literal address, or a host name that has one now.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    addresses
+        .next()
+        .ok_or_else(|| "the host has no address".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    if (0.05..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("must be between 0.05 and 3600".to_owned())
+    }
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    let rate: f64 = text
+        .parse()
+        .map_err(|_| "not a number per second".to_owned())?;
+    if (1.0..=10e6).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("must be between 1 and 10000000".to_owned())
+    }
+}
+
+fn only_one(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(1) => Ok(1),
+        Ok(_) => Err("this version supports 1".to_owned()),
+        Err(_) => Err("not a number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("loadgen").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_s_lines_parse() {
+        for line in [
+            "",
+            "stream --size 64 --seconds 5",
+            "stream --size 64 --seconds 5 --mode hybrid --pod --connections 1 --json",
+            "stream --size 64 --seconds 5 --connect 127.0.0.1:7400",
+            "stream --size 64 --seconds 5 --connect [::1]:7400",
+            "stream --size 64 --seconds 5 --connect localhost:7400",
+            "stream --size 65536 --seconds 0.5 --hgrm out.hgrm",
+            "echo --size 64 --seconds 5 --mode park --rate 1000 --connect 127.0.0.1:1 --json",
+            "echo --size 64 --seconds 5 --hgrm out.hgrm",
+            "floor stream --size 64 --seconds 5 --json",
+            "floor echo --size 64 --seconds 5 --mode park",
+            "serve --bind 127.0.0.1:0",
+            "serve --bind 127.0.0.1:0 --cores 1 --mode park",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn the_default_mode_is_spin() {
+        let Some(Command::Stream(stream)) = parse("stream").unwrap().command else {
+            panic!("not a stream");
+        };
+        assert_eq!(stream.workload.mode, Mode::Spin);
+    }
+
+    #[test]
+    fn what_does_not_work_is_a_usage_error() {
+        for (line, kind) in [
+            ("stream --size 15", ErrorKind::ValueValidation),
+            ("stream --size 262129", ErrorKind::ValueValidation),
+            ("stream --seconds 0", ErrorKind::ValueValidation),
+            ("stream --seconds NaN", ErrorKind::ValueValidation),
+            ("stream --mode busy", ErrorKind::InvalidValue),
+            ("stream --connections 2", ErrorKind::ValueValidation),
+            ("stream --connect nowhere", ErrorKind::ValueValidation),
+            (
+                "stream --connect 127.0.0.1:1 --hgrm f",
+                ErrorKind::ArgumentConflict,
+            ),
+            ("stream --rate 5", ErrorKind::UnknownArgument),
+            ("echo --rate inf", ErrorKind::ValueValidation),
+            ("serve", ErrorKind::MissingRequiredArgument),
+            (
+                "serve --bind 127.0.0.1:0 --cores 2",
+                ErrorKind::ValueValidation,
+            ),
+            ("mesh", ErrorKind::InvalidSubcommand),
+            ("floor", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
+        }
+    }
+}

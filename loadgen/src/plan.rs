@@ -1,0 +1,147 @@
+//! What the parent asks of a measuring process, and what that answers: one JSON text each way.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cost::Cost;
+use crate::latency::Recorded;
+
+/// How long hybrid polls before it sleeps.
+pub(crate) const HYBRID_SPIN: Duration = Duration::from_micros(50);
+
+/// What to do while there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Never sleep.
+    #[default]
+    Spin,
+    /// Poll for 50 us, then sleep.
+    Hybrid,
+    /// Sleep at once.
+    Park,
+}
+
+impl Mode {
+    /// The word of the command line and of the reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Spin => "spin",
+            Self::Hybrid => "hybrid",
+            Self::Park => "park",
+        }
+    }
+}
+
+/// What travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Traffic {
+    /// One way, as fast as it goes.
+    Stream,
+    /// There and back.
+    Echo,
+}
+
+impl Traffic {
+    /// The word of the command line and of the reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Echo => "echo",
+        }
+    }
+}
+
+/// Who moves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mover {
+    /// Ringmesh, through its public API.
+    Engine,
+    /// Plain system calls in a tight loop.
+    Floor,
+}
+
+/// One round of one workload, the same for both sides of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Round {
+    /// Who moves the messages.
+    pub(crate) mover: Mover,
+    /// What travels.
+    pub(crate) traffic: Traffic,
+    /// Bytes of one message: an archive, or a record's payload.
+    pub(crate) payload_bytes: usize,
+    /// How both sides wait.
+    pub(crate) mode: Mode,
+    /// Fixed-layout messages in place of archives with a vector. Engine only.
+    pub(crate) pod: bool,
+    /// Asks per second on a schedule; closed loop with one in flight without it. Echo only.
+    pub(crate) rate_per_second: Option<f64>,
+    /// Record one-way times of a sample of the stream. Engine only.
+    pub(crate) sample_one_way: bool,
+    /// Runs before the measured interval.
+    pub(crate) warm_up: Duration,
+    /// The measured interval.
+    pub(crate) measured: Duration,
+}
+
+/// What one process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// The round both sides play.
+    pub(crate) round: Round,
+    /// The CPU to run on.
+    pub(crate) cpu: usize,
+    /// Both processes run on that CPU.
+    pub(crate) cpu_is_shared: bool,
+    /// Where to send. Without it this process is the receiver.
+    pub(crate) to: Option<SocketAddr>,
+}
+
+/// Frames that had to be copied out of a receive buffer, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FramesCopied {
+    /// The frame straddled two receive buffers.
+    pub(crate) straddled: u64,
+    /// Too many receive buffers were pinned.
+    pub(crate) pinned: u64,
+    /// Anything else, such as waiting in a mailbox.
+    pub(crate) other: u64,
+}
+
+/// What the engine alone can tell about a round.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EngineFacts {
+    /// Messages that came twice.
+    pub(crate) duplicated: u64,
+    /// Messages that came after a later one.
+    pub(crate) reordered: u64,
+    /// Frames copied by both processes.
+    pub(crate) frames_copied: FramesCopied,
+    /// `io_uring_enter` calls of both processes.
+    pub(crate) enters: u64,
+}
+
+/// What came of a round: the sender's answer, which includes what the receiver told it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// From the receiver's word that it begins to its word that it has everything.
+    pub(crate) elapsed: Duration,
+    /// Messages that arrived, or round trips that came back.
+    pub(crate) messages: u64,
+    /// Messages that never arrived, or asks that failed.
+    pub(crate) lost: u64,
+    /// Messages whose bytes were wrong.
+    pub(crate) corrupt: u64,
+    /// CPU time and allocations of both processes.
+    pub(crate) cost: Cost,
+    /// Latencies: round trips from the actual send, or sampled one-way times.
+    pub(crate) latency: Option<Recorded>,
+    /// Latencies from the intended send time.
+    pub(crate) latency_from_schedule: Option<Recorded>,
+    /// What only the engine can tell.
+    pub(crate) engine: Option<EngineFacts>,
+}

@@ -1,0 +1,100 @@
+//! The tour: every workload for a few seconds, beside its floor, in one table.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::plan::{Mode, Mover, Round, Traffic};
+use crate::report::Report;
+use crate::rounds::{Experiment, Schedule};
+use crate::{Failure, measure, progress_bar, screen};
+
+/// Bytes of every message of the tour.
+const PAYLOAD_BYTES: usize = 64;
+
+/// Measured time of each stop; with the floor, the warm-ups and the starts of 20 processes it takes
+/// about three times as long.
+const STOP_TIME: Duration = Duration::from_millis(2500);
+
+const STOPS: [(Traffic, Mode); 3] = [
+    (Traffic::Stream, Mode::Spin),
+    (Traffic::Echo, Mode::Spin),
+    (Traffic::Echo, Mode::Park),
+];
+
+/// Measures everything and prints the table. Says whether all that was sent arrived as it should.
+pub(crate) fn run() -> Result<bool, Failure> {
+    let host = Host::inspect();
+    let experiments = STOPS.map(|(traffic, mode)| experiment(traffic, mode));
+    let progress = progress_bar(experiments.iter().map(Experiment::steps).sum());
+    let mut reports: Vec<Report> = Vec::new();
+    for experiment in &experiments {
+        let Round { traffic, mode, .. } = experiment.subject;
+        progress.set_message(format!("{} {}", traffic.name(), mode.name()));
+        let seen = Host {
+            warnings: Vec::new(),
+            ..host.clone()
+        };
+        reports.push(measure(experiment, seen, &progress)?.0);
+    }
+    progress.finish_and_clear();
+    let is_clean = reports.iter().all(Report::is_clean);
+    print(&reports, host, is_clean)?;
+    Ok(is_clean)
+}
+
+fn experiment(traffic: Traffic, mode: Mode) -> Experiment {
+    let Schedule {
+        rounds,
+        warm_up,
+        measured,
+    } = Schedule::of(STOP_TIME);
+    let subject = Round {
+        mover: Mover::Engine,
+        traffic,
+        payload_bytes: PAYLOAD_BYTES,
+        mode,
+        pod: false,
+        rate_per_second: None,
+        sample_one_way: false,
+        warm_up,
+        measured,
+    };
+    Experiment {
+        subject,
+        rounds,
+        beside_floor: true,
+        connect: None,
+    }
+}
+
+fn print(reports: &[Report], mut host: Host, is_clean: bool) -> io::Result<()> {
+    for report in reports {
+        for warning in &report.host.warnings {
+            host.warnings.push(format!(
+                "{} {}: {warning}",
+                report.workload,
+                report.mode.name()
+            ));
+        }
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "Ringmesh, two processes on one machine over TCP\n")?;
+    writeln!(stdout, "{}\n", screen::table(reports))?;
+    writeln!(
+        stdout,
+        "  ours: typed messages between actors, one call per message, read in place"
+    )?;
+    writeln!(
+        stdout,
+        "  floor: the same bytes by plain system calls in a tight loop, by turns"
+    )?;
+    if !is_clean {
+        writeln!(
+            stdout,
+            "  messages were lost, duplicated, reordered or corrupt: see `loadgen stream`"
+        )?;
+    }
+    writeln!(stdout, "{}", screen::host(&host))?;
+    stdout.flush()
+}

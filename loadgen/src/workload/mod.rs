@@ -1,0 +1,199 @@
+//! The engine's side of a round, written as a user would: refs, sends and handlers of the public
+//! API, one call per message.
+//!
+//! The receiver is a node with two actors of fixed names. The sender is another node that resolves
+//! one of them, warms up, asks it to [`Begin`](message::Begin), sends for the measured interval,
+//! and asks it to [`Finish`](message::Finish).
+
+mod echo;
+mod message;
+mod receiver;
+mod sequence;
+mod stream;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmesh::prelude::*;
+use ringmesh::{Counters, NodeBuilder};
+use rustix::time::{ClockId, clock_gettime};
+
+use self::message::ArchivedCounts;
+use self::receiver::{Echo, Sink};
+use crate::cost::{Cost, Meter};
+use crate::latency::Recorded;
+use crate::plan::{EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, Traffic};
+
+/// The cluster that every node of a load generator is of.
+const SYSTEM: &str = "loadgen";
+
+/// The actor that takes streams.
+const SINK: &str = "sink";
+
+/// The actor that answers pings.
+const ECHO: &str = "echo";
+
+/// How long messages may take to arrive after the last was sent, and any answer to come.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Why the engine's side of a round gave up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkloadError {
+    /// The node could not start, or its core failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An actor could not be spawned.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The receiver was not found.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// A send failed; most often because the peer died.
+    #[error("a send failed: {0}")]
+    Send(String),
+    /// An ask failed; most often because the peer died.
+    #[error("an ask failed: {0}")]
+    Ask(#[from] AskError),
+    /// The address could not be printed.
+    #[error("cannot print the address: {0}")]
+    Stdout(#[from] io::Error),
+}
+
+/// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
+///
+/// # Errors
+/// When the node cannot start.
+pub(crate) fn serve(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> Result<(), WorkloadError> {
+    builder(bind, mode, cpu).run(|node| async move {
+        node.spawn_named(SINK, Sink::new())?;
+        node.spawn_named(ECHO, Echo::default())?;
+        // `ringmesh://system@host:port`, with brackets around the host where they belong.
+        let address = node.address().to_string();
+        let address = address.rsplit('@').next().unwrap_or_default();
+        let mut stdout = io::stdout();
+        writeln!(stdout, "listening {address}")?;
+        stdout.flush()?;
+        node.until_shutdown().await;
+        Ok(())
+    })?
+}
+
+/// Plays the sending half of `plan` against the node at `to`.
+///
+/// # Errors
+/// When the peer is gone, is no load generator, or does not take what is sent.
+pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError> {
+    let Plan { round, cpu, .. } = *plan;
+    let any_port = SocketAddr::new(to.ip(), 0);
+    builder(any_port, round.mode, Some(cpu)).run(move |node| async move {
+        match round.traffic {
+            Traffic::Stream => stream::send(&node, to, &round).await,
+            Traffic::Echo => echo::ask(&node, to, &round).await,
+        }
+    })?
+}
+
+fn builder(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> NodeBuilder {
+    let idle = match mode {
+        Mode::Spin => IdleMode::Spin,
+        Mode::Hybrid => IdleMode::Hybrid(HYBRID_SPIN),
+        Mode::Park => IdleMode::Park,
+    };
+    let builder = Engine::node(SYSTEM)
+        .bind(bind)
+        .idle(idle)
+        .ask_timeout(DRAIN_TIME_MAX);
+    match cpu {
+        Some(cpu) => builder.pin_to(cpu),
+        None => builder,
+    }
+}
+
+/// What one process meter on an interval.
+#[derive(Clone, Copy, Debug, Default)]
+struct NodeCost {
+    cost: Cost,
+    enters: u64,
+    frames_copied: FramesCopied,
+}
+
+/// The start of an interval, with the counters of the node.
+#[derive(Debug)]
+struct NodeMeter {
+    meter: Meter,
+    counters: Counters,
+}
+
+impl NodeMeter {
+    fn start(node: &Node) -> Self {
+        Self {
+            meter: Meter::start(),
+            counters: node.counters(),
+        }
+    }
+
+    fn so_far(&self, node: &Node) -> NodeCost {
+        let (then, now) = (&self.counters, node.counters());
+        NodeCost {
+            cost: self.meter.cost(),
+            enters: now.enters - then.enters,
+            frames_copied: FramesCopied {
+                straddled: now.frames_copied_straddled - then.frames_copied_straddled,
+                pinned: now.frames_copied_pinned - then.frames_copied_pinned,
+                other: now.frames_copied_other - then.frames_copied_other,
+            },
+        }
+    }
+}
+
+/// What the sender saw of the interval.
+struct Seen {
+    elapsed: Duration,
+    sent: u64,
+    cost: NodeCost,
+    latency: Option<Recorded>,
+    latency_from_schedule: Option<Recorded>,
+    /// Answers that were not the bytes asked with.
+    corrupt: u64,
+}
+
+/// What the sender answers, from its own counts and the receiver's.
+fn outcome(seen: Seen, counts: &ArchivedCounts) -> Outcome {
+    let theirs = Cost {
+        cpu_ns: counts.cpu_ns.to_native(),
+        allocations: counts.allocations.to_native(),
+    };
+    let ours = seen.cost.frames_copied;
+    let arrived = counts.arrived.to_native();
+    Outcome {
+        elapsed: seen.elapsed,
+        messages: arrived,
+        lost: seen.sent.saturating_sub(arrived),
+        corrupt: seen.corrupt + counts.corrupt.to_native(),
+        cost: seen.cost.cost + theirs,
+        latency: seen.latency,
+        latency_from_schedule: seen.latency_from_schedule,
+        engine: Some(EngineFacts {
+            duplicated: counts.duplicated.to_native(),
+            reordered: counts.reordered.to_native(),
+            frames_copied: FramesCopied {
+                straddled: ours.straddled + counts.straddled.to_native(),
+                pinned: ours.pinned + counts.pinned.to_native(),
+                other: ours.other + counts.other.to_native(),
+            },
+            enters: seen.cost.enters + counts.enters.to_native(),
+        }),
+    }
+}
+
+/// The path of an actor of the serving node.
+fn path(to: SocketAddr, name: &str) -> String {
+    format!("ringmesh://{SYSTEM}@{to}/user/{name}")
+}
+
+/// The clock that all processes of a machine share.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,96 @@
+//! Processes that die, and what becomes of the others.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use super::{ends, kill, listening, loadgen};
+
+/// The measuring processes that `parent` started: their ids and plans.
+fn measuring(parent: u32) -> Vec<(i32, Value)> {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let pids = std::fs::read_to_string(children).unwrap_or_default();
+    let plan = |pid: &str| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let plan = line.split(|byte| *byte == 0).nth(2)?;
+        Some((pid.parse().ok()?, serde_json::from_slice(plan).ok()?))
+    };
+    pids.split_whitespace().filter_map(plan).collect()
+}
+
+/// Starts a run whose output is read at its end.
+pub(super) fn spawn(command: &mut Command) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("loadgen starts")
+}
+
+/// Waits until `run` has started `count` measuring processes.
+pub(super) fn wait_for_measuring(run: &Child, count: usize) -> Vec<(i32, Value)> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let processes = measuring(run.id());
+        if processes.len() == count {
+            return processes;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{count} processes start: {processes:?}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_run_survives_the_death_of_either_side_and_reports_it() {
+    for workload in ["floor stream", "floor echo", "stream", "echo"] {
+        for (victim, is_victim) in [
+            ("receiver", Value::is_null as fn(&Value) -> bool),
+            ("sender", Value::is_string),
+        ] {
+            let line = format!("{workload} --size 64 --seconds 100 --mode park --json");
+            let run = spawn(&mut loadgen(&line));
+            let processes = wait_for_measuring(&run, 2);
+            let (pid, _) = processes
+                .iter()
+                .find(|(_, plan)| is_victim(&plan["to"]))
+                .expect("one of each side");
+            kill(Pid::from_raw(*pid).expect("a process id"), Signal::KILL);
+            let output = ends(run);
+            let stderr = String::from_utf8(output.stderr).expect("text");
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{workload}, {victim}: {stderr}"
+            );
+            assert!(
+                output.stdout.is_empty(),
+                "{workload}, {victim}: figures of a broken run"
+            );
+            let word = format!("the {victim} died: signal: 9");
+            assert!(stderr.contains(&word), "{workload}, {victim}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_measuring_process_ends_when_its_parent_is_gone() {
+    for mover in ["engine", "floor"] {
+        let plan = serde_json::json!({
+            "round": {
+                "mover": mover, "traffic": "stream", "payload_bytes": 64, "mode": "park",
+                "pod": false, "rate_per_second": null, "sample_one_way": false,
+                "warm_up": {"secs": 0, "nanos": 0}, "measured": {"secs": 60, "nanos": 0},
+            },
+            "cpu": 0, "cpu_is_shared": false, "to": null,
+        });
+        let (mut child, _) = listening(loadgen("__peer").arg(plan.to_string()));
+        drop(child.stdin.take());
+        assert!(ends(child).status.success(), "{mover}");
+    }
+}
