@@ -11,10 +11,10 @@
 //! the frame but itself. The extension is there exactly for ask, reply, error and cancel, and flag
 //! bit 0 says so.
 //!
-//! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in place
-//! around a payload that is already where it belongs, and [`seal`] adds the checksums of many.
-//! [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the engine
-//! itself sends are in [`body`].
+//! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in
+//! place around a payload that is already where it belongs, and [`seal`] adds the checksums of
+//! many. [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the
+//! engine itself sends are in [`body`].
 
 pub mod body;
 
