@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, ItemMod, ItemUse, UseTree};
@@ -229,7 +229,7 @@ fn collect_names(tokens: TokenStream, into: &mut Vec<(Vec<String>, usize)>) {
             TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
             other => {
                 if let (TokenTree::Punct(punct), Some(last)) = (&other, run.last_mut())
-                    && punct.as_char() == '!'
+                    && (punct.as_char(), punct.spacing()) == ('!', Spacing::Alone)
                     && colons == 0
                 {
                     last.push('!');
