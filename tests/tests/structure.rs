@@ -90,7 +90,7 @@ const WALLS: [Wall; 8] = [
             "crc32fast",
             "hdrhistogram",
             "indicatif",
-            "nix",
+            "rustix",
             "serde",
             "serde_json",
             "socket2",
