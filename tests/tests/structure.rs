@@ -123,7 +123,7 @@ const WALLS: [Wall; 8] = [
             "ringmesh-proto",
             "ringmesh-transport",
         ],
-        external: &["bytes", "libc", "rkyv", "socket2", "tempfile"],
+        external: &["bytes", "crc32fast", "libc", "rkyv", "socket2", "tempfile"],
         tests: &[
             "cargo_metadata",
             "proc-macro2",
