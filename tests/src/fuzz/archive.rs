@@ -55,7 +55,9 @@ enum Leg {
 /// # Panics
 /// When an archive that was accepted cannot be walked, or does not survive another round.
 pub fn archive(bytes: &[u8]) {
-    let Some((choice, payload)) = bytes.split_first() else { return };
+    let Some((choice, payload)) = bytes.split_first() else {
+        return;
+    };
     match choice % 3 {
         0 => read::<Tick>(payload),
         1 => read::<Flags>(payload),
@@ -69,7 +71,11 @@ fn read<M: Archivable + Debug + PartialEq>(payload: &[u8]) {
         assert!(explain::<M>(payload).is_some(), "refused without a reason");
         return;
     };
-    assert_eq!(explain::<M>(payload), None, "accepted with a reason to refuse");
+    assert_eq!(
+        explain::<M>(payload),
+        None,
+        "accepted with a reason to refuse"
+    );
     let value = deserialize::<M>(archived);
     let size = measure(&value).expect("what was read can be measured");
     // Otherwise a small payload could stand for a large value: the same bytes read many times.
@@ -82,11 +88,18 @@ fn read<M: Archivable + Debug + PartialEq>(payload: &[u8]) {
 
 /// A valid payload of each message, small and rich.
 pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
-    let leg = || Leg::Limit { price: -1, venue: "a venue out of line".to_owned() };
+    let leg = || Leg::Limit {
+        price: -1,
+        venue: "a venue out of line".to_owned(),
+    };
     let order = Order {
         account: "inline".to_owned(),
         note: Some("a note that is out of line".to_owned()),
-        legs: vec![Leg::Market, leg(), Leg::Basket(vec![('x', None), ('ä', Some(7))])],
+        legs: vec![
+            Leg::Market,
+            leg(),
+            Leg::Basket(vec![('x', None), ('ä', Some(7))]),
+        ],
         tags: ["a".into(), "a tag that is out of line".into()].into(),
         grid: [vec![vec![1, 2], vec![]], vec![]],
         body: (0..32).collect(),
@@ -100,10 +113,42 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         body: Vec::new(),
     };
     vec![
-        seed("tick", 0, &Tick { sequence: 1, price: -2, level: [3, 4, 5, 6] }),
-        seed("flags-buy", 1, &Flags { urgent: true, letter: 'ß', side: Some(Side::Buy) }),
-        seed("flags-sell", 1, &Flags { urgent: false, letter: '\0', side: Some(Side::Sell) }),
-        seed("flags-none", 1, &Flags { urgent: false, letter: 'a', side: None }),
+        seed(
+            "tick",
+            0,
+            &Tick {
+                sequence: 1,
+                price: -2,
+                level: [3, 4, 5, 6],
+            },
+        ),
+        seed(
+            "flags-buy",
+            1,
+            &Flags {
+                urgent: true,
+                letter: 'ß',
+                side: Some(Side::Buy),
+            },
+        ),
+        seed(
+            "flags-sell",
+            1,
+            &Flags {
+                urgent: false,
+                letter: '\0',
+                side: Some(Side::Sell),
+            },
+        ),
+        seed(
+            "flags-none",
+            1,
+            &Flags {
+                urgent: false,
+                letter: 'a',
+                side: None,
+            },
+        ),
         seed("order-empty", 2, &empty),
         seed("order-rich", 2, &order),
     ]
@@ -114,4 +159,22 @@ fn seed<M: Archivable>(name: &str, choice: u8, message: &M) -> (String, Vec<u8>)
     let mut bytes = vec![choice; 1 + size];
     encode(message, &mut bytes[1..]).expect("a seed can be encoded");
     (name.to_owned(), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_accepted() {
+        for (name, bytes) in seeds() {
+            let (choice, payload) = bytes.split_first().expect("a seed is not empty");
+            let accepted = match choice {
+                0 => access::<Tick>(payload).is_ok(),
+                1 => access::<Flags>(payload).is_ok(),
+                _ => access::<Order>(payload).is_ok(),
+            };
+            assert!(accepted, "{name}");
+        }
+    }
 }

@@ -42,7 +42,9 @@ struct Owned {
 /// When the split changes what is decoded, when more memory is taken than bytes arrived, or when a
 /// body that was accepted does not survive another round.
 pub fn decoder(bytes: &[u8]) {
-    let Some((&[options, first, second], stream)) = bytes.split_first_chunk() else { return };
+    let Some((&[options, first, second], stream)) = bytes.split_first_chunk() else {
+        return;
+    };
     let mut stream = stream.to_vec();
     if options & REPAIR != 0 {
         repair(&mut stream);
@@ -137,12 +139,24 @@ fn take(
 
 /// A decoder that waits asks for more than is there, and for no more than is allowed.
 fn check_needed(needed: usize, there: usize, cap: u32) {
-    assert!(needed > there && needed <= HEADER_BYTES + cap as usize, "{needed} of {there}");
+    assert!(
+        needed > there && needed <= HEADER_BYTES + cap as usize,
+        "{needed} of {there}"
+    );
 }
 
 fn own(frame: &Frame<'_>) -> Owned {
-    let Frame { header, extension, payload, .. } = *frame;
-    Owned { header, extension, payload: payload.to_vec() }
+    let Frame {
+        header,
+        extension,
+        payload,
+        ..
+    } = *frame;
+    Owned {
+        header,
+        extension,
+        payload: payload.to_vec(),
+    }
 }
 
 /// Reads the body of a frame of the engine itself. What is accepted means the same when it is
@@ -236,7 +250,10 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     }
     seeds.push(("stream".to_owned(), with_options(0, &stream)));
     seeds.push(("stream-repaired".to_owned(), with_options(REPAIR, &stream)));
-    seeds.push(("stream-before-accept".to_owned(), with_options(BEFORE_ACCEPT, &stream)));
+    seeds.push((
+        "stream-before-accept".to_owned(),
+        with_options(BEFORE_ACCEPT, &stream),
+    ));
     let cut = &stream[..stream.len() - 1];
     seeds.push(("stream-cut".to_owned(), with_options(REPAIR, cut)));
     let mut too_long = vec![0; HEADER_BYTES];
@@ -252,8 +269,12 @@ fn with_options(options: u8, stream: &[u8]) -> Vec<u8> {
 fn frame_of(kind: Kind) -> Vec<u8> {
     let mut frame = Vec::new();
     match kind {
-        Kind::Hello => Hello { from: address("a", 1), to: address("::1", 2), offer: OFFER }
-            .encode(&mut frame),
+        Kind::Hello => Hello {
+            from: address("a", 1),
+            to: address("::1", 2),
+            offer: OFFER,
+        }
+        .encode(&mut frame),
         Kind::Accept => Accept {
             from: address("::1", 2),
             to: address("a", 1),
@@ -272,20 +293,31 @@ fn frame_of(kind: Kind) -> Vec<u8> {
     frame
 }
 
-const OFFER: Offer =
-    Offer { body_cap: FRAME_BYTES_ORDINARY, limit: 1 << 20, features: 1, received_to: 0 };
+const OFFER: Offer = Offer {
+    body_cap: FRAME_BYTES_ORDINARY,
+    limit: 1 << 20,
+    features: 1,
+    received_to: 0,
+};
 
 fn address(host: &str, port: u16) -> Address {
     Address::new("demo", host, port).expect("a seed's address is valid")
 }
 
 fn head_of(kind: Kind) -> Head {
-    let has_type = matches!(kind, Kind::Tell | Kind::Ask | Kind::Reply | Kind::DefineType);
+    let has_type = matches!(
+        kind,
+        Kind::Tell | Kind::Ask | Kind::Reply | Kind::DefineType
+    );
     let has_target = matches!(
         kind,
         Kind::Tell | Kind::Ask | Kind::DefineTarget | Kind::Busy | Kind::Ready
     );
-    let extension = Extension { correlation: 5, remaining_us: 1_000_000, code: 2 };
+    let extension = Extension {
+        correlation: 5,
+        remaining_us: 1_000_000,
+        code: 2,
+    };
     Head {
         kind,
         type_number: u16::from(has_type),
@@ -307,5 +339,58 @@ fn payload_of(kind: Kind) -> Vec<u8> {
         Kind::Error | Kind::Cancel | Kind::Busy | Kind::Ready | Kind::Hello | Kind::Accept => {
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Vec<u8> {
+        Kind::ALL.into_iter().flat_map(frame_of).collect()
+    }
+
+    #[test]
+    fn the_seeds_are_frames_of_every_kind_with_bodies_that_are_accepted() {
+        let decoded = decode_whole(&stream(), FRAME_BYTES_ORDINARY);
+        let kinds: Vec<_> = decoded
+            .frames
+            .iter()
+            .map(|frame| frame.header.kind)
+            .collect();
+        assert_eq!((kinds, decoded.error), (Kind::ALL.to_vec(), None));
+        let hello = frame_of(Kind::Hello);
+        let Ok(Parse::Complete(frame)) = parse(&hello, FRAME_BYTES_ORDINARY) else {
+            panic!("a seed is a frame");
+        };
+        assert_eq!(Hello::parse(&frame).map(|hello| hello.offer), Ok(OFFER));
+    }
+
+    #[test]
+    fn a_repaired_stream_gets_past_its_checksums() {
+        let mut damaged = stream();
+        damaged[HEADER_BYTES] ^= 1;
+        let broken = decode_whole(&damaged, FRAME_BYTES_ORDINARY);
+        assert_eq!(
+            (broken.frames.len(), broken.error),
+            (0, Some(FrameError::Checksum))
+        );
+        repair(&mut damaged);
+        let repaired = decode_whole(&damaged, FRAME_BYTES_ORDINARY);
+        assert_eq!(
+            (repaired.frames.len(), repaired.error),
+            (Kind::ALL.len(), None)
+        );
+    }
+
+    #[test]
+    fn the_pieces_of_a_split_vary() {
+        let mut sizes = Sizes(1);
+        let drawn: Vec<usize> = (0..100).map(|_| sizes.next()).collect();
+        assert!(
+            drawn.contains(&1) && drawn.iter().any(|size| *size > 1000),
+            "{drawn:?}"
+        );
+        assert!(!drawn.contains(&0));
     }
 }
