@@ -65,6 +65,7 @@ const WALLS: [Wall; 8] = [
             "ringmesh-transport",
         ],
         external: &[
+            "getrandom",
             "glommio",
             "libc",
             "rkyv",
