@@ -44,7 +44,7 @@ pub(crate) fn tested<'a>(
 ) -> Vec<Finding> {
     let mut reader = OneOver::default();
     sources.for_each(|source| reader.visit_file(&source.file));
-    let mut findings = Vec::new();
+    let mut findings = stale_exceptions(limits);
     for item in &limits.file.items {
         let Item::Const(constant) = item else {
             continue;
