@@ -24,7 +24,19 @@ pub struct Target {
 
 /// Every target, by name.
 pub const TARGETS: [Target; 3] = [
-    Target { name: "archive", run: archive, seeds: archive::seeds },
-    Target { name: "decoder", run: decoder, seeds: decoder::seeds },
-    Target { name: "preface", run: preface, seeds: preface::seeds },
+    Target {
+        name: "archive",
+        run: archive,
+        seeds: archive::seeds,
+    },
+    Target {
+        name: "decoder",
+        run: decoder,
+        seeds: decoder::seeds,
+    },
+    Target {
+        name: "preface",
+        run: preface,
+        seeds: preface::seeds,
+    },
 ];
