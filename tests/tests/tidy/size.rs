@@ -182,6 +182,9 @@ fn a_file_over_the_limit_is_found_and_its_ratchet_only_shrinks() {
         1,
         "no ratchet lifts it"
     );
+    let tests = |lines| Source::planted("x/src/a/tests.rs", &"//\n".repeat(lines));
+    assert_eq!(file(&tests(FILE_LINES_CEILING), &[]), []);
+    assert_eq!(file(&tests(FILE_LINES_CEILING + 1), &[]).len(), 1);
 }
 
 #[test]
