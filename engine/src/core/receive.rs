@@ -142,7 +142,7 @@ impl Batch<'_> {
             if rest.is_empty() {
                 return Ok(Ended::Front);
             }
-            match parse_with(rest, body_cap, |frame| self.handle(&frame))? {
+            match parse_with(rest, body_cap, |frame| self.handle(frame))? {
                 Parsed::Complete(Ok(Flow::On)) => {}
                 Parsed::Complete(Ok(Flow::Ended)) => return Ok(Ended::Link),
                 Parsed::Complete(Err(reason)) => return Err(reason),
@@ -153,23 +153,26 @@ impl Batch<'_> {
     }
 
     #[inline(always)]
-    fn handle(&self, frame: &Frame<'_>) -> Result<Flow, CloseReason> {
+    fn handle(&self, frame: Frame<'_>) -> Result<Flow, CloseReason> {
         let start = self.parsed.get() + frame.payload_offset;
         let end = self.parsed.get() + frame.wire_bytes;
         self.parsed.set(end);
-        let header = &frame.header;
-        if header.kind.is_positioned() {
+        let Header { kind, type_number, target_number, .. } = frame.header;
+        if kind.is_positioned() {
             self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
         }
-        if !header.kind.is_message() {
-            return self.handle_service(frame);
+        if !kind.is_message() {
+            // A copy, so that only here the frame has to be in memory.
+            let service = frame;
+            return self.handle_service(&service);
         }
         self.dispatched.set(self.dispatched.get() + 1);
         self.core.tally.received.add(1);
-        match (header.kind, frame.extension) {
-            (Kind::Tell, _) => self.dispatch(header, None, start, end)?,
+        let numbers = (target_number, type_number);
+        match (kind, frame.extension) {
+            (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
             (Kind::Ask, Some(extension)) => {
-                self.dispatch(header, Some(extension.correlation), start, end)?;
+                self.dispatch(numbers, Some(extension.correlation), start, end)?;
             }
             (kind, extension) => self.answer(kind, extension, start, end),
         }
@@ -186,15 +189,15 @@ impl Batch<'_> {
     #[inline(always)]
     fn dispatch(
         &self,
-        header: &Header,
+        numbers: (u32, u16),
         question: Option<u64>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
         let routes = self.link.routes.borrow();
-        let Some((actor, index)) = routes.known(header.target_number, header.type_number) else {
+        let Some((actor, index)) = routes.known(numbers.0, numbers.1) else {
             drop(routes);
-            return self.dispatch_first(header, question, start, end);
+            return self.dispatch_first(numbers, question, start, end);
         };
         let turn = self.deliver(actor, index, question, start, end);
         if turn.is_plain() {
@@ -210,12 +213,12 @@ impl Batch<'_> {
     #[cold]
     fn dispatch_first(
         &self,
-        header: &Header,
+        numbers: (u32, u16),
         question: Option<u64>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
-        match self.core.look_up(self.link, header)? {
+        match self.core.look_up(self.link, numbers)? {
             Ok((actor, index)) => {
                 let turn = self.deliver(&actor, index, question, start, end);
                 self.finish(&actor, turn)
