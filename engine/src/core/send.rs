@@ -24,6 +24,12 @@ use crate::reference::Recipient;
 /// small enough that the peer starts on the first batch while the second is encoded.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that a core puts on one link before it gathers them. So the peer works on the first while
+/// the next are written, and those are still in the cache when they are sealed and copied: measured,
+/// 64-byte messages stream 8 % faster than with the window as the only bound, 128 KiB and less cost
+/// more calls than they gain.
+pub(super) const TURN_SHARE_BYTES: u64 = 256 << 10;
+
 /// How long a grant waits for other bytes to travel with.
 const GRANT_DELAY: Duration = Duration::from_millis(1);
 
@@ -75,7 +81,11 @@ impl Core {
         message: &M,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
-        match link.outbound.borrow_mut().push(&mut slabs, head, message) {
+        let mut outbound = link.outbound.borrow_mut();
+        if outbound.positions().tail >= link.share_to.get() {
+            return Err(Refusal::NoRoom);
+        }
+        match outbound.push(&mut slabs, head, message) {
             Ok(position) => {
                 self.tally.sent.add(1);
                 self.enqueue(link);
@@ -156,7 +166,7 @@ impl Core {
         }
         self.attach_grant(link);
         let mut slices = self.slices.take();
-        link.outbound.borrow_mut().gather(SEND_BYTES_MAX, &mut slices);
+        self.gather(link, &mut slices);
         if !slices.is_empty() {
             match link.connection {
                 Some(connection) => {
@@ -168,6 +178,18 @@ impl Core {
         }
         slices.clear();
         self.slices.set(slices);
+    }
+
+    /// Takes what is to be sent next, and lets the link's senders go on.
+    fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
+        let mut outbound = link.outbound.borrow_mut();
+        if outbound.deferred() > 0 {
+            outbound.drain_deferred(&mut self.slabs.borrow_mut());
+        }
+        outbound.gather(SEND_BYTES_MAX, into);
+        link.share_to.set(outbound.positions().tail + TURN_SHARE_BYTES);
+        drop(outbound);
+        self.peers.borrow_mut().wake(link.peer);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.

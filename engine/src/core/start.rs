@@ -38,9 +38,7 @@ impl Core {
     /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
     pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
         let core_failed = |error| EngineError::Core { core: 0, error };
-        let mut ts = tcp::Settings::default();
-        if std::env::var("NOBULK").is_ok() { ts.bulk = tcp::BulkMode::Off; }
-        let mut io = TcpTransport::new(ts).map_err(core_failed)?;
+        let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
         io.watch_signals().map_err(core_failed)?;
         let at = settings.bind;
         let bound = io.listen(at).map_err(|error| EngineError::Bind { at, error })?;
