@@ -114,12 +114,18 @@ where
     A: Handler<M>,
     M: Message,
 {
-    let message = match Msg::<M>::new(delivery.payload.take(cx.core())) {
+    let Delivery { payload, asker } = delivery;
+    let message = if payload.must_be_copied() {
+        Msg::<M>::new(payload.copied(cx.core())).map_err(|(error, _)| error)
+    } else {
+        Msg::<M>::within(&payload)
+    };
+    let message = match message {
         Ok(message) => message,
-        Err((error, _)) => return Outcome(Delivered::Invalid(error)),
+        Err(error) => return Outcome(Delivered::Invalid(error)),
     };
     let reply = actor.handle(message, cx);
-    if let Some(asker) = delivery.asker {
+    if let Some(asker) = asker {
         asker.answer::<M::Reply>(&reply);
     }
     Outcome(Delivered::Handled)

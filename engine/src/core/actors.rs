@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::address::{CoreId, check_actor_name};
-use ringmesh_proto::frame::Header;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
@@ -96,11 +95,11 @@ impl Core {
     pub(super) fn look_up(
         &self,
         link: &Link,
-        header: &Header,
+        (target_number, type_number): (u32, u16),
     ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
-        let target = (header.target_number, inbound.target(header.target_number)?);
-        let message = (header.type_number, inbound.message_type(header.type_number)?);
+        let target = (target_number, inbound.target(target_number)?);
+        let message = (type_number, inbound.message_type(type_number)?);
         Ok(link.routes.borrow_mut().look_up(&self.actors.borrow(), target, message))
     }
 

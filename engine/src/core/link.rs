@@ -41,7 +41,6 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
-    pub(crate) turn_limit: Cell<u64>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -66,7 +65,6 @@ impl Link {
             queued: Cell::new(false),
             sending: Cell::new(false),
             asks: Cell::new(0),
-            turn_limit: Cell::new(128<<10),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             ended: Cell::new(false),

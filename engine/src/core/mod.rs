@@ -67,6 +67,7 @@ use crate::config::Settings;
 use crate::counters::{CloseCounts, Tally};
 use crate::error::panic_message;
 use crate::rt::Runtime;
+use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
@@ -113,6 +114,7 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    bells: RefCell<Bells>,
     /// Emptied and kept, so that their memory is allocated once.
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
@@ -122,7 +124,6 @@ pub(crate) struct Core {
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
     tally: Tally,
-    turn_cap: u64,
 }
 
 impl Core {

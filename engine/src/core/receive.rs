@@ -4,13 +4,13 @@
 //! lock and reads no clock: the header is parsed and its checksum verified in place, two indexed
 //! loads find the actor, and the payload reaches the handler as a view of the receive buffer.
 
-use std::ops::Range;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
-use ringmesh_proto::frame::{Extension, Header, Parse, parse};
+use ringmesh_proto::frame::{Extension, Frame, Header, Parsed, parse_with};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
@@ -44,11 +44,19 @@ pub(super) fn drain(
             return Ok(Left::More);
         }
         let Some(front) = whole_front(core, &mut intake) else { return Ok(Left::Nothing) };
-        let mut batch = Batch { core, link, front, parsed: 0, dispatched: 0, stride, copy_out };
+        let batch = Batch {
+            core,
+            link,
+            front,
+            parsed: Cell::new(0),
+            dispatched: Cell::new(0),
+            stride,
+            copy_out,
+        };
         let ended = batch.run();
         let Batch { front, parsed, dispatched, .. } = batch;
-        intake.put_back(front, parsed);
-        core.spend(budget, dispatched);
+        intake.put_back(front, parsed.get());
+        core.spend(budget, dispatched.get());
         match ended? {
             Ended::Budget | Ended::Front => {}
             Ended::Link => return Ok(Left::Nothing),
@@ -77,6 +85,13 @@ fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
     whole
 }
 
+/// Whether the link goes on behind a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Ended,
+}
+
 /// Why a batch ended.
 enum Ended {
     /// It dispatched as many messages as it may.
@@ -96,8 +111,8 @@ struct Batch<'a> {
     front: Chunk,
     /// Bytes of `front` that were parsed. Moves on before a handler runs, so that a panic leaves it
     /// behind the frame that caused it.
-    parsed: usize,
-    dispatched: u32,
+    parsed: Cell<usize>,
+    dispatched: Cell<u32>,
     stride: u32,
     copy_out: bool,
 }
@@ -105,7 +120,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Dispatches messages. A panic ends the actor that caused it, and the batch goes on behind its
     /// message.
-    fn run(&mut self) -> Result<Ended, CloseReason> {
+    fn run(&self) -> Result<Ended, CloseReason> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic())) {
                 Ok(ended) => return ended,
@@ -120,76 +135,73 @@ impl Batch<'_> {
         }
     }
 
-    fn run_until_panic(&mut self) -> Result<Ended, CloseReason> {
+    fn run_until_panic(&self) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
-        while self.dispatched < self.stride {
-            if self.parsed == self.front.len() {
+        while self.dispatched.get() < self.stride {
+            let rest = &self.front[self.parsed.get()..];
+            if rest.is_empty() {
                 return Ok(Ended::Front);
             }
-            let frame = match parse(&self.front[self.parsed..], body_cap)? {
-                Parse::Complete(frame) => frame,
-                Parse::Incomplete { needed } => return Ok(Ended::Incomplete { needed }),
-            };
-            let start = self.parsed + frame.payload_offset;
-            self.parsed += frame.wire_bytes;
-            if frame.header.kind.is_positioned() {
-                self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
-            }
-            if frame.header.kind.is_message() {
-                self.dispatched += 1;
-                let payload = Payload {
-                    front: &self.front,
-                    range: start..self.parsed,
-                    copy_out: self.copy_out,
-                };
-                self.handle_message(&frame.header, frame.extension, payload)?;
-            } else {
-                self.core.handle_service_frame(self.link, &frame)?;
-                if self.link.ended.get() {
-                    return Ok(Ended::Link);
-                }
+            match parse_with(rest, body_cap, |frame| self.handle(frame))? {
+                Parsed::Complete(Ok(Flow::On)) => {}
+                Parsed::Complete(Ok(Flow::Ended)) => return Ok(Ended::Link),
+                Parsed::Complete(Err(reason)) => return Err(reason),
+                Parsed::Incomplete { needed } => return Ok(Ended::Incomplete { needed }),
             }
         }
         Ok(Ended::Budget)
     }
 
-    #[inline]
-    fn handle_message(
-        &self,
-        header: &Header,
-        extension: Option<Extension>,
-        payload: Payload<'_>,
-    ) -> Result<(), CloseReason> {
-        self.core.tally.received.add(1);
-        match (header.kind, extension) {
-            (Kind::Tell, _) => self.dispatch(header, None, payload),
-            (Kind::Ask, Some(extension)) => {
-                self.dispatch(header, Some(extension.correlation), payload)
-            }
-            (kind, extension) => {
-                self.answer(kind, extension, payload);
-                Ok(())
-            }
+    #[inline(always)]
+    fn handle(&self, frame: Frame<'_>) -> Result<Flow, CloseReason> {
+        let start = self.parsed.get() + frame.payload_offset;
+        let end = self.parsed.get() + frame.wire_bytes;
+        self.parsed.set(end);
+        let Header { kind, type_number, target_number, .. } = frame.header;
+        if kind.is_positioned() {
+            self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
         }
+        if !kind.is_message() {
+            // A copy, so that only here the frame has to be in memory.
+            let service = frame;
+            return self.handle_service(&service);
+        }
+        self.dispatched.set(self.dispatched.get() + 1);
+        self.core.tally.received.add(1);
+        let numbers = (target_number, type_number);
+        match (kind, frame.extension) {
+            (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
+            (Kind::Ask, Some(extension)) => {
+                self.dispatch(numbers, Some(extension.correlation), start, end)?;
+            }
+            (kind, extension) => self.answer(kind, extension, start, end),
+        }
+        Ok(Flow::On)
+    }
+
+    #[cold]
+    fn handle_service(&self, frame: &Frame<'_>) -> Result<Flow, CloseReason> {
+        self.core.handle_service_frame(self.link, frame)?;
+        Ok(if self.link.ended.get() { Flow::Ended } else { Flow::On })
     }
 
     /// Takes a message to its handler.
-    #[inline]
+    #[inline(always)]
     fn dispatch(
         &self,
-        header: &Header,
+        numbers: (u32, u16),
         question: Option<u64>,
-        payload: Payload<'_>,
+        start: usize,
+        end: usize,
     ) -> Result<(), CloseReason> {
-        let core = self.core;
         let routes = self.link.routes.borrow();
-        let Some((actor, index)) = routes.known(header.target_number, header.type_number) else {
+        let Some((actor, index)) = routes.known(numbers.0, numbers.1) else {
             drop(routes);
-            return self.dispatch_first(header, question, payload);
+            return self.dispatch_first(numbers, question, start, end);
         };
-        let turn = self.deliver(actor, index, question, payload);
+        let turn = self.deliver(actor, index, question, start, end);
         if turn.is_plain() {
-            core.tally.delivered.add(1);
+            self.core.tally.delivered.add(1);
             return Ok(());
         }
         let actor = Rc::clone(actor);
@@ -201,13 +213,14 @@ impl Batch<'_> {
     #[cold]
     fn dispatch_first(
         &self,
-        header: &Header,
+        numbers: (u32, u16),
         question: Option<u64>,
-        payload: Payload<'_>,
+        start: usize,
+        end: usize,
     ) -> Result<(), CloseReason> {
-        match self.core.look_up(self.link, header)? {
+        match self.core.look_up(self.link, numbers)? {
             Ok((actor, index)) => {
-                let turn = self.deliver(&actor, index, question, payload);
+                let turn = self.deliver(&actor, index, question, start, end);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
@@ -220,19 +233,23 @@ impl Batch<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn deliver(
         &self,
         actor: &ActorCell,
         index: u16,
         question: Option<u64>,
-        payload: Payload<'_>,
+        start: usize,
+        end: usize,
     ) -> Turn {
         let core = self.core;
-        let asker = question.map(|correlation| Asker::new(core, self.link, correlation));
         core.running.set(question);
         core.running_actor.set(Some((actor.slot, actor.generation)));
-        let turn = actor.deliver(core, index, Delivery { payload, asker });
+        let delivery = Delivery {
+            payload: Payload { front: &self.front, start, end, copy_out: self.copy_out },
+            asker: question.map(|correlation| Asker::new(core, self.link, correlation)),
+        };
+        let turn = actor.deliver(core, index, delivery);
         core.running_actor.set(None);
         turn
     }
@@ -259,8 +276,9 @@ impl Batch<'_> {
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
-    fn answer(&self, kind: Kind, extension: Option<Extension>, payload: Payload<'_>) {
+    fn answer(&self, kind: Kind, extension: Option<Extension>, start: usize, end: usize) {
         let core = self.core;
+        let payload = Payload { front: &self.front, start, end, copy_out: self.copy_out };
         let Some(extension) = extension else { return };
         let answer: Answer = match kind {
             Kind::Reply => Ok(payload.take(core)),
@@ -279,24 +297,40 @@ impl Batch<'_> {
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
     front: &'a Chunk,
-    range: Range<usize>,
+    start: usize,
+    end: usize,
     /// Too many receive buffers are held: what may be kept is copied.
     copy_out: bool,
 }
 
-impl Payload<'_> {
-    /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
+impl<'a> Payload<'a> {
+    /// The bytes.
     #[inline]
-    pub(crate) fn take(self, core: &Core) -> Chunk {
-        if self.copy_out && self.front.is_pooled() {
-            return self.copied(core);
-        }
-        self.front.slice(self.range)
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        &self.front[self.start..self.end]
     }
 
+    /// Whether the payload is to be copied out of its receive buffer.
+    #[inline]
+    pub(crate) fn must_be_copied(&self) -> bool {
+        self.copy_out && self.front.is_pooled()
+    }
+
+    /// A view of the payload that keeps its buffer.
+    #[inline]
+    pub(crate) fn view(&self) -> Chunk {
+        self.front.slice(self.start..self.end)
+    }
+
+    /// A copy of the payload with a buffer of its own.
     #[cold]
-    fn copied(self, core: &Core) -> Chunk {
+    pub(crate) fn copied(&self, core: &Core) -> Chunk {
         core.tally.copied_pinned.add(1);
-        Chunk::copied_from(&self.front[self.range])
+        Chunk::copied_from(self.bytes())
+    }
+
+    /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
+    pub(crate) fn take(self, core: &Core) -> Chunk {
+        if self.must_be_copied() { self.copied(core) } else { self.view() }
     }
 }

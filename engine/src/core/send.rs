@@ -75,11 +75,7 @@ impl Core {
         message: &M,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
-        let mut outbound = link.outbound.borrow_mut();
-        if outbound.positions().tail >= link.turn_limit.get() {
-            return Err(Refusal::NoRoom);
-        }
-        match outbound.push(&mut slabs, head, message) {
+        match link.outbound.borrow_mut().push(&mut slabs, head, message) {
             Ok(position) => {
                 self.tally.sent.add(1);
                 self.enqueue(link);
@@ -161,8 +157,6 @@ impl Core {
         self.attach_grant(link);
         let mut slices = self.slices.take();
         link.outbound.borrow_mut().gather(SEND_BYTES_MAX, &mut slices);
-        link.turn_limit.set(link.outbound.borrow().positions().tail + self.turn_cap);
-        self.peers.borrow_mut().wake(link.peer);
         if !slices.is_empty() {
             match link.connection {
                 Some(connection) => {

@@ -39,8 +39,7 @@ impl Core {
     pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
         let core_failed = |error| EngineError::Core { core: 0, error };
         let mut ts = tcp::Settings::default();
-        if let Ok(n) = std::env::var("RB") { ts.receive_buffers = n.parse().unwrap(); }
-        if std::env::var("BULK").is_err() { ts.bulk = tcp::BulkMode::Off; }
+        if std::env::var("NOBULK").is_ok() { ts.bulk = tcp::BulkMode::Off; }
         let mut io = TcpTransport::new(ts).map_err(core_failed)?;
         io.watch_signals().map_err(core_failed)?;
         let at = settings.bind;
@@ -87,6 +86,7 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             tasks,
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
+            bells: RefCell::default(),
             due_timers: Cell::default(),
             slices: Cell::default(),
             reading: Cell::default(),
@@ -94,7 +94,6 @@ impl Core {
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             tally: Tally::default(),
-            turn_cap: std::env::var("TC").map_or(128, |v| v.parse().unwrap()) << 10,
             settings,
             clock,
         }))
