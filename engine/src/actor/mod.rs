@@ -77,12 +77,7 @@ pub trait Handler<M: Message>: Actor {
 /// [`protocol!`](crate::protocol).
 pub trait Dispatch<A: Actor>: Protocol {
     /// Hands `delivery`, message number `index` of the protocol, to `actor`.
-    fn dispatch(
-        actor: &mut A,
-        index: u16,
-        delivery: Delivery<'_>,
-        cx: &mut Cx<'_, A>,
-    ) -> Outcome;
+    fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;
 }
 
 /// One message on its way into a handler.
@@ -133,7 +128,6 @@ where
 
 /// The arm behind the last number of a generated `match`.
 #[cold]
-pub fn no_such_message(delivery: Delivery<'_>) -> Outcome {
-    drop(delivery);
+pub fn no_such_message(_: Delivery<'_>) -> Outcome {
     Outcome(Delivered::NoSuchMessage)
 }

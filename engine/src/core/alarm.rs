@@ -62,7 +62,12 @@ impl Core {
         let deadline = self.clock.now() + span;
         let bell = self.bells.borrow_mut().add();
         let timer = self.set_timer(deadline, Token::Alarm(bell));
-        Alarm { core: Rc::clone(self), deadline, timer, bell }
+        Alarm {
+            core: Rc::clone(self),
+            deadline,
+            timer,
+            bell,
+        }
     }
 
     /// The timer of an alarm fired; its key is spent.
@@ -112,6 +117,8 @@ impl Drop for Alarm {
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Alarm")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }

@@ -78,7 +78,10 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("id", &self.id).field("uid", &self.uid).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("id", &self.id)
+            .field("uid", &self.uid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,9 +113,15 @@ fn key_of(id: ConnectionId) -> ConnKey {
 }
 
 /// The connection that the pure machines mean.
-#[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is taken by itself"
+)]
 pub(crate) fn id_of(key: ConnKey) -> ConnectionId {
-    ConnectionId { slot: key.0 as u32, generation: (key.0 >> 32) as u32 }
+    ConnectionId {
+        slot: key.0 as u32,
+        generation: (key.0 >> 32) as u32,
+    }
 }
 
 /// How far a connection got.
@@ -230,7 +239,9 @@ impl Intake {
         }
         loop {
             while self.partial.len() < self.needed {
-                let Some(front) = self.chunks.front() else { return false };
+                let Some(front) = self.chunks.front() else {
+                    return false;
+                };
                 let take = front.len().min(self.needed - self.partial.len());
                 self.partial.push(&front[..take]);
                 self.consume(take);

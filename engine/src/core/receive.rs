@@ -43,7 +43,9 @@ pub(super) fn drain(
         if stride == 0 {
             return Ok(Left::More);
         }
-        let Some(front) = whole_front(core, &mut intake) else { return Ok(Left::Nothing) };
+        let Some(front) = whole_front(core, &mut intake) else {
+            return Ok(Left::Nothing);
+        };
         let batch = Batch {
             core,
             link,
@@ -54,7 +56,12 @@ pub(super) fn drain(
             copy_out,
         };
         let ended = batch.run();
-        let Batch { front, parsed, dispatched, .. } = batch;
+        let Batch {
+            front,
+            parsed,
+            dispatched,
+            ..
+        } = batch;
         intake.put_back(front, parsed.get());
         core.spend(budget, dispatched.get());
         match ended? {
@@ -126,7 +133,8 @@ impl Batch<'_> {
                 Ok(ended) => return ended,
                 Err(payload) => match self.core.running_actor.take() {
                     Some(place) => {
-                        self.core.handler_panicked(self.link, place, &panic_message(&*payload));
+                        self.core
+                            .handler_panicked(self.link, place, &panic_message(&*payload));
                     }
                     // Not a handler's: the core's own state cannot be trusted any more.
                     None => resume_unwind(payload),
@@ -157,7 +165,12 @@ impl Batch<'_> {
         let start = self.parsed.get() + frame.payload_offset;
         let end = self.parsed.get() + frame.wire_bytes;
         self.parsed.set(end);
-        let Header { kind, type_number, target_number, .. } = frame.header;
+        let Header {
+            kind,
+            type_number,
+            target_number,
+            ..
+        } = frame.header;
         if kind.is_positioned() {
             self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
         }
@@ -182,7 +195,11 @@ impl Batch<'_> {
     #[cold]
     fn handle_service(&self, frame: &Frame<'_>) -> Result<Flow, CloseReason> {
         self.core.handle_service_frame(self.link, frame)?;
-        Ok(if self.link.ended.get() { Flow::Ended } else { Flow::On })
+        Ok(if self.link.ended.get() {
+            Flow::Ended
+        } else {
+            Flow::On
+        })
     }
 
     /// Takes a message to its handler.
@@ -246,7 +263,12 @@ impl Batch<'_> {
         core.running.set(question);
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
-            payload: Payload { front: &self.front, start, end, copy_out: self.copy_out },
+            payload: Payload {
+                front: &self.front,
+                start,
+                end,
+                copy_out: self.copy_out,
+            },
             asker: question.map(|correlation| Asker::new(core, self.link, correlation)),
         };
         let turn = actor.deliver(core, index, delivery);
@@ -266,7 +288,8 @@ impl Batch<'_> {
                 return Err(CloseReason::Archive);
             }
             Delivered::NoSuchMessage => {
-                self.core.count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
+                self.core
+                    .count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
             }
         }
         if turn.stop {
@@ -278,7 +301,12 @@ impl Batch<'_> {
     /// Takes an answer, or the error that stands for it, to whoever asked.
     fn answer(&self, kind: Kind, extension: Option<Extension>, start: usize, end: usize) {
         let core = self.core;
-        let payload = Payload { front: &self.front, start, end, copy_out: self.copy_out };
+        let payload = Payload {
+            front: &self.front,
+            start,
+            end,
+            copy_out: self.copy_out,
+        };
         let Some(extension) = extension else { return };
         let answer: Answer = match kind {
             Kind::Reply => Ok(payload.take(core)),
@@ -331,6 +359,10 @@ impl<'a> Payload<'a> {
 
     /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
     pub(crate) fn take(self, core: &Core) -> Chunk {
-        if self.must_be_copied() { self.copied(core) } else { self.view() }
+        if self.must_be_copied() {
+            self.copied(core)
+        } else {
+            self.view()
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::link::{PushError, SendHead};
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
+use ringmesh_proto::link::{PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
@@ -39,7 +39,10 @@ impl Core {
     pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let link = peers.link_to(to)?;
-        let head = SendHead::Tell { message: &M::TYPE, target: to.target() };
+        let head = SendHead::Tell {
+            message: &M::TYPE,
+            target: to.target(),
+        };
         self.push(link, head, message)?;
         Ok(())
     }
@@ -57,14 +60,20 @@ impl Core {
         let peers = self.peers.borrow();
         let link = peers.link_to(to).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
-            return Err(AskRefusal::TooManyAsks { limit: ASKS_OUTSTANDING_MAX });
+            return Err(AskRefusal::TooManyAsks {
+                limit: ASKS_OUTSTANDING_MAX,
+            });
         }
         let extension = Extension {
             correlation: correlation.to_wire(),
             remaining_us: Extension::micros(timeout),
             code: 0,
         };
-        let head = SendHead::Ask { message: &M::TYPE, target: to.target(), extension };
+        let head = SendHead::Ask {
+            message: &M::TYPE,
+            target: to.target(),
+            extension,
+        };
         let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.now() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
@@ -129,7 +138,9 @@ impl Core {
         answer: Answer,
     ) -> bool {
         let resolved = self.asks.borrow_mut().resolve(correlation, link, answer);
-        let Some((timer, waker)) = resolved else { return false };
+        let Some((timer, waker)) = resolved else {
+            return false;
+        };
         if let Some(timer) = timer {
             self.cancel_timer(timer);
         }
@@ -187,7 +198,8 @@ impl Core {
             outbound.drain_deferred(&mut self.slabs.borrow_mut());
         }
         outbound.gather(SEND_BYTES_MAX, into);
-        link.share_to.set(outbound.positions().tail + TURN_SHARE_BYTES);
+        link.share_to
+            .set(outbound.positions().tail + TURN_SHARE_BYTES);
         drop(outbound);
         self.peers.borrow_mut().wake(link.peer);
     }

@@ -52,7 +52,9 @@ impl Core {
     /// Runs what is due. Says whether anything was.
     pub(super) fn run_timers(self: &Rc<Self>) -> bool {
         let mut due = self.due_timers.take();
-        self.timers.borrow_mut().expire(self.clock.now(), |token| due.push(token));
+        self.timers
+            .borrow_mut()
+            .expire(self.clock.now(), |token| due.push(token));
         let any = !due.is_empty();
         for token in due.drain(..) {
             self.timer_fired(token);
@@ -66,7 +68,10 @@ impl Core {
             Token::Alarm(bell) => self.ring(bell),
             Token::Ask(correlation) => {
                 let after = Duration::ZERO;
-                let timeout = AskError::Timeout { after, phase: AskPhase::Sent };
+                let timeout = AskError::Timeout {
+                    after,
+                    phase: AskPhase::Sent,
+                };
                 self.resolve_ask(correlation, None, Err(timeout));
             }
             Token::Connection(id) => self.connection_overdue(id),

@@ -45,7 +45,10 @@ impl<M: Message> Msg<M> {
     pub(crate) fn within(payload: &Payload<'_>) -> Result<Self, AccessError> {
         // The view covers the very bytes that were validated, at the same place.
         let archived = NonNull::from(access::<M>(payload.bytes())?);
-        Ok(Self { archived, bytes: payload.view() })
+        Ok(Self {
+            archived,
+            bytes: payload.view(),
+        })
     }
 
     /// The archive as it was received.
