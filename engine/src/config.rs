@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn one_over_each_bound_is_refused_by_name() {
-        let broken: [(&str, fn(&mut Settings)); 4] = [
+        type Break = fn(&mut Settings);
+        let broken: [(&str, Break); 4] = [
             ("frame_bytes_max", |s| {
                 s.frame_bytes_max = limits::FRAME_BYTES_CEILING + 1
             }),
