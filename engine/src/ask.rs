@@ -30,7 +30,10 @@ enum State {
     /// Not yet sent: waiting for room, until the alarm rings.
     Queued(Option<Alarm>),
     /// Sent: the core holds the answer's place.
-    Sent { core: Rc<Core>, correlation: Correlation },
+    Sent {
+        core: Rc<Core>,
+        correlation: Correlation,
+    },
     Done,
 }
 
@@ -40,7 +43,13 @@ impl<P, M: Message> Unpin for Ask<P, M> {}
 impl<P, M: Message> Ask<P, M> {
     pub(crate) fn new(to: Ref<P>, message: M) -> Self {
         let state = State::Queued(None);
-        Self { to, message: Some(message), timeout: None, state, marker: PhantomData }
+        Self {
+            to,
+            message: Some(message),
+            timeout: None,
+            state,
+            marker: PhantomData,
+        }
     }
 
     /// Waits at most `timeout` for the answer, counted from the first poll. What is left of it when
@@ -84,14 +93,24 @@ where
 {
     /// Tries to send. Ready means that it failed for good; pending, that it was sent or waits.
     fn send(&mut self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<AskError> {
-        let State::Queued(alarm) = &mut self.state else { return Poll::Pending };
-        let timeout = *self.timeout.get_or_insert(core.settings().ask_timeout);
+        let State::Queued(alarm) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let timeout = *self
+            .timeout
+            .get_or_insert_with(|| core.settings().ask_timeout);
         let remaining = alarm.as_ref().map_or(timeout, |alarm| alarm.remaining());
-        let message = self.message.as_ref().expect("an ask is not polled after it is ready");
+        let message = self
+            .message
+            .as_ref()
+            .expect("an ask is not polled after it is ready");
         match core.ask(self.to.erased(), message, remaining) {
             Ok(correlation) => {
                 self.message = None;
-                self.state = State::Sent { core: Rc::clone(core), correlation };
+                self.state = State::Sent {
+                    core: Rc::clone(core),
+                    correlation,
+                };
                 Poll::Pending
             }
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
@@ -99,7 +118,10 @@ where
                 let alarm = alarm.get_or_insert_with(|| core.alarm(timeout));
                 if alarm.poll(context).is_ready() {
                     let phase = AskPhase::Queued;
-                    return Poll::Ready(AskError::Timeout { after: timeout, phase });
+                    return Poll::Ready(AskError::Timeout {
+                        after: timeout,
+                        phase,
+                    });
                 }
                 core.wait_for_room(self.to.node, context.waker());
                 Poll::Pending
@@ -109,7 +131,9 @@ where
     }
 
     fn receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Msg<M::Reply>, AskError>> {
-        let State::Sent { core, correlation } = &self.state else { return Poll::Pending };
+        let State::Sent { core, correlation } = &self.state else {
+            return Poll::Pending;
+        };
         let Some(answer) = core.take_answer(*correlation, context.waker()) else {
             return Poll::Pending;
         };
@@ -139,6 +163,8 @@ impl<P, M: Message> Drop for Ask<P, M> {
 
 impl<P: Protocol, M: Message> fmt::Debug for Ask<P, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ask").field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("Ask")
+            .field("to", &self.to)
+            .finish_non_exhaustive()
     }
 }

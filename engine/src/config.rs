@@ -64,6 +64,8 @@ pub struct Settings {
     pub slow_handler: Duration,
     /// Actors the core may hold. Default 2^20.
     pub actors_max: usize,
+    /// Tasks the core may run, besides the main one. Default 65,536.
+    pub tasks_max: usize,
     /// Peers the node may know. Default 4,096.
     pub peers_max: usize,
     /// Connections that have not shown who they are, at one time. Default 256; more are closed at
@@ -87,6 +89,7 @@ impl Settings {
             flush_timeout: Duration::from_secs(1),
             slow_handler: Duration::from_millis(10),
             actors_max: 1 << 20,
+            tasks_max: 1 << 16,
             peers_max: 4096,
             half_open_max: 256,
         }
@@ -95,12 +98,28 @@ impl Settings {
     /// Checks each setting against its range and against the others.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let frame = self.frame_bytes_max;
-        within("frame_bytes_max", frame, limits::FRAME_BYTES_MIN, limits::FRAME_BYTES_CEILING)?;
+        within(
+            "frame_bytes_max",
+            frame,
+            limits::FRAME_BYTES_MIN,
+            limits::FRAME_BYTES_CEILING,
+        )?;
         let window_min = frame + limits::SLAB_BYTES;
-        within("window_bytes", self.window_bytes, window_min, WINDOW_BYTES_MAX)?;
+        within(
+            "window_bytes",
+            self.window_bytes,
+            window_min,
+            WINDOW_BYTES_MAX,
+        )?;
         let outgoing_min = 2 * self.window_bytes as usize;
-        within("outgoing_bytes_max", self.outgoing_bytes_max, outgoing_min, usize::MAX)?;
+        within(
+            "outgoing_bytes_max",
+            self.outgoing_bytes_max,
+            outgoing_min,
+            usize::MAX,
+        )?;
         within("actors_max", self.actors_max, 1, 1 << 24)?;
+        within("tasks_max", self.tasks_max, 1, 1 << 24)?;
         within("peers_max", self.peers_max, 1, 1 << 16)?;
         within("half_open_max", self.half_open_max, 1, 1 << 16)
     }
@@ -133,11 +152,20 @@ mod tests {
 
     #[test]
     fn one_over_each_bound_is_refused_by_name() {
-        let broken: [(&str, fn(&mut Settings)); 4] = [
-            ("frame_bytes_max", |s| s.frame_bytes_max = limits::FRAME_BYTES_CEILING + 1),
-            ("frame_bytes_max", |s| s.frame_bytes_max = limits::FRAME_BYTES_MIN - 1),
-            ("window_bytes", |s| s.window_bytes = s.frame_bytes_max + limits::SLAB_BYTES - 1),
-            ("outgoing_bytes_max", |s| s.outgoing_bytes_max = 2 * s.window_bytes as usize - 1),
+        type Break = fn(&mut Settings);
+        let broken: [(&str, Break); 4] = [
+            ("frame_bytes_max", |s| {
+                s.frame_bytes_max = limits::FRAME_BYTES_CEILING + 1
+            }),
+            ("frame_bytes_max", |s| {
+                s.frame_bytes_max = limits::FRAME_BYTES_MIN - 1
+            }),
+            ("window_bytes", |s| {
+                s.window_bytes = s.frame_bytes_max + limits::SLAB_BYTES - 1
+            }),
+            ("outgoing_bytes_max", |s| {
+                s.outgoing_bytes_max = 2 * s.window_bytes as usize - 1
+            }),
         ];
         for (name, break_it) in broken {
             let mut settings = Settings::new("demo");

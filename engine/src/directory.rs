@@ -52,7 +52,11 @@ pub(crate) fn of_node(uid: Uid, node: NodeIndex) -> Ref<DirectoryApi> {
 /// Spawns the directory, as the first actor of a core.
 pub(crate) fn spawn(core: &std::rc::Rc<Core>) -> Result<(), SpawnError> {
     let me = core.spawn(None, Directory)?;
-    assert_eq!((me.slot, me.generation), (SLOT, GENERATION), "the directory is spawned first");
+    assert_eq!(
+        (me.slot, me.generation),
+        (SLOT, GENERATION),
+        "the directory is spawned first"
+    );
     Ok(())
 }
 
@@ -70,11 +74,21 @@ impl Handler<Resolve> for Directory {
 
 impl Resolved {
     pub(crate) fn missing(finding: Finding) -> Self {
-        Self { finding, core: 0, slot: 0, generation: 0 }
+        Self {
+            finding,
+            core: 0,
+            slot: 0,
+            generation: 0,
+        }
     }
 
     pub(crate) fn found(core: CoreId, slot: u32, generation: u64) -> Self {
-        Self { finding: Finding::Found, core: core.0, slot, generation }
+        Self {
+            finding: Finding::Found,
+            core: core.0,
+            slot,
+            generation,
+        }
     }
 }
 

@@ -20,7 +20,9 @@ pub struct Engine;
 impl Engine {
     /// Prepares a node of the cluster `system`; nothing happens before [`NodeBuilder::run`].
     pub fn node(system: &str) -> NodeBuilder {
-        NodeBuilder { settings: Settings::new(system) }
+        NodeBuilder {
+            settings: Settings::new(system),
+        }
     }
 }
 

@@ -32,8 +32,10 @@ pub enum EngineError {
         problem: String,
     },
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
-    #[error("Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \
-             actor, not the process")]
+    #[error(
+        "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \
+             actor, not the process"
+    )]
     PanicAbort,
     /// A core's thread or ring could not be made, or its ring failed.
     #[error("core {core}: {error}")]
@@ -51,7 +53,7 @@ pub enum EngineError {
     },
 }
 
-/// Why an actor was not spawned. Nothing was changed.
+/// Why an actor or a task was not spawned. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -72,6 +74,12 @@ pub enum SpawnError {
     /// The core holds as many actors as it may.
     #[error("the core already holds {limit} actors")]
     TooManyActors {
+        /// The limit.
+        limit: usize,
+    },
+    /// The core runs as many tasks as it may.
+    #[error("the core already runs {limit} tasks")]
+    TooManyTasks {
         /// The limit.
         limit: usize,
     },
@@ -226,7 +234,11 @@ impl<M> SendError<M> {
     pub(crate) fn new(refusal: Refusal, message: M) -> Self {
         match refusal {
             Refusal::NoRoom => Self::Full(message),
-            Refusal::TooLarge { bytes, limit } => Self::TooLarge { message, bytes, limit },
+            Refusal::TooLarge { bytes, limit } => Self::TooLarge {
+                message,
+                bytes,
+                limit,
+            },
             Refusal::Unreachable => Self::Unreachable(message),
             Refusal::NotRunning => Self::NotRunning(message),
             Refusal::TooManyTypes => Self::TooManyTypes(message),
@@ -374,9 +386,9 @@ impl AskError {
 
     pub(crate) fn new(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoRoom | Refusal::Unreachable => {
-                Self::Unreachable { phase: AskPhase::Queued }
-            }
+            Refusal::NoRoom | Refusal::Unreachable => Self::Unreachable {
+                phase: AskPhase::Queued,
+            },
             Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
             Refusal::NotRunning => Self::NotRunning,
             Refusal::TooManyTypes | Refusal::Encode => Self::Encode,

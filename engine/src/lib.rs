@@ -40,9 +40,7 @@ pub use ask::Ask;
 pub use config::{IdleMode, Settings};
 pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
-pub use error::{
-    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError,
-};
+pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
 pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;

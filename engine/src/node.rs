@@ -61,8 +61,11 @@ impl Node {
     /// Runs `future` on this core until it ends or the node stops.
     ///
     /// A panic in it is logged and counted, and ends it alone.
-    pub fn spawn_task(&self, future: impl Future<Output = ()> + 'static) {
-        self.core.spawn_task(future);
+    ///
+    /// # Errors
+    /// [`SpawnError::TooManyTasks`] or [`SpawnError::Stopping`]; the future was dropped.
+    pub fn spawn_task(&self, future: impl Future<Output = ()> + 'static) -> Result<(), SpawnError> {
+        self.core.spawn_task(future)
     }
 
     /// The ref of the actor at `path`, which reads `ringmesh://system@host:port/user/name`. Dials
@@ -103,6 +106,8 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", self.id()).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", self.id())
+            .finish_non_exhaustive()
     }
 }

@@ -24,7 +24,6 @@ pub struct Ref<P> {
     pub(crate) generation: u64,
     pub(crate) slot: u32,
     pub(crate) node: NodeIndex,
-    pub(crate) protocol: u32,
     pub(crate) core: CoreId,
     marker: PhantomData<fn() -> P>,
 }
@@ -33,10 +32,14 @@ const _: () = assert!(size_of::<Ref<()>>() == 32);
 
 impl<P: Protocol> Ref<P> {
     pub(crate) fn new(uid: Uid, node: NodeIndex, core: CoreId, slot: u32, generation: u64) -> Self {
-        // The low half of the protocol's hash is enough to tell refs apart when printed.
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let protocol = P::ID.as_u64() as u32;
-        Self { uid, generation, slot, node, protocol, core, marker: PhantomData }
+        Self {
+            uid,
+            generation,
+            slot,
+            node,
+            core,
+            marker: PhantomData,
+        }
     }
 
     /// Sends `message` if there is room for it now.
@@ -117,14 +120,20 @@ pub(crate) struct Recipient {
     pub(crate) generation: u64,
     pub(crate) slot: u32,
     pub(crate) node: NodeIndex,
-    #[expect(dead_code, reason = "each node has one core so far; the mesh routes by it")]
+    #[expect(
+        dead_code,
+        reason = "each node has one core so far; the mesh routes by it"
+    )]
     pub(crate) core: CoreId,
 }
 
 impl Recipient {
     #[inline]
     pub(crate) fn target(&self) -> Target {
-        Target { slot: self.slot, generation: self.generation }
+        Target {
+            slot: self.slot,
+            generation: self.generation,
+        }
     }
 }
 
@@ -165,6 +174,10 @@ impl<P> fmt::Display for Ref<P> {
             Some(address) => write!(f, "{address}")?,
             None => write!(f, "ringmesh://{}", self.uid)?,
         }
-        write!(f, "/core{}/slot/{}#{}", self.core.0, self.slot, self.generation)
+        write!(
+            f,
+            "/core{}/slot/{}#{}",
+            self.core.0, self.slot, self.generation
+        )
     }
 }

@@ -29,8 +29,13 @@ pub(crate) async fn resolve<P: Protocol>(
     };
     loop {
         let uid = search.link_up().await?;
-        let question = Resolve { name: wanted.name.clone(), protocol: directory::protocol_key::<P>() };
-        let ask = directory::of_node(uid, node).ask(question).timeout(search.alarm.remaining());
+        let question = Resolve {
+            name: wanted.name.clone(),
+            protocol: directory::protocol_key::<P>(),
+        };
+        let ask = directory::of_node(uid, node)
+            .ask(question)
+            .timeout(search.alarm.remaining());
         let answer = match ask.await {
             Ok(answer) => answer,
             Err(AskError::Stopping) => return Err(ResolveError::Stopping),
@@ -49,10 +54,13 @@ pub(crate) async fn resolve<P: Protocol>(
                 answer.slot.to_native(),
                 answer.generation.to_native(),
             )),
-            Finding::NotFound => Err(ResolveError::NotFound { path: path.to_owned() }),
-            Finding::WrongProtocol => {
-                Err(ResolveError::WrongProtocol { path: path.to_owned(), wanted: P::NAME })
-            }
+            Finding::NotFound => Err(ResolveError::NotFound {
+                path: path.to_owned(),
+            }),
+            Finding::WrongProtocol => Err(ResolveError::WrongProtocol {
+                path: path.to_owned(),
+                wanted: P::NAME,
+            }),
         };
     }
 }

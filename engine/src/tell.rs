@@ -28,7 +28,12 @@ impl<P, M> Unpin for Tell<P, M> {}
 
 impl<P, M> Tell<P, M> {
     pub(crate) fn new(to: Ref<P>, message: M) -> Self {
-        Self { to, message: Some(message), timeout: None, alarm: None }
+        Self {
+            to,
+            message: Some(message),
+            timeout: None,
+            alarm: None,
+        }
     }
 
     /// Waits at most `timeout` for room, counted from the first poll.
@@ -46,7 +51,10 @@ where
     type Output = Result<(), SendError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let message = self.message.take().expect("a tell is not polled after it is ready");
+        let message = self
+            .message
+            .take()
+            .expect("a tell is not polled after it is ready");
         let polled = current::try_with(|core| self.poll_on(core, &message, context));
         match polled {
             None => Poll::Ready(Err(SendError::OffCore(message))),
@@ -84,7 +92,9 @@ where
             Err(Refusal::NoRoom | Refusal::Unreachable) => {}
             done => return Poll::Ready(done),
         }
-        let timeout = *self.timeout.get_or_insert(core.settings().send_timeout);
+        let timeout = *self
+            .timeout
+            .get_or_insert_with(|| core.settings().send_timeout);
         let alarm = self.alarm.get_or_insert_with(|| core.alarm(timeout));
         if alarm.poll(context).is_ready() {
             return Poll::Ready(Err(Refusal::NoRoom));
@@ -96,6 +106,8 @@ where
 
 impl<P: Protocol, M> fmt::Debug for Tell<P, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tell").field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("Tell")
+            .field("to", &self.to)
+            .finish_non_exhaustive()
     }
 }

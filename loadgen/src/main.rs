@@ -35,6 +35,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{
     Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
@@ -77,16 +79,9 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::builder()
-                .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
-                .from_env_lossy(),
-        )
-        .init();
-    match run(Arguments::parse().command) {
+    let command = Arguments::parse().command;
+    log_to_stderr(command.as_ref());
+    match run(command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
@@ -94,6 +89,23 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `RUST_LOG` chooses what is logged. By default a serving node warns and a measuring process does
+/// not: on a busy machine the warnings about lateness would bury the report that says the same.
+fn log_to_stderr(command: Option<&Command>) {
+    let level = match command {
+        Some(Command::Peer { .. }) => LevelFilter::ERROR,
+        _ => LevelFilter::WARN,
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .init();
 }
 
 /// Says whether everything that was sent arrived as it should.

@@ -194,9 +194,11 @@ fn time(ns: f64) -> String {
 
 /// `value` in the largest unit it reaches, else in the last.
 fn scaled(value: f64, units: [(f64, &str); 3]) -> String {
+    // What would be rounded up to a thousand of a unit is one of the next.
+    let reaches = |unit: f64| value >= unit * 0.9995;
     let (unit, name) = units
         .into_iter()
-        .find(|(unit, _)| value >= *unit)
+        .find(|(unit, _)| reaches(*unit))
         .unwrap_or(units[2]);
     let value = value / unit;
     let decimals = match value {
@@ -238,6 +240,7 @@ mod tests {
         assert_eq!(rate(28_412_345.0), "28.4 M/s");
         assert_eq!(rate(48_000.0), "48.0 k/s");
         assert_eq!(rate(0.5), "0.50 /s");
+        assert_eq!(rate(999_900.0), "1.00 M/s");
         assert_eq!(byte_rate(3.1e9), "3.10 GB/s");
         assert_eq!(time(71.25), "71.2 ns");
         assert_eq!(time(5_432.0), "5.43 us");

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageInfo, MessageType, ProtocolId};
 
-use super::{Actor, Cx, Delivery, Dispatch, Outcome, Protocol};
+use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
 use crate::core::Core;
 use crate::reference::Ref;
 
@@ -22,6 +22,14 @@ pub(crate) struct Turn {
     pub(crate) outcome: Outcome,
     /// The handler asked for the actor to stop.
     pub(crate) stop: bool,
+}
+
+impl Turn {
+    /// Whether the handler ran and there is nothing more to it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.outcome.0, Delivered::Handled) && !self.stop
+    }
 }
 
 /// An actor and its place on its core.
@@ -64,7 +72,10 @@ impl ActorCell {
 
     /// The place of a message type in the actor's protocol, or what is wrong with it.
     pub(crate) fn index_of(&self, message: &MessageType) -> Result<u16, Mismatch> {
-        let position = self.messages.iter().position(|known| known.message_type.id == message.id);
+        let position = self
+            .messages
+            .iter()
+            .position(|known| known.message_type.id == message.id);
         let index = position.ok_or(Mismatch::UnknownMessage)?;
         let known = &self.messages[index].message_type;
         if known.version != message.version || known.fingerprint != message.fingerprint {
@@ -108,7 +119,11 @@ impl fmt::Display for ActorCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "{name} ({})", self.protocol_name),
-            None => write!(f, "slot {}#{} ({})", self.slot, self.generation, self.protocol_name),
+            None => write!(
+                f,
+                "slot {}#{} ({})",
+                self.slot, self.generation, self.protocol_name
+            ),
         }
     }
 }
@@ -148,7 +163,10 @@ impl<A: Actor> Behaviour for Running<A> {
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
         let mut cx = Cx::new(core, self.me);
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
-        Turn { outcome, stop: cx.wants_stop() }
+        Turn {
+            outcome,
+            stop: cx.wants_stop(),
+        }
     }
 
     fn stopped(&mut self) {

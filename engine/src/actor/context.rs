@@ -17,7 +17,11 @@ pub struct Cx<'a, A: Actor> {
 
 impl<'a, A: Actor> Cx<'a, A> {
     pub(super) fn new(core: &'a Rc<Core>, me: Ref<A::Api>) -> Self {
-        Self { core, me, stop: false }
+        Self {
+            core,
+            me,
+            stop: false,
+        }
     }
 
     /// The actor's own ref, to be put into messages or sent to.
@@ -47,6 +51,9 @@ impl<'a, A: Actor> Cx<'a, A> {
 
 impl<A: Actor> fmt::Debug for Cx<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cx").field("me", &self.me).field("stop", &self.stop).finish_non_exhaustive()
+        f.debug_struct("Cx")
+            .field("me", &self.me)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
     }
 }

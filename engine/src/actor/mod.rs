@@ -14,9 +14,8 @@ pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use table::ActorTable;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
-use ringmesh_transport::buffer::Chunk;
 
-use crate::core::Asker;
+use crate::core::{Asker, Payload};
 use crate::message::{AccessError, Msg};
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
@@ -78,18 +77,13 @@ pub trait Handler<M: Message>: Actor {
 /// [`protocol!`](crate::protocol).
 pub trait Dispatch<A: Actor>: Protocol {
     /// Hands `delivery`, message number `index` of the protocol, to `actor`.
-    fn dispatch(
-        actor: &mut A,
-        index: u16,
-        delivery: Delivery<'_>,
-        cx: &mut Cx<'_, A>,
-    ) -> Outcome;
+    fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;
 }
 
 /// One message on its way into a handler.
 #[derive(Debug)]
 pub struct Delivery<'a> {
-    pub(crate) payload: Chunk,
+    pub(crate) payload: Payload<'a>,
     pub(crate) asker: Option<Asker<'a>>,
 }
 
@@ -115,12 +109,18 @@ where
     A: Handler<M>,
     M: Message,
 {
-    let message = match Msg::<M>::new(delivery.payload) {
+    let Delivery { payload, asker } = delivery;
+    let message = if payload.must_be_copied() {
+        Msg::<M>::new(payload.copied(cx.core())).map_err(|(error, _)| error)
+    } else {
+        Msg::<M>::within(&payload)
+    };
+    let message = match message {
         Ok(message) => message,
-        Err((error, _)) => return Outcome(Delivered::Invalid(error)),
+        Err(error) => return Outcome(Delivered::Invalid(error)),
     };
     let reply = actor.handle(message, cx);
-    if let Some(asker) = delivery.asker {
+    if let Some(asker) = asker {
         asker.answer::<M::Reply>(&reply);
     }
     Outcome(Delivered::Handled)
@@ -128,7 +128,6 @@ where
 
 /// The arm behind the last number of a generated `match`.
 #[cold]
-pub fn no_such_message(delivery: Delivery<'_>) -> Outcome {
-    drop(delivery);
+pub fn no_such_message(_: Delivery<'_>) -> Outcome {
     Outcome(Delivered::NoSuchMessage)
 }

@@ -40,10 +40,14 @@ impl ActorTable {
         if let Some(name) = name
             && self.names.contains_key(name)
         {
-            return Err(SpawnError::NameTaken { name: name.to_owned() });
+            return Err(SpawnError::NameTaken {
+                name: name.to_owned(),
+            });
         }
         if self.slots.len() - self.free.len() >= self.actors_max {
-            return Err(SpawnError::TooManyActors { limit: self.actors_max });
+            return Err(SpawnError::TooManyActors {
+                limit: self.actors_max,
+            });
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -77,8 +81,13 @@ impl ActorTable {
 
     /// Forgets an actor; its name is free at once, its slot for actors of other generations.
     pub(crate) fn remove(&mut self, cell: &ActorCell) {
-        let Some(slot) = self.slots.get_mut(cell.slot as usize) else { return };
-        if slot.as_ref().is_some_and(|held| held.generation == cell.generation) {
+        let Some(slot) = self.slots.get_mut(cell.slot as usize) else {
+            return;
+        };
+        if slot
+            .as_ref()
+            .is_some_and(|held| held.generation == cell.generation)
+        {
             *slot = None;
             self.free.push(cell.slot);
             if let Some(name) = &cell.name {
@@ -110,6 +119,9 @@ mod tests {
         let first = table.reserve(None).unwrap();
         let second = table.reserve(Some("b")).unwrap();
         assert_ne!(first.generation, second.generation);
-        assert!(matches!(table.reserve(None), Err(SpawnError::TooManyActors { limit: 2 })));
+        assert!(matches!(
+            table.reserve(None),
+            Err(SpawnError::TooManyActors { limit: 2 })
+        ));
     }
 }

@@ -3,9 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::address::{CoreId, check_actor_name};
-use ringmesh_proto::frame::Header;
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
@@ -32,8 +31,13 @@ impl Core {
             })?;
         }
         let place = self.actors.borrow_mut().reserve(name)?;
-        let me =
-            Ref::new(self.local.id.uid, NodeIndex::SELF, CoreId(0), place.slot, place.generation);
+        let me = Ref::new(
+            self.local.id.uid,
+            NodeIndex::SELF,
+            CoreId(0),
+            place.slot,
+            place.generation,
+        );
         let cell = Rc::new(ActorCell::new(actor, me, name.map(Box::from)));
         self.actors.borrow_mut().insert(Rc::clone(&cell));
         match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
@@ -41,7 +45,9 @@ impl Core {
             Err(payload) => {
                 self.tally.panics.add(1);
                 self.forget(&cell);
-                Err(SpawnError::Panicked { message: panic_message(&*payload) })
+                Err(SpawnError::Panicked {
+                    message: panic_message(&*payload),
+                })
             }
         }
     }
@@ -50,7 +56,11 @@ impl Core {
         if actor.uid != self.local.id.uid {
             return false;
         }
-        let cell = self.actors.borrow().at(actor.slot, actor.generation).cloned();
+        let cell = self
+            .actors
+            .borrow()
+            .at(actor.slot, actor.generation)
+            .cloned();
         cell.is_some_and(|cell| {
             let running = cell.is_alive();
             self.stop_cell(&cell);
@@ -96,12 +106,15 @@ impl Core {
     pub(super) fn look_up(
         &self,
         link: &Link,
-        header: &Header,
+        (target_number, type_number): (u32, u16),
     ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
-        let target = (header.target_number, inbound.target(header.target_number)?);
-        let message = (header.type_number, inbound.message_type(header.type_number)?);
-        Ok(link.routes.borrow_mut().look_up(&self.actors.borrow(), target, message))
+        let target = (target_number, inbound.target(target_number)?);
+        let message = (type_number, inbound.message_type(type_number)?);
+        Ok(link
+            .routes
+            .borrow_mut()
+            .look_up(&self.actors.borrow(), target, message))
     }
 
     pub(super) fn count_no_route(&self, no_route: NoRoute) {
@@ -115,7 +128,9 @@ impl Core {
     /// What the directory answers for a name.
     pub(crate) fn find_named(&self, name: &str, protocol: u64) -> Resolved {
         let actors = self.actors.borrow();
-        let Some(cell) = actors.named(name) else { return Resolved::missing(Finding::NotFound) };
+        let Some(cell) = actors.named(name) else {
+            return Resolved::missing(Finding::NotFound);
+        };
         if cell.protocol.as_u64() != protocol {
             return Resolved::missing(Finding::WrongProtocol);
         }

@@ -1,6 +1,5 @@
 //! Deadlines of futures.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,47 +14,87 @@ use super::{Core, Token};
 pub(crate) struct Alarm {
     core: Rc<Core>,
     deadline: Instant,
-    key: Option<TimerKey>,
-    bell: Rc<Bell>,
+    /// `None` when there was no place on the wheel: the deadline counts as passed then, and the wait
+    /// ends early with the error of its deadline, instead of never.
+    timer: Option<TimerKey>,
+    bell: BellKey,
 }
 
-/// What the timer rings.
-#[derive(Default)]
-pub(crate) struct Bell {
-    rung: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+/// Names a bell until its alarm drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BellKey(u32);
+
+/// What timers ring for futures: places that are used again, so that waiting allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Bells {
+    bells: Vec<Bell>,
+    free: Vec<u32>,
 }
 
-impl Bell {
-    pub(super) fn ring(&self) {
-        self.rung.set(true);
-        if let Some(waker) = self.waker.borrow_mut().take() {
+#[derive(Debug, Default)]
+struct Bell {
+    rung: bool,
+    waker: Option<Waker>,
+}
+
+impl Bells {
+    fn add(&mut self) -> BellKey {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.bells.push(Bell::default());
+            u32::try_from(self.bells.len() - 1).expect("fewer bells than timers")
+        });
+        BellKey(place)
+    }
+
+    fn at(&mut self, key: BellKey) -> &mut Bell {
+        &mut self.bells[key.0 as usize]
+    }
+
+    fn remove(&mut self, key: BellKey) {
+        *self.at(key) = Bell::default();
+        self.free.push(key.0);
+    }
+}
+
+impl Core {
+    /// An alarm `span` from now.
+    pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
+        let deadline = self.clock.now() + span;
+        let bell = self.bells.borrow_mut().add();
+        let timer = self.set_timer(deadline, Token::Alarm(bell));
+        Alarm {
+            core: Rc::clone(self),
+            deadline,
+            timer,
+            bell,
+        }
+    }
+
+    /// The timer of an alarm fired; its key is spent.
+    pub(super) fn ring(&self, key: BellKey) {
+        let waker = {
+            let mut bells = self.bells.borrow_mut();
+            let bell = bells.at(key);
+            bell.rung = true;
+            bell.waker.take()
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
 impl Alarm {
-    /// An alarm `span` after the current turn began.
-    pub(super) fn new(core: Rc<Core>, span: Duration) -> Self {
-        let deadline = core.clock.now() + span;
-        let bell = Rc::new(Bell::default());
-        let key = core.set_timer(deadline, Token::Alarm(Rc::clone(&bell)));
-        // Without a place on the wheel the deadline counts as passed: the wait ends early, with the
-        // error of its deadline, instead of never.
-        bell.rung.set(key.is_none());
-        Self { core, deadline, key, bell }
-    }
-
     /// Ready when the deadline has passed.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.bell.rung.get() {
+        let mut bells = self.core.bells.borrow_mut();
+        let bell = bells.at(self.bell);
+        if bell.rung || self.timer.is_none() {
             return Poll::Ready(());
         }
-        let mut waker = self.bell.waker.borrow_mut();
-        match &mut *waker {
+        match &mut bell.waker {
             Some(known) => known.clone_from(context.waker()),
-            None => *waker = Some(context.waker().clone()),
+            none => *none = Some(context.waker().clone()),
         }
         Poll::Pending
     }
@@ -68,20 +107,18 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.core.cancel_timer(key);
+        // First the timer: a bell that is free must not be rung for its next owner.
+        if let Some(timer) = self.timer.take() {
+            self.core.cancel_timer(timer);
         }
+        self.core.bells.borrow_mut().remove(self.bell);
     }
 }
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Bell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bell").field("rung", &self.rung.get()).finish_non_exhaustive()
+        f.debug_struct("Alarm")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }

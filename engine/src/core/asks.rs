@@ -21,9 +21,15 @@ impl Correlation {
         u64::from(self.generation) << 32 | u64::from(self.slot)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is taken by itself"
+    )]
     pub(crate) fn from_wire(number: u64) -> Self {
-        Self { slot: number as u32, generation: (number >> 32) as u32 }
+        Self {
+            slot: number as u32,
+            generation: (number >> 32) as u32,
+        }
     }
 }
 
@@ -67,7 +73,10 @@ impl AskTable {
             return Some(Correlation { slot, generation });
         }
         let slot = u32::try_from(self.entries.len()).ok()?;
-        (self.entries.len() < Self::ASKS_MAX).then_some(Correlation { slot, generation: 0 })
+        (self.entries.len() < Self::ASKS_MAX).then_some(Correlation {
+            slot,
+            generation: 0,
+        })
     }
 
     /// Takes the place that [`next`](Self::next) named, for a question that was just sent.
@@ -103,7 +112,9 @@ impl AskTable {
         if link.is_some_and(|link| link != sent_on.id) {
             return None;
         }
-        let State::Waiting(waker) = &mut entry.state else { return None };
+        let State::Waiting(waker) = &mut entry.state else {
+            return None;
+        };
         let waker = waker.take();
         sent_on.asks.set(sent_on.asks.get() - 1);
         entry.link = None;
@@ -143,22 +154,34 @@ impl AskTable {
     /// `sent` never left.
     pub(crate) fn on_link(&self, link: LinkId, sent: u64) -> Vec<(Correlation, AskPhase)> {
         let waiting = self.entries.iter().enumerate().filter(|(_, entry)| {
-            entry.link.as_ref().is_some_and(|sent_on| sent_on.id == link)
+            entry
+                .link
+                .as_ref()
+                .is_some_and(|sent_on| sent_on.id == link)
         });
         waiting
             .map(|(slot, entry)| {
                 let slot = u32::try_from(slot).expect("ASKS_MAX fits 32 bits");
-                let phase =
-                    if entry.position < sent { AskPhase::Sent } else { AskPhase::Queued };
-                (Correlation { slot, generation: entry.generation }, phase)
+                let phase = if entry.position < sent {
+                    AskPhase::Sent
+                } else {
+                    AskPhase::Queued
+                };
+                (
+                    Correlation {
+                        slot,
+                        generation: entry.generation,
+                    },
+                    phase,
+                )
             })
             .collect()
     }
 
     fn entry(&mut self, correlation: Correlation) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(correlation.slot as usize)?;
-        let live = entry.generation == correlation.generation
-            && !matches!(entry.state, State::Free);
+        let live =
+            entry.generation == correlation.generation && !matches!(entry.state, State::Free);
         live.then_some(entry)
     }
 

@@ -25,7 +25,10 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { messages: MESSAGES_MAX, deadline: now + TIME_MAX }
+        Self {
+            messages: MESSAGES_MAX,
+            deadline: now + TIME_MAX,
+        }
     }
 
     /// The number of messages to dispatch before the clock is read again; zero ends the turn.

@@ -14,7 +14,10 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { origin: time::Instant::now(), now: Cell::new(Instant::ZERO) }
+        Self {
+            origin: time::Instant::now(),
+            now: Cell::new(Instant::ZERO),
+        }
     }
 
     /// The time of the last reading.

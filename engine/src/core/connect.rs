@@ -13,8 +13,8 @@ use ringmesh_proto::address::Address;
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
-use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::limits::{FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT};
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -72,7 +72,9 @@ impl Core {
     }
 
     pub(super) fn handle_preface(self: &Rc<Self>, id: ConnectionId, bytes: &[u8; 64]) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
         if !connection.closing.get() {
             self.io.borrow_mut().start_receiving(id);
@@ -80,9 +82,15 @@ impl Core {
     }
 
     pub(super) fn handle_connected(self: &Rc<Self>, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else { return };
-        let Some(node) = connection.node.get() else { return };
-        self.associate(node, |association, cx| association.handle_connected(cx, connection.key));
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let Some(node) = connection.node.get() else {
+            return;
+        };
+        self.associate(node, |association, cx| {
+            association.handle_connected(cx, connection.key)
+        });
         if !connection.closing.get() {
             self.io.borrow_mut().start_receiving(id);
         }
@@ -102,7 +110,9 @@ impl Core {
             if intake.is_partial() && !intake.assemble(0, CAP) {
                 return Ok(());
             }
-            let Some(chunk) = intake.front().cloned() else { return Ok(()) };
+            let Some(chunk) = intake.front().cloned() else {
+                return Ok(());
+            };
             match parse(&chunk, CAP)? {
                 Parse::Complete(frame) => {
                     intake.consume(frame.wire_bytes);
@@ -144,10 +154,13 @@ impl Core {
         if self.is_closing() {
             return Err(RefuseReason::Stopping);
         }
-        let node = self.peer(&introduction.peer.address).map_err(|_| RefuseReason::Overloaded)?;
+        let node = self
+            .peer(&introduction.peer.address)
+            .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
-        let accepted =
-            self.associate(node, |association, cx| association.handle_incoming(cx, introduction));
+        let accepted = self.associate(node, |association, cx| {
+            association.handle_incoming(cx, introduction)
+        });
         if accepted.is_err() {
             connection.node.set(None);
         }
@@ -163,7 +176,9 @@ impl Core {
         let key = connection.key;
         match connection.node.get() {
             Some(node) => {
-                self.associate(node, |association, cx| association.handle_fault(cx, key, reason));
+                self.associate(node, |association, cx| {
+                    association.handle_fault(cx, key, reason)
+                });
             }
             None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
         }
@@ -173,7 +188,9 @@ impl Core {
 
     /// The transport reports the end of a connection.
     pub(super) fn handle_closed(self: &Rc<Self>, id: ConnectionId, why: &contract::CloseReason) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         connection.intake.borrow_mut().clear();
         self.clear_deadline(&connection);
         self.connections.borrow_mut()[id.slot as usize] = None;
@@ -189,7 +206,9 @@ impl Core {
         let key = connection.key;
         match connection.node.get() {
             Some(node) => {
-                self.associate(node, |association, cx| association.handle_closed(cx, key, reason));
+                self.associate(node, |association, cx| {
+                    association.handle_closed(cx, key, reason)
+                });
             }
             None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
         }
@@ -238,7 +257,12 @@ impl Core {
 
     fn context<'a>(&'a self, out: &'a mut Outbox) -> Context<'a> {
         let random = crate::random::number();
-        Context { now: self.clock.now(), random, local: &self.local, out }
+        Context {
+            now: self.clock.now(),
+            random,
+            local: &self.local,
+            out,
+        }
     }
 
     fn carry_out(self: &Rc<Self>, node: Option<NodeIndex>, mut out: Outbox) {
@@ -272,7 +296,11 @@ impl Core {
                 tracing::info!(address = ?self.address_of(node), %old, %new, "a peer was restarted");
                 self.peers.borrow_mut().wake(node);
             }
-            Effect::Unreachable { attempt, reason, retry_after } => {
+            Effect::Unreachable {
+                attempt,
+                reason,
+                retry_after,
+            } => {
                 let address = self.address_of(node);
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
                 let mut peers = self.peers.borrow_mut();
@@ -294,7 +322,10 @@ impl Core {
     }
 
     fn with_link(&self, conn: ConnKey, change: impl FnOnce(&Link)) {
-        if let Some(link) = self.connection_of(conn).and_then(|connection| connection.link()) {
+        if let Some(link) = self
+            .connection_of(conn)
+            .and_then(|connection| connection.link())
+        {
             change(&link);
             self.enqueue(&link);
         }
@@ -309,7 +340,12 @@ impl Core {
         let host = address.host().to_owned();
         let core = Rc::clone(self);
         self.runtime.run_blocking(
-            move || (host.as_str(), port).to_socket_addrs().ok().and_then(|mut found| found.next()),
+            move || {
+                (host.as_str(), port)
+                    .to_socket_addrs()
+                    .ok()
+                    .and_then(|mut found| found.next())
+            },
             move |found| core.dial_at(node, found),
         );
     }
@@ -327,7 +363,9 @@ impl Core {
 
     /// Sends bytes of a handshake.
     fn write(&self, conn: ConnKey, bytes: &[u8]) {
-        let Some(connection) = self.connection_of(conn) else { return };
+        let Some(connection) = self.connection_of(conn) else {
+            return;
+        };
         if connection.closing.get() {
             return;
         }
@@ -335,11 +373,15 @@ impl Core {
         slab.tail_mut().copy_from_slice(bytes);
         slab.advance(bytes.len());
         connection.sending.set(true);
-        self.io.borrow_mut().send(connection.id, &mut vec![slab.freeze()]);
+        self.io
+            .borrow_mut()
+            .send(connection.id, &mut vec![slab.freeze()]);
     }
 
     fn link_up(self: &Rc<Self>, node: NodeIndex, up: &LinkUp) {
-        let Some(connection) = self.connection_of(up.conn) else { return };
+        let Some(connection) = self.connection_of(up.conn) else {
+            return;
+        };
         let id = LinkId(self.next_link.get());
         self.next_link.set(id.0 + 1);
         let window = self.settings.window_bytes;
@@ -363,7 +405,8 @@ impl Core {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
             peer.problem = Some(reason);
-            peer.link.take_if(|link| link.connection == Some(id_of(conn)))
+            peer.link
+                .take_if(|link| link.connection == Some(id_of(conn)))
         };
         if let Some(link) = link {
             self.end_link(&link);
@@ -393,7 +436,9 @@ impl Core {
 
     /// The kernel has taken a send.
     pub(super) fn connection_sent(&self, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         connection.sending.set(false);
         if connection.closing.get() {
             self.io.borrow_mut().close(id);

@@ -13,7 +13,10 @@ thread_local! {
 #[inline]
 pub(crate) fn try_with<R>(with: impl FnOnce(&Rc<Core>) -> R) -> Option<R> {
     // The borrow is shared, so calls may nest; `enter` is only called outside of any.
-    CURRENT.try_with(|current| current.borrow().as_ref().map(with)).ok().flatten()
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(with))
+        .ok()
+        .flatten()
 }
 
 /// Makes `core` this thread's core until the guard drops.

@@ -54,7 +54,11 @@ struct Driver {
 
 impl Driver {
     fn new(core: Rc<Core>) -> Self {
-        Self { core, events: VecDeque::new(), busy_until: Instant::ZERO }
+        Self {
+            core,
+            events: VecDeque::new(),
+            busy_until: Instant::ZERO,
+        }
     }
 
     async fn run_until_stopped<T>(&mut self, outcome: &super::Outcome<T>) -> std::io::Result<()> {
@@ -98,8 +102,8 @@ impl Driver {
             IdleMode::Park => Some(Duration::ZERO),
         };
         let idle = !busy && !core.has_work();
-        let sleepy = patience
-            .is_some_and(|spin| core.clock.now().saturating_since(self.busy_until) >= spin);
+        let sleepy =
+            patience.is_some_and(|spin| core.clock.now().saturating_since(self.busy_until) >= spin);
         if core.runtime.outstanding() > 0 {
             return self.rest_in_executor(idle).await;
         }

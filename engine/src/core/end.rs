@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 
-use super::link::Link;
 use super::Core;
+use super::link::Link;
 use crate::error::AskError;
 
 impl Core {
@@ -17,13 +17,20 @@ impl Core {
         let sent = link.outbound.borrow().positions().sent;
         let mut slabs = self.slabs.borrow_mut();
         let tally = &self.tally;
-        let acknowledged = link.outbound.borrow_mut().drain_unacknowledged(&mut slabs, |frame| {
-            if !frame.kind.is_message() {
-                return;
-            }
-            let count = if frame.sent { &tally.dead_maybe } else { &tally.dead_unsent };
-            count.add(1);
-        });
+        let acknowledged = link
+            .outbound
+            .borrow_mut()
+            .drain_unacknowledged(&mut slabs, |frame| {
+                if !frame.kind.is_message() {
+                    return;
+                }
+                let count = if frame.sent {
+                    &tally.dead_maybe
+                } else {
+                    &tally.dead_unsent
+                };
+                count.add(1);
+            });
         tally.acknowledged.add(acknowledged);
         drop(slabs);
         let questions = self.asks.borrow().on_link(link.id, sent);

@@ -74,9 +74,11 @@ impl Core {
     /// Parses and dispatches what waits, each connection in turn, until the budget is spent. Says
     /// whether anything waited.
     pub(super) fn dispatch_waiting(self: &Rc<Self>, budget: &mut Budget) -> bool {
-        let waiting = std::mem::take(&mut *self.readable.borrow_mut());
+        let mut waiting = self.reading.take();
+        std::mem::swap(&mut waiting, &mut self.readable.borrow_mut());
         let any = !waiting.is_empty();
-        for connection in &waiting {
+        for connection in waiting.drain(..) {
+            let connection = &connection;
             connection.readable.set(false);
             if !connection.closing.get() {
                 self.read_connection(connection, budget);
@@ -85,6 +87,7 @@ impl Core {
                 connection.intake.borrow_mut().clear();
             }
         }
+        self.reading.set(waiting);
         any
     }
 
@@ -98,7 +101,9 @@ impl Core {
         if connection.closing.get() {
             return;
         }
-        let Some(link) = connection.link() else { return };
+        let Some(link) = connection.link() else {
+            return;
+        };
         match receive::drain(self, connection, &link, budget) {
             Ok(left) => {
                 if connection.closing.get() {
@@ -119,7 +124,9 @@ impl Core {
     pub(super) fn set_deadline(&self, connection: &Rc<Connection>, span: std::time::Duration) {
         self.clear_deadline(connection);
         let deadline = self.clock.now() + span;
-        connection.deadline.set(self.set_timer(deadline, Token::Connection(connection.id)));
+        connection
+            .deadline
+            .set(self.set_timer(deadline, Token::Connection(connection.id)));
     }
 
     pub(super) fn clear_deadline(&self, connection: &Connection) {
@@ -137,7 +144,9 @@ impl Core {
 
     /// A connection's deadline passed. A frame that got new bytes since has a new one.
     pub(super) fn connection_overdue(self: &Rc<Self>, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         connection.deadline.set(None);
         if connection.closing.get() {
             // Its last bytes do not leave.
@@ -146,7 +155,10 @@ impl Core {
         if !connection.intake.borrow().is_within_frame() {
             return;
         }
-        let silent = self.clock.now().saturating_since(connection.last_byte.get());
+        let silent = self
+            .clock
+            .now()
+            .saturating_since(connection.last_byte.get());
         match limits::FRAME_STALL_TIMEOUT.checked_sub(silent) {
             Some(left) if !left.is_zero() => self.set_deadline(&connection, left),
             _ => self.connection_fault(&connection, CloseReason::FrameStall),

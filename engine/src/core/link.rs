@@ -16,6 +16,7 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::NodeIndex;
 use super::routes::Routes;
+use super::send::TURN_SHARE_BYTES;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
+    /// Up to where this turn may write.
+    pub(crate) share_to: Cell<u64>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -65,6 +68,7 @@ impl Link {
             queued: Cell::new(false),
             sending: Cell::new(false),
             asks: Cell::new(0),
+            share_to: Cell::new(TURN_SHARE_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             ended: Cell::new(false),
@@ -74,7 +78,10 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("id", &self.id).field("uid", &self.uid).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("id", &self.id)
+            .field("uid", &self.uid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,9 +113,15 @@ fn key_of(id: ConnectionId) -> ConnKey {
 }
 
 /// The connection that the pure machines mean.
-#[expect(clippy::cast_possible_truncation, reason = "each half is taken by itself")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is taken by itself"
+)]
 pub(crate) fn id_of(key: ConnKey) -> ConnectionId {
-    ConnectionId { slot: key.0 as u32, generation: (key.0 >> 32) as u32 }
+    ConnectionId {
+        slot: key.0 as u32,
+        generation: (key.0 >> 32) as u32,
+    }
 }
 
 /// How far a connection got.
@@ -172,9 +185,21 @@ impl Intake {
     }
 
     /// The bytes to parse next, as far as they lie together.
-    #[inline]
     pub(crate) fn front(&self) -> Option<&Chunk> {
         self.chunks.front()
+    }
+
+    /// Takes the bytes to parse next out; [`put_back`](Self::put_back) returns the rest.
+    pub(crate) fn take_front(&mut self) -> Option<Chunk> {
+        self.chunks.pop_front()
+    }
+
+    /// Returns what is left of a front chunk behind the bytes that were parsed.
+    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) {
+        if parsed < front.len() {
+            front.advance(parsed);
+            self.chunks.push_front(front);
+        }
     }
 
     /// Whether a frame has begun and not ended.
@@ -183,7 +208,6 @@ impl Intake {
     }
 
     /// Drops the first `count` bytes of the front chunk: they were parsed.
-    #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
         if let Some(front) = self.chunks.front_mut() {
             if count < front.len() {
@@ -215,7 +239,9 @@ impl Intake {
         }
         loop {
             while self.partial.len() < self.needed {
-                let Some(front) = self.chunks.front() else { return false };
+                let Some(front) = self.chunks.front() else {
+                    return false;
+                };
                 let take = front.len().min(self.needed - self.partial.len());
                 self.partial.push(&front[..take]);
                 self.consume(take);

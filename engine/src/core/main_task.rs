@@ -24,7 +24,10 @@ impl<T> Outcome<T> {
     /// # Panics
     /// If it is not ready, or was taken already.
     pub(crate) fn take(&self) -> Result<T, EngineError> {
-        self.0.borrow_mut().take().expect("the loop runs until the main future has ended")
+        self.0
+            .borrow_mut()
+            .take()
+            .expect("the loop runs until the main future has ended")
     }
 }
 

@@ -42,8 +42,8 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use ringmesh_proto::address::{Address, NodeId};
-use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
@@ -57,6 +57,7 @@ pub(crate) use asks::{Answer, Correlation};
 pub(crate) use link::{Link, LinkId};
 pub(crate) use main_task::Outcome;
 pub(crate) use peers::{NodeIndex, PeerState};
+pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use timers::Token;
@@ -64,8 +65,9 @@ pub(crate) use timers::Token;
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::{CloseCounts, Tally};
-use crate::error::panic_message;
+use crate::error::{SpawnError, panic_message};
 use crate::rt::Runtime;
+use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
@@ -112,9 +114,11 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    bells: RefCell<Bells>,
     /// Emptied and kept, so that their memory is allocated once.
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
+    reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
@@ -149,8 +153,19 @@ impl Core {
     }
 
     /// Runs `future` on this core; a panic in it is logged and ends it alone.
-    pub(crate) fn spawn_task(&self, future: impl Future<Output = ()> + 'static) {
+    pub(crate) fn spawn_task(
+        &self,
+        future: impl Future<Output = ()> + 'static,
+    ) -> Result<(), SpawnError> {
+        if self.is_closing() {
+            return Err(SpawnError::Stopping);
+        }
+        let limit = self.settings.tasks_max;
+        if self.tasks.live() >= limit {
+            return Err(SpawnError::TooManyTasks { limit });
+        }
         self.tasks.spawn(future);
+        Ok(())
     }
 
     /// Polls the tasks that are ready. Says whether any was.
@@ -196,6 +211,8 @@ impl Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("id", &self.local.id).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("id", &self.local.id)
+            .finish_non_exhaustive()
     }
 }

@@ -61,14 +61,25 @@ pub(super) struct Peer {
 impl Peer {
     fn new(address: Address, link: Option<Rc<Link>>) -> Self {
         let association = Association::new(address.clone());
-        Self { address, link, association, timer: None, problem: None, waiters: Vec::new() }
+        Self {
+            address,
+            link,
+            association,
+            timer: None,
+            problem: None,
+            waiters: Vec::new(),
+        }
     }
 }
 
 impl PeerTable {
     /// A table that knows this node alone, and the link to itself.
     pub(super) fn new(address: Address, own_link: Rc<Link>, peers_max: usize) -> Self {
-        let mut table = Self { peers: Vec::new(), by_address: HashMap::new(), peers_max };
+        let mut table = Self {
+            peers: Vec::new(),
+            by_address: HashMap::new(),
+            peers_max,
+        };
         table.add(Peer::new(address, Some(own_link)));
         table
     }
@@ -79,14 +90,17 @@ impl PeerTable {
             return Ok(index);
         }
         if self.peers.len() > self.peers_max {
-            return Err(ResolveError::TooManyPeers { limit: self.peers_max });
+            return Err(ResolveError::TooManyPeers {
+                limit: self.peers_max,
+            });
         }
         Ok(self.add(Peer::new(address.clone(), None)))
     }
 
     fn add(&mut self, peer: Peer) -> NodeIndex {
         let index = u32::try_from(self.peers.len()).expect("peers_max is below 2^32");
-        self.by_address.insert(peer.address.clone(), NodeIndex(index));
+        self.by_address
+            .insert(peer.address.clone(), NodeIndex(index));
         self.peers.push(peer);
         NodeIndex(index)
     }
@@ -108,7 +122,9 @@ impl PeerTable {
     #[inline]
     pub(super) fn link_to(&self, to: Recipient) -> Result<&Rc<Link>, Refusal> {
         match self.peers.get(to.node.0 as usize) {
-            Some(Peer { link: Some(link), .. }) if link.uid == to.uid => Ok(link),
+            Some(Peer {
+                link: Some(link), ..
+            }) if link.uid == to.uid => Ok(link),
             peer => Err(Self::no_link(peer, to)),
         }
     }
@@ -133,6 +149,9 @@ impl PeerTable {
 
     /// Wakes everything that waits for a change of that peer.
     pub(super) fn wake(&mut self, node: NodeIndex) {
-        self.peers[node.0 as usize].waiters.drain(..).for_each(Waker::wake);
+        self.peers[node.0 as usize]
+            .waiters
+            .drain(..)
+            .for_each(Waker::wake);
     }
 }

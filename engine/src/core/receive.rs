@@ -4,19 +4,20 @@
 //! lock and reads no clock: the header is parsed and its checksum verified in place, two indexed
 //! loads find the actor, and the payload reaches the handler as a view of the receive buffer.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
-use ringmesh_proto::frame::{Extension, Frame, Header, Parse, parse};
+use ringmesh_proto::frame::{Extension, Frame, Header, Parsed, parse_with};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::{Answer, Asker, Core, Correlation, NoRoute};
-use crate::actor::{Delivered, Delivery, Mismatch, Turn};
+use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::{AskError, panic_message};
 
 /// What a batch left behind.
@@ -42,21 +43,53 @@ pub(super) fn drain(
         if stride == 0 {
             return Ok(Left::More);
         }
-        let mut batch = Batch { core, link, intake: &mut intake, copy_out, dispatched: 0 };
-        let ended = batch.run(stride);
-        let dispatched = batch.dispatched;
-        core.spend(budget, dispatched);
-        match ended {
-            Ok(Ended::Budget) => {}
-            Ok(Ended::Empty) => return Ok(Left::Nothing),
-            Err(reason) => return Err(reason),
+        let Some(front) = whole_front(core, &mut intake) else {
+            return Ok(Left::Nothing);
+        };
+        let batch = Batch {
+            core,
+            link,
+            front,
+            parsed: Cell::new(0),
+            dispatched: Cell::new(0),
+            stride,
+            copy_out,
+        };
+        let ended = batch.run();
+        let Batch {
+            front,
+            parsed,
+            dispatched,
+            ..
+        } = batch;
+        intake.put_back(front, parsed.get());
+        core.spend(budget, dispatched.get());
+        match ended? {
+            Ended::Budget | Ended::Front => {}
+            Ended::Link => return Ok(Left::Nothing),
+            Ended::Incomplete { needed } => {
+                if !assemble(core, &mut intake, needed) {
+                    return Ok(Left::Nothing);
+                }
+            }
         }
     }
 }
 
-enum Ended {
-    Empty,
-    Budget,
+/// The bytes to parse next, with the frame at their front in one piece.
+fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
+    if intake.is_partial() && !assemble(core, intake, 0) {
+        return None;
+    }
+    intake.take_front()
+}
+
+fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
+    let whole = intake.assemble(needed, core.settings.frame_bytes_max);
+    if whole {
+        core.tally.copied_straddled.add(1);
+    }
+    whole
 }
 
 /// Whether the link goes on behind a frame.
@@ -66,24 +99,42 @@ enum Flow {
     Ended,
 }
 
+/// Why a batch ended.
+enum Ended {
+    /// It dispatched as many messages as it may.
+    Budget,
+    /// The chunk is used up.
+    Front,
+    /// The chunk ends within a frame.
+    Incomplete { needed: usize },
+    /// The link ended.
+    Link,
+}
+
+/// Frames that lie in one chunk.
 struct Batch<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,
-    intake: &'a mut Intake,
+    front: Chunk,
+    /// Bytes of `front` that were parsed. Moves on before a handler runs, so that a panic leaves it
+    /// behind the frame that caused it.
+    parsed: Cell<usize>,
+    dispatched: Cell<u32>,
+    stride: u32,
     copy_out: bool,
-    dispatched: u32,
 }
 
 impl Batch<'_> {
-    /// Dispatches up to `stride` messages. A panic ends the actor that caused it, and the batch goes
-    /// on behind its message.
-    fn run(&mut self, stride: u32) -> Result<Ended, CloseReason> {
+    /// Dispatches messages. A panic ends the actor that caused it, and the batch goes on behind its
+    /// message.
+    fn run(&self) -> Result<Ended, CloseReason> {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(stride))) {
+            match catch_unwind(AssertUnwindSafe(|| self.run_until_panic())) {
                 Ok(ended) => return ended,
                 Err(payload) => match self.core.running_actor.take() {
                     Some(place) => {
-                        self.core.handler_panicked(self.link, place, &panic_message(&*payload));
+                        self.core
+                            .handler_panicked(self.link, place, &panic_message(&*payload));
                     }
                     // Not a handler's: the core's own state cannot be trusted any more.
                     None => resume_unwind(payload),
@@ -92,97 +143,82 @@ impl Batch<'_> {
         }
     }
 
-    fn run_until_panic(&mut self, stride: u32) -> Result<Ended, CloseReason> {
+    fn run_until_panic(&self) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
-        while self.dispatched < stride {
-            if self.intake.is_partial() && !self.assemble(0, body_cap) {
-                return Ok(Ended::Empty);
+        while self.dispatched.get() < self.stride {
+            let rest = &self.front[self.parsed.get()..];
+            if rest.is_empty() {
+                return Ok(Ended::Front);
             }
-            let Some(chunk) = self.intake.front() else { return Ok(Ended::Empty) };
-            match parse(chunk, body_cap)? {
-                Parse::Complete(frame) => {
-                    let arrived = Arrived::new(&frame, chunk, self.copy_out, self.core);
-                    self.intake.consume(arrived.wire_bytes);
-                    if self.handle(arrived)? == Flow::Ended {
-                        return Ok(Ended::Empty);
-                    }
-                }
-                Parse::Incomplete { needed } => {
-                    if !self.assemble(needed, body_cap) {
-                        return Ok(Ended::Empty);
-                    }
-                }
+            match parse_with(rest, body_cap, |frame| self.handle(frame))? {
+                Parsed::Complete(Ok(Flow::On)) => {}
+                Parsed::Complete(Ok(Flow::Ended)) => return Ok(Ended::Link),
+                Parsed::Complete(Err(reason)) => return Err(reason),
+                Parsed::Incomplete { needed } => return Ok(Ended::Incomplete { needed }),
             }
         }
         Ok(Ended::Budget)
     }
 
-    fn assemble(&mut self, needed: usize, body_cap: u32) -> bool {
-        let whole = self.intake.assemble(needed, body_cap);
-        if whole {
-            self.core.tally.copied_straddled.add(1);
+    #[inline(always)]
+    fn handle(&self, frame: Frame<'_>) -> Result<Flow, CloseReason> {
+        let start = self.parsed.get() + frame.payload_offset;
+        let end = self.parsed.get() + frame.wire_bytes;
+        self.parsed.set(end);
+        let Header {
+            kind,
+            type_number,
+            target_number,
+            ..
+        } = frame.header;
+        if kind.is_positioned() {
+            self.link.inbound.borrow_mut().accept(frame.wire_bytes)?;
         }
-        whole
-    }
-
-    #[inline]
-    fn handle(&mut self, arrived: Arrived) -> Result<Flow, CloseReason> {
-        let Arrived { header, extension, payload, wire_bytes } = arrived;
-        if header.kind.is_positioned() {
-            self.link.inbound.borrow_mut().accept(wire_bytes)?;
+        if !kind.is_message() {
+            // A copy, so that only here the frame has to be in memory.
+            let service = frame;
+            return self.handle_service(&service);
         }
-        match header.kind {
-            Kind::Tell => {
-                self.dispatched += 1;
-                self.dispatch(&header, None, payload)?;
+        self.dispatched.set(self.dispatched.get() + 1);
+        self.core.tally.received.add(1);
+        let numbers = (target_number, type_number);
+        match (kind, frame.extension) {
+            (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
+            (Kind::Ask, Some(extension)) => {
+                self.dispatch(numbers, Some(extension.correlation), start, end)?;
             }
-            Kind::Ask => {
-                self.dispatched += 1;
-                self.dispatch(&header, extension.as_ref(), payload)?;
-            }
-            Kind::Reply | Kind::Error => {
-                self.dispatched += 1;
-                self.answer(&header, extension.as_ref(), payload);
-            }
-            _ => {
-                let frame = Frame {
-                    header,
-                    extension,
-                    payload: &payload,
-                    payload_offset: header.kind.payload_offset(),
-                    wire_bytes,
-                };
-                self.core.handle_service_frame(self.link, &frame)?;
-                if self.link.ended.get() {
-                    return Ok(Flow::Ended);
-                }
-            }
+            (kind, extension) => self.answer(kind, extension, start, end),
         }
         Ok(Flow::On)
     }
 
+    #[cold]
+    fn handle_service(&self, frame: &Frame<'_>) -> Result<Flow, CloseReason> {
+        self.core.handle_service_frame(self.link, frame)?;
+        Ok(if self.link.ended.get() {
+            Flow::Ended
+        } else {
+            Flow::On
+        })
+    }
+
     /// Takes a message to its handler.
-    #[inline]
+    #[inline(always)]
     fn dispatch(
         &self,
-        header: &Header,
-        question: Option<&Extension>,
-        payload: Chunk,
+        numbers: (u32, u16),
+        question: Option<u64>,
+        start: usize,
+        end: usize,
     ) -> Result<(), CloseReason> {
-        let core = self.core;
-        core.tally.received.add(1);
-        let asker = question.map(|extension| Asker::new(core, self.link, extension.correlation));
-        core.running.set(question.map(|extension| extension.correlation));
         let routes = self.link.routes.borrow();
-        let Some((actor, index)) = routes.known(header.target_number, header.type_number) else {
+        let Some((actor, index)) = routes.known(numbers.0, numbers.1) else {
             drop(routes);
-            return self.dispatch_first(header, asker, payload);
+            return self.dispatch_first(numbers, question, start, end);
         };
-        core.running_actor.set(Some((actor.slot, actor.generation)));
-        let turn = actor.deliver(core, index, Delivery { payload, asker });
-        core.running_actor.set(None);
-        if matches!(turn.outcome.0, Delivered::Handled) && !turn.stop {
-            core.tally.delivered.add(1);
+        let turn = self.deliver(actor, index, question, start, end);
+        if turn.is_plain() {
+            self.core.tally.delivered.add(1);
             return Ok(());
         }
         let actor = Rc::clone(actor);
@@ -194,29 +230,55 @@ impl Batch<'_> {
     #[cold]
     fn dispatch_first(
         &self,
-        header: &Header,
-        asker: Option<Asker<'_>>,
-        payload: Chunk,
+        numbers: (u32, u16),
+        question: Option<u64>,
+        start: usize,
+        end: usize,
     ) -> Result<(), CloseReason> {
-        match self.core.look_up(self.link, header)? {
+        match self.core.look_up(self.link, numbers)? {
             Ok((actor, index)) => {
-                self.core.running_actor.set(Some((actor.slot, actor.generation)));
-                let turn = actor.deliver(self.core, index, Delivery { payload, asker });
-                self.core.running_actor.set(None);
+                let turn = self.deliver(&actor, index, question, start, end);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
                 self.core.count_no_route(no_route);
-                if let Some(asker) = asker {
-                    asker.refuse(no_route);
+                if let Some(correlation) = question {
+                    Asker::new(self.core, self.link, correlation).refuse(no_route);
                 }
                 Ok(())
             }
         }
     }
 
+    #[inline(always)]
+    fn deliver(
+        &self,
+        actor: &ActorCell,
+        index: u16,
+        question: Option<u64>,
+        start: usize,
+        end: usize,
+    ) -> Turn {
+        let core = self.core;
+        core.running.set(question);
+        core.running_actor.set(Some((actor.slot, actor.generation)));
+        let delivery = Delivery {
+            payload: Payload {
+                front: &self.front,
+                start,
+                end,
+                copy_out: self.copy_out,
+            },
+            asker: question.map(|correlation| Asker::new(core, self.link, correlation)),
+        };
+        let turn = actor.deliver(core, index, delivery);
+        core.running_actor.set(None);
+        turn
+    }
+
     /// What follows a handler besides counting its message.
-    fn finish(&self, actor: &Rc<crate::actor::ActorCell>, turn: Turn) -> Result<(), CloseReason> {
+    #[cold]
+    fn finish(&self, actor: &Rc<ActorCell>, turn: Turn) -> Result<(), CloseReason> {
         let tally = &self.core.tally;
         match turn.outcome.0 {
             Delivered::Handled => tally.delivered.add(1),
@@ -226,7 +288,8 @@ impl Batch<'_> {
                 return Err(CloseReason::Archive);
             }
             Delivered::NoSuchMessage => {
-                self.core.count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
+                self.core
+                    .count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
             }
         }
         if turn.stop {
@@ -236,12 +299,17 @@ impl Batch<'_> {
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
-    fn answer(&self, header: &Header, extension: Option<&Extension>, payload: Chunk) {
+    fn answer(&self, kind: Kind, extension: Option<Extension>, start: usize, end: usize) {
         let core = self.core;
-        core.tally.received.add(1);
+        let payload = Payload {
+            front: &self.front,
+            start,
+            end,
+            copy_out: self.copy_out,
+        };
         let Some(extension) = extension else { return };
-        let answer: Answer = match header.kind {
-            Kind::Reply => Ok(payload),
+        let answer: Answer = match kind {
+            Kind::Reply => Ok(payload.take(core)),
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         let correlation = Correlation::from_wire(extension.correlation);
@@ -253,28 +321,48 @@ impl Batch<'_> {
     }
 }
 
-/// A frame taken out of its receive buffer: small parts copied, the payload as a view.
-struct Arrived {
-    header: Header,
-    extension: Option<Extension>,
-    payload: Chunk,
-    wire_bytes: usize,
+/// The payload of a message, still in the chunk it arrived in.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    front: &'a Chunk,
+    start: usize,
+    end: usize,
+    /// Too many receive buffers are held: what may be kept is copied.
+    copy_out: bool,
 }
 
-impl Arrived {
+impl<'a> Payload<'a> {
+    /// The bytes.
     #[inline]
-    fn new(frame: &Frame<'_>, chunk: &Chunk, copy_out: bool, core: &Core) -> Self {
-        let payload = if copy_out && chunk.is_pooled() && frame.header.kind.is_positioned() {
-            core.tally.copied_pinned.add(1);
-            Chunk::copied_from(frame.payload)
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        &self.front[self.start..self.end]
+    }
+
+    /// Whether the payload is to be copied out of its receive buffer.
+    #[inline]
+    pub(crate) fn must_be_copied(&self) -> bool {
+        self.copy_out && self.front.is_pooled()
+    }
+
+    /// A view of the payload that keeps its buffer.
+    #[inline]
+    pub(crate) fn view(&self) -> Chunk {
+        self.front.slice(self.start..self.end)
+    }
+
+    /// A copy of the payload with a buffer of its own.
+    #[cold]
+    pub(crate) fn copied(&self, core: &Core) -> Chunk {
+        core.tally.copied_pinned.add(1);
+        Chunk::copied_from(self.bytes())
+    }
+
+    /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
+    pub(crate) fn take(self, core: &Core) -> Chunk {
+        if self.must_be_copied() {
+            self.copied(core)
         } else {
-            chunk.slice(frame.payload_offset..frame.payload_offset + frame.payload.len())
-        };
-        Self {
-            header: frame.header,
-            extension: frame.extension,
-            payload,
-            wire_bytes: frame.wire_bytes,
+            self.view()
         }
     }
 }

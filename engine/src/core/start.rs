@@ -14,13 +14,13 @@ use ringmesh_transport::contract::{ConnectionId, Transport};
 use ringmesh_transport::tcp::{self, TcpTransport};
 use ringmesh_transport::timer::TimerWheel;
 
+use super::Core;
 use super::asks::AskTable;
 use super::clock::Clock;
 use super::link::{Connection, Link, LinkId, Stage};
 use super::peers::{NodeIndex, PeerTable};
 use super::stop::Phase;
 use super::tasks::Tasks;
-use super::Core;
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::Tally;
@@ -41,7 +41,9 @@ impl Core {
         let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
         io.watch_signals().map_err(core_failed)?;
         let at = settings.bind;
-        let bound = io.listen(at).map_err(|error| EngineError::Bind { at, error })?;
+        let bound = io
+            .listen(at)
+            .map_err(|error| EngineError::Bind { at, error })?;
         let address = canonical_address(&settings, bound)?;
         let uid = crate::random::uid();
         let clock = Clock::new();
@@ -84,8 +86,10 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             tasks,
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
+            bells: RefCell::default(),
             due_timers: Cell::default(),
             slices: Cell::default(),
+            reading: Cell::default(),
             turn_share: Cell::new(0),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
@@ -116,8 +120,22 @@ fn own_link(settings: &Settings, uid: Uid) -> (Rc<Link>, Rc<Connection>) {
     let window = settings.window_bytes;
     let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
     let inbound = Inbound::new(window);
-    let link = Rc::new(Link::new(LinkId(0), NodeIndex::SELF, uid, None, outbound, inbound));
-    let nowhere = ConnectionId { slot: u32::MAX, generation: 0 };
-    let connection = Rc::new(Connection::new(nowhere, None, Stage::Linked(Rc::clone(&link))));
+    let link = Rc::new(Link::new(
+        LinkId(0),
+        NodeIndex::SELF,
+        uid,
+        None,
+        outbound,
+        inbound,
+    ));
+    let nowhere = ConnectionId {
+        slot: u32::MAX,
+        generation: 0,
+    };
+    let connection = Rc::new(Connection::new(
+        nowhere,
+        None,
+        Stage::Linked(Rc::clone(&link)),
+    ));
     (link, connection)
 }

@@ -66,7 +66,10 @@ impl Core {
     pub(super) fn flush_overdue(&self) {
         let left = self.unsent_bytes();
         if left > 0 {
-            tracing::warn!(bytes = left, "stopping with bytes that could not be sent in time");
+            tracing::warn!(
+                bytes = left,
+                "stopping with bytes that could not be sent in time"
+            );
         }
         *self.phase.borrow_mut() = Phase::Flushed;
     }

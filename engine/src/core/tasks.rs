@@ -68,7 +68,11 @@ impl Wake for TaskWaker {
             own
         });
         if !here.unwrap_or(false) && !self.foreign.swap(true, Ordering::AcqRel) {
-            let mut queue = self.wakes.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self
+                .wakes
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             queue.push(Arc::clone(self));
             drop(queue);
             self.wakes.doorbell.ring();
@@ -82,7 +86,10 @@ impl Tasks {
             slots: RefCell::default(),
             free: RefCell::default(),
             ready: RefCell::default(),
-            foreign: Arc::new(ForeignWakes { queue: Mutex::default(), doorbell }),
+            foreign: Arc::new(ForeignWakes {
+                queue: Mutex::default(),
+                doorbell,
+            }),
             live: Cell::new(0),
         }
     }
@@ -91,7 +98,10 @@ impl Tasks {
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let mut slots = self.slots.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            slots.push(Slot { future: None, waker: None });
+            slots.push(Slot {
+                future: None,
+                waker: None,
+            });
             u32::try_from(slots.len() - 1).expect("fewer than 2^32 tasks on a core")
         });
         let waker = Arc::new(TaskWaker {
@@ -100,8 +110,10 @@ impl Tasks {
             foreign: AtomicBool::new(false),
             wakes: Arc::clone(&self.foreign),
         });
-        slots[slot as usize] =
-            Slot { future: Some(Box::pin(future)), waker: Some(Arc::clone(&waker)) };
+        slots[slot as usize] = Slot {
+            future: Some(Box::pin(future)),
+            waker: Some(Arc::clone(&waker)),
+        };
         self.live.set(self.live.get() + 1);
         drop(slots);
         self.make_ready(&waker);
@@ -132,7 +144,9 @@ impl Tasks {
     pub(crate) fn poll_ready(&self, mut panicked: impl FnMut(PanicPayload)) -> bool {
         let count = self.ready.borrow().len();
         for _ in 0..count {
-            let Some(waker) = self.ready.borrow_mut().pop_front() else { break };
+            let Some(waker) = self.ready.borrow_mut().pop_front() else {
+                break;
+            };
             if let Err(payload) = self.poll_one(waker) {
                 panicked(payload);
             }
@@ -154,7 +168,9 @@ impl Tasks {
 
     fn poll_one(&self, task: Arc<TaskWaker>) -> Result<(), PanicPayload> {
         task.ready.store(false, Ordering::Relaxed);
-        let Some(mut future) = self.take(&task) else { return Ok(()) };
+        let Some(mut future) = self.take(&task) else {
+            return Ok(());
+        };
         let slot = task.slot as usize;
         let waker = Waker::from(task);
         let poll = AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
@@ -180,13 +196,18 @@ impl Tasks {
     fn take(&self, task: &Arc<TaskWaker>) -> Option<TaskFuture> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(task.slot as usize)?;
-        let current = slot.waker.as_ref().is_some_and(|waker| Arc::ptr_eq(waker, task));
+        let current = slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| Arc::ptr_eq(waker, task));
         if current { slot.future.take() } else { None }
     }
 
     fn retire(&self, slot: usize) {
         self.slots.borrow_mut()[slot].waker = None;
-        self.free.borrow_mut().push(u32::try_from(slot).expect("slot numbers are 32 bits"));
+        self.free
+            .borrow_mut()
+            .push(u32::try_from(slot).expect("slot numbers are 32 bits"));
         self.live.set(self.live.get() - 1);
     }
 

@@ -7,16 +7,16 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
 
-use super::alarm::Bell;
+use super::alarm::BellKey;
 use super::peers::NodeIndex;
-use super::{Alarm, Core, Correlation};
+use super::{Core, Correlation};
 use crate::error::{AskError, AskPhase};
 
 /// What a timer is for.
 #[derive(Debug)]
 pub(crate) enum Token {
     /// A future waits for it.
-    Alarm(Rc<Bell>),
+    Alarm(BellKey),
     /// A question's time is up.
     Ask(Correlation),
     /// A connection must have got further by now.
@@ -30,11 +30,6 @@ pub(crate) enum Token {
 }
 
 impl Core {
-    /// An alarm `span` from now.
-    pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
-        Alarm::new(Rc::clone(self), span)
-    }
-
     /// `None` when the wheel is full.
     pub(super) fn set_timer(&self, deadline: Instant, token: Token) -> Option<TimerKey> {
         let key = self.timers.borrow_mut().insert(deadline, token);
@@ -57,7 +52,9 @@ impl Core {
     /// Runs what is due. Says whether anything was.
     pub(super) fn run_timers(self: &Rc<Self>) -> bool {
         let mut due = self.due_timers.take();
-        self.timers.borrow_mut().expire(self.clock.now(), |token| due.push(token));
+        self.timers
+            .borrow_mut()
+            .expire(self.clock.now(), |token| due.push(token));
         let any = !due.is_empty();
         for token in due.drain(..) {
             self.timer_fired(token);
@@ -68,10 +65,13 @@ impl Core {
 
     fn timer_fired(self: &Rc<Self>, token: Token) {
         match token {
-            Token::Alarm(bell) => bell.ring(),
+            Token::Alarm(bell) => self.ring(bell),
             Token::Ask(correlation) => {
                 let after = Duration::ZERO;
-                let timeout = AskError::Timeout { after, phase: AskPhase::Sent };
+                let timeout = AskError::Timeout {
+                    after,
+                    phase: AskPhase::Sent,
+                };
                 self.resolve_ask(correlation, None, Err(timeout));
             }
             Token::Connection(id) => self.connection_overdue(id),

@@ -9,6 +9,8 @@ use ringmesh_proto::message::Message;
 
 use ringmesh_transport::buffer::Chunk;
 
+use crate::core::Payload;
+
 /// A lease on one received message: reads like `M`'s archived form, where the bytes arrived.
 ///
 /// It was validated when it was made, once. It may be kept across an `.await`, stored and cloned;
@@ -33,6 +35,20 @@ impl<M: Message> Msg<M> {
             Ok(archived) => Ok(Self { archived, bytes }),
             Err(error) => Err((error, bytes)),
         }
+    }
+
+    /// Validates the bytes of a payload in place, and takes a view of them that keeps their buffer.
+    ///
+    /// # Errors
+    /// When they are not one whole archive of `M`.
+    #[inline(always)]
+    pub(crate) fn within(payload: &Payload<'_>) -> Result<Self, AccessError> {
+        // The view covers the very bytes that were validated, at the same place.
+        let archived = NonNull::from(access::<M>(payload.bytes())?);
+        Ok(Self {
+            archived,
+            bytes: payload.view(),
+        })
     }
 
     /// The archive as it was received.

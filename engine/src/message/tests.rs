@@ -1,8 +1,8 @@
 use ringmesh_proto::archive::encode;
 
 use super::*;
-use crate::chunk::Chunk;
 use crate::message;
+use ringmesh_transport::buffer::Chunk;
 
 #[message(id = "test.Note", v = 1)]
 #[derive(Debug, PartialEq)]

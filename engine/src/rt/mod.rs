@@ -43,7 +43,9 @@ impl<T: Send + 'static> CoreThread<T> {
     /// # Errors
     /// When the thread panicked.
     pub(crate) fn join(self) -> io::Result<T> {
-        self.0.join().map_err(|error| io::Error::other(error.to_string()))
+        self.0
+            .join()
+            .map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
@@ -106,7 +108,9 @@ impl Runtime {
         work: impl FnOnce() -> R + Send + 'static,
         done: impl FnOnce(R) + 'static,
     ) {
-        self.shared.outstanding.set(self.shared.outstanding.get() + 1);
+        self.shared
+            .outstanding
+            .set(self.shared.outstanding.get() + 1);
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
             let result = glommio::executor().spawn_blocking(work).await;
@@ -170,6 +174,8 @@ impl Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("outstanding", &self.outstanding()).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("outstanding", &self.outstanding())
+            .finish_non_exhaustive()
     }
 }

@@ -21,6 +21,9 @@ use crate::plan::{Outcome, Round};
 /// Asks in flight at one time; above it the schedule waits, and its latencies show it.
 const IN_FLIGHT_MAX: usize = 1024;
 
+/// Bytes of them, so that large ones do not wait for one another on this side.
+const IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
+
 /// The node's timers tick once a millisecond: within this of the next ask the clock is polled.
 const POLL_TIME: Duration = Duration::from_millis(3);
 
@@ -59,6 +62,7 @@ pub(super) async fn ask(
 struct Asker {
     echo: Ref<EchoApi>,
     body: &'static [u8],
+    in_flight_max: usize,
     next_number: u64,
     corrupt: u64,
     from_send: Latencies,
@@ -78,6 +82,7 @@ impl Asker {
         Self {
             echo,
             body: pattern::first(payload_bytes - ARCHIVE_OVERHEAD_BYTES),
+            in_flight_max: (IN_FLIGHT_BYTES_MAX / payload_bytes).min(IN_FLIGHT_MAX),
             next_number: 0,
             corrupt: 0,
             from_send: Latencies::new(),
@@ -127,7 +132,7 @@ impl Asker {
         duration: Duration,
     ) -> Result<(), WorkloadError> {
         let schedule = Schedule::new(self.next_number, rate_per_second, duration);
-        let mut in_flight = VecDeque::with_capacity(IN_FLIGHT_MAX);
+        let mut in_flight = VecDeque::with_capacity(self.in_flight_max);
         loop {
             let next = poll_fn(|cx| self.poll_schedule(&schedule, &mut in_flight, cx)).await?;
             let Some(due) = next else {
@@ -159,8 +164,7 @@ impl Asker {
         Poll::Pending
     }
 
-    /// Puts the asks that are due in flight; their first poll sends them. Says when the next is
-    /// due, `None` behind the last.
+    /// Puts the asks that are due in flight, and says when the next is; `None` behind the last.
     fn queue_due(
         &mut self,
         schedule: &Schedule,
@@ -169,7 +173,7 @@ impl Asker {
         loop {
             let due = schedule.due(self.next_number)?;
             let now = Instant::now();
-            if now < due || in_flight.len() == IN_FLIGHT_MAX {
+            if now < due || in_flight.len() == self.in_flight_max {
                 return Some(due);
             }
             let number = self.next_number;
@@ -183,6 +187,8 @@ impl Asker {
         }
     }
 
+    /// Polls all asks in their order: one that found no room the last time is sent before any
+    /// later one, so the asks leave in the order of their numbers.
     fn poll_in_flight(
         &mut self,
         in_flight: &mut VecDeque<InFlight>,
@@ -193,9 +199,9 @@ impl Asker {
             Poll::Pending => true,
             Poll::Ready(Ok(answer)) => {
                 let answered = Instant::now();
-                self.check(asked.number, &answer);
                 self.from_send.record(answered - asked.sent);
                 self.from_schedule.record(answered - asked.due);
+                self.check(asked.number, &answer);
                 false
             }
             Poll::Ready(Err(error)) => {

@@ -78,13 +78,8 @@ async fn finish(sink: Ref<SinkApi>) -> Result<Msg<Counts>, AskError> {
 }
 
 async fn push_probe(sink: Ref<SinkApi>) -> Result<(), WorkloadError> {
-    push(
-        sink,
-        Probe {
-            sent_ns: monotonic_ns(),
-        },
-    )
-    .await
+    let sent_ns = monotonic_ns();
+    sink.tell(Probe { sent_ns }).await.map_err(failed)
 }
 
 /// Sends the messages 0, 1, 2 ... for `duration`, and says how many.
@@ -102,7 +97,11 @@ where
         if round.sample_one_way && number_is_due(number, MESSAGES_PER_PROBE) {
             push_probe(sink).await?;
         }
-        push(sink, M::new(number, round.payload_bytes)).await?;
+        match sink.try_tell(M::new(number, round.payload_bytes)) {
+            Ok(()) => {}
+            Err(SendError::Full(message)) => sink.tell(message).await.map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        }
         number += 1;
     }
     Ok(number)
@@ -111,19 +110,6 @@ where
 #[inline]
 fn number_is_due(number: u64, every: u64) -> bool {
     number.is_multiple_of(every)
-}
-
-/// Sends one message, waiting only when there is no room.
-#[inline]
-async fn push<M: Message>(sink: Ref<SinkApi>, message: M) -> Result<(), WorkloadError>
-where
-    SinkApi: Accepts<M>,
-{
-    match sink.try_tell(message) {
-        Ok(()) => Ok(()),
-        Err(SendError::Full(message)) => sink.tell(message).await.map_err(failed),
-        Err(error) => Err(failed(error)),
-    }
 }
 
 #[cold]

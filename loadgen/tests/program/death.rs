@@ -1,12 +1,12 @@
 //! Processes that die, and what becomes of the others.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{ends, kill, listening, loadgen};
+use super::{Running, loadgen};
 
 /// The measuring processes that `parent` started: their ids and plans.
 fn measuring(parent: u32) -> Vec<(i32, Value)> {
@@ -20,21 +20,11 @@ fn measuring(parent: u32) -> Vec<(i32, Value)> {
     pids.split_whitespace().filter_map(plan).collect()
 }
 
-/// Starts a run whose output is read at its end.
-pub(super) fn spawn(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("loadgen starts")
-}
-
 /// Waits until `run` has started `count` measuring processes.
-pub(super) fn wait_for_measuring(run: &Child, count: usize) -> Vec<(i32, Value)> {
+pub(super) fn wait_for_measuring(run: &mut Running, count: usize) -> Vec<(i32, Value)> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let processes = measuring(run.id());
+        let processes = measuring(run.child().id());
         if processes.len() == count {
             return processes;
         }
@@ -54,14 +44,16 @@ fn a_run_survives_the_death_of_either_side_and_reports_it() {
             ("sender", Value::is_string),
         ] {
             let line = format!("{workload} --size 64 --seconds 100 --mode park --json");
-            let run = spawn(&mut loadgen(&line));
-            let processes = wait_for_measuring(&run, 2);
+            let mut command = loadgen(&line);
+            let mut run = Running::start(command.stdin(Stdio::null()).stderr(Stdio::piped()));
+            let processes = wait_for_measuring(&mut run, 2);
             let (pid, _) = processes
                 .iter()
                 .find(|(_, plan)| is_victim(&plan["to"]))
                 .expect("one of each side");
-            kill(Pid::from_raw(*pid).expect("a process id"), Signal::KILL);
-            let output = ends(run);
+            let pid = Pid::from_raw(*pid).expect("a process id");
+            kill_process(pid, Signal::KILL).expect("it lives");
+            let output = run.ends();
             let stderr = String::from_utf8(output.stderr).expect("text");
             assert_eq!(
                 output.status.code(),
@@ -89,8 +81,8 @@ fn a_measuring_process_ends_when_its_parent_is_gone() {
             },
             "cpu": 0, "cpu_is_shared": false, "to": null,
         });
-        let (mut child, _) = listening(loadgen("__peer").arg(plan.to_string()));
-        drop(child.stdin.take());
-        assert!(ends(child).status.success(), "{mover}");
+        let (mut child, _) = Running::listening(loadgen("__peer").arg(plan.to_string()));
+        drop(child.child().stdin.take());
+        assert!(child.ends().status.success(), "{mover}");
     }
 }

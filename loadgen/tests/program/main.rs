@@ -50,39 +50,64 @@ fn figure(report: &Value, key: &str) -> f64 {
         .unwrap_or_else(|| panic!("{key} is a number: {report}"))
 }
 
-/// Starts a process that listens, and says where.
-fn listening(command: &mut Command) -> (Child, String) {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("loadgen starts");
-    let stdout = child.stdout.take().expect("piped");
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let address = line
-        .strip_prefix("listening ")
-        .expect("the first line")
-        .trim()
-        .to_owned();
-    (child, address)
+/// A process of a test. It is killed when the test fails before its end.
+struct Running {
+    child: Option<Child>,
 }
 
-fn kill(pid: Pid, signal: Signal) {
-    kill_process(pid, signal).expect("it lives");
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("loadgen starts");
+        Self { child: Some(child) }
+    }
+
+    /// Starts a process that listens, and says where.
+    fn listening(command: &mut Command) -> (Self, String) {
+        let mut running = Self::start(command.stdin(Stdio::piped()));
+        let stdout = running.child().stdout.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let address = line
+            .strip_prefix("listening ")
+            .expect("the first line")
+            .trim()
+            .to_owned();
+        (running, address)
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("there until the end")
+    }
+
+    fn send_signal(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(self.child()), signal).expect("it lives");
+    }
+
+    /// Waits for the end, and kills it after 20 s.
+    fn ends(mut self) -> Output {
+        let child = self.child.take().expect("there until the end");
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let pid = Pid::from_child(&child);
+        let guard = std::thread::spawn(move || {
+            if is_done.recv_timeout(Duration::from_secs(20)).is_err() {
+                kill_process(pid, Signal::KILL).expect("it lives");
+            }
+        });
+        let output = child.wait_with_output().expect("it ends");
+        done.send(()).ok();
+        guard.join().expect("the guard ends");
+        output
+    }
 }
 
-/// Waits for the end of `child`, and kills it after 20 s.
-fn ends(child: Child) -> Output {
-    let (done, is_done) = std::sync::mpsc::channel::<()>();
-    let pid = Pid::from_child(&child);
-    let guard = std::thread::spawn(move || {
-        if is_done.recv_timeout(Duration::from_secs(20)).is_err() {
-            kill(pid, Signal::KILL);
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
         }
-    });
-    let output = child.wait_with_output().expect("it ends");
-    done.send(()).ok();
-    guard.join().expect("the guard ends");
-    output
+    }
 }

@@ -1,11 +1,11 @@
 //! The engine's workloads, between two processes and against a serving node.
 
-use std::process::Command;
+use std::process::Stdio;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{ends, figure, kill, listening, loadgen, report};
+use super::{Running, figure, loadgen, report};
 
 /// What every clean run of the engine says.
 fn assert_clean(report: &Value) {
@@ -119,7 +119,8 @@ fn percentiles_go_into_a_file() {
 
 #[test]
 fn a_serving_node_serves_until_sigterm() {
-    let (node, address) = listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
+    let (mut node, address) =
+        Running::listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
     for line in [
         "stream --size 64 --seconds 0.3",
         "echo --size 64 --seconds 0.3 --mode park",
@@ -134,33 +135,34 @@ fn a_serving_node_serves_until_sigterm() {
             assert!(report[key].is_null(), "{key}: {report}");
         }
     }
-    kill(Pid::from_child(&node), Signal::TERM);
-    assert_eq!(ends(node).status.code(), Some(0));
+    node.send_signal(Signal::TERM);
+    assert_eq!(node.ends().status.code(), Some(0));
 }
 
 #[test]
 fn a_taken_port_is_one_line_and_1() {
-    let (node, address) = listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
+    let (mut node, address) =
+        Running::listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
     let output = super::run(&format!("serve --bind {address}"));
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains(&address), "{stderr}");
-    kill(Pid::from_child(&node), Signal::TERM);
-    assert!(ends(node).status.success());
+    node.send_signal(Signal::TERM);
+    assert!(node.ends().status.success());
 }
 
 #[test]
 fn a_serving_node_that_dies_is_reported() {
-    let (node, address) = listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
+    let (mut node, address) =
+        Running::listening(&mut loadgen("serve --bind 127.0.0.1:0 --mode park"));
     let line = format!("echo --size 64 --seconds 60 --mode park --json --connect {address}");
-    let mut command: Command = loadgen(&line);
-    let run = super::death::spawn(&mut command);
-    super::death::wait_for_measuring(&run, 1);
-    kill(Pid::from_child(&node), Signal::KILL);
-    let output = ends(run);
+    let mut run = Running::start(loadgen(&line).stdin(Stdio::null()).stderr(Stdio::piped()));
+    super::death::wait_for_measuring(&mut run, 1);
+    node.send_signal(Signal::KILL);
+    let output = run.ends();
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     assert!(!output.stderr.is_empty());
-    assert!(!ends(node).status.success());
+    assert!(!node.ends().status.success());
 }

@@ -251,7 +251,8 @@ pub enum ParseAddressError {
     System,
     /// The host is missing or not one.
     #[error(
-        "a host is a name of letters, digits, `-`, `_` and `.`, an IPv4 address, or an IPv6 address in brackets"
+        "a host is a name of letters, digits, `-`, `_` and `.`, an IPv4 address, or an IPv6 \
+         address in brackets"
     )]
     Host,
     /// The port is missing, zero or not a number.
@@ -271,7 +272,8 @@ pub enum ParseAddressError {
 const SCHEME: &str = "ringmesh://";
 const USER: &str = "/user/";
 
-/// Checks the name of a system, which is the cluster's: 1 to 64 ASCII letters, digits, `-`, `_`, `.`.
+/// Checks the name of a system, which is the cluster's: 1 to 64 ASCII letters, digits, `-`, `_`,
+/// `.`.
 ///
 /// # Errors
 /// [`ParseAddressError::System`] when it breaks the rule.

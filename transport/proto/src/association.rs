@@ -11,26 +11,21 @@
 //! A good hello of the peer leads to associated from idle and back-off at once. From dialling and
 //! handshaking it does so when the peer has the lower uid: of two simultaneous dials the one of the
 //! lower uid survives, and both sides know which. While associated a second hello of the same
-//! process start is refused, and the link is probed: if it is dead on the other side only, the probe
-//! finds out, and the peer's next dial succeeds. A hello of another process start ends the link,
-//! since a process that was restarted has forgotten it.
+//! process start is refused, and the link is probed: if it is dead on the other side only, the
+//! probe finds out, and the peer's next dial succeeds. A hello of another process start ends the
+//! link, since a process that was restarted has forgotten it.
+
+mod transition;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use crate::address::{Address, NodeId, Uid};
+use crate::address::{Address, Uid};
 use crate::close_reason::CloseReason;
-use crate::effect::{ConnKey, Context, Effect, LinkUp};
+use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::Frame;
-use crate::frame::body::{
-    Accept, BodyError, Bye, ByeReason, Offer, Ping, Pong, Refuse, RefuseReason,
-};
+use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::Introduction;
-use crate::kind::Kind;
-use crate::limits::{
-    BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, HANDSHAKE_TIMEOUT, PROBE_TIMEOUT, STEADY_LINK,
-    STOP_TIMEOUT,
-};
+use crate::limits::STOP_TIMEOUT;
 use crate::time::Instant;
 
 /// The state machine of one remote address.
@@ -355,239 +350,6 @@ impl Association {
         }
     }
 
-    /// The answer to this side's hello.
-    fn handle_answer(
-        &mut self,
-        cx: &mut Context<'_>,
-        nonce: u64,
-        expected_uid: Option<Uid>,
-        frame: &Frame<'_>,
-    ) -> Result<(), CloseReason> {
-        match frame.header.kind {
-            Kind::Accept => {
-                let accept = Accept::parse(frame)?;
-                cx.local.check_accept(&accept, &self.remote, nonce)?;
-                if self.former.contains(&accept.uid)
-                    || expected_uid.is_some_and(|uid| uid != accept.uid)
-                {
-                    return Err(CloseReason::Answer);
-                }
-                self.accepted(cx, &accept);
-                Ok(())
-            }
-            Kind::Refuse => {
-                let refuse = Refuse::parse(frame)?;
-                self.refused(cx, expected_uid, refuse.reason);
-                Ok(())
-            }
-            kind => Err(CloseReason::UnexpectedFrame(kind)),
-        }
-    }
-
-    fn accepted(&mut self, cx: &mut Context<'_>, accept: &Accept) {
-        if let Some(conn) = self.conn() {
-            self.associate(cx, conn, accept.uid, &accept.offer, true);
-        }
-    }
-
-    fn refused(&mut self, cx: &mut Context<'_>, expected_uid: Option<Uid>, reason: RefuseReason) {
-        if let Some(conn) = self.conn() {
-            let reason = CloseReason::Refused(reason);
-            cx.out.push(Effect::Close { conn, reason });
-        }
-        match (reason, expected_uid) {
-            // The peer's own dial goes first and is on its way, or its link is being probed.
-            (RefuseReason::Superseded, _) => self.back_off(cx, BACK_OFF_MIN),
-            // The process that was wanted is gone: whichever runs now will do.
-            (RefuseReason::Incarnation, Some(old)) => {
-                self.bury(old);
-                self.dial(cx);
-            }
-            _ => self.fail(cx, CloseReason::Refused(reason)),
-        }
-    }
-
-    /// What an association, and not the halves of its link, hears on the link.
-    fn handle_link_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: ConnKey,
-        frame: &Frame<'_>,
-    ) -> Result<(), CloseReason> {
-        match frame.header.kind {
-            Kind::Ping => {
-                let Ping { nonce } = Ping::parse(frame)?;
-                cx.out.push(Effect::Pong { conn, nonce });
-                Ok(())
-            }
-            Kind::Pong => self.handle_pong(frame).map_err(CloseReason::from),
-            Kind::Bye => {
-                Bye::parse(frame)?;
-                self.handle_bye(cx, conn);
-                Ok(())
-            }
-            kind => Err(CloseReason::UnexpectedFrame(kind)),
-        }
-    }
-
-    fn handle_pong(&mut self, frame: &Frame<'_>) -> Result<(), BodyError> {
-        let pong = Pong::parse(frame)?;
-        if let State::Associated { probe, .. } = &mut self.state {
-            probe.take_if(|probe| probe.nonce == pong.nonce);
-        }
-        Ok(())
-    }
-
-    /// The peer's node stops: no dial until somebody asks again.
-    fn handle_bye(&mut self, cx: &mut Context<'_>, conn: ConnKey) {
-        if let State::Associated { uid, .. } = self.state {
-            let reason = CloseReason::Bye;
-            cx.out.push(Effect::Close { conn, reason });
-            self.link_down(cx, conn, uid, reason);
-            self.wanted = false;
-            self.attempt = 0;
-            self.state = State::Idle;
-        }
-    }
-
-    fn dial(&mut self, cx: &mut Context<'_>) {
-        let address = self.remote.clone();
-        cx.out.push(Effect::Dial { address });
-        self.state = State::Dialling {
-            conn: None,
-            deadline: cx.now + HANDSHAKE_TIMEOUT,
-        };
-    }
-
-    /// A dial came to nothing.
-    fn fail(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        self.attempt = self.attempt.saturating_add(1);
-        let retry_after = back_off(self.attempt, cx.random);
-        cx.out.push(Effect::Unreachable {
-            attempt: self.attempt,
-            reason,
-            retry_after,
-        });
-        self.back_off(cx, retry_after);
-    }
-
-    /// A link is gone. One that did not last counts as a failed dial, else a peer that accepts and
-    /// hangs up would be dialled without pause.
-    fn lose(&mut self, cx: &mut Context<'_>) {
-        let State::Associated { since, .. } = self.state else {
-            return;
-        };
-        let lasted = cx.now - since >= STEADY_LINK;
-        self.attempt = if lasted {
-            1
-        } else {
-            self.attempt.saturating_add(1)
-        };
-        self.back_off(cx, back_off(self.attempt, cx.random));
-    }
-
-    fn back_off(&mut self, cx: &mut Context<'_>, span: Duration) {
-        self.state = if self.wanted {
-            State::BackOff {
-                until: cx.now + span,
-            }
-        } else {
-            State::Idle
-        };
-    }
-
-    /// Makes way for a link with the process start `uid`: ends the dial under way, or the link with
-    /// another start.
-    fn end_connection(&mut self, cx: &mut Context<'_>, uid: Uid) {
-        let Some(conn) = self.conn() else {
-            return;
-        };
-        let reason = match self.state {
-            State::Associated { uid: current, .. } => {
-                debug_assert_ne!(current, uid, "a link with the same start is kept");
-                self.link_down(cx, conn, current, CloseReason::Restarted);
-                CloseReason::Restarted
-            }
-            _ => CloseReason::Superseded,
-        };
-        cx.out.push(Effect::Close { conn, reason });
-    }
-
-    fn associate(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: ConnKey,
-        uid: Uid,
-        offer: &Offer,
-        dialled: bool,
-    ) {
-        if let Some(old) = self.uid.replace(uid)
-            && old != uid
-        {
-            self.bury(old);
-            cx.out.push(Effect::PeerRestarted { old, new: uid });
-        }
-        self.uid = Some(uid);
-        cx.out.push(Effect::LinkUp(LinkUp {
-            conn,
-            peer: self.node(uid),
-            dialled,
-            body_cap: cx.local.common_body_cap(offer),
-            limit: offer.limit,
-            features: cx.local.features & offer.features,
-        }));
-        self.state = State::Associated {
-            conn,
-            uid,
-            since: cx.now,
-            probe: None,
-        };
-    }
-
-    /// Remembers that a process start is over. Its uid stays the last associated one, so that the
-    /// restart is reported when the next start is met.
-    fn bury(&mut self, uid: Uid) {
-        if self.former.contains(&uid) {
-            return;
-        }
-        if self.former.len() == FORMER_UIDS_MAX {
-            self.former.pop_front();
-        }
-        self.former.push_back(uid);
-    }
-
-    /// Asks the peer whether its side of the link is alive.
-    fn probe(&mut self, cx: &mut Context<'_>) {
-        if let State::Associated { conn, probe, .. } = &mut self.state
-            && probe.is_none()
-        {
-            let (conn, nonce) = (*conn, cx.random);
-            *probe = Some(Probe {
-                nonce,
-                deadline: cx.now + PROBE_TIMEOUT,
-            });
-            cx.out.push(Effect::Ping { conn, nonce });
-        }
-    }
-
-    fn link_down(&self, cx: &mut Context<'_>, conn: ConnKey, uid: Uid, reason: CloseReason) {
-        let peer = self.node(uid);
-        cx.out.push(Effect::LinkDown { conn, peer, reason });
-    }
-
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        self.wanted = false;
-        self.state = State::Stopped;
-        cx.out.push(Effect::Stopped);
-    }
-
-    fn node(&self, uid: Uid) -> NodeId {
-        NodeId {
-            address: self.remote.clone(),
-            uid,
-        }
-    }
-
     /// The connection of the dial under way, or of the link.
     fn conn(&self) -> Option<ConnKey> {
         match self.state {
@@ -598,17 +360,6 @@ impl Association {
             State::Idle | State::BackOff { .. } | State::Stopped => None,
         }
     }
-}
-
-/// The pause before dial number `attempt + 1`: doubles from 100 ms to 10 s, and of that a random
-/// part between a half and the whole, so that nodes which lost each other together do not dial
-/// together.
-fn back_off(attempt: u32, random: u64) -> Duration {
-    let doubled = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-    let whole = doubled.min(BACK_OFF_MAX);
-    let half = whole / 2;
-    let micros = half.as_micros() as u64;
-    half + Duration::from_micros(random % (micros + 1))
 }
 
 #[cfg(test)]

@@ -166,3 +166,74 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
         | RefuseReason::Lane => Fault::Setup,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_and_fit_a_counter() {
+        let refusals = (0..=14)
+            .map(RefuseReason::from_wire)
+            .map(CloseReason::Refused);
+        let others = [
+            PrefaceError::Magic.into(),
+            PrefaceError::Checksum.into(),
+            PrefaceError::Uid.into(),
+            FrameError::Checksum.into(),
+            FrameError::UnknownKind(0).into(),
+            BodyError::Length.into(),
+            BodyError::Address.into(),
+            Violation::UndefinedType(0).into(),
+            Violation::UndefinedTarget(0).into(),
+            CloseReason::Archive,
+            CloseReason::UnexpectedFrame(Kind::Tell),
+            CloseReason::Answer,
+            CloseReason::PrefaceTimeout,
+            CloseReason::HandshakeTimeout,
+            CloseReason::FrameStall,
+            CloseReason::ProbeTimeout,
+            CloseReason::DialFailed,
+            CloseReason::PeerClosed,
+            CloseReason::Broken,
+            CloseReason::Bye,
+            CloseReason::Superseded,
+            CloseReason::Restarted,
+            CloseReason::Stopping,
+            CloseReason::Overloaded,
+        ];
+        let mut seen = BTreeSet::new();
+        for reason in refusals.chain(others) {
+            let label = reason.label();
+            assert!(
+                label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{label}"
+            );
+            assert!(seen.insert(label), "{label} is used twice");
+        }
+    }
+
+    #[test]
+    fn the_fault_says_who_has_to_act() {
+        let fault = |reason: CloseReason| reason.fault();
+        assert_eq!(fault(FrameError::Checksum.into()), Fault::Peer);
+        assert_eq!(
+            fault(PrefaceError::Version { min: 2, max: 2 }.into()),
+            Fault::Setup
+        );
+        assert_eq!(
+            fault(CloseReason::Refused(RefuseReason::Cluster)),
+            Fault::Setup
+        );
+        assert_eq!(
+            fault(CloseReason::Refused(RefuseReason::Superseded)),
+            Fault::Nobody
+        );
+        assert_eq!(fault(CloseReason::Broken), Fault::Network);
+        assert_eq!(fault(CloseReason::Overloaded), Fault::Resource);
+    }
+}

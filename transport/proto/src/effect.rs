@@ -33,9 +33,11 @@ pub struct Context<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Start a connection to the address and tell its key with
-    /// [`handle_dialling`](crate::association::Association::handle_dialling); or, if it could not
-    /// even be started, [`handle_dial_failed`](crate::association::Association::handle_dial_failed).
+    /// Start a connection to the address and tell its key with [`handle_dialling`]; or, if it could
+    /// not even be started, call [`handle_dial_failed`].
+    ///
+    /// [`handle_dialling`]: crate::association::Association::handle_dialling
+    /// [`handle_dial_failed`]: crate::association::Association::handle_dial_failed
     Dial {
         /// Where to.
         address: Address,

@@ -11,10 +11,10 @@
 //! the frame but itself. The extension is there exactly for ask, reply, error and cancel, and flag
 //! bit 0 says so.
 //!
-//! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in place
-//! around a payload that is already where it belongs, and [`seal`] adds the checksums of many.
-//! [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the engine
-//! itself sends are in [`body`].
+//! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in
+//! place around a payload that is already where it belongs, and [`seal`] adds the checksums of
+//! many. [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the
+//! engine itself sends are in [`body`].
 
 pub mod body;
 
@@ -24,7 +24,7 @@ mod encoder;
 mod header;
 
 pub use assembler::Assembler;
-pub use decoder::{Frame, FrameError, Parse, parse};
+pub use decoder::{Frame, FrameError, Parse, Parsed, parse, parse_with};
 pub(crate) use encoder::stage;
 pub use encoder::{Head, encode, frame, seal};
 pub use header::{Extension, Header};

@@ -32,7 +32,8 @@ pub struct LocalNode {
     pub core: CoreId,
     /// How many cores the node has; their numbers begin at 0.
     pub cores: u16,
-    /// What its archives look like, see [`FORMAT_FINGERPRINT`](crate::fingerprint::FORMAT_FINGERPRINT).
+    /// What its archives look like, see
+    /// [`FORMAT_FINGERPRINT`](crate::fingerprint::FORMAT_FINGERPRINT).
     pub format_fingerprint: u64,
     /// The longest body it takes on the ordinary lane, in bytes.
     pub body_cap: u32,

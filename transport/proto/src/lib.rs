@@ -7,8 +7,8 @@
 //! code, and a failure is replayed from its inputs.
 //!
 //! The two types that matter: a [`Frame`](frame::Frame) is what a peer sent, checked and read in
-//! place; an [`Outbound`](link::Outbound) is where this side's frames are written in place, and kept
-//! until the peer took them over.
+//! place; an [`Outbound`](link::Outbound) is where this side's frames are written in place, and
+//! kept until the peer took them over.
 //!
 //! ```text
 //!  push --> Outbound --gather--> (bytes) --parse--> Frame --accept--> Inbound

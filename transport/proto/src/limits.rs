@@ -63,8 +63,8 @@ pub const WINDOW_BYTES_MAX: u32 = 64 << 20;
 /// An ordinary slab, in bytes.
 pub const SLAB_BYTES: u32 = 64 << 10;
 
-/// A receiver grants after this many received bytes, whatever the time. A window below four times as
-/// much grants every quarter of it.
+/// A receiver grants after this many received bytes, whatever the time. A window below four times
+/// as much grants every quarter of it.
 pub const GRANT_EVERY_BYTES: u32 = 128 << 10;
 
 /// Asks one link may have outstanding, and so the answers that can wait for credit.

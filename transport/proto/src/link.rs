@@ -1,8 +1,9 @@
 //! Links: a two-way logical byte stream between one core of each of two nodes.
 //!
 //! Each frame that occupies positions lies at an implicit one: the bytes of such frames before it.
-//! The receiver answers with absolute positions, up to where it took over and up to where the sender
-//! may go on, so the same numbers are credit, acknowledgement and the bounds of what is retained.
+//! The receiver answers with absolute positions, up to where it took over and up to where the
+//! sender may go on, so the same numbers are credit, acknowledgement and the bounds of what is
+//! retained.
 //!
 //! [`Outbound`] is the sending half, [`Inbound`] the receiving half. Neither knows the other: their
 //! driver hands the grants of one node's [`Inbound`] to the [`Outbound`] at the other end.

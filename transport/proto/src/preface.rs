@@ -149,8 +149,8 @@ impl Preface {
         bytes
     }
 
-    /// Reads the bytes of a preface. Whether its cluster, format, core and uid are the right ones is
-    /// for the [`Acceptor`](crate::handshake::Acceptor) to say.
+    /// Reads the bytes of a preface. Whether its cluster, format, core and uid are the right ones
+    /// is for the [`Acceptor`](crate::handshake::Acceptor) to say.
     ///
     /// # Errors
     /// [`PrefaceError`]; the version is judged first, since a later one may lay the rest out anew.

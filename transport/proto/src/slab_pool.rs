@@ -144,7 +144,8 @@ impl SlabPool {
         }
     }
 
-    /// Looks at up to `count` slabs given back, oldest first, and frees those nobody reads any more.
+    /// Looks at up to `count` slabs given back, oldest first, and frees those nobody reads any
+    /// more.
     fn settle(&mut self, count: usize) {
         for _ in 0..count {
             let Some(mut slab) = self.draining.pop_front() else {

@@ -56,12 +56,14 @@ impl Chunk {
 
     /// Whether the chunk withholds one of the core's receive buffers. Such a chunk should be short
     /// lived; [`copied_from`](Self::copied_from) frees the buffer for the kernel.
+    #[inline]
     pub fn is_pooled(&self) -> bool {
         !matches!(self.buffer.origin, Origin::Heap)
     }
 
     /// Whether the chunk lies in a large buffer that one connection fills alone, so that what it
     /// receives next may be its neighbour; see [`try_join`](Self::try_join).
+    #[inline]
     pub fn is_bulk(&self) -> bool {
         matches!(self.buffer.origin, Origin::Bulk { .. })
     }
@@ -70,6 +72,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If the range is reversed or reaches past the end.
+    #[inline]
     pub fn slice(&self, range: Range<usize>) -> Self {
         assert!(
             range.start <= range.end && range.end <= self.len(),
@@ -86,6 +89,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If `count` is more than the length.
+    #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "advanced past the end of a chunk");
         self.start += count as u32;
@@ -136,6 +140,7 @@ impl Chunk {
 impl Deref for Chunk {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         let first = self.buffer.bytes.as_ptr().wrapping_add(self.start as usize);
         // SAFETY: `covering` was promised that the range lies in the buffer and is not written to
@@ -146,6 +151,7 @@ impl Deref for Chunk {
 }
 
 impl Clone for Chunk {
+    #[inline]
     fn clone(&self) -> Self {
         Self {
             buffer: Rc::clone(&self.buffer),
@@ -156,6 +162,7 @@ impl Clone for Chunk {
 }
 
 impl Drop for Chunk {
+    #[inline]
     fn drop(&mut self) {
         // The pool itself holds one count of each of its buffers, so two means: the last chunk.
         // When the pool is gone the count of the last chunk is one, and the memory goes with it.

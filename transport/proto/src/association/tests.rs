@@ -1,12 +1,17 @@
 mod pair;
 
+use std::time::Duration;
+
 use super::*;
-use crate::address::CoreId;
-use crate::effect::Outbox;
+use crate::address::{CoreId, NodeId};
+use crate::effect::{LinkUp, Outbox};
+use crate::frame::body::{Accept, Bye, Offer, Ping, Pong, Refuse};
 use crate::frame::{Parse, parse};
 use crate::handshake::{Acceptor, LocalNode};
+use crate::kind::Kind;
 use crate::limits::{
-    FRAME_BYTES_BEFORE_ACCEPT, PREFACE_BYTES, PREFACE_TIMEOUT, REFUSALS_BURST, WINDOW_BYTES,
+    BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
+    PREFACE_BYTES, PREFACE_TIMEOUT, PROBE_TIMEOUT, REFUSALS_BURST, STEADY_LINK, WINDOW_BYTES,
 };
 use crate::preface::{Preface, PrefaceError, Role};
 
@@ -67,8 +72,8 @@ impl Bench {
         std::iter::from_fn(|| self.out.pop()).collect()
     }
 
-    /// An association with the node `there` whose dial has got to the handshake on connection 1, and
-    /// the nonce it sent.
+    /// An association with the node `there` whose dial has got to the handshake on connection 1,
+    /// and the nonce it sent.
     fn handshaking(&mut self) -> (Association, Preface) {
         let mut association = Association::new(local("there", 200).id.address);
         self.call(|_, cx| association.handle_dial_wanted(cx));

@@ -29,8 +29,8 @@ impl Assembler {
     /// [`clear`](Self::clear).
     ///
     /// # Errors
-    /// [`FrameError::TooLong`] as soon as the length is here; what is wrong otherwise shows when the
-    /// whole frame is parsed.
+    /// [`FrameError::TooLong`] as soon as the length is here; what is wrong otherwise shows when
+    /// the whole frame is parsed.
     pub fn push(&mut self, bytes: &[u8], body_cap: u32) -> Result<usize, FrameError> {
         let mut taken = 0;
         loop {

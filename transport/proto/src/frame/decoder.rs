@@ -102,6 +102,18 @@ impl FrameError {
     }
 }
 
+/// What [`parse_with`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed<R> {
+    /// A frame; what was made of it.
+    Complete(R),
+    /// The beginning of a frame, see [`Parse::Incomplete`].
+    Incomplete {
+        /// How many bytes there must be for more to be said.
+        needed: usize,
+    },
+}
+
 /// Reads the frame at the start of `bytes`, in place.
 ///
 /// `body_cap` is the longest body the sender may declare now. Everything that can be checked without
@@ -112,6 +124,27 @@ impl FrameError {
 /// [`FrameError`]: the connection cannot go on.
 #[inline]
 pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
+    parse_with(bytes, body_cap, |frame| frame).map(|parsed| match parsed {
+        Parsed::Complete(frame) => Parse::Complete(frame),
+        Parsed::Incomplete { needed } => Parse::Incomplete { needed },
+    })
+}
+
+/// The same as [`parse`], for a loop over many frames: the frame goes to `read` instead of into the
+/// result.
+///
+/// A frame in a result is written to memory in pieces and read back in other widths, and the
+/// processor makes such reads wait until the writes have left its store buffer: three such moves
+/// took a quarter of a receiving core's time. In a closure the frame stays in registers.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_with<'a, R>(
+    bytes: &'a [u8],
+    body_cap: u32,
+    read: impl FnOnce(Frame<'a>) -> R,
+) -> Result<Parsed<R>, FrameError> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return parse_start(bytes, body_cap);
     };
@@ -123,7 +156,7 @@ pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
     }
     let Some(body) = rest.get(..body_bytes as usize) else {
         let needed = HEADER_BYTES + body_bytes as usize;
-        return Ok(Parse::Incomplete { needed });
+        return Ok(Parsed::Incomplete { needed });
     };
     if checksum::of_frame(header, body) != (first >> 32) as u32 {
         return Err(FrameError::Checksum);
@@ -141,11 +174,11 @@ pub fn parse(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
     if !fits(&header, flags) {
         return Err(misfit(&header, flags));
     }
-    Ok(Parse::Complete(dissect(header, body)))
+    Ok(Parsed::Complete(read(dissect(header, body))))
 }
 
 /// Splits a body whose length was verified against the kind.
-#[inline]
+#[inline(always)]
 fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
     let wire_bytes = HEADER_BYTES + body.len();
     if header.kind.has_extension()
@@ -169,7 +202,7 @@ fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
 }
 
 /// Whether an undamaged header keeps to the shape of its kind.
-#[inline]
+#[inline(always)]
 fn fits(header: &Header, flags: u8) -> bool {
     let shape = header.kind.shape();
     flags == flags_of(header.kind)
@@ -223,14 +256,14 @@ fn misfit(header: &Header, flags: u8) -> FrameError {
 
 /// Fewer bytes than a header: only the length can be judged.
 #[cold]
-fn parse_start(bytes: &[u8], body_cap: u32) -> Result<Parse<'_>, FrameError> {
+fn parse_start<R>(bytes: &[u8], body_cap: u32) -> Result<Parsed<R>, FrameError> {
     if let Some(length) = bytes.first_chunk() {
         let declared = u32::from_le_bytes(*length);
         if declared > body_cap {
             return Err(too_long(declared, body_cap));
         }
     }
-    Ok(Parse::Incomplete {
+    Ok(Parsed::Incomplete {
         needed: HEADER_BYTES,
     })
 }

@@ -36,8 +36,8 @@ impl Head {
 /// still missing: [`seal`] adds it.
 ///
 /// # Panics
-/// If `into` is shorter than the frame, if the extension is not there exactly when the kind has one,
-/// or if the payload is longer than a length field can say.
+/// If `into` is shorter than the frame, if the extension is not there exactly when the kind has
+/// one, or if the payload is longer than a length field can say.
 #[inline]
 pub fn frame(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
     assert!(
@@ -60,10 +60,10 @@ pub fn frame(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
 
 /// Writes the checksums of all the frames in `frames`, which is nothing but whole frames.
 ///
-/// A checksum reads what was just written, in other widths than it was written in, and the processor
-/// makes such reads wait until the writes have left its store buffer. So frames are written first
-/// and sealed together before they are sent: a frame of 64 bytes of payload is written and sealed in
-/// 28 ns, against 45 ns one by one.
+/// A checksum reads what was just written, in other widths than it was written in, and the
+/// processor makes such reads wait until the writes have left its store buffer. So frames are
+/// written first and sealed together before they are sent: a frame of 64 bytes of payload is
+/// written and sealed in 28 ns, against 45 ns one by one.
 ///
 /// # Panics
 /// If `frames` ends within a frame.

@@ -14,8 +14,8 @@ pub struct Header {
     pub kind: Kind,
     /// The sender's number for the type of the message, 0 where the kind has none.
     pub type_number: u16,
-    /// The number of the recipient among those of whoever sends messages to it, 0 where the kind has
-    /// none.
+    /// The number of the recipient among those of whoever sends messages to it, 0 where the kind
+    /// has none.
     pub target_number: u32,
 }
 
@@ -34,7 +34,8 @@ pub struct Extension {
     pub correlation: u64,
     /// What is left of the ask's deadline, in microseconds; 0 where the kind has none.
     pub remaining_us: u32,
-    /// Why there is no answer, see [`ErrorCode`](super::body::ErrorCode); 0 where the kind has none.
+    /// Why there is no answer, see [`ErrorCode`](super::body::ErrorCode); 0 where the kind has
+    /// none.
     pub code: u32,
 }
 

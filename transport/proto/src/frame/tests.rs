@@ -437,6 +437,20 @@ fn the_largest_body_passes_and_one_more_byte_does_not() {
 }
 
 #[test]
+fn one_over_the_cap_before_accept_is_refused_from_its_length() {
+    let cap = FRAME_BYTES_BEFORE_ACCEPT;
+    assert!(matches!(
+        parse(&cap.to_le_bytes(), cap),
+        Ok(Parse::Incomplete { .. })
+    ));
+    let declared = cap + 1;
+    assert_eq!(
+        parse(&declared.to_le_bytes(), cap),
+        Err(FrameError::TooLong { declared, cap })
+    );
+}
+
+#[test]
 fn no_flipped_bit_is_delivered() {
     for bytes in all_kinds() {
         for bit in 0..8 * bytes.len() {
@@ -551,7 +565,7 @@ proptest! {
 
     #[test]
     fn random_streams_survive_random_splits(
-        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..12),
+        payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..12),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
         let kinds = [Kind::Tell, Kind::Ask, Kind::Reply];

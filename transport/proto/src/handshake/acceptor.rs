@@ -18,8 +18,8 @@ use crate::token_bucket::TokenBucket;
 
 /// Holds the connections that have not shown who they are, bounded in number and time.
 ///
-/// Inputs: an accepted connection, its preface, its first frame, its end, time. Output: effects, and
-/// an [`Introduction`] for each dialler that passed.
+/// Inputs: an accepted connection, its preface, its first frame, its end, time. Output: effects,
+/// and an [`Introduction`] for each dialler that passed.
 #[derive(Debug)]
 pub struct Acceptor {
     strangers: BTreeMap<ConnKey, Stranger>,
@@ -140,8 +140,8 @@ impl Acceptor {
         self.forget(conn);
     }
 
-    /// Closes connections whose time is up, as many as an outbox takes: the driver calls again while
-    /// [`poll_timeout`](Self::poll_timeout) is due.
+    /// Closes connections whose time is up, as many as an outbox takes: the driver calls again
+    /// while [`poll_timeout`](Self::poll_timeout) is due.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         while cx.out.len() < Outbox::EFFECTS_PER_CALL_MAX
             && let Some(&(deadline, conn)) = self.deadlines.first()

@@ -9,8 +9,8 @@ use crate::message::MessageType;
 /// numbers stand for.
 ///
 /// Numbers are given in order, so a table never has more entries than definitions arrived: a peer
-/// pays 28 bytes on the wire for each 16 it makes this side keep, and a high number out of turn is a
-/// violation instead of an allocation.
+/// pays 28 bytes on the wire for each 16 it makes this side keep, and a high number out of turn is
+/// a violation instead of an allocation.
 #[derive(Debug)]
 pub struct Inbound {
     window: u64,
@@ -80,8 +80,8 @@ impl Inbound {
         self.held = self.held.saturating_sub(bytes as u64);
     }
 
-    /// The grant to send now, if one is due: when an eighth of the window or 128 KiB came in, or, if
-    /// `now_forced`, when anything changed. Call it with `now_forced` once at the end of a turn.
+    /// The grant to send now, if one is due: when 128 KiB or a quarter of the window came in, or,
+    /// if `now_forced`, when anything changed. Call it with `now_forced` once at the end of a turn.
     #[inline]
     pub fn poll_grant(&mut self, now_forced: bool) -> Option<Grant> {
         let fresh = self.received - self.granted.received_to;

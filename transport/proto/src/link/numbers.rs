@@ -45,7 +45,7 @@ impl TypeNumbers {
     }
 
     /// The number of `message`. A new one is not given until [`give`](Self::give).
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&mut self, message: &MessageType) -> Result<Numbered<u16>, Exhausted> {
         let (cached, number) = &self.cache[Self::place(message)];
         if *number != 0 && cached == message {
@@ -113,7 +113,7 @@ impl TargetNumbers {
     }
 
     /// The number of `target`. A new one is not given until [`give`](Self::give).
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&mut self, target: Target) -> Numbered<u32> {
         let (cached, number) = self.cache[Self::place(target)];
         if number != 0 && cached == target {

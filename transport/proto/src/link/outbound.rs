@@ -242,8 +242,8 @@ impl Outbound {
     /// want of credit or memory.
     ///
     /// # Errors
-    /// [`PushError::TooLarge`], [`PushError::Encode`], [`PushError::TypesExhausted`]: answer with an
-    /// error instead. [`PushError::TooManyAnswers`]: end the link. Nothing changed.
+    /// [`PushError::TooLarge`], [`PushError::Encode`], [`PushError::TypesExhausted`]: answer with
+    /// an error instead. [`PushError::TooManyAnswers`]: end the link. Nothing changed.
     #[inline]
     pub fn push_reply<P: Payload + ?Sized>(
         &mut self,
@@ -401,7 +401,8 @@ impl Outbound {
     }
 
     /// Ends the link: shows every message frame the peer did not acknowledge, in order, and gives
-    /// all memory back. Returns how many messages the peer did acknowledge and no grant counted yet.
+    /// all memory back. Returns how many messages the peer did acknowledge and no grant counted
+    /// yet.
     pub fn drain_unacknowledged(
         &mut self,
         slabs: &mut SlabPool,

@@ -139,7 +139,8 @@ impl World {
         }
     }
 
-    /// Ends a connection at `end`. The other side hears of it later; so does this one if it `broke`.
+    /// Ends a connection at `end`. The other side hears of it later; so does this one if it
+    /// `broke`.
     fn cut(&mut self, end: End, broke: bool) {
         let Some(peer) = self.peer_of.remove(&end) else {
             return;

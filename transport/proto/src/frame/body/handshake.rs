@@ -251,7 +251,8 @@ impl Refuse {
         append(Kind::Refuse, &body, into);
     }
 
-    /// Reads a frame of this kind. Control characters in the text become spaces: it goes into a log.
+    /// Reads a frame of this kind. Control characters in the text become spaces: it goes into a
+    /// log.
     ///
     /// # Errors
     /// [`BodyError`] when the body is not one.

@@ -55,7 +55,7 @@ const NO_TARGET: Numbered<u32> = Numbered {
 
 impl Outbound {
     /// Writes a frame behind the tail, with the definitions it needs, and returns its position.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write<P: Payload + ?Sized>(
         &mut self,
         slabs: &mut SlabPool,
@@ -79,7 +79,7 @@ impl Outbound {
     }
 
     /// Writes a payload of unknown length where it will lie, in this slab or in one that fits.
-    #[inline]
+    #[inline(always)]
     fn write_unmeasured<P: Payload + ?Sized>(
         &mut self,
         slabs: &mut SlabPool,
@@ -108,7 +108,7 @@ impl Outbound {
     }
 
     /// Looks the numbers of a frame up. New ones are not given yet.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, draft: &Draft<'_>) -> Result<Numbers, PushError> {
         let of_type = match draft.message {
             Some(message) => match self.types.find(message) {
@@ -136,7 +136,7 @@ impl Outbound {
     }
 
     /// Checks the cap, and the credit for everything up to the end of the frame.
-    #[inline]
+    #[inline(always)]
     fn admit(&self, kind: Kind, lead: usize, payload_bytes: usize) -> Result<(), PushError> {
         let extension_bytes = if kind.has_extension() {
             EXTENSION_BYTES
@@ -155,13 +155,13 @@ impl Outbound {
     }
 
     /// The room behind the tail.
-    #[inline]
+    #[inline(always)]
     fn room(&self) -> usize {
         self.current.as_ref().map_or(0, Written::room)
     }
 
     /// Makes sure that the current slab has room for `bytes`.
-    #[inline]
+    #[inline(always)]
     fn reserve(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
         if self.room() >= bytes && self.current.is_some() {
             return Ok(());
@@ -180,7 +180,7 @@ impl Outbound {
     }
 
     /// Encodes a payload `lead` bytes behind the tail, into at most `room` bytes.
-    #[inline]
+    #[inline(always)]
     fn encode_at<P: Payload + ?Sized>(
         &mut self,
         lead: usize,
@@ -198,7 +198,7 @@ impl Outbound {
     }
 
     /// Puts the frame around its payload, the definitions in front, and counts all of it.
-    #[inline]
+    #[inline(always)]
     fn commit(&mut self, draft: &Draft<'_>, numbers: &Numbers, payload_bytes: usize) -> u64 {
         if numbers.definition_bytes > 0 {
             self.define(draft, numbers);

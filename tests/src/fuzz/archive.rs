@@ -1,0 +1,180 @@
+//! Payloads of a peer, read as messages.
+
+use std::fmt::Debug;
+
+use ringmesh::{message, wire};
+use ringmesh_proto::archive::{Archivable, access, deserialize, encode, explain, measure};
+
+/// Numbers alone: validated by its length.
+#[message(id = "fuzz.Tick", v = 1, pod)]
+#[derive(Debug, PartialEq)]
+struct Tick {
+    sequence: u64,
+    price: i64,
+    level: [u16; 4],
+}
+
+/// No data out of line, but bytes that mean nothing.
+#[message(id = "fuzz.Flags", v = 1)]
+#[derive(Debug, PartialEq)]
+struct Flags {
+    urgent: bool,
+    letter: char,
+    side: Option<Side>,
+}
+
+/// Text, lists, and lists of both: everything that is out of line.
+#[message(id = "fuzz.Order", v = 1)]
+#[derive(Debug, PartialEq)]
+struct Order {
+    account: String,
+    note: Option<String>,
+    legs: Vec<Leg>,
+    tags: Box<[Box<str>]>,
+    grid: [Vec<Vec<u16>>; 2],
+    body: Vec<u8>,
+}
+
+#[wire]
+#[derive(Debug, PartialEq)]
+enum Side {
+    Buy,
+    Sell,
+}
+
+#[wire]
+#[derive(Debug, PartialEq)]
+enum Leg {
+    Market,
+    Limit { price: i64, venue: String },
+    Basket(Vec<(char, Option<u32>)>),
+}
+
+/// The first byte chooses a message, the rest is its payload.
+///
+/// # Panics
+/// When an archive that was accepted cannot be walked, or does not survive another round.
+pub fn archive(bytes: &[u8]) {
+    let Some((choice, payload)) = bytes.split_first() else {
+        return;
+    };
+    match choice % 3 {
+        0 => read::<Tick>(payload),
+        1 => read::<Flags>(payload),
+        _ => read::<Order>(payload),
+    }
+}
+
+/// What is accepted can be read to the last field, and means the same after another round.
+fn read<M: Archivable + Debug + PartialEq>(payload: &[u8]) {
+    let Ok(archived) = access::<M>(payload) else {
+        assert!(explain::<M>(payload).is_some(), "refused without a reason");
+        return;
+    };
+    assert_eq!(
+        explain::<M>(payload),
+        None,
+        "accepted with a reason to refuse"
+    );
+    let value = deserialize::<M>(archived);
+    let size = measure(&value).expect("what was read can be measured");
+    // Otherwise a small payload could stand for a large value: the same bytes read many times.
+    assert!(size <= payload.len(), "{size} bytes from {}", payload.len());
+    let mut again = vec![0; size];
+    assert_eq!(encode(&value, &mut again), Ok(size), "the measure is exact");
+    let archived = access::<M>(&again).expect("what was encoded is accepted");
+    assert_eq!(deserialize::<M>(archived), value);
+}
+
+/// A valid payload of each message, small and rich.
+pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+    let leg = || Leg::Limit {
+        price: -1,
+        venue: "a venue out of line".to_owned(),
+    };
+    let order = Order {
+        account: "inline".to_owned(),
+        note: Some("a note that is out of line".to_owned()),
+        legs: vec![
+            Leg::Market,
+            leg(),
+            Leg::Basket(vec![('x', None), ('ä', Some(7))]),
+        ],
+        tags: ["a".into(), "a tag that is out of line".into()].into(),
+        grid: [vec![vec![1, 2], vec![]], vec![]],
+        body: (0..32).collect(),
+    };
+    let empty = Order {
+        account: String::new(),
+        note: None,
+        legs: Vec::new(),
+        tags: Box::default(),
+        grid: [Vec::new(), Vec::new()],
+        body: Vec::new(),
+    };
+    vec![
+        seed(
+            "tick",
+            0,
+            &Tick {
+                sequence: 1,
+                price: -2,
+                level: [3, 4, 5, 6],
+            },
+        ),
+        seed(
+            "flags-buy",
+            1,
+            &Flags {
+                urgent: true,
+                letter: 'ß',
+                side: Some(Side::Buy),
+            },
+        ),
+        seed(
+            "flags-sell",
+            1,
+            &Flags {
+                urgent: false,
+                letter: '\0',
+                side: Some(Side::Sell),
+            },
+        ),
+        seed(
+            "flags-none",
+            1,
+            &Flags {
+                urgent: false,
+                letter: 'a',
+                side: None,
+            },
+        ),
+        seed("order-empty", 2, &empty),
+        seed("order-rich", 2, &order),
+    ]
+}
+
+fn seed<M: Archivable>(name: &str, choice: u8, message: &M) -> (String, Vec<u8>) {
+    let size = measure(message).expect("a seed can be measured");
+    let mut bytes = vec![choice; 1 + size];
+    encode(message, &mut bytes[1..]).expect("a seed can be encoded");
+    (name.to_owned(), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_accepted() {
+        for (name, bytes) in seeds() {
+            let (choice, payload) = bytes.split_first().expect("a seed is not empty");
+            let accepted = match choice {
+                0 => access::<Tick>(payload).is_ok(),
+                1 => access::<Flags>(payload).is_ok(),
+                _ => access::<Order>(payload).is_ok(),
+            };
+            assert!(accepted, "{name}");
+        }
+    }
+}
