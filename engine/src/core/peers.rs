@@ -131,10 +131,12 @@ impl PeerTable {
 
     #[cold]
     fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
+        let may_return = |peer: &Peer| {
+            let association = &peer.association;
+            association.uid() == Some(to.uid) && !association.is_over(to.uid)
+        };
         match peer {
-            Some(peer) if peer.link.is_none() && peer.association.uid() == Some(to.uid) => {
-                Refusal::Unreachable
-            }
+            Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             _ => Refusal::NotRunning,
         }
     }
