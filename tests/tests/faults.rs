@@ -413,12 +413,14 @@ fn a_panic_in_a_task_ends_that_task_alone() {
     let watched = Watched::start();
     watched.node.run(|node| async move {
         let sink = node.spawn(Sink::default()).expect("room for one more");
-        node.spawn_task(async { panic!("{PANIC}") });
+        let room = "room for one more task";
+        node.spawn_task(async { panic!("{PANIC}") }).expect(room);
         let other = node.clone();
         node.spawn_task(async move {
             other.sleep(Duration::from_millis(20)).await;
             sink.tell(record(1)).await.expect("it runs");
-        });
+        })
+        .expect(room);
         while seen_by(sink).await.count == 0 {
             node.sleep(Duration::from_millis(1)).await;
         }

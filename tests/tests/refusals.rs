@@ -167,7 +167,8 @@ fn a_core_that_does_not_exist_is_refused() {
 #[test]
 fn reserved_bits_and_unknown_numbers_are_refused() {
     let watched = Watched::start();
-    let cases: [(&str, fn(&mut [u8; PREFACE_BYTES])); 7] = [
+    type Change = fn(&mut [u8; PREFACE_BYTES]);
+    let cases: [(&str, Change); 7] = [
         ("preface_flags", |bytes| bytes[56] = 1),
         ("preface_flags", |bytes| bytes[59] = 0x80),
         ("preface_role", |bytes| bytes[10] = 0),
@@ -377,7 +378,8 @@ fn a_refused_look_up_fails_at_once_with_the_reason() {
 #[test]
 fn a_dialled_stranger_is_given_up_and_the_look_up_says_why() {
     const PATIENCE: Duration = Duration::from_millis(600);
-    let answers: [(&str, fn(&RawPeer, &Preface) -> Vec<u8>); 4] = [
+    type Answer = fn(&RawPeer, &Preface) -> Vec<u8>;
+    let answers: [(&str, Answer); 4] = [
         ("checksum", |_, _| {
             b"HTTP/1.1 400 Bad Request\0\0\0\0\0\0".to_vec()
         }),

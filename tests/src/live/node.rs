@@ -67,7 +67,8 @@ impl LiveNode {
                     // The test may have given up already; then the jobs are closed.
                     let _ = started.send(node.id().clone());
                     while let Some(job) = jobs.next().await {
-                        node.spawn_task(job(node.clone()));
+                        node.spawn_task(job(node.clone()))
+                            .expect("room for one more task");
                     }
                 })
             })

@@ -120,7 +120,8 @@ fn a_body_that_its_kind_cannot_have_is_closed() {
 fn a_header_with_a_wrong_field_is_closed() {
     let watched = Watched::start();
     let good = make::tell(&record(1));
-    let wrong: [(&'static str, fn(&mut [u8])); 9] = [
+    type Change = fn(&mut [u8]);
+    let wrong: [(&'static str, Change); 9] = [
         ("frame_unknown_kind", |bytes| bytes[8] = 0),
         ("frame_unknown_kind", |bytes| bytes[8] = 17),
         ("frame_unknown_kind", |bytes| bytes[8] = 255),
