@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use ringmesh_proto::archive::measure;
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
+use ringmesh_proto::link::{Outbound, PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
@@ -15,7 +16,7 @@ use ringmesh_transport::contract::Transport;
 use super::asks::AskTable;
 use super::link::Link;
 use super::peers::NodeIndex;
-use super::{Answer, Core, Correlation, LinkId, Token};
+use super::{Answer, Core, Correlation, LinkId, Place, Token};
 use crate::ask::AskRefusal;
 use crate::error::Refusal;
 use crate::reference::Recipient;
@@ -34,16 +35,21 @@ pub(super) const TURN_SHARE_BYTES: u64 = 256 << 10;
 const GRANT_DELAY: Duration = Duration::from_millis(1);
 
 impl Core {
-    /// Sends a message that nobody answers.
+    /// Sends a message that nobody answers; `place` is its own in the line, if it waited.
     #[inline]
-    pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
+    pub(crate) fn tell<M: Message>(
+        &self,
+        to: Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
-        let link = peers.link_to(to)?;
+        let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
             message: &M::TYPE,
             target: to.target(),
         };
-        self.push(link, head, message)?;
+        self.push(link, held_up, head, message)?;
         Ok(())
     }
 
@@ -53,12 +59,13 @@ impl Core {
         to: Recipient,
         message: &M,
         timeout: Duration,
+        place: Option<&Place>,
     ) -> Result<Correlation, AskRefusal> {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
-        let link = peers.link_to(to).map_err(AskRefusal::Send)?;
+        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
             return Err(AskRefusal::TooManyAsks {
                 limit: ASKS_OUTSTANDING_MAX,
@@ -74,7 +81,9 @@ impl Core {
             target: to.target(),
             extension,
         };
-        let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
+        let position = self
+            .push(link, held_up, head, message)
+            .map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.now() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         asks.occupy(link, position, deadline);
@@ -86,13 +95,14 @@ impl Core {
     fn push<M: Message>(
         &self,
         link: &Rc<Link>,
+        held_up: bool,
         head: SendHead<'_>,
         message: &M,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
-        if outbound.positions().tail >= link.share_to.get() {
-            return Err(Refusal::NoRoom);
+        if held_up || outbound.positions().tail >= link.share_to.get() {
+            return Err(no_room(&outbound, head, message));
         }
         match outbound.push(&mut slabs, head, message) {
             Ok(position) => {
@@ -100,7 +110,13 @@ impl Core {
                 self.enqueue(link);
                 Ok(position)
             }
-            Err(error) => Err(refusal(error)),
+            Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
+            Err(error) => {
+                if error == PushError::NoMemory {
+                    self.memory_short.set(true);
+                }
+                Err(refusal(error))
+            }
         }
     }
 
@@ -112,10 +128,9 @@ impl Core {
         }
     }
 
-    /// Wakes `waker` when a refused send to that node may go better: credit came, the link is up, or
-    /// it is gone.
-    pub(crate) fn wait_for_room(&self, node: NodeIndex, waker: &Waker) {
-        self.peers.borrow_mut().wait(node, waker);
+    /// Wakes `waker` when the link to that node is up, or gone.
+    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
+        self.peers.borrow_mut().watch(node, waker);
     }
 
     /// The answer to a question, when it is there; else notes whom to wake.
@@ -201,7 +216,7 @@ impl Core {
         link.share_to
             .set(outbound.positions().tail + TURN_SHARE_BYTES);
         drop(outbound);
-        self.peers.borrow_mut().wake(link.peer);
+        self.room_came(link.peer);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.
@@ -280,6 +295,21 @@ impl Core {
         {
             link.outbound.borrow_mut().queue_grant(grant);
         }
+    }
+}
+
+/// What to say of a message that finds no room now: one that is too long never will.
+#[cold]
+fn no_room<M: Message>(outbound: &Outbound, head: SendHead<'_>, message: &M) -> Refusal {
+    let limit = outbound.body_cap() as usize;
+    let extension_bytes = match head {
+        SendHead::Tell { .. } => 0,
+        SendHead::Ask { .. } => EXTENSION_BYTES,
+    };
+    match measure(message).map(|bytes| bytes + extension_bytes) {
+        Ok(bytes) if bytes > limit => Refusal::TooLarge { bytes, limit },
+        Ok(_) => Refusal::NoRoom,
+        Err(_) => Refusal::Encode,
     }
 }
 
