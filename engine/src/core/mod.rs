@@ -22,6 +22,7 @@ pub(crate) mod current;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod line;
 mod link;
 mod main_task;
 mod peers;
@@ -55,6 +56,7 @@ use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asks::{Answer, Correlation};
+pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use main_task::Outcome;
 pub(crate) use peers::{NodeIndex, PeerState};
@@ -123,6 +125,8 @@ pub(crate) struct Core {
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
+    /// A send found no memory since memory last came back.
+    memory_short: Cell<bool>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,

@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use ringmesh_proto::archive::measure;
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
+use ringmesh_proto::link::{Outbound, PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
@@ -15,7 +16,7 @@ use ringmesh_transport::contract::{Event, Transport};
 use super::asks::AskTable;
 use super::link::Link;
 use super::peers::NodeIndex;
-use super::{Answer, Core, Correlation, LinkId, Token};
+use super::{Answer, Core, Correlation, LinkId, Place, Token};
 use crate::ask::AskRefusal;
 use crate::error::Refusal;
 use crate::reference::Recipient;
@@ -33,16 +34,21 @@ pub(super) const FLUSH_BYTES: u64 = 256 << 10;
 const GRANT_DELAY: Duration = Duration::from_millis(1);
 
 impl Core {
-    /// Sends a message that nobody answers.
+    /// Sends a message that nobody answers; `place` is its own in the line, if it waited.
     #[inline]
-    pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
+    pub(crate) fn tell<M: Message>(
+        &self,
+        to: Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
-        let link = peers.link_to(to)?;
+        let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
             message: &M::TYPE,
             target: to.target(),
         };
-        self.push(link, head, message)?;
+        self.push(link, held_up, head, message)?;
         Ok(())
     }
 
@@ -52,12 +58,13 @@ impl Core {
         to: Recipient,
         message: &M,
         timeout: Duration,
+        place: Option<&Place>,
     ) -> Result<Correlation, AskRefusal> {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
-        let link = peers.link_to(to).map_err(AskRefusal::Send)?;
+        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
             return Err(AskRefusal::TooManyAsks {
                 limit: ASKS_OUTSTANDING_MAX,
@@ -73,7 +80,9 @@ impl Core {
             target: to.target(),
             extension,
         };
-        let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
+        let position = self
+            .push(link, held_up, head, message)
+            .map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         asks.occupy(link, position, deadline);
@@ -85,15 +94,18 @@ impl Core {
     fn push<M: Message>(
         &self,
         link: &Rc<Link>,
+        held_up: bool,
         head: SendHead<'_>,
         message: &M,
     ) -> Result<u64, Refusal> {
-        let pushed = link
-            .outbound
-            .borrow_mut()
-            .push(&mut self.slabs.borrow_mut(), head, message);
-        match pushed {
+        let mut slabs = self.slabs.borrow_mut();
+        let mut outbound = link.outbound.borrow_mut();
+        if held_up {
+            return Err(no_room(&outbound, head, message));
+        }
+        match outbound.push(&mut slabs, head, message) {
             Ok(position) => {
+                drop((slabs, outbound));
                 self.tally.sent.add(1);
                 self.enqueue(link);
                 if position >= link.flush_at.get() {
@@ -101,7 +113,13 @@ impl Core {
                 }
                 Ok(position)
             }
-            Err(error) => Err(refusal(error)),
+            Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
+            Err(error) => {
+                if error == PushError::NoMemory {
+                    self.memory_short.set(true);
+                }
+                Err(refusal(error))
+            }
         }
     }
 
@@ -113,10 +131,9 @@ impl Core {
         }
     }
 
-    /// Wakes `waker` when a refused send to that node may go better: credit came, the link is up, or
-    /// it is gone.
-    pub(crate) fn wait_for_room(&self, node: NodeIndex, waker: &Waker) {
-        self.peers.borrow_mut().wait(node, waker);
+    /// Wakes `waker` when the link to that node is up, or gone.
+    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
+        self.peers.borrow_mut().watch(node, waker);
     }
 
     /// The answer to a question, when it is there; else notes whom to wake.
@@ -304,6 +321,21 @@ impl Core {
         {
             link.outbound.borrow_mut().queue_grant(grant);
         }
+    }
+}
+
+/// What to say of a message that finds no room now: one that is too long never will.
+#[cold]
+fn no_room<M: Message>(outbound: &Outbound, head: SendHead<'_>, message: &M) -> Refusal {
+    let limit = outbound.body_cap() as usize;
+    let extension_bytes = match head {
+        SendHead::Tell { .. } => 0,
+        SendHead::Ask { .. } => EXTENSION_BYTES,
+    };
+    match measure(message).map(|bytes| bytes + extension_bytes) {
+        Ok(bytes) if bytes > limit => Refusal::TooLarge { bytes, limit },
+        Ok(_) => Refusal::NoRoom,
+        Err(_) => Refusal::Encode,
     }
 }
 
