@@ -48,8 +48,8 @@ pub struct Settings {
     /// message hold up those behind it for longer.
     pub frame_bytes_max: u32,
     /// How many bytes a peer may send ahead of what was handled here, per link; at least
-    /// `frame_bytes_max` plus one slab of 64 KiB, at most 64 MiB, default 1 MiB. A small value makes
-    /// senders wait for grants, a large one costs both sides this much memory per busy link.
+    /// `frame_bytes_max` plus one slab of 64 KiB, at most 64 MiB, default 1 MiB. A small value
+    /// makes senders wait for grants, a large one costs both sides this much memory per busy link.
     pub window_bytes: u32,
     /// Memory for messages on their way out, per core, in bytes; at least two windows, default
     /// 256 MiB. When it is used up, sends find no room.

@@ -25,9 +25,9 @@ use crate::reference::Recipient;
 const SEND_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes that a core puts on one link before it gathers them. So the peer works on the first while
-/// the next are written, and those are still in the cache when they are sealed and copied: measured,
-/// 64-byte messages stream 8 % faster than with the window as the only bound, 128 KiB and less cost
-/// more calls than they gain.
+/// the next are written, and those are still in the cache when they are sealed and copied:
+/// measured, 64-byte messages stream 8 % faster than with the window as the only bound, 128 KiB and
+/// less cost more calls than they gain.
 pub(super) const TURN_SHARE_BYTES: u64 = 256 << 10;
 
 /// How long a grant waits for other bytes to travel with.
@@ -112,8 +112,8 @@ impl Core {
         }
     }
 
-    /// Wakes `waker` when a refused send to that node may go better: credit came, the link is up, or
-    /// it is gone.
+    /// Wakes `waker` when a refused send to that node may go better: credit came, the link is up,
+    /// or it is gone.
     pub(crate) fn wait_for_room(&self, node: NodeIndex, waker: &Waker) {
         self.peers.borrow_mut().wait(node, waker);
     }
