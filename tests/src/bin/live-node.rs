@@ -1,0 +1,188 @@
+//! A node in a process of its own, for the tests that kill, trace, measure or confine one.
+#![forbid(unsafe_code)]
+
+use std::alloc::System;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Parser, Subcommand};
+use ringmesh::{Engine, IdleMode, Node, NodeBuilder, Ref, SendError};
+use ringmesh_tests::live::SYSTEM;
+use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
+use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Runs a node and says what it does, one line each.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Refuses io_uring to this process first, with this error number.
+    #[arg(long, value_name = "ERRNO")]
+    refuse_io_uring: Option<u32>,
+    /// Polls instead of sleeping when there is nothing to do.
+    #[arg(long)]
+    spin: bool,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Hosts a sink, an echo and an inspector until SIGTERM. First line: `listening ADDRESS`.
+    Serve {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        bind: SocketAddr,
+        /// Where the sink and the echo keep their tallies, in files of their names.
+        #[arg(long)]
+        tallies: Option<PathBuf>,
+    },
+    /// Waits for SIGTERM, and sends records with its last breath. First line: `ready`.
+    Farewell {
+        /// The path of a sink.
+        to: String,
+        /// How many; no more than the link's credit takes at once.
+        records: u64,
+    },
+    /// Sends records and prints what it took: `sent N`, then `enters N`.
+    Stream {
+        /// The path of a sink.
+        to: String,
+        /// How many.
+        records: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("live-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if let Some(errno) = arguments.refuse_io_uring {
+        refuse_io_uring(errno)?;
+    }
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let idle = if arguments.spin {
+        IdleMode::Spin
+    } else {
+        IdleMode::Park
+    };
+    let builder = Engine::node(SYSTEM).idle(idle);
+    match arguments.task {
+        Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
+        Task::Farewell { to, records } => farewell(builder, to, records),
+        Task::Stream { to, records } => stream(builder, to, records),
+    }
+}
+
+fn serve(
+    builder: NodeBuilder,
+    tallies: Option<PathBuf>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (sink_tally, echo_tally) = match &tallies {
+        Some(folder) => (Some(tally(folder, SINK)?), Some(tally(folder, ECHO)?)),
+        None => (None, None),
+    };
+    builder.run(|node| async move {
+        let sink = Sink {
+            tally: sink_tally,
+            ..Sink::default()
+        };
+        node.spawn_named(SINK, sink)?;
+        node.spawn_named(ECHO, Echoer { tally: echo_tally })?;
+        node.spawn_named(INSPECTOR, Inspector)?;
+        println!("listening {}", node.id());
+        node.until_shutdown().await;
+        Ok(())
+    })?
+}
+
+fn tally(folder: &Path, name: &str) -> std::io::Result<Tally> {
+    Tally::create(&folder.join(name))
+}
+
+fn farewell(
+    builder: NodeBuilder,
+    to: String,
+    records: u64,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    builder.run(move |node| async move {
+        let sink: Ref<SinkApi> = node.resolve(&to).await?;
+        println!("ready");
+        node.until_shutdown().await;
+        for number in 1..=records {
+            sink.try_tell(record(number))?;
+        }
+        Ok(())
+    })?
+}
+
+fn stream(
+    builder: NodeBuilder,
+    to: String,
+    records: u64,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    builder.run(move |node| async move {
+        let sink: Ref<SinkApi> = node.resolve(&to).await?;
+        for number in 1..=records {
+            send(&sink, number).await?;
+        }
+        acknowledged(&node).await;
+        println!("sent {records}");
+        println!("enters {}", node.counters().enters);
+        Ok(())
+    })?
+}
+
+async fn send(sink: &Ref<SinkApi>, number: u64) -> Result<(), SendError<Record>> {
+    match sink.try_tell(record(number)) {
+        Err(SendError::Full(record)) => sink.tell(record).await,
+        done => done,
+    }
+}
+
+fn record(number: u64) -> Record {
+    Record {
+        number,
+        body: Bytes::from_static(&[0x5a; 48]),
+    }
+}
+
+/// Waits until the peer has taken everything over.
+async fn acknowledged(node: &Node) {
+    while node.counters().in_flight > 0 {
+        node.sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Lets every later `io_uring_setup` of this process, and of its children, fail.
+fn refuse_io_uring(errno: u32) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let refused = [(libc::SYS_io_uring_setup, Vec::new())]
+        .into_iter()
+        .collect();
+    let filter = SeccompFilter::new(
+        refused,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno),
+        std::env::consts::ARCH.try_into()?,
+    )?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(())
+}

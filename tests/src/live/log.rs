@@ -1,0 +1,92 @@
+//! The log of one node, kept for the test to read.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines of a log, in order. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    /// Keeps what this thread logs, from the level `info` up, until the guard drops.
+    #[must_use]
+    pub fn capture(&self) -> DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(self.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    /// Adds a line.
+    pub fn push(&self, line: String) {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The last lines so far, at most `count`.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.split_off(lines.len().saturating_sub(count))
+    }
+
+    /// The lines that hold `text`.
+    pub fn with(&self, text: &str) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.retain(|line| line.contains(text));
+        lines
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        LineWriter {
+            log: self.clone(),
+            bytes: Vec::new(),
+        }
+    }
+}
+
+/// Takes the bytes of one event.
+#[derive(Debug)]
+pub struct LineWriter {
+    log: Log,
+    bytes: Vec<u8>,
+}
+
+impl io::Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        for line in String::from_utf8_lossy(&self.bytes).lines() {
+            self.log.push(line.to_owned());
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the kernel says about processes and threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: usize,
+}
+
+impl Holdings {
+    /// What process `pid` holds now.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    pub fn of(pid: u32) -> Self {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let descriptors = fs::read_dir(process.join("fd")).expect("the process is alive");
+        Self {
+            resident_bytes: status_field(&process, "VmRSS") * 1024,
+            descriptors: descriptors.count(),
+        }
+    }
+}
+
+/// How often the calling thread gave up its CPU to wait for something.
+///
+/// # Panics
+/// If the kernel does not say.
+pub fn voluntary_switches() -> u64 {
+    status_field(Path::new("/proc/thread-self"), "voluntary_ctxt_switches")
+}
+
+/// The CPU time of the calling thread, in nanoseconds.
+///
+/// # Panics
+/// If the kernel does not say.
+pub fn thread_cpu_ns() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the thread is alive");
+    let run = text
+        .split_whitespace()
+        .next()
+        .and_then(|field| field.parse().ok());
+    run.expect("schedstat begins with the run time")
+}
+
+fn status_field(of: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(of.join("status")).expect("the thread or process is alive");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {text}"))
+}
