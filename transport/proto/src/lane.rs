@@ -69,8 +69,9 @@ mod tests {
             assert_eq!(cap, limit);
             assert!(parse(&limit.to_le_bytes(), cap).is_ok(), "{lane:?}");
             let declared = limit + 1;
-            let refused = parse(&declared.to_le_bytes(), cap);
-            assert_eq!(refused, Err(FrameError::TooLong { declared, cap }));
+            let length = declared.to_le_bytes();
+            let refused = FrameError::TooLong { declared, cap };
+            assert_eq!(parse(&length, cap), Err(refused));
         }
     }
 }

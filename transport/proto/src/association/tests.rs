@@ -12,9 +12,9 @@ use crate::handshake::{Acceptor, LocalNode};
 use crate::kind::Kind;
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
-    PREFACE_BYTES, PREFACE_TIMEOUT, PROBE_TIMEOUT, REFUSALS_BURST, STEADY_LINK, WINDOW_BYTES,
+    PREFACE_BYTES, PROBE_TIMEOUT, STEADY_LINK, WINDOW_BYTES,
 };
-use crate::preface::{Preface, PrefaceError, Role};
+use crate::preface::Preface;
 
 const CAP: u32 = 256 << 10;
 
@@ -291,12 +291,9 @@ fn the_back_off_doubles_with_jitter_and_is_never_one_over_its_bound() {
         last.iter().any(|span| span != &last[0]),
         "the jitter varies"
     );
-    for attempt in [1000, u32::MAX] {
-        association.attempt = attempt;
-        bench.random = u64::MAX;
-        let effects = bench.call(|_, cx| association.handle_dial_failed(cx));
-        assert!(retry_after(&effects) <= BACK_OFF_MAX, "attempt {attempt}");
-    }
+    association.attempt = u32::MAX;
+    let effects = bench.call(|_, cx| association.handle_dial_failed(cx));
+    assert!(retry_after(&effects) <= BACK_OFF_MAX, "nothing wraps");
 }
 
 #[test]
@@ -311,7 +308,7 @@ fn a_dial_that_is_one_over_the_handshake_timeout_is_given_up() {
             bench.call(|_, cx| association.handle_connected(cx, ConnKey(1)));
         }
         assert_eq!(association.poll_timeout(), Some(at(0) + HANDSHAKE_TIMEOUT));
-        bench.now = at(0) + HANDSHAKE_TIMEOUT - TICK;
+        bench.now = at(0) + (HANDSHAKE_TIMEOUT - TICK);
         assert_eq!(bench.call(|_, cx| association.handle_timeout(cx)), []);
         bench.now = at(0) + HANDSHAKE_TIMEOUT;
         let effects = bench.call(|_, cx| association.handle_timeout(cx));
@@ -536,7 +533,7 @@ fn a_link_in_doubt_that_is_one_over_the_probe_timeout_ends() {
             let pong = frame(&bytes[..length]);
             bench.call(|_, cx| association.handle_frame(cx, ConnKey(1), &pong));
         }
-        bench.now = at(0) + PROBE_TIMEOUT - TICK;
+        bench.now = at(0) + (PROBE_TIMEOUT - TICK);
         assert_eq!(bench.call(|_, cx| association.handle_timeout(cx)), []);
         bench.now = at(0) + PROBE_TIMEOUT;
         let effects = bench.call(|_, cx| association.handle_timeout(cx));
@@ -613,7 +610,7 @@ fn stop_says_goodbye_and_ends_with_the_connection_or_one_over_the_timeout() {
         let effects = if closed {
             bench.call(|_, cx| association.handle_closed(cx, conn, CloseReason::PeerClosed))
         } else {
-            bench.now = at(0) + STOP_TIMEOUT - TICK;
+            bench.now = at(0) + (STOP_TIMEOUT - TICK);
             assert_eq!(bench.call(|_, cx| association.handle_timeout(cx)), []);
             bench.now = at(0) + STOP_TIMEOUT;
             bench.call(|_, cx| association.handle_timeout(cx))

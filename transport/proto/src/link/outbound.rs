@@ -12,7 +12,7 @@ use self::write::Draft;
 use super::control::Control;
 use super::deferred::{Content, Deferred};
 use super::numbers::{TargetNumbers, TypeNumbers};
-use super::{Payload, Target, Violation};
+use super::{Payload, Violation};
 use crate::frame::Extension;
 use crate::frame::body::{ByeReason, ErrorCode, Grant, Notice};
 use crate::kind::Kind;

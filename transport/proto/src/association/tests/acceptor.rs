@@ -1,6 +1,11 @@
 //! Strangers: what the acceptor lets through, refuses by name, or closes without a word.
 
 use super::*;
+use crate::address::ClusterHash;
+use crate::frame::body::Hello;
+use crate::lane::Lane;
+use crate::limits::{HALF_OPEN_MAX, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND};
+use crate::preface::{PrefaceError, Role};
 
 /// A preface of a node that belongs here.
 fn preface() -> Preface {
@@ -9,7 +14,7 @@ fn preface() -> Preface {
         version_min: 1,
         version_max: 1,
         role: Role::Node,
-        lane: crate::lane::Lane::Ordinary,
+        lane: Lane::Ordinary,
         sending_core: CoreId(0),
         wanted_core: None,
         cluster: local.cluster(),
@@ -35,12 +40,12 @@ fn prefaces_that_do_not_fit_are_refused_by_name() {
     type Change = fn(&mut Preface);
     let cases: [(Change, RefuseReason); 9] = [
         (
-            |p| p.cluster = crate::address::ClusterHash::of("other"),
+            |p| p.cluster = ClusterHash::of("other"),
             RefuseReason::Cluster,
         ),
         (|p| p.format_fingerprint = 78, RefuseReason::Format),
         (|p| p.role = Role::Client, RefuseReason::Preface),
-        (|p| p.lane = crate::lane::Lane::Large, RefuseReason::Lane),
+        (|p| p.lane = Lane::Large, RefuseReason::Lane),
         (|p| p.wanted_core = Some(CoreId(1)), RefuseReason::Core),
         (|p| p.uid = Uid::new(100).unwrap(), RefuseReason::Itself),
         (|p| p.expected_uid = Uid::new(99), RefuseReason::Incarnation),
@@ -92,8 +97,8 @@ fn greeted(bench: &mut Bench, conn: u64) {
     assert_eq!(effects, []);
 }
 
-fn hello() -> crate::frame::body::Hello {
-    crate::frame::body::Hello {
+fn hello() -> Hello {
+    Hello {
         from: local("there", 200).id.address,
         to: local("here", 100).id.address,
         offer: introduction(200, 1).offer,
@@ -119,7 +124,7 @@ fn a_good_hello_is_an_introduction() {
 
 #[test]
 fn hellos_that_do_not_fit_are_refused_by_name() {
-    type Change = fn(&mut crate::frame::body::Hello);
+    type Change = fn(&mut Hello);
     let cases: [(Change, RefuseReason); 7] = [
         (
             |h| h.to = local("elsewhere", 1).id.address,
@@ -153,62 +158,69 @@ fn hellos_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn strangers_are_bounded_in_number_and_time() {
+fn one_over_the_strangers_is_closed_at_once() {
     let mut bench = Bench::new();
-    for conn in 0..4 {
-        assert_eq!(
-            bench.call(|acceptor, cx| acceptor.handle_accepted(cx, ConnKey(conn))),
-            []
-        );
+    bench.acceptor = Acceptor::new(HALF_OPEN_MAX);
+    let strangers = HALF_OPEN_MAX as u64;
+    for conn in (0..strangers).map(ConnKey) {
+        let effects = bench.call(|acceptor, cx| acceptor.handle_accepted(cx, conn));
+        assert_eq!(effects, []);
     }
-    let conn = ConnKey(4);
+    let conn = ConnKey(strangers);
     let effects = bench.call(|acceptor, cx| acceptor.handle_accepted(cx, conn));
     let reason = CloseReason::Overloaded;
     assert_eq!(effects, [Effect::Close { conn, reason }]);
+    // Whoever leaves makes room.
+    bench.call(|acceptor, _| acceptor.handle_closed(ConnKey(7)));
+    let effects = bench.call(|acceptor, cx| acceptor.handle_accepted(cx, conn));
+    assert_eq!(effects, []);
+    assert_eq!(bench.acceptor.strangers(), HALF_OPEN_MAX);
+}
+
+#[test]
+fn one_over_the_time_of_a_stranger_closes_it() {
+    let mut bench = Bench::new();
+    for conn in (0..4).map(ConnKey) {
+        bench.call(|acceptor, cx| acceptor.handle_accepted(cx, conn));
+    }
     bench.now = at(1000);
     let bytes = preface().encode();
     bench.call(|acceptor, cx| acceptor.handle_preface(cx, ConnKey(0), &bytes));
     bench.call(|acceptor, _| acceptor.handle_closed(ConnKey(1)));
-    assert_eq!(bench.acceptor.poll_timeout(), Some(at(0) + PREFACE_TIMEOUT));
-    bench.now = at(2000);
-    let effects = bench.call(|acceptor, cx| acceptor.handle_timeout(cx));
-    let reason = CloseReason::PrefaceTimeout;
-    assert_eq!(
-        effects,
-        [2, 3].map(|conn| Effect::Close {
-            conn: ConnKey(conn),
-            reason
-        })
-    );
-    bench.now = at(6000);
-    let effects = bench.call(|acceptor, cx| acceptor.handle_timeout(cx));
-    let reason = CloseReason::HandshakeTimeout;
-    assert_eq!(
-        effects,
-        [Effect::Close {
-            conn: ConnKey(0),
-            reason
-        }]
-    );
+    let silent = (at(0) + PREFACE_TIMEOUT, CloseReason::PrefaceTimeout);
+    let greeted = (at(1000) + HANDSHAKE_TIMEOUT, CloseReason::HandshakeTimeout);
+    for ((deadline, reason), conns) in [(silent, &[2, 3][..]), (greeted, &[0])] {
+        assert_eq!(bench.acceptor.poll_timeout(), Some(deadline));
+        bench.now = Instant::from_nanos(deadline.as_nanos() - 1);
+        let effects = bench.call(|acceptor, cx| acceptor.handle_timeout(cx));
+        assert_eq!(effects, []);
+        bench.now = deadline;
+        let effects = bench.call(|acceptor, cx| acceptor.handle_timeout(cx));
+        let closed = conns.iter().map(|&conn| {
+            let conn = ConnKey(conn);
+            Effect::Close { conn, reason }
+        });
+        assert!(closed.eq(effects), "{reason}");
+    }
     assert_eq!(bench.acceptor.strangers(), 0);
 }
 
 #[test]
-fn one_refusal_over_the_burst_is_silent() {
+fn one_over_the_refusals_is_silent() {
     let mut bench = Bench::new();
-    for _ in 0..REFUSALS_BURST {
-        let effects =
-            bench.call(|acceptor, cx| acceptor.refuse(cx, ConnKey(1), RefuseReason::Overloaded));
-        assert_eq!(told(&effects), Some(RefuseReason::Overloaded));
+    let refuse = |bench: &mut Bench| {
+        let reason = RefuseReason::Overloaded;
+        told(&bench.call(|acceptor, cx| acceptor.refuse(cx, ConnKey(1), reason)))
+    };
+    let mut silent = 0;
+    // At once, and in each second after that.
+    for (second, refusals) in [(0, REFUSALS_BURST), (1, REFUSALS_PER_SECOND)] {
+        bench.now = at(1000 * second);
+        for _ in 0..refusals {
+            assert_eq!(refuse(&mut bench), Some(RefuseReason::Overloaded));
+        }
+        assert_eq!(refuse(&mut bench), None);
+        silent += 1;
+        assert_eq!(bench.acceptor.silent_refusals(), silent);
     }
-    let effects =
-        bench.call(|acceptor, cx| acceptor.refuse(cx, ConnKey(1), RefuseReason::Overloaded));
-    assert_eq!(
-        (told(&effects), bench.acceptor.silent_refusals()),
-        (None, 1)
-    );
-    bench.now = at(1000);
-    let effects =
-        bench.call(|acceptor, cx| acceptor.refuse(cx, ConnKey(1), RefuseReason::Overloaded));
-    assert!(told(&effects).is_some());
 }
