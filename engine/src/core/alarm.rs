@@ -14,8 +14,8 @@ use super::{Core, Token};
 pub(crate) struct Alarm {
     core: Rc<Core>,
     deadline: Instant,
-    /// `None` when there was no place on the wheel: the deadline counts as passed then, and the wait
-    /// ends early with the error of its deadline, instead of never.
+    /// `None` when there was no place on the wheel: the deadline counts as passed then, and the
+    /// wait ends early with the error of its deadline, instead of never.
     timer: Option<TimerKey>,
     bell: BellKey,
 }

@@ -1,9 +1,9 @@
 //! The loop of a core.
 //!
 //! One turn: reap completions (no system call) and feed them to the connections; dispatch what
-//! waits, within a budget; poll the tasks that are ready; run due timers; gather every link's pending
-//! bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to do the core
-//! spins or sleeps, as its idle mode says, and the sleep is part of that one call.
+//! waits, within a budget; poll the tasks that are ready; run due timers; gather every link's
+//! pending bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to
+//! do the core spins or sleeps, as its idle mode says, and the sleep is part of that one call.
 
 use std::future::Future;
 use std::rc::Rc;

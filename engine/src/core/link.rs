@@ -106,8 +106,8 @@ pub(crate) struct Connection {
     pub(crate) deadline: Cell<Option<TimerKey>>,
 }
 
-/// The name of a connection in the pure machines. Slots are reused with another generation, so it is
-/// never reused.
+/// The name of a connection in the pure machines. Slots are reused with another generation, so it
+/// is never reused.
 fn key_of(id: ConnectionId) -> ConnKey {
     ConnKey(u64::from(id.generation) << 32 | u64::from(id.slot))
 }
@@ -227,8 +227,8 @@ impl Intake {
     /// whether it is whole now (or known to be bad) and at the front.
     ///
     /// An unfinished frame does not stay in the shared receive buffers: a peer that sends a byte at
-    /// a time would pin one with each. In a buffer that its connection fills alone it stays, because
-    /// its rest will follow right behind it.
+    /// a time would pin one with each. In a buffer that its connection fills alone it stays,
+    /// because its rest will follow right behind it.
     pub(crate) fn assemble(&mut self, needed: usize, body_cap: u32) -> bool {
         if self.partial.is_empty() {
             let alone = self.chunks.len() == 1 && self.chunks[0].is_bulk();
