@@ -48,8 +48,8 @@ pub struct Settings {
     /// message hold up those behind it for longer.
     pub frame_bytes_max: u32,
     /// How many bytes a peer may send ahead of what was handled here, per link; at least
-    /// `frame_bytes_max` plus one slab of 64 KiB, at most 64 MiB, default 1 MiB. A small value makes
-    /// senders wait for grants, a large one costs both sides this much memory per busy link.
+    /// `frame_bytes_max` plus one slab of 64 KiB, at most 64 MiB, default 1 MiB. A small value
+    /// makes senders wait for grants, a large one costs both sides this much memory per busy link.
     pub window_bytes: u32,
     /// Memory for messages on their way out, per core, in bytes; at least two windows, default
     /// 256 MiB. When it is used up, sends find no room.
@@ -91,7 +91,7 @@ impl Settings {
             actors_max: 1 << 20,
             tasks_max: 1 << 16,
             peers_max: 4096,
-            half_open_max: 256,
+            half_open_max: limits::HALF_OPEN_MAX,
         }
     }
 
@@ -104,12 +104,12 @@ impl Settings {
             limits::FRAME_BYTES_MIN,
             limits::FRAME_BYTES_CEILING,
         )?;
-        let window_min = frame + limits::SLAB_BYTES;
+        let window_min = limits::window_bytes_min(frame);
         within(
             "window_bytes",
             self.window_bytes,
             window_min,
-            WINDOW_BYTES_MAX,
+            limits::WINDOW_BYTES_MAX,
         )?;
         let outgoing_min = 2 * self.window_bytes as usize;
         within(
@@ -124,9 +124,6 @@ impl Settings {
         within("half_open_max", self.half_open_max, 1, 1 << 16)
     }
 }
-
-/// The most a peer may be allowed to send ahead.
-const WINDOW_BYTES_MAX: u32 = 64 << 20;
 
 fn within<N: PartialOrd + std::fmt::Display>(
     setting: &'static str,
@@ -153,7 +150,7 @@ mod tests {
     #[test]
     fn one_over_each_bound_is_refused_by_name() {
         type Break = fn(&mut Settings);
-        let broken: [(&str, Break); 4] = [
+        let broken: [(&str, Break); 5] = [
             ("frame_bytes_max", |s| {
                 s.frame_bytes_max = limits::FRAME_BYTES_CEILING + 1
             }),
@@ -162,6 +159,9 @@ mod tests {
             }),
             ("window_bytes", |s| {
                 s.window_bytes = s.frame_bytes_max + limits::SLAB_BYTES - 1
+            }),
+            ("window_bytes", |s| {
+                s.window_bytes = limits::WINDOW_BYTES_MAX + 1
             }),
             ("outgoing_bytes_max", |s| {
                 s.outgoing_bytes_max = 2 * s.window_bytes as usize - 1

@@ -77,8 +77,8 @@ impl NodeBuilder {
     /// bytes flushed within `flush_timeout`, a goodbye to each peer, actors stopped.
     ///
     /// # Errors
-    /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or `main`
-    /// panicked.
+    /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or
+    /// `main` panicked.
     pub fn run<F, Fut, T>(self, main: F) -> Result<T, EngineError>
     where
         F: FnOnce(Node) -> Fut + Send + 'static,

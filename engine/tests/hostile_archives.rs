@@ -1,8 +1,8 @@
 //! Archives from a peer that wants to do harm.
 //!
 //! Whatever the bytes: `access` returns, and what it accepts can be walked to the last field
-//! without leaving the bytes. The walk checks every slice against the bounds itself, so it would notice a
-//! hole in the validation that happens not to crash.
+//! without leaving the bytes. The walk checks every slice against the bounds itself, so it would
+//! notice a hole in the validation that happens not to crash.
 
 use std::fmt::Debug;
 

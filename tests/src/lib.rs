@@ -1,5 +1,5 @@
-//! What the tests of Ringmesh as a whole share: the fixtures of the live tests, and the bodies of the
-//! fuzz targets.
+//! What the tests of Ringmesh as a whole share: the fixtures of the live tests, and the bodies of
+//! the fuzz targets.
 //!
 //! It is no library for others, and no test itself: the tests stand in `tests/tests`, the entry
 //! points of the fuzzer in `tests/fuzz`.

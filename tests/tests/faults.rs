@@ -57,8 +57,8 @@ fn a_peer_that_is_killed_under_load_is_accounted_for_and_replaced() {
     assert!(answered > 0, "no question got its turn beside the tells");
     let bystanding = bystander.saw_nothing();
     let books = survivor.until("quiet", |now| now.in_flight == 0);
-    // Two look-ups of the victim, the bystander's look-up and its questions, and the load. Whether a
-    // question that certainly did not run was accepted first is not for its asker to know.
+    // Two look-ups of the victim, the bystander's look-up and its questions, and the load. Whether
+    // a question that certainly did not run was accepted first is not for its asker to know.
     let beside = 2 + 1 + bystanding;
     let least = told + answered + maybe as u64 + beside;
     assert!(

@@ -126,8 +126,8 @@ pub trait Transport {
     /// If a send is already in flight on the connection: the caller waits for [`Event::Sent`].
     fn send(&mut self, connection: ConnectionId, slices: &mut Vec<SlabSlice>);
 
-    /// Ends a connection; [`Event::Closed`] follows once nothing of it is pending. What was given to
-    /// `send` and not yet reported as sent may or may not arrive. Ignored on a dead id.
+    /// Ends a connection; [`Event::Closed`] follows once nothing of it is pending. What was given
+    /// to `send` and not yet reported as sent may or may not arrive. Ignored on a dead id.
     fn close(&mut self, connection: ConnectionId);
 
     /// Takes the socket of a connection that said `Preface`, for another core to adopt; its id is
@@ -151,8 +151,8 @@ pub trait Transport {
     /// An error of the ring itself; the core cannot go on.
     fn submit(&mut self) -> io::Result<()>;
 
-    /// The same as [`submit`](Self::submit), and then sleeps in the same system call until something
-    /// happens or `timeout` has passed (`None`: until something happens).
+    /// The same as [`submit`](Self::submit), and then sleeps in the same system call until
+    /// something happens or `timeout` has passed (`None`: until something happens).
     ///
     /// # Errors
     /// An error of the ring itself; the core cannot go on.

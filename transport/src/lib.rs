@@ -1,9 +1,9 @@
 //! The transport of one core: bytes in and out over io_uring, buffers, sockets, timers.
 //!
 //! What it is: byte streams behind one contract, [`Transport`], as commands in and [`Event`]s out.
-//! Received bytes come as [`Chunk`]s in the buffer the kernel wrote them to; sent bytes go out of the
-//! slabs they were encoded into. What it is not: it knows no frame, peer, retry or message, owns no
-//! policy, and leaves its thread to the driver, which polls, submits and parks it.
+//! Received bytes come as [`Chunk`]s in the buffer the kernel wrote them to; sent bytes go out of
+//! the slabs they were encoded into. What it is not: it knows no frame, peer, retry or message,
+//! owns no policy, and leaves its thread to the driver, which polls, submits and parks it.
 //!
 //! The two types that matter are [`TcpTransport`] (io_uring, one ring per core) and [`Chunk`].
 //! [`MemoryTransport`] keeps the same contract without sockets, for tests that drive both ends.

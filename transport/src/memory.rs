@@ -1,8 +1,8 @@
 //! The contract without sockets: byte streams between the transports of one thread.
 //!
 //! Whoever drives the transports by hand drives time too: nothing moves outside
-//! [`poll`](Transport::poll), and [`park`](Transport::park) returns at once. How streams are cut into
-//! chunks follows from the seed, so a failure comes back with it.
+//! [`poll`](Transport::poll), and [`park`](Transport::park) returns at once. How streams are cut
+//! into chunks follows from the seed, so a failure comes back with it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -105,8 +105,8 @@ pub struct MemoryTransport {
 }
 
 impl MemoryTransport {
-    /// Breaks a connection: what is under way is lost, and both ends see it reset. Ignored on a dead
-    /// id.
+    /// Breaks a connection: what is under way is lost, and both ends see it reset. Ignored on a
+    /// dead id.
     pub fn reset(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id)
             && let Some(end) = &connection.end

@@ -12,8 +12,8 @@ const SIGNAL_RECORD_BYTES: usize = 128;
 /// Blocks SIGTERM and SIGINT for this thread and every thread it starts afterwards, so that only
 /// [`TcpTransport::watch_signals`](crate::TcpTransport::watch_signals) sees them.
 ///
-/// To be called on the main thread before any other thread starts: a thread that was started earlier
-/// still takes the signal, and its default action ends the process.
+/// To be called on the main thread before any other thread starts: a thread that was started
+/// earlier still takes the signal, and its default action ends the process.
 ///
 /// # Errors
 /// The error of `pthread_sigmask`.

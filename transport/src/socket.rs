@@ -29,8 +29,8 @@ pub struct SocketOptions {
     /// Idle time after which the kernel probes the peer; a third of it between probes, three of
     /// them. `None` switches probing off. 15 s by default.
     pub keepalive: Option<Duration>,
-    /// How long sent bytes may stay unacknowledged before the kernel gives the connection up. `None`
-    /// means the kernel's own limit of about 15 minutes. 30 s by default.
+    /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+    /// `None` means the kernel's own limit of about 15 minutes. 30 s by default.
     pub user_timeout: Option<Duration>,
 }
 

@@ -1,10 +1,11 @@
 //! Timers of one core: a hierarchical wheel of tokens, without a clock of its own.
 //!
 //! Eight levels of 64 slots, after Varghese and Lauck, "Hashed and hierarchical timing wheels"
-//! (1987). A tick is 2^16 ns (65.5 us), and 16 + 8 x 6 bits make 64: the wheel covers the whole line
-//! of time, so no deadline is ever out of range. A timer sits at the level of the highest 6-bit digit
-//! in which its tick differs from the wheel's, and moves down when the wheel reaches its slot.
-//! Inserting and cancelling cost O(1); expiring costs O(1) per timer and level it moves through.
+//! (1987). A tick is 2^16 ns (65.5 us), and 16 + 8 x 6 bits make 64: the wheel covers the whole
+//! line of time, so no deadline is ever out of range. A timer sits at the level of the highest
+//! 6-bit digit in which its tick differs from the wheel's, and moves down when the wheel reaches
+//! its slot. Inserting and cancelling cost O(1); expiring costs O(1) per timer and level it moves
+//! through.
 
 use std::fmt;
 use std::time::Duration;

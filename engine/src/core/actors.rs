@@ -73,7 +73,8 @@ impl Core {
         self.forget(cell);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| cell.stopped())) {
             self.tally.panics.add(1);
-            tracing::error!(actor = %cell, panic = panic_message(&*payload), "panic while stopping");
+            let panic = panic_message(&*payload);
+            tracing::error!(actor = %cell, panic, "panic while stopping");
         }
     }
 
@@ -93,7 +94,8 @@ impl Core {
         self.tally.delivered.add(1);
         let cell = self.actors.borrow().at(slot, generation).cloned();
         if let Some(cell) = cell {
-            tracing::error!(actor = %cell, panic = message, "an actor's handler panicked; it stops");
+            let panic = message;
+            tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
             cell.abandon();
             self.forget(&cell);
         }

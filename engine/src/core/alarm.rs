@@ -14,8 +14,8 @@ use super::{Core, Token};
 pub(crate) struct Alarm {
     core: Rc<Core>,
     deadline: Instant,
-    /// `None` when there was no place on the wheel: the deadline counts as passed then, and the wait
-    /// ends early with the error of its deadline, instead of never.
+    /// `None` when there was no place on the wheel: the deadline counts as passed then, and the
+    /// wait ends early with the error of its deadline, instead of never.
     timer: Option<TimerKey>,
     bell: BellKey,
 }
@@ -59,7 +59,8 @@ impl Bells {
 impl Core {
     /// An alarm `span` from now.
     pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
-        let deadline = self.clock.now() + span;
+        // Read afresh: counted from the start of the turn, it would end too early.
+        let deadline = self.clock.read() + span;
         let bell = self.bells.borrow_mut().add();
         let timer = self.set_timer(deadline, Token::Alarm(bell));
         Alarm {

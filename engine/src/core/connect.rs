@@ -294,7 +294,8 @@ impl Core {
                 self.link_down(node, conn, reason);
             }
             Effect::PeerRestarted { old, new } => {
-                tracing::info!(address = ?self.address_of(node), %old, %new, "a peer was restarted");
+                let address = self.address_of(node);
+                tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.peer_changed(node);
             }
             Effect::Unreachable {

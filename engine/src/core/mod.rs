@@ -38,6 +38,7 @@ mod tasks;
 mod timers;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
@@ -49,7 +50,7 @@ use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::BufferUse;
-use ringmesh_transport::contract::Transport;
+use ringmesh_transport::contract::{Event, Transport};
 use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
@@ -116,6 +117,8 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    /// What the transport reported and nobody has handled.
+    events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
     /// Emptied and kept, so that their memory is allocated once.
     due_timers: Cell<Vec<Token>>,

@@ -28,8 +28,8 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Sends the handler's answer. A handler that answers nothing was asked by mistake: the asker is
-    /// told that its message is none that is answered.
+    /// Sends the handler's answer. A handler that answers nothing was asked by mistake: the asker
+    /// is told that its message is none that is answered.
     #[inline]
     pub(crate) fn answer<R: Reply>(self, reply: &R) {
         if reply.send_to(Sink(&self)).is_none() {

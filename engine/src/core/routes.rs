@@ -1,7 +1,7 @@
 //! Where the messages of one link go: what its peer's numbers mean here.
 //!
-//! A peer numbers recipients and message types as it first uses them. The first message of a (target,
-//! type) pair looks both up; the later ones cost two indexed loads.
+//! A peer numbers recipients and message types as it first uses them. The first message of a
+//! (target, type) pair looks both up; the later ones cost two indexed loads.
 
 use std::rc::Rc;
 

@@ -86,6 +86,7 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             tasks,
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
+            events: RefCell::default(),
             bells: RefCell::default(),
             due_timers: Cell::default(),
             slices: Cell::default(),

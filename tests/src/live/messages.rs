@@ -62,8 +62,8 @@ pub struct Record {
     pub body: Bytes,
 }
 
-/// A message with every shape that a hostile archive can bend: a text, a vector, an option, an enum,
-/// a flag and a character.
+/// A message with every shape that a hostile archive can bend: a text, a vector, an option, an
+/// enum, a flag and a character.
 #[message(id = "tests.Parcel", v = 1)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel {

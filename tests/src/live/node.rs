@@ -157,8 +157,8 @@ impl LiveNode {
         self.counters()
     }
 
-    /// Waits until `is_so` says yes on the node's core. It is asked every millisecond: counters ring
-    /// no bell.
+    /// Waits until `is_so` says yes on the node's core. It is asked every millisecond: counters
+    /// ring no bell.
     ///
     /// # Panics
     /// If that is not so within [`WAIT`]; `what` says what was waited for.

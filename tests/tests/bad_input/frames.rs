@@ -56,7 +56,7 @@ fn a_length_over_the_cap_is_closed_before_anything_is_allocated() {
 }
 
 #[test]
-fn a_length_up_to_the_cap_allocates_what_arrives_and_no_more() {
+fn a_frame_one_over_the_stall_timeout_ends_and_allocated_what_arrived() {
     let serving = Serving::start(LIVE_NODE, &[]);
     let client = LiveNode::start();
     drop(RawPeer::link(&serving.id));

@@ -10,8 +10,8 @@
 //! before it, each part is claimed once, and parts follow one another; the validator checks that.
 //!
 //! The shape of a message is fixed while compiling ([`WireSafe`]): no recursion, no shared
-//! pointers, no element of size zero. So validation is linear in the length of the archive, and walking an
-//! accepted archive is too.
+//! pointers, no element of size zero. So validation is linear in the length of the archive, and
+//! walking an accepted archive is too.
 
 use std::error::Error;
 use std::fmt;

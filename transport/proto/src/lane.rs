@@ -43,6 +43,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{FrameError, parse};
 
     #[test]
     fn the_numbers_are_fixed() {
@@ -53,6 +54,24 @@ mod tests {
                 Some(lane) => assert_eq!(lane.to_wire(), number),
                 None => assert!(!(1..=3).contains(&number)),
             }
+        }
+    }
+
+    #[test]
+    fn one_over_the_cap_of_each_lane_is_refused_from_its_length() {
+        let caps = [
+            (Lane::Control, limits::FRAME_BYTES_CONTROL),
+            (Lane::Ordinary, limits::FRAME_BYTES_ORDINARY),
+            (Lane::Large, limits::FRAME_BYTES_LARGE),
+        ];
+        for (lane, limit) in caps {
+            let cap = lane.body_cap_default();
+            assert_eq!(cap, limit);
+            assert!(parse(&limit.to_le_bytes(), cap).is_ok(), "{lane:?}");
+            let declared = limit + 1;
+            let length = declared.to_le_bytes();
+            let refused = FrameError::TooLong { declared, cap };
+            assert_eq!(parse(&length, cap), Err(refused));
         }
     }
 }

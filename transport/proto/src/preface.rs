@@ -84,6 +84,9 @@ pub enum PrefaceError {
     /// No lane has the number.
     #[error("no lane has number {0}")]
     Lane(u8),
+    /// The sending core has the number that means any.
+    #[error("the peer names no sending core")]
+    SendingCore,
     /// The sender's uid is zero.
     #[error("the peer has no uid")]
     Uid,
@@ -98,7 +101,7 @@ impl PrefaceError {
         match self {
             Self::Magic | Self::Checksum => None,
             Self::Version { .. } => Some(RefuseReason::Version),
-            Self::Role(_) | Self::Lane(_) | Self::Uid | Self::Flags(_) => {
+            Self::Role(_) | Self::Lane(_) | Self::SendingCore | Self::Uid | Self::Flags(_) => {
                 Some(RefuseReason::Preface)
             }
         }
@@ -112,6 +115,7 @@ impl PrefaceError {
             Self::Version { .. } => "preface_version",
             Self::Role(_) => "preface_role",
             Self::Lane(_) => "preface_lane",
+            Self::SendingCore => "preface_sending_core",
             Self::Uid => "preface_uid",
             Self::Flags(_) => "preface_flags",
         }
@@ -181,6 +185,9 @@ impl Preface {
             return Ok(Err(PrefaceError::Lane(lane)));
         };
         let sending_core = CoreId(reader.u16()?);
+        if sending_core.0 == ANY_CORE {
+            return Ok(Err(PrefaceError::SendingCore));
+        }
         let wanted_core = Some(CoreId(reader.u16()?)).filter(|core| core.0 != ANY_CORE);
         let cluster = ClusterHash::from_u64(reader.u64()?);
         let format_fingerprint = reader.u64()?;
@@ -284,6 +291,20 @@ mod tests {
             ));
             assert_eq!(error.refusal(), None);
         }
+    }
+
+    #[test]
+    fn only_the_wanted_core_may_be_any() {
+        let highest = Preface {
+            sending_core: CoreId(ANY_CORE - 1),
+            ..sample()
+        };
+        let mut bytes = highest.encode();
+        assert_eq!(Preface::parse(&bytes), Ok(highest));
+        bytes[12..14].copy_from_slice(&ANY_CORE.to_le_bytes());
+        let error = PrefaceError::SendingCore;
+        assert_eq!(Preface::parse(&sealed(bytes)), Err(error));
+        assert_eq!(error.refusal(), Some(RefuseReason::Preface));
     }
 
     #[test]

@@ -172,9 +172,9 @@ impl Deref for SlabSlice {
 
     fn deref(&self) -> &[u8] {
         let bytes = &self.memory.0[self.start..self.end];
-        // SAFETY: `end` was at or below `frozen` when the slice was made (`freeze`, `frozen_slice`),
-        // and `reclaim` cannot lower the mark while this slice holds a count of the memory, so no
-        // one writes these bytes for as long as the borrow lives.
+        // SAFETY: `end` was at or below `frozen` when the slice was made (`freeze`,
+        // `frozen_slice`), and `reclaim` cannot lower the mark while this slice holds a count of
+        // the memory, so no one writes these bytes for as long as the borrow lives.
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
     }
 }

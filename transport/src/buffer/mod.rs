@@ -9,8 +9,8 @@
 //! * a buffer of the receive pool is either *lent* to the kernel or covered by chunks, never both:
 //!   the pool takes it back from the kernel only against the completion that filled it, and lends
 //!   it again only after its last chunk put it on the list of returned buffers;
-//! * a bulk buffer is filled upwards: the kernel writes above the mark, chunks lie below it, and the
-//!   mark goes back to zero only when no chunk is left;
+//! * a bulk buffer is filled upwards: the kernel writes above the mark, chunks lie below it, and
+//!   the mark goes back to zero only when no chunk is left;
 //! * an assembly writes through `Rc::get_mut`, so only while it is the one owner.
 
 mod assembly;
@@ -257,8 +257,9 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.capacity) }
     }
 
-    /// All bytes of a heap buffer, to write. Exclusive access to the buffer proves that no chunk covers any of them; that the
-    /// kernel does not write them either holds for heap buffers, which are never lent.
+    /// All bytes of a heap buffer, to write. Exclusive access to the buffer proves that no chunk
+    /// covers any of them; that the kernel does not write them either holds for heap buffers, which
+    /// are never lent.
     fn bytes_mut(&mut self) -> &mut [u8] {
         assert!(
             matches!(self.origin, Origin::Heap),
@@ -323,8 +324,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: exactly the range that `zeroed` mapped; every buffer in it holds this mapping, and
-        // whoever lends it to the kernel leaks it instead of dropping it while it is lent.
+        // SAFETY: exactly the range that `zeroed` mapped; every buffer in it holds this mapping,
+        // and whoever lends it to the kernel leaks it instead of dropping it while it is lent.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -130,8 +130,8 @@ impl Listener {
     }
 }
 
-/// Errors of one connection that broke before it was accepted (accept(2)), and of a signal: the next
-/// one may well succeed.
+/// Errors of one connection that broke before it was accepted (accept(2)), and of a signal: the
+/// next one may well succeed.
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,9 +1,9 @@
 //! TCP over the ring of one core.
 //!
 //! # Close
-//! A connection ends in four steps: the socket is shut down and everything on it is cancelled; every
-//! completion of it is awaited; the descriptor is closed through the ring; only then its slot is
-//! free and `Closed` is said. So no completion can meet a reused slot or a reused descriptor.
+//! A connection ends in four steps: the socket is shut down and everything on it is cancelled;
+//! every completion of it is awaited; the descriptor is closed through the ring; only then its slot
+//! is free and `Closed` is said. So no completion can meet a reused slot or a reused descriptor.
 //!
 //! # Drop
 //! Dropping the transport does the same for all connections at once and waits for the completions,
@@ -140,9 +140,9 @@ impl TcpTransport {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`. Says
-    /// whether the core may wait for the eventfd now; if not, something is there already (or was
-    /// not submitted) and the eventfd is disabled again.
+    /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`.
+    /// Says whether the core may wait for the eventfd now; if not, something is there already (or
+    /// was not submitted) and the eventfd is disabled again.
     pub fn enable_eventfd(&mut self) -> bool {
         self.ring.set_eventfd_enabled(true);
         // The eventfd is written to only on the edge from no deferred work to some, so what came

@@ -116,9 +116,9 @@ pub enum Parsed<R> {
 
 /// Reads the frame at the start of `bytes`, in place.
 ///
-/// `body_cap` is the longest body the sender may declare now. Everything that can be checked without
-/// knowing the link is: whoever gets a [`Frame`] can rely on the ranges of its numbers, and on the
-/// length of its body as far as its kind fixes it.
+/// `body_cap` is the longest body the sender may declare now. Everything that can be checked
+/// without knowing the link is: whoever gets a [`Frame`] can rely on the ranges of its numbers, and
+/// on the length of its body as far as its kind fixes it.
 ///
 /// # Errors
 /// [`FrameError`]: the connection cannot go on.

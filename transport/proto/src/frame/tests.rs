@@ -4,7 +4,10 @@ use super::body::*;
 use super::*;
 use crate::address::{Address, Uid};
 use crate::kind::Kind;
-use crate::limits::{FRAME_BYTES_BEFORE_ACCEPT, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_BEFORE_ACCEPT, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX, TARGET_NUMBER_MAX,
+    TYPE_NUMBER_MAX,
+};
 use crate::link::Target;
 use crate::message::{MessageId, MessageType};
 
@@ -275,14 +278,27 @@ fn hostile_texts_are_refused_or_made_harmless() {
     }
     let bytes = bytes_of(&Head::plain(Kind::Refuse), b"\x04\0a\nb\x1b[0m");
     assert_eq!(Refuse::parse(&whole(&bytes)).unwrap().text, "a b [0m");
-    let long = Refuse {
-        reason: RefuseReason::Other,
-        text: "\u{e9}".repeat(REFUSE_TEXT_BYTES_MAX),
+}
+
+#[test]
+fn one_over_the_longest_text_of_a_refusal_is_cut_off_and_never_taken() {
+    let text_sent = |text: String| {
+        let reason = RefuseReason::Other;
+        let bytes = appended(|into| Refuse { reason, text }.encode(into));
+        Refuse::parse(&whole(&bytes)).unwrap().text
     };
-    let bytes = appended(|into| long.encode(into));
+    let longest = "x".repeat(REFUSE_TEXT_BYTES_MAX);
+    assert_eq!(text_sent(longest.clone()), longest);
+    assert_eq!(text_sent(longest.clone() + "y"), longest);
+    // A letter that the limit would halve is left out.
+    let letters = text_sent("\u{e9}".repeat(REFUSE_TEXT_BYTES_MAX));
+    assert_eq!(letters.len(), REFUSE_TEXT_BYTES_MAX - 1);
+    let over = vec![b'x'; 2 + REFUSE_TEXT_BYTES_MAX + 1];
+    let kind = Kind::Refuse;
+    let bytes = over.len() as u32;
     assert_eq!(
-        Refuse::parse(&whole(&bytes)).unwrap().text.len(),
-        REFUSE_TEXT_BYTES_MAX - 1
+        parse(&bytes_of(&Head::plain(kind), &over), CAP),
+        Err(FrameError::BodyLength { kind, bytes })
     );
 }
 
@@ -302,12 +318,19 @@ fn the_longest_hello_fits_before_accept() {
         Ok(Parse::Complete(frame)) => assert_eq!(Accept::parse(&frame), Ok(accept)),
         other => panic!("{other:?}"),
     }
-    let over = vec![0; HELLO_BYTES_MAX + 1];
-    let bytes = bytes_of(&Head::plain(Kind::Hello), &over);
-    assert!(matches!(
-        parse(&bytes, CAP),
-        Err(FrameError::BodyLength { .. })
-    ));
+}
+
+#[test]
+fn one_over_the_longest_hello_is_refused() {
+    for kind in [Kind::Hello, Kind::Accept] {
+        let frame = |length| bytes_of(&Head::plain(kind), &vec![0; length]);
+        assert!(parse(&frame(HELLO_BYTES_MAX), CAP).is_ok());
+        let bytes = HELLO_BYTES_MAX as u32 + 1;
+        assert_eq!(
+            parse(&frame(HELLO_BYTES_MAX + 1), CAP),
+            Err(FrameError::BodyLength { kind, bytes })
+        );
+    }
 }
 
 /// Puts `value` at `offset` of a frame and makes its checksum right again.
@@ -359,11 +382,11 @@ fn each_field_out_of_range_is_named() {
 #[test]
 fn one_over_each_number_is_refused() {
     for (kind, type_number, target_number) in [
-        (Kind::Tell, 4096, 65_536),
-        (Kind::Reply, 4096, 0),
+        (Kind::Tell, TYPE_NUMBER_MAX, TARGET_NUMBER_MAX),
+        (Kind::Reply, TYPE_NUMBER_MAX, 0),
         (Kind::Cancel, 0, 0),
         (Kind::Ping, 0, 0),
-        (Kind::Busy, 0, 65_536),
+        (Kind::Busy, 0, TARGET_NUMBER_MAX),
     ] {
         let fits = Head {
             type_number,

@@ -6,7 +6,8 @@ use crate::frame::body::{ByeReason, DefineTarget, DefineType, ErrorCode, Grant, 
 use crate::frame::{Extension, Frame, Parse, parse};
 use crate::kind::Kind;
 use crate::limits::{
-    ASKS_OUTSTANDING_MAX, NOTICES_MAX, TARGET_NUMBER_MAX, TYPE_NUMBER_MAX, window_bytes_min,
+    ASKS_OUTSTANDING_MAX, DEFERRED_WINDOWS, NOTICES_MAX, TARGET_NUMBER_MAX, TYPE_NUMBER_MAX,
+    WINDOW_BYTES, window_bytes_min,
 };
 use crate::message::{MessageId, MessageType};
 use crate::slab::SlabSlice;
@@ -450,7 +451,7 @@ fn control_frames_go_first_and_take_no_position() {
 }
 
 #[test]
-fn one_notice_too_many_is_refused_and_none_is_lost() {
+fn one_over_the_notices_is_refused_and_none_is_lost() {
     let mut outbound = outbound();
     let notice = |target_number| Notice {
         target_number,
@@ -551,20 +552,19 @@ fn answers_wait_for_credit_in_order_and_go_before_anything_new() {
 }
 
 #[test]
-fn answers_beyond_the_byte_bound_become_overloaded() {
+fn one_over_the_deferred_bytes_is_answered_as_overloaded() {
     let mut slabs = pool();
     let mut outbound = Outbound::new(CAP, 0, WINDOW);
-    let payload = vec![1; CAP as usize - 16];
-    let mut kept = 0;
-    let overloaded = loop {
-        match outbound.push_reply(&mut slabs, &message(1), extension(kept), &payload[..]) {
-            Ok(Answered::Deferred) => kept += 1,
-            other => break other,
-        }
-    };
+    let payload = vec![1; WINDOW as usize / 4];
+    let kept = u64::from(4 * DEFERRED_WINDOWS);
+    for correlation in 0..kept {
+        let extension = extension(correlation);
+        let answered = outbound.push_reply(&mut slabs, &message(1), extension, &payload[..]);
+        assert_eq!(answered, Ok(Answered::Deferred));
+    }
+    let one_byte = &payload[..1];
+    let overloaded = outbound.push_reply(&mut slabs, &message(1), extension(kept), one_byte);
     assert_eq!(overloaded, Ok(Answered::Overloaded));
-    assert!(kept * u64::from(CAP) <= 4 * u64::from(WINDOW) + u64::from(CAP));
-    assert!(kept >= 8);
     let mut answers = Vec::new();
     while answers.len() < kept as usize + 1 {
         ack_all(&mut outbound, &mut slabs);
@@ -587,7 +587,7 @@ fn answers_beyond_the_byte_bound_become_overloaded() {
 }
 
 #[test]
-fn one_answer_too_many_ends_the_link() {
+fn one_over_the_outstanding_asks_ends_the_link() {
     let mut slabs = pool();
     let mut outbound = Outbound::new(CAP, 0, WINDOW);
     for correlation in 0..ASKS_OUTSTANDING_MAX as u64 {
@@ -672,9 +672,9 @@ fn one_byte_less_than_the_smallest_window_is_a_bug() {
 
 #[test]
 fn one_over_the_granted_limit_is_a_violation() {
-    let mut inbound = Inbound::new(WINDOW);
-    inbound.accept(WINDOW as usize).unwrap();
-    let limit = u64::from(WINDOW);
+    let mut inbound = Inbound::new(WINDOW_BYTES);
+    inbound.accept(WINDOW_BYTES as usize).unwrap();
+    let limit = u64::from(WINDOW_BYTES);
     assert_eq!(
         inbound.accept(1),
         Err(Violation::BeyondLimit {
@@ -730,7 +730,7 @@ fn held_bytes_come_off_the_credit_and_no_limit_moves_back() {
 }
 
 #[test]
-fn numbers_are_defined_in_order_and_only_targets_anew() {
+fn numbers_out_of_order_or_one_over_the_last_are_violations() {
     let mut inbound = Inbound::new(WINDOW);
     let of_type = |number| DefineType {
         number,

@@ -1,0 +1,149 @@
+//! A message through one node, from a task to an actor of the same core, by the public API alone.
+//!
+//! It takes the way of a message to another node as far as the core goes: encoded into a slab,
+//! sealed, parsed, validated, dispatched, granted. What is missing is the kernel. `tell` counts
+//! until the last message was handled, `ask` until each answer is back.
+//!
+//! Each sample runs a node of its own; its start and its first messages are not in the time.
+
+use std::time::{Duration, Instant};
+
+use criterion::{
+    BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
+use ringmesh::prelude::*;
+
+/// Messages before the clock starts.
+const WARM_UP_MESSAGES: u64 = 10_000;
+
+/// Plain numbers, 64 bytes.
+#[message(id = "bench.Quote", v = 1, pod)]
+struct Quote {
+    number: u64,
+    rest: [u64; 7],
+}
+
+/// Plain numbers, 1 KiB.
+#[message(id = "bench.Page", v = 1, pod)]
+struct Page {
+    number: u64,
+    rest: [u64; 127],
+}
+
+/// Asks how many messages were handled; order is kept, so everything told before it was.
+#[message(id = "bench.Count", v = 1, reply = Counted)]
+struct Count;
+
+#[message(id = "bench.Counted", v = 1, pod)]
+struct Counted {
+    messages: u64,
+}
+
+protocol! {
+    /// Takes messages and counts them.
+    SinkApi = "bench.sink" { Quote, Page, Count }
+}
+
+#[derive(Default)]
+struct Sink {
+    messages: u64,
+    numbers: u64,
+}
+
+impl Actor for Sink {
+    type Api = SinkApi;
+}
+
+impl Handler<Quote> for Sink {
+    fn handle(&mut self, quote: Msg<Quote>, _: &mut Cx<'_, Self>) {
+        self.messages += 1;
+        self.numbers = self.numbers.wrapping_add(quote.number.to_native());
+    }
+}
+
+impl Handler<Page> for Sink {
+    fn handle(&mut self, page: Msg<Page>, _: &mut Cx<'_, Self>) {
+        self.messages += 1;
+        self.numbers = self.numbers.wrapping_add(page.number.to_native());
+    }
+}
+
+impl Handler<Count> for Sink {
+    fn handle(&mut self, _: Msg<Count>, _: &mut Cx<'_, Self>) -> Counted {
+        Counted {
+            messages: self.messages,
+        }
+    }
+}
+
+/// What is sent: `messages` of them, all handled when it ends.
+#[derive(Clone, Copy)]
+enum Sending {
+    Quotes,
+    Pages,
+    Asks,
+}
+
+impl Sending {
+    async fn send(self, sink: Ref<SinkApi>, messages: u64) {
+        for number in 0..messages {
+            match self {
+                Self::Quotes => {
+                    let rest = [number; 7];
+                    sink.tell(Quote { number, rest }).await.expect("room");
+                }
+                Self::Pages => {
+                    let rest = [number; 127];
+                    sink.tell(Page { number, rest }).await.expect("room");
+                }
+                Self::Asks => drop(sink.ask(Count).await.expect("an answer")),
+            }
+        }
+    }
+
+    /// The time that `messages` take on a node that is warm.
+    fn measure(self, messages: u64) -> Duration {
+        let node = Engine::node("bench").idle(IdleMode::Spin);
+        let measured = node.run(move |node| async move {
+            let sink = node.spawn(Sink::default()).expect("the first actor");
+            self.send(sink, WARM_UP_MESSAGES).await;
+            let before = counted(sink).await;
+            let begun = Instant::now();
+            self.send(sink, messages).await;
+            let after = counted(sink).await;
+            let elapsed = begun.elapsed();
+            let told = if let Self::Asks = self { 0 } else { messages };
+            assert_eq!(after - before, told, "nothing is lost");
+            elapsed
+        });
+        measured.expect("a node runs on this host")
+    }
+}
+
+async fn counted(sink: Ref<SinkApi>) -> u64 {
+    let counted = sink.ask(Count).await.expect("an answer");
+    counted.messages.to_native()
+}
+
+fn dispatch(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dispatch");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(4))
+        .throughput(Throughput::Elements(1));
+    for (id, sending) in [
+        (BenchmarkId::new("tell", 64), Sending::Quotes),
+        (BenchmarkId::new("tell", 1024), Sending::Pages),
+        (BenchmarkId::new("ask", 0), Sending::Asks),
+    ] {
+        group.bench_function(id, |bencher| {
+            bencher.iter_custom(|messages| sending.measure(messages));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, dispatch);
+criterion_main!(benches);

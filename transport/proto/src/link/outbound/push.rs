@@ -1,0 +1,71 @@
+//! What is pushed on a link, and what becomes of it.
+
+use crate::frame::Extension;
+use crate::link::Target;
+use crate::message::MessageType;
+
+/// A message for a recipient.
+#[derive(Clone, Copy, Debug)]
+pub enum SendHead<'a> {
+    /// It wants no answer.
+    Tell {
+        /// The message's type.
+        message: &'a MessageType,
+        /// Its recipient.
+        target: Target,
+    },
+    /// It wants an answer.
+    Ask {
+        /// The message's type.
+        message: &'a MessageType,
+        /// Its recipient.
+        target: Target,
+        /// The asker's correlation and what is left of its deadline.
+        extension: Extension,
+    },
+}
+
+/// Why a frame was not taken. Nothing changed: the same push may succeed later, where the variant
+/// does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The peer has not granted enough. A grant will change that.
+    #[error("the peer has not granted enough credit")]
+    NoCredit,
+    /// The pool has no slab. It will, when other links' frames are acknowledged.
+    #[error("no memory is left for outgoing messages")]
+    NoMemory,
+    /// The body is longer than the peer takes. It never will.
+    #[error("a body of {bytes} bytes is longer than the {limit} the lane takes")]
+    TooLarge {
+        /// The length of the body: the payload, and the extension if there is one.
+        bytes: usize,
+        /// The longest body allowed.
+        limit: usize,
+    },
+    /// The link has numbered as many types as it can. Those it has go on.
+    #[error("the link cannot number another message type")]
+    TypesExhausted,
+    /// The payload could not be encoded. It never will.
+    #[error("the message could not be encoded")]
+    Encode,
+    /// More answers wait than the peer may have asks outstanding: it broke the rules.
+    #[error("more answers wait than asks may be outstanding")]
+    TooManyAnswers,
+    /// The goodbye was said. Nothing follows it.
+    #[error("the link is ending")]
+    Ending,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an answer that was replaced is to be counted"]
+pub enum Answered {
+    /// It is in the stream.
+    Written,
+    /// It waits for credit or memory and leaves before anything pushed later.
+    Deferred,
+    /// Too many bytes wait already: the asker will get the error `Overloaded` in its place.
+    Overloaded,
+}
