@@ -100,12 +100,8 @@ fn questions_to_a_stopped_peer_fail_at_once_and_its_port_is_free() {
             other => panic!("a peer that is gone: {other:?}"),
         }
     });
-    let counters = client.counters();
-    assert_eq!(
-        (counters.closed_for_fault, counters.in_flight),
-        (0, 0),
-        "{counters:?}"
-    );
+    let counters = client.until("quiet", |now| now.in_flight == 0);
+    assert_eq!(counters.closed_for_fault, 0, "{counters:?}");
     assert_eq!(client.log().with("WARN"), Vec::<String>::new());
     bystander.saw_nothing();
 }

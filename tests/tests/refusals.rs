@@ -380,9 +380,10 @@ fn a_dialled_stranger_is_given_up_and_the_look_up_says_why() {
     const PATIENCE: Duration = Duration::from_millis(600);
     type Answer = fn(&RawPeer, &Preface) -> Vec<u8>;
     let answers: [(&str, Answer); 4] = [
-        ("checksum", |_, _| {
-            b"HTTP/1.1 400 Bad Request\0\0\0\0\0\0".to_vec()
+        ("cap is", |_, _| {
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()
         }),
+        ("checksum", |_, _| vec![0; 16]),
         ("somebody else's", |peer, preface| {
             let mut accept = peer.accept_of(preface);
             accept.nonce ^= 1;
@@ -393,7 +394,6 @@ fn a_dialled_stranger_is_given_up_and_the_look_up_says_why() {
         ("no frame is of kind", |_, _| {
             ringmesh_tests::live::raw::frames::header(0, 99, 0)
         }),
-        ("cap is", |_, _| vec![0xff; 16]),
     ];
     for (why, answer) in answers {
         let client = LiveNode::start_with(|builder| builder.ask_timeout(PATIENCE));
