@@ -11,7 +11,7 @@ use std::time::Duration;
 use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
-use crate::core::{Alarm, Core, Correlation, current};
+use crate::core::{Alarm, Core, Correlation, Place, current};
 use crate::error::{AskError, AskPhase, Refusal};
 use crate::message::Msg;
 use crate::reference::Ref;
@@ -28,7 +28,7 @@ pub struct Ask<P, M: Message> {
 
 enum State {
     /// Not yet sent: waiting for room, until the alarm rings.
-    Queued(Option<Alarm>),
+    Queued(Option<(Alarm, Place)>),
     /// Sent: the core holds the answer's place.
     Sent {
         core: Rc<Core>,
@@ -93,18 +93,21 @@ where
 {
     /// Tries to send. Ready means that it failed for good; pending, that it was sent or waits.
     fn send(&mut self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<AskError> {
-        let State::Queued(alarm) = &mut self.state else {
+        let State::Queued(waiting) = &mut self.state else {
             return Poll::Pending;
         };
         let timeout = *self
             .timeout
             .get_or_insert_with(|| core.settings().ask_timeout);
-        let remaining = alarm.as_ref().map_or(timeout, |alarm| alarm.remaining());
+        let (remaining, place) = match waiting {
+            Some((alarm, place)) => (alarm.remaining(), Some(&*place)),
+            None => (timeout, None),
+        };
         let message = self
             .message
             .as_ref()
             .expect("an ask is not polled after it is ready");
-        match core.ask(self.to.erased(), message, remaining) {
+        match core.ask(self.to.erased(), message, remaining, place) {
             Ok(correlation) => {
                 self.message = None;
                 self.state = State::Sent {
@@ -115,7 +118,8 @@ where
             }
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
             Err(AskRefusal::Send(Refusal::NoRoom | Refusal::Unreachable)) => {
-                let alarm = alarm.get_or_insert_with(|| core.alarm(timeout));
+                let (alarm, place) = waiting
+                    .get_or_insert_with(|| (core.alarm(timeout), core.join_line(self.to.node)));
                 if alarm.poll(context).is_ready() {
                     let phase = AskPhase::Queued;
                     return Poll::Ready(AskError::Timeout {
@@ -123,7 +127,7 @@ where
                         phase,
                     });
                 }
-                core.wait_for_room(self.to.node, context.waker());
+                place.wait(context.waker());
                 Poll::Pending
             }
             Err(AskRefusal::Send(refusal)) => Poll::Ready(AskError::new(refusal)),

@@ -96,7 +96,7 @@ impl<P: Protocol> Ref<P> {
         M: Message,
         P: Accepts<M>,
     {
-        current::try_with(|core| core.tell(self.erased(), message))
+        current::try_with(|core| core.tell(self.erased(), message, None))
     }
 }
 

@@ -95,7 +95,7 @@ impl Search<'_> {
             if self.alarm.poll(context).is_ready() {
                 return Poll::Ready(Err(self.timed_out()));
             }
-            self.core.wait_for_room(self.node, context.waker());
+            self.core.watch(self.node, context.waker());
             Poll::Pending
         })
         .await

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
-use crate::core::{Alarm, Core, current};
+use crate::core::{Alarm, Core, Place, current};
 use crate::error::{Refusal, SendError};
 use crate::reference::Ref;
 
@@ -21,6 +21,8 @@ pub struct Tell<P, M> {
     message: Option<M>,
     timeout: Option<Duration>,
     alarm: Option<Alarm>,
+    /// Its place among those who wait for room.
+    place: Option<Place>,
 }
 
 /// The message is never pinned: it only moves into the frame, or back to the caller.
@@ -33,6 +35,7 @@ impl<P, M> Tell<P, M> {
             message: Some(message),
             timeout: None,
             alarm: None,
+            place: None,
         }
     }
 
@@ -88,18 +91,25 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match core.tell(self.to.erased(), message) {
+        match core.tell(self.to.erased(), message, self.place.as_ref()) {
             Err(Refusal::NoRoom | Refusal::Unreachable) => {}
-            done => return Poll::Ready(done),
+            done => {
+                self.place = None;
+                return Poll::Ready(done);
+            }
         }
         let timeout = *self
             .timeout
             .get_or_insert_with(|| core.settings().send_timeout);
         let alarm = self.alarm.get_or_insert_with(|| core.alarm(timeout));
         if alarm.poll(context).is_ready() {
+            self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        core.wait_for_room(self.to.node, context.waker());
+        let place = self
+            .place
+            .get_or_insert_with(|| core.join_line(self.to.node));
+        place.wait(context.waker());
         Poll::Pending
     }
 }

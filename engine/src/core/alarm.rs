@@ -59,7 +59,8 @@ impl Bells {
 impl Core {
     /// An alarm `span` from now.
     pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
-        let deadline = self.clock.now() + span;
+        // Read afresh: counted from the start of the turn, it would end too early.
+        let deadline = self.clock.read() + span;
         let bell = self.bells.borrow_mut().add();
         let timer = self.set_timer(deadline, Token::Alarm(bell));
         Alarm {

@@ -8,6 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
+use std::task::Waker;
 
 use ringmesh_proto::address::Address;
 use ringmesh_proto::association::{Association, Status};
@@ -295,7 +296,7 @@ impl Core {
             Effect::PeerRestarted { old, new } => {
                 let address = self.address_of(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
-                self.peers.borrow_mut().wake(node);
+                self.peer_changed(node);
             }
             Effect::Unreachable {
                 attempt,
@@ -304,9 +305,8 @@ impl Core {
             } => {
                 let address = self.address_of(node);
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
-                let mut peers = self.peers.borrow_mut();
-                peers.at(node).problem = Some(reason);
-                peers.wake(node);
+                self.peers.borrow_mut().at(node).problem = Some(reason);
+                self.peer_changed(node);
             }
             Effect::Ping { conn, nonce } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_ping(nonce));
@@ -317,7 +317,7 @@ impl Core {
             Effect::Bye { conn, reason } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_bye(reason));
             }
-            Effect::Stopped => self.peers.borrow_mut().wake(node),
+            Effect::Stopped => self.peer_changed(node),
             _ => {}
         }
     }
@@ -398,7 +398,15 @@ impl Core {
         let peer = peers.at(node);
         peer.link = Some(link);
         peer.problem = None;
-        peers.wake(node);
+        drop(peers);
+        self.peer_changed(node);
+    }
+
+    /// Wakes whoever waits for something to change at a peer.
+    fn peer_changed(&self, node: NodeIndex) {
+        let watchers = self.peers.borrow_mut().take_watchers(node);
+        watchers.into_iter().for_each(Waker::wake);
+        self.room_came(node);
     }
 
     fn link_down(self: &Rc<Self>, node: NodeIndex, conn: ConnKey, reason: CloseReason) {
@@ -412,7 +420,7 @@ impl Core {
         if let Some(link) = link {
             self.end_link(&link);
         }
-        self.peers.borrow_mut().wake(node);
+        self.peer_changed(node);
     }
 
     /// Closes a connection once what was written is sent; what it still brings is ignored.

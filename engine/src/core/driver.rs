@@ -5,13 +5,12 @@
 //! pending bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to
 //! do the core spins or sleeps, as its idle mode says, and the sleep is part of that one call.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
-use ringmesh_transport::contract::{Event, Transport};
+use ringmesh_transport::contract::Transport;
 
 use super::budget::Budget;
 use super::{Core, current};
@@ -47,7 +46,6 @@ where
 /// The loop's own state; everything that handlers can reach is in [`Core`].
 struct Driver {
     core: Rc<Core>,
-    events: VecDeque<Event>,
     /// When the core last had something to do.
     busy_until: Instant,
 }
@@ -56,7 +54,6 @@ impl Driver {
     fn new(core: Rc<Core>) -> Self {
         Self {
             core,
-            events: VecDeque::new(),
             busy_until: Instant::ZERO,
         }
     }
@@ -77,9 +74,11 @@ impl Driver {
         let now = core.clock.read();
         core.tally.turns.add(1);
         core.begin_turn();
-        let mut busy = core.io.borrow_mut().poll(&mut self.events);
-        while let Some(event) = self.events.pop_front() {
+        core.io.borrow_mut().poll(&mut core.events.borrow_mut());
+        let mut busy = false;
+        while let Some(event) = core.next_event() {
             core.handle_event(event);
+            busy = true;
         }
         let mut budget = Budget::new(now);
         busy |= core.dispatch_waiting(&mut budget);

@@ -14,6 +14,11 @@ use super::receive::{self, Left};
 use super::{Core, Token};
 
 impl Core {
+    /// The oldest event that nobody has handled.
+    pub(super) fn next_event(&self) -> Option<Event> {
+        self.events.borrow_mut().pop_front()
+    }
+
     pub(super) fn handle_event(self: &Rc<Self>, event: Event) {
         match event {
             Event::Received { connection, chunk } => {

@@ -16,7 +16,7 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::NodeIndex;
 use super::routes::Routes;
-use super::send::TURN_SHARE_BYTES;
+use super::send::FLUSH_BYTES;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
-    /// Up to where this turn may write.
-    pub(crate) share_to: Cell<u64>,
+    /// From this position on a turn sends without waiting for its end.
+    pub(crate) flush_at: Cell<u64>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -68,7 +68,7 @@ impl Link {
             queued: Cell::new(false),
             sending: Cell::new(false),
             asks: Cell::new(0),
-            share_to: Cell::new(TURN_SHARE_BYTES),
+            flush_at: Cell::new(FLUSH_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             ended: Cell::new(false),

@@ -22,6 +22,7 @@ pub(crate) mod current;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod line;
 mod link;
 mod main_task;
 mod peers;
@@ -37,6 +38,7 @@ mod tasks;
 mod timers;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
@@ -48,12 +50,13 @@ use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::BufferUse;
-use ringmesh_transport::contract::Transport;
+use ringmesh_transport::contract::{Event, Transport};
 use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asks::{Answer, Correlation};
+pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use main_task::Outcome;
 pub(crate) use peers::{NodeIndex, PeerState};
@@ -114,12 +117,16 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    /// What the transport reported and nobody has handled.
+    events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
     /// Emptied and kept, so that their memory is allocated once.
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
+    /// A send found no memory since memory last came back.
+    memory_short: Cell<bool>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,

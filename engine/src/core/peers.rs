@@ -10,6 +10,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
+use super::line::{Line, Place};
 use super::link::Link;
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
@@ -54,8 +55,10 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
-    /// Tasks that wait for something here to change.
-    waiters: Vec<Waker>,
+    /// Sends that wait for room.
+    pub(super) line: Line,
+    /// Tasks that wait for the link to come or go.
+    watchers: Vec<Waker>,
 }
 
 impl Peer {
@@ -67,7 +70,8 @@ impl Peer {
             association,
             timer: None,
             problem: None,
-            waiters: Vec::new(),
+            line: Line::default(),
+            watchers: Vec::new(),
         }
     }
 }
@@ -118,40 +122,45 @@ impl PeerTable {
         self.peers.get(node.0 as usize).map(|peer| &peer.address)
     }
 
-    /// The link that reaches a recipient.
+    /// The link that reaches a recipient, and whether others have to be let go first.
     #[inline]
-    pub(super) fn link_to(&self, to: Recipient) -> Result<&Rc<Link>, Refusal> {
+    pub(super) fn link_to(
+        &self,
+        to: Recipient,
+        place: Option<&Place>,
+    ) -> Result<(&Rc<Link>, bool), Refusal> {
         match self.peers.get(to.node.0 as usize) {
             Some(Peer {
-                link: Some(link), ..
-            }) if link.uid == to.uid => Ok(link),
+                link: Some(link),
+                line,
+                ..
+            }) if link.uid == to.uid => Ok((link, line.is_held_up(place))),
             peer => Err(Self::no_link(peer, to)),
         }
     }
 
     #[cold]
     fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
+        let may_return = |peer: &Peer| {
+            let association = &peer.association;
+            association.uid() == Some(to.uid) && !association.is_over(to.uid)
+        };
         match peer {
-            Some(peer) if peer.link.is_none() && peer.association.uid() == Some(to.uid) => {
-                Refusal::Unreachable
-            }
+            Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             _ => Refusal::NotRunning,
         }
     }
 
-    /// Wakes `waker` at the next change of that peer.
-    pub(super) fn wait(&mut self, node: NodeIndex, waker: &Waker) {
-        let waiters = &mut self.peers[node.0 as usize].waiters;
-        if !waiters.iter().any(|known| known.will_wake(waker)) {
-            waiters.push(waker.clone());
+    /// Wakes `waker` when the link to that peer comes or goes.
+    pub(super) fn watch(&mut self, node: NodeIndex, waker: &Waker) {
+        let watchers = &mut self.at(node).watchers;
+        if !watchers.iter().any(|known| known.will_wake(waker)) {
+            watchers.push(waker.clone());
         }
     }
 
-    /// Wakes everything that waits for a change of that peer.
-    pub(super) fn wake(&mut self, node: NodeIndex) {
-        self.peers[node.0 as usize]
-            .waiters
-            .drain(..)
-            .for_each(Waker::wake);
+    /// Takes out whoever watches that peer.
+    pub(super) fn take_watchers(&mut self, node: NodeIndex) -> Vec<Waker> {
+        std::mem::take(&mut self.at(node).watchers)
     }
 }

@@ -4,18 +4,19 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use ringmesh_proto::archive::measure;
 use ringmesh_proto::frame::Extension;
-use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
+use ringmesh_proto::link::{Outbound, PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
-use ringmesh_transport::contract::Transport;
+use ringmesh_transport::contract::{Event, Transport};
 
 use super::asks::AskTable;
 use super::link::Link;
 use super::peers::NodeIndex;
-use super::{Answer, Core, Correlation, LinkId, Token};
+use super::{Answer, Core, Correlation, LinkId, Place, Token};
 use crate::ask::AskRefusal;
 use crate::error::Refusal;
 use crate::reference::Recipient;
@@ -24,26 +25,30 @@ use crate::reference::Recipient;
 /// small enough that the peer starts on the first batch while the second is encoded.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes that a core puts on one link before it gathers them. So the peer works on the first while
-/// the next are written, and those are still in the cache when they are sealed and copied:
-/// measured, 64-byte messages stream 8 % faster than with the window as the only bound, 128 KiB and
-/// less cost more calls than they gain.
-pub(super) const TURN_SHARE_BYTES: u64 = 256 << 10;
+/// Bytes that one turn puts on a link before they are sent in the middle of it. So the peer works
+/// on the first while the next are written, and those are still in the cache when they are sealed
+/// and copied.
+pub(super) const FLUSH_BYTES: u64 = 256 << 10;
 
 /// How long a grant waits for other bytes to travel with.
 const GRANT_DELAY: Duration = Duration::from_millis(1);
 
 impl Core {
-    /// Sends a message that nobody answers.
+    /// Sends a message that nobody answers; `place` is its own in the line, if it waited.
     #[inline]
-    pub(crate) fn tell<M: Message>(&self, to: Recipient, message: &M) -> Result<(), Refusal> {
+    pub(crate) fn tell<M: Message>(
+        &self,
+        to: Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
-        let link = peers.link_to(to)?;
+        let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
             message: &M::TYPE,
             target: to.target(),
         };
-        self.push(link, head, message)?;
+        self.push(link, held_up, head, message)?;
         Ok(())
     }
 
@@ -53,12 +58,13 @@ impl Core {
         to: Recipient,
         message: &M,
         timeout: Duration,
+        place: Option<&Place>,
     ) -> Result<Correlation, AskRefusal> {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
-        let link = peers.link_to(to).map_err(AskRefusal::Send)?;
+        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
             return Err(AskRefusal::TooManyAsks {
                 limit: ASKS_OUTSTANDING_MAX,
@@ -74,8 +80,10 @@ impl Core {
             target: to.target(),
             extension,
         };
-        let position = self.push(link, head, message).map_err(AskRefusal::Send)?;
-        let deadline = self.set_timer(self.clock.now() + timeout, Token::Ask(correlation));
+        let position = self
+            .push(link, held_up, head, message)
+            .map_err(AskRefusal::Send)?;
+        let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         asks.occupy(link, position, deadline);
         Ok(correlation)
@@ -86,21 +94,32 @@ impl Core {
     fn push<M: Message>(
         &self,
         link: &Rc<Link>,
+        held_up: bool,
         head: SendHead<'_>,
         message: &M,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
-        if outbound.positions().tail >= link.share_to.get() {
-            return Err(Refusal::NoRoom);
+        if held_up {
+            return Err(no_room(&outbound, head, message));
         }
         match outbound.push(&mut slabs, head, message) {
             Ok(position) => {
+                drop((slabs, outbound));
                 self.tally.sent.add(1);
                 self.enqueue(link);
+                if position >= link.flush_at.get() {
+                    self.flush_early(link);
+                }
                 Ok(position)
             }
-            Err(error) => Err(refusal(error)),
+            Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
+            Err(error) => {
+                if error == PushError::NoMemory {
+                    self.memory_short.set(true);
+                }
+                Err(refusal(error))
+            }
         }
     }
 
@@ -112,10 +131,9 @@ impl Core {
         }
     }
 
-    /// Wakes `waker` when a refused send to that node may go better: credit came, the link is up,
-    /// or it is gone.
-    pub(crate) fn wait_for_room(&self, node: NodeIndex, waker: &Waker) {
-        self.peers.borrow_mut().wait(node, waker);
+    /// Wakes `waker` when the link to that node is up, or gone.
+    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
+        self.peers.borrow_mut().watch(node, waker);
     }
 
     /// The answer to a question, when it is there; else notes whom to wake.
@@ -171,7 +189,7 @@ impl Core {
         *sendable = links;
     }
 
-    pub(super) fn send_on(self: &Rc<Self>, link: &Rc<Link>) {
+    pub(super) fn send_on(&self, link: &Rc<Link>) {
         if link.sending.get() || link.ended.get() {
             return;
         }
@@ -191,17 +209,40 @@ impl Core {
         self.slices.set(slices);
     }
 
-    /// Takes what is to be sent next, and lets the link's senders go on.
+    /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
+    /// has not yet taken the send before. Nothing else that happened is handled here.
+    #[cold]
+    fn flush_early(&self, link: &Rc<Link>) {
+        let Some(connection) = link.connection else {
+            return;
+        };
+        if link.sending.get() {
+            let mut events = self.events.borrow_mut();
+            self.io.borrow_mut().poll(&mut events);
+            let is_sent =
+                |event: &Event| matches!(event, Event::Sent { connection: c } if *c == connection);
+            let Some(place) = events.iter().position(is_sent) else {
+                return;
+            };
+            events.remove(place);
+            drop(events);
+            self.connection_sent(connection);
+        }
+        self.send_on(link);
+        if let Err(error) = self.io.borrow_mut().submit() {
+            // The turn's own call meets the same error, and ends the core with it.
+            tracing::error!(%error, "the ring failed");
+        }
+    }
+
+    /// Takes what is to be sent next.
     fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
         let mut outbound = link.outbound.borrow_mut();
         if outbound.deferred() > 0 {
             outbound.drain_deferred(&mut self.slabs.borrow_mut());
         }
         outbound.gather(SEND_BYTES_MAX, into);
-        link.share_to
-            .set(outbound.positions().tail + TURN_SHARE_BYTES);
-        drop(outbound);
-        self.peers.borrow_mut().wake(link.peer);
+        link.flush_at.set(outbound.positions().tail + FLUSH_BYTES);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.
@@ -280,6 +321,21 @@ impl Core {
         {
             link.outbound.borrow_mut().queue_grant(grant);
         }
+    }
+}
+
+/// What to say of a message that finds no room now: one that is too long never will.
+#[cold]
+fn no_room<M: Message>(outbound: &Outbound, head: SendHead<'_>, message: &M) -> Refusal {
+    let limit = outbound.body_cap() as usize;
+    let extension_bytes = match head {
+        SendHead::Tell { .. } => 0,
+        SendHead::Ask { .. } => EXTENSION_BYTES,
+    };
+    match measure(message).map(|bytes| bytes + extension_bytes) {
+        Ok(bytes) if bytes > limit => Refusal::TooLarge { bytes, limit },
+        Ok(_) => Refusal::NoRoom,
+        Err(_) => Refusal::Encode,
     }
 }
 

@@ -60,7 +60,11 @@ impl Core {
             self.enqueue(link);
         }
         drop(outbound);
-        self.peers.borrow_mut().wake(link.peer);
+        if self.memory_short.take() {
+            self.memory_came();
+        } else {
+            self.room_came(link.peer);
+        }
         Ok(())
     }
 }

@@ -48,7 +48,7 @@ enum Task {
     Farewell {
         /// The path of a sink.
         to: String,
-        /// How many; no more than the link's credit takes at once.
+        /// How many.
         records: u64,
     },
     /// Sends records and prints what it took: `sent N`, then `enters N`.
@@ -127,7 +127,7 @@ fn farewell(
         println!("ready");
         node.until_shutdown().await;
         for number in 1..=records {
-            sink.try_tell(record(number))?;
+            send(&sink, number).await?;
         }
         Ok(())
     })?

@@ -126,6 +126,12 @@ impl Association {
         self.uid
     }
 
+    /// Whether this start of the peer's process is known to be over: it said goodbye, or a later
+    /// one was met. Nothing reaches it any more.
+    pub fn is_over(&self, uid: Uid) -> bool {
+        self.former.contains(&uid)
+    }
+
     /// Where it stands.
     pub fn status(&self) -> Status {
         match self.state {

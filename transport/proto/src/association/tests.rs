@@ -573,6 +573,8 @@ fn a_goodbye_is_the_end_until_somebody_asks_again() {
         (association.status(), association.poll_timeout()),
         (Status::Idle, None)
     );
+    let over = association.uid().unwrap();
+    assert!(association.is_over(over));
     let effects = bench.call(|_, cx| association.handle_dial_wanted(cx));
     assert!(matches!(effects[..], [Effect::Dial { .. }]));
 }

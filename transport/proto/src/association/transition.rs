@@ -97,12 +97,14 @@ impl Association {
         Ok(())
     }
 
-    /// The peer's node stops: no dial until somebody asks again.
+    /// The peer's node stops: that start of its process is over, and nobody dials until somebody
+    /// asks again.
     fn handle_bye(&mut self, cx: &mut Context<'_>, conn: ConnKey) {
         if let State::Associated { uid, .. } = self.state {
             let reason = CloseReason::Bye;
             cx.out.push(Effect::Close { conn, reason });
             self.link_down(cx, conn, uid, reason);
+            self.bury(uid);
             self.wanted = false;
             self.attempt = 0;
             self.state = State::Idle;

@@ -124,6 +124,11 @@ impl Outbound {
         }
     }
 
+    /// The longest body that the peer takes, in bytes.
+    pub fn body_cap(&self) -> u32 {
+        self.body_cap
+    }
+
     /// Writes a message behind everything pushed before, and returns the position of its frame.
     ///
     /// # Errors

@@ -1,0 +1,173 @@
+//! The line of sends that wait for room at one peer: first come, first served.
+//!
+//! All of them are woken when room may have come, oldest first. The first that still finds none
+//! holds up those behind it, and sends that have not waited at all: so a large message gets its
+//! room although small ones would fit into less, and a question its turn beside a stream. A send
+//! whose task does not poll it holds up nobody.
+
+use std::fmt;
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::Core;
+use super::peers::NodeIndex;
+
+/// Who waits at one peer.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// In the order of their numbers. Kept between waits, so that waiting allocates nothing.
+    waiting: Vec<(Number, Waker)>,
+    next: u64,
+    /// The first that found no room since the last wake.
+    held_up_by: Option<Number>,
+}
+
+/// Orders the sends at one peer by when they first found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(u64);
+
+impl Line {
+    /// Whether a send has to let an earlier one go first; `place` is its own, if it has one.
+    #[inline]
+    pub(super) fn is_held_up(&self, place: Option<&Place>) -> bool {
+        match (self.held_up_by, place) {
+            (None, _) => false,
+            (Some(first), Some(place)) => first < place.number,
+            (Some(_), None) => true,
+        }
+    }
+
+    fn join(&mut self) -> Number {
+        self.next += 1;
+        Number(self.next)
+    }
+
+    /// A send found no room, or one before it did.
+    fn wait(&mut self, number: Number, waker: &Waker) {
+        self.held_up_by = Some(self.held_up_by.map_or(number, |first| first.min(number)));
+        let index = self
+            .waiting
+            .partition_point(|(earlier, _)| *earlier < number);
+        match self.waiting.get_mut(index) {
+            Some((same, known)) if *same == number => known.clone_from(waker),
+            _ => self.waiting.insert(index, (number, waker.clone())),
+        }
+    }
+
+    /// A send waits no longer. Says whether it held up others.
+    fn leave(&mut self, number: Number) -> bool {
+        self.waiting.retain(|(waiting, _)| *waiting != number);
+        self.held_up_by.take_if(|first| *first == number).is_some() && !self.waiting.is_empty()
+    }
+}
+
+/// A send's place in the line of a peer. Dropping it leaves the line.
+pub(crate) struct Place {
+    core: Rc<Core>,
+    node: NodeIndex,
+    number: Number,
+}
+
+impl Place {
+    /// Wakes `waker` when room may have come.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let mut peers = self.core.peers.borrow_mut();
+        peers.at(self.node).line.wait(self.number, waker);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let held_up = self
+            .core
+            .peers
+            .borrow_mut()
+            .at(self.node)
+            .line
+            .leave(self.number);
+        if held_up {
+            self.core.room_came(self.node);
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// The last place in the line of a peer.
+    pub(crate) fn join_line(self: &Rc<Self>, node: NodeIndex) -> Place {
+        let number = self.peers.borrow_mut().at(node).line.join();
+        Place {
+            core: Rc::clone(self),
+            node,
+            number,
+        }
+    }
+
+    /// Wakes the sends that wait for room at a peer.
+    pub(super) fn room_came(&self, node: NodeIndex) {
+        let mut peers = self.peers.borrow_mut();
+        let line = &mut peers.at(node).line;
+        line.held_up_by = None;
+        if line.waiting.is_empty() {
+            return;
+        }
+        let mut woken = std::mem::take(&mut line.waiting);
+        // A waker may be anybody's code, and find the table of peers free.
+        drop(peers);
+        woken.drain(..).for_each(|(_, waker)| waker.wake());
+        let mut peers = self.peers.borrow_mut();
+        let waiting = &mut peers.at(node).line.waiting;
+        woken.append(waiting);
+        *waiting = woken;
+    }
+
+    /// Wakes the sends that wait for room at any peer: memory came back.
+    pub(super) fn memory_came(&self) {
+        let others = self.peers.borrow().others();
+        self.room_came(NodeIndex::SELF);
+        others.for_each(|node| self.room_came(node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_in_order(line: &mut Line, numbers: &[Number]) {
+        numbers
+            .iter()
+            .for_each(|number| line.wait(*number, Waker::noop()));
+    }
+
+    fn numbers(line: &Line) -> Vec<Number> {
+        line.waiting.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn whoever_came_first_stands_first_however_they_wait() {
+        let mut line = Line::default();
+        let [first, second, third] = [line.join(), line.join(), line.join()];
+        wait_in_order(&mut line, &[second, third, first, second]);
+        assert_eq!(numbers(&line), [first, second, third]);
+        assert_eq!(line.held_up_by, Some(first));
+    }
+
+    #[test]
+    fn whoever_leaves_lets_the_others_go_if_it_held_them_up() {
+        let mut line = Line::default();
+        let [first, second] = [line.join(), line.join()];
+        wait_in_order(&mut line, &[first, second]);
+        assert!(!line.leave(second), "it held up nobody");
+        wait_in_order(&mut line, &[second]);
+        assert!(line.leave(first));
+        assert_eq!(line.held_up_by, None);
+        assert!(!line.leave(first), "it left already");
+    }
+}
