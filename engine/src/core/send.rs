@@ -25,9 +25,9 @@ use crate::reference::Recipient;
 /// small enough that the peer starts on the first batch while the second is encoded.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes that one turn puts on a link before they are sent in the middle of it. So the peer works on
-/// the first while the next are written, and those are still in the cache when they are sealed and
-/// copied.
+/// Bytes that one turn puts on a link before they are sent in the middle of it. So the peer works
+/// on the first while the next are written, and those are still in the cache when they are sealed
+/// and copied.
 pub(super) const FLUSH_BYTES: u64 = 256 << 10;
 
 /// How long a grant waits for other bytes to travel with.
@@ -209,8 +209,8 @@ impl Core {
         self.slices.set(slices);
     }
 
-    /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel has
-    /// not yet taken the send before. Nothing else that happened is handled here.
+    /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
+    /// has not yet taken the send before. Nothing else that happened is handled here.
     #[cold]
     fn flush_early(&self, link: &Rc<Link>) {
         let Some(connection) = link.connection else {
