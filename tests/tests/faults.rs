@@ -54,6 +54,7 @@ fn a_peer_that_is_killed_under_load_is_accounted_for_and_replaced() {
         assert_ne!(error.executed(), Executed::Yes, "{error}");
     }
 
+    assert!(answered > 0, "no question got its turn beside the tells");
     let bystanding = bystander.saw_nothing();
     let books = survivor.until("quiet", |now| now.in_flight == 0);
     // Two look-ups of the victim, the bystander's look-up and its questions, and the load. Whether

@@ -71,7 +71,8 @@ async fn tells_pass_and_are_refused(sink: Ref<SinkApi>, cap: usize) {
         }
         other => panic!("one over the limit: {other:?}"),
     }
-    sink.try_tell(record_of(3, 100))
+    sink.tell(record_of(3, 100))
+        .await
         .expect("the next message passes");
     match sink.tell(record_of(4, cap + 1)).await {
         Err(error @ SendError::TooLarge { .. }) => assert_eq!(error.executed(), Executed::No),
