@@ -180,7 +180,6 @@ impl Batch<'_> {
             return self.handle_service(&service);
         }
         self.dispatched.set(self.dispatched.get() + 1);
-        self.core.tally.received.add(1);
         let numbers = (target_number, type_number);
         match (kind, frame.extension) {
             (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
@@ -216,6 +215,7 @@ impl Batch<'_> {
             drop(routes);
             return self.dispatch_first(numbers, question, start, end);
         };
+        self.core.tally.received.add(1);
         let turn = self.deliver(actor, index, question, start, end);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
@@ -235,7 +235,9 @@ impl Batch<'_> {
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
-        match self.core.look_up(self.link, numbers)? {
+        let found = self.core.look_up(self.link, numbers)?;
+        self.core.tally.received.add(1);
+        match found {
             Ok((actor, index)) => {
                 let turn = self.deliver(&actor, index, question, start, end);
                 self.finish(&actor, turn)
