@@ -82,7 +82,7 @@ impl Driver {
         }
         let mut budget = Budget::new(now);
         busy |= core.dispatch_waiting(&mut budget);
-        busy |= core.poll_tasks();
+        busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         busy |= core.send_pending();

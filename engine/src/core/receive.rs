@@ -16,7 +16,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
-use super::{Answer, Asker, Core, Correlation, NoRoute};
+use super::{Asker, Core, Correlation, NoRoute};
 use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::{AskError, panic_message};
 
@@ -186,7 +186,7 @@ impl Batch<'_> {
             (Kind::Ask, Some(extension)) => {
                 self.dispatch(numbers, Some(extension.correlation), start, end)?;
             }
-            (kind, extension) => self.answer(kind, extension, start, end),
+            (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
         Ok(Flow::On)
     }
@@ -301,7 +301,14 @@ impl Batch<'_> {
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
-    fn answer(&self, kind: Kind, extension: Option<Extension>, start: usize, end: usize) {
+    fn answer(
+        &self,
+        kind: Kind,
+        type_number: u16,
+        extension: Option<Extension>,
+        start: usize,
+        end: usize,
+    ) -> Result<(), CloseReason> {
         let core = self.core;
         let payload = Payload {
             front: &self.front,
@@ -309,17 +316,24 @@ impl Batch<'_> {
             end,
             copy_out: self.copy_out,
         };
-        let Some(extension) = extension else { return };
-        let answer: Answer = match kind {
-            Kind::Reply => Ok(payload.take(core)),
+        let Some(extension) = extension else {
+            return Ok(());
+        };
+        let answer = match kind {
+            Kind::Reply => {
+                let message = *self.link.inbound.borrow().message_type(type_number)?;
+                Ok((message, payload.take(core)))
+            }
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
+        core.tally.received.add(1);
         let correlation = Correlation::from_wire(extension.correlation);
         if core.resolve_ask(correlation, Some(self.link.id), answer) {
             core.tally.delivered.add(1);
         } else {
             core.tally.dead_late_answer.add(1);
         }
+        Ok(())
     }
 }
 

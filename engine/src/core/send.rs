@@ -8,12 +8,12 @@ use ringmesh_proto::archive::measure;
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
 use ringmesh_proto::link::{Outbound, PushError, SendHead};
-use ringmesh_proto::message::Message;
+use ringmesh_proto::message::{Message, Reply};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::contract::{Event, Transport};
 
-use super::asks::AskTable;
+use super::asks::{AskTable, TypedAnswer};
 use super::link::Link;
 use super::peers::NodeIndex;
 use super::{Answer, Core, Correlation, LinkId, Place, Token};
@@ -85,7 +85,7 @@ impl Core {
             .map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
-        asks.occupy(link, position, deadline);
+        asks.occupy(link, position, <M::Reply as Reply>::MESSAGE_TYPE, deadline);
         Ok(correlation)
     }
 
@@ -153,7 +153,7 @@ impl Core {
         &self,
         correlation: Correlation,
         link: Option<LinkId>,
-        answer: Answer,
+        answer: TypedAnswer,
     ) -> bool {
         let resolved = self.asks.borrow_mut().resolve(correlation, link, answer);
         let Some((timer, waker)) = resolved else {
