@@ -14,7 +14,10 @@ use criterion::{
 use ringmesh::prelude::*;
 
 /// Messages before the clock starts.
-const WARM_UP_MESSAGES: u64 = 10_000;
+const WARM_UP_MESSAGES: u64 = 1000;
+
+/// Messages of one iteration: starting a node takes so long that few iterations fit a sample.
+const BATCH_MESSAGES: u32 = 1000;
 
 /// Plain numbers, 64 bytes.
 #[message(id = "bench.Quote", v = 1, pod)]
@@ -139,7 +142,10 @@ fn dispatch(criterion: &mut Criterion) {
         (BenchmarkId::new("ask", 0), Sending::Asks),
     ] {
         group.bench_function(id, |bencher| {
-            bencher.iter_custom(|messages| sending.measure(messages));
+            bencher.iter_custom(|batches| {
+                let messages = batches * u64::from(BATCH_MESSAGES);
+                sending.measure(messages) / BATCH_MESSAGES
+            });
         });
     }
     group.finish();

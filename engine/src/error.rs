@@ -311,6 +311,10 @@ pub enum AskError {
     /// The handler ran, and its answer is larger than the lane takes.
     #[error("the answer is larger than the lane takes")]
     ReplyTooLarge,
+    /// The handler ran, and the peer answered with another message than this side knows as the
+    /// answer, or with the same in another version or with other fields.
+    #[error("the answer is of another type, version or layout than expected")]
+    ReplyMismatch,
     /// The answer's bytes are not valid.
     #[error("the answer is not a valid message")]
     InvalidReply,
@@ -359,7 +363,9 @@ impl AskError {
                 AskPhase::Sent => Executed::Maybe,
             },
             Self::Failed => Executed::Maybe,
-            Self::Overloaded | Self::InvalidReply | Self::ReplyTooLarge => Executed::Yes,
+            Self::Overloaded | Self::InvalidReply | Self::ReplyMismatch | Self::ReplyTooLarge => {
+                Executed::Yes
+            }
             Self::NotRunning
             | Self::UnknownMessage
             | Self::SchemaMismatch

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringmesh::{
-    Actor, AskError, Cx, Engine, EngineError, Executed, Handler, IdleMode, Msg, Node, Ref,
-    SendError, SpawnError,
+    Actor, AskError, Counters, Cx, Engine, EngineError, Executed, Handler, IdleMode, Msg, Node,
+    Ref, SendError, SpawnError,
 };
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::bystander::Bystander;
@@ -69,21 +69,7 @@ fn a_peer_that_is_killed_under_load_is_accounted_for_and_replaced() {
         books.sent <= least + ASKERS as u64,
         "at least {least} were accepted: {books:#?}"
     );
-    assert_eq!(
-        books.sent,
-        books.acknowledged + books.dead_sent,
-        "{books:#?}"
-    );
-    assert_eq!(
-        books.dead_sent,
-        books.dead_unsent + books.dead_maybe,
-        "{books:#?}"
-    );
-    assert_eq!(
-        books.received,
-        books.delivered + books.dead_received,
-        "{books:#?}"
-    );
+    assert_balanced(&books);
     // What the victim handled stands in files that outlived it.
     let handled = tally(folder.path(), SINK) + tally(folder.path(), ECHO);
     let acknowledged = books.acknowledged - beside;
@@ -101,6 +87,25 @@ fn a_peer_that_is_killed_under_load_is_accounted_for_and_replaced() {
     );
     the_next_start_gets_nothing_of_the_old(&survivor, &victim, (sink, echo));
     survivor.stop();
+}
+
+/// Nothing is in flight, and every message has become one thing.
+fn assert_balanced(books: &Counters) {
+    assert_eq!(
+        books.sent,
+        books.acknowledged + books.dead_sent,
+        "{books:#?}"
+    );
+    assert_eq!(
+        books.dead_sent,
+        books.dead_unsent + books.dead_maybe,
+        "{books:#?}"
+    );
+    assert_eq!(
+        books.received,
+        books.delivered + books.dead_received,
+        "{books:#?}"
+    );
 }
 
 /// Starts the victim again at its port while it is looked up, and talks to it.

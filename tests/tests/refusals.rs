@@ -39,7 +39,8 @@ fn random_bytes_are_closed_without_a_word() {
 #[test]
 fn an_http_request_is_closed_without_a_word() {
     let watched = Watched::start();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\n\
+        Accept: */*\r\n\r\n";
     assert!(request.len() > PREFACE_BYTES);
     assert_closed_without_a_word(&watched, "preface_magic", request);
     watched.saw_nothing();

@@ -124,7 +124,22 @@ const WALLS: [Wall; 8] = [
             "ringmesh-proto",
             "ringmesh-transport",
         ],
-        external: &["bytes", "crc32fast", "libc", "rkyv", "socket2", "tempfile"],
+        // The live tests start, confine, trace and weigh whole nodes.
+        external: &[
+            "bytes",
+            "clap",
+            "crc32fast",
+            "fastrand",
+            "libc",
+            "rkyv",
+            "rustix",
+            "seccompiler",
+            "socket2",
+            "stats_alloc",
+            "tempfile",
+            "tracing",
+            "tracing-subscriber",
+        ],
         tests: &[
             "cargo_metadata",
             "proc-macro2",
@@ -134,7 +149,6 @@ const WALLS: [Wall; 8] = [
             "serde_json",
             "syn",
             "toml",
-            "tracing-subscriber",
         ],
     },
 ];

@@ -2,17 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageInfo, MessageType, ProtocolId};
 
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
-use crate::core::Core;
+use crate::core::{Core, PanicPayload};
 use crate::reference::Ref;
 
 /// What a core can do with an actor of any type.
 pub(crate) trait Behaviour {
-    fn started(&mut self, core: &Rc<Core>);
+    fn started(&mut self, core: &Rc<Core>) -> bool;
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn;
     fn stopped(&mut self);
 }
@@ -41,9 +42,8 @@ pub(crate) struct ActorCell {
     protocol_name: &'static str,
     messages: &'static [MessageInfo],
     alive: Cell<bool>,
-    /// `stopped` ran, or never will.
-    ended: Cell<bool>,
-    behaviour: RefCell<Box<dyn Behaviour>>,
+    /// `None` once the actor ended.
+    behaviour: RefCell<Option<Box<dyn Behaviour>>>,
 }
 
 impl ActorCell {
@@ -56,8 +56,7 @@ impl ActorCell {
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,
             alive: Cell::new(true),
-            ended: Cell::new(false),
-            behaviour: RefCell::new(Box::new(Running { actor, me })),
+            behaviour: RefCell::new(Some(Box::new(Running { actor, me }))),
         }
     }
 
@@ -84,33 +83,53 @@ impl ActorCell {
         u16::try_from(index).map_err(|_| Mismatch::UnknownMessage)
     }
 
-    pub(crate) fn started(&self, core: &Rc<Core>) {
-        self.behaviour.borrow_mut().started(core);
+    /// Runs the actor's `started`. Says whether it asked to be stopped.
+    pub(crate) fn started(&self, core: &Rc<Core>) -> bool {
+        let mut place = self.behaviour.borrow_mut();
+        let stop = place
+            .as_mut()
+            .is_some_and(|behaviour| behaviour.started(core));
+        stop || !self.alive.get()
     }
 
     /// Calls the handler. A core delivers one message at a time, and a send only queues, so the
     /// actor is never entered twice.
     #[inline]
     pub(crate) fn deliver(&self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let mut turn = self.behaviour.borrow_mut().deliver(core, index, delivery);
+        let mut place = self.behaviour.borrow_mut();
+        let Some(behaviour) = place.as_mut() else {
+            let outcome = Outcome(Delivered::NoSuchMessage);
+            return Turn {
+                outcome,
+                stop: false,
+            };
+        };
+        let mut turn = behaviour.deliver(core, index, delivery);
         turn.stop |= !self.alive.get();
         turn
     }
 
-    /// Runs the actor's `stopped`, once. Not while a handler of it runs: then it follows when that
-    /// returns, because `deliver` says so.
-    pub(crate) fn stopped(&self) {
-        if let Ok(mut behaviour) = self.behaviour.try_borrow_mut()
-            && !self.ended.replace(true)
-        {
-            behaviour.stopped();
-        }
-    }
-
-    /// Its `stopped` will not run: a handler of it panicked.
-    pub(crate) fn abandon(&self) {
+    /// Ends the actor, once: runs its `stopped` if it ends in order, and drops it. Not while a
+    /// handler of it runs: then this follows when that returns, because `deliver` says so.
+    ///
+    /// The actor is dropped here and not with the last reference to its cell, so that its own code
+    /// runs where no state of the core is borrowed. Gives back what its code panicked with.
+    pub(crate) fn end(&self, in_order: bool) -> Result<(), PanicPayload> {
         self.bury();
-        self.ended.set(true);
+        let Ok(mut place) = self.behaviour.try_borrow_mut() else {
+            return Ok(());
+        };
+        let Some(mut behaviour) = place.take() else {
+            return Ok(());
+        };
+        drop(place);
+        let stopped = if in_order {
+            catch_unwind(AssertUnwindSafe(|| behaviour.stopped()))
+        } else {
+            Ok(())
+        };
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(behaviour)));
+        stopped.and(dropped)
     }
 }
 
@@ -155,8 +174,10 @@ struct Running<A: Actor> {
 }
 
 impl<A: Actor> Behaviour for Running<A> {
-    fn started(&mut self, core: &Rc<Core>) {
-        self.actor.started(&mut Cx::new(core, self.me));
+    fn started(&mut self, core: &Rc<Core>) -> bool {
+        let mut cx = Cx::new(core, self.me);
+        self.actor.started(&mut cx);
+        cx.wants_stop()
     }
 
     #[inline]

@@ -41,10 +41,16 @@ impl Core {
         let cell = Rc::new(ActorCell::new(actor, me, name.map(Box::from)));
         self.actors.borrow_mut().insert(Rc::clone(&cell));
         match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
-            Ok(()) => Ok(me),
+            Ok(stop) => {
+                if stop {
+                    self.stop_cell(&cell);
+                }
+                Ok(me)
+            }
             Err(payload) => {
                 self.tally.panics.add(1);
                 self.forget(&cell);
+                self.end(&cell, false);
                 Err(SpawnError::Panicked {
                     message: panic_message(&*payload),
                 })
@@ -71,10 +77,15 @@ impl Core {
     /// Stops an actor in order.
     pub(super) fn stop_cell(&self, cell: &Rc<ActorCell>) {
         self.forget(cell);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| cell.stopped())) {
+        self.end(cell, true);
+    }
+
+    /// Drops an actor that no table names any more.
+    fn end(&self, cell: &ActorCell, in_order: bool) {
+        if let Err(payload) = cell.end(in_order) {
             self.tally.panics.add(1);
             let panic = panic_message(&*payload);
-            tracing::error!(actor = %cell, panic, "panic while stopping");
+            tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
         }
     }
 
@@ -96,8 +107,8 @@ impl Core {
         if let Some(cell) = cell {
             let panic = message;
             tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
-            cell.abandon();
             self.forget(&cell);
+            self.end(&cell, false);
         }
         if let Some(correlation) = self.running.take() {
             Asker::new(self, link, correlation).fail(ErrorCode::Failed);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::task::Waker;
 
+use ringmesh_proto::message::MessageType;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
 
@@ -33,6 +34,9 @@ impl Correlation {
     }
 }
 
+/// What came for a question, and the type its sender gave it.
+pub(crate) type TypedAnswer = Result<(MessageType, Chunk), AskError>;
+
 /// What a question came to.
 pub(crate) type Answer = Result<Chunk, AskError>;
 
@@ -51,6 +55,8 @@ struct Entry {
     link: Option<Rc<Link>>,
     /// The position of the question's first byte on its link.
     position: u64,
+    /// What an answer has to be.
+    reply: Option<MessageType>,
     deadline: Option<TimerKey>,
 }
 
@@ -80,7 +86,13 @@ impl AskTable {
     }
 
     /// Takes the place that [`next`](Self::next) named, for a question that was just sent.
-    pub(crate) fn occupy(&mut self, link: &Rc<Link>, position: u64, deadline: Option<TimerKey>) {
+    pub(crate) fn occupy(
+        &mut self,
+        link: &Rc<Link>,
+        position: u64,
+        reply: Option<MessageType>,
+        deadline: Option<TimerKey>,
+    ) {
         let slot = self.free.pop().unwrap_or_else(|| {
             let state = State::Free;
             self.entries.push(Entry {
@@ -88,6 +100,7 @@ impl AskTable {
                 state,
                 link: None,
                 position,
+                reply,
                 deadline: None,
             });
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
@@ -96,6 +109,7 @@ impl AskTable {
         entry.state = State::Waiting(None);
         entry.link = Some(Rc::clone(link));
         entry.position = position;
+        entry.reply = reply;
         entry.deadline = deadline;
     }
 
@@ -105,7 +119,7 @@ impl AskTable {
         &mut self,
         correlation: Correlation,
         link: Option<LinkId>,
-        answer: Answer,
+        answer: TypedAnswer,
     ) -> Option<(Option<TimerKey>, Option<Waker>)> {
         let entry = self.entry(correlation)?;
         let sent_on = entry.link.as_ref()?;
@@ -118,7 +132,14 @@ impl AskTable {
         let waker = waker.take();
         sent_on.asks.set(sent_on.asks.get() - 1);
         entry.link = None;
-        entry.state = State::Answered(answer);
+        entry.state = State::Answered(answer.and_then(|(message, payload)| {
+            let expected = entry.reply == Some(message);
+            if expected {
+                Ok(payload)
+            } else {
+                Err(AskError::ReplyMismatch)
+            }
+        }));
         Some((entry.deadline.take(), waker))
     }
 

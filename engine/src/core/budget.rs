@@ -36,6 +36,11 @@ impl Budget {
         self.messages.min(STRIDE)
     }
 
+    /// Whether the turn's time is up.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
     /// Takes off what was dispatched, and reads the clock.
     pub(crate) fn spend(&mut self, messages: u32, clock: &Clock) {
         self.messages -= messages.min(self.messages);

@@ -82,7 +82,7 @@ impl Driver {
         }
         let mut budget = Budget::new(now);
         busy |= core.dispatch_waiting(&mut budget);
-        busy |= core.poll_tasks();
+        busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         busy |= core.send_pending();
@@ -111,6 +111,10 @@ impl Driver {
         }
         if core.acknowledge_all() {
             core.send_pending();
+            // A grant of the core to itself may be the room that somebody here waits for.
+            if core.has_work() {
+                return core.io.borrow_mut().submit();
+            }
         }
         let timeout = core.time_to_next_timer();
         core.io.borrow_mut().park(timeout)

@@ -6,6 +6,7 @@ use ringmesh_proto::close_reason::CloseReason;
 
 use super::Core;
 use super::link::Link;
+use super::routes::Routes;
 use crate::error::AskError;
 
 impl Core {
@@ -33,6 +34,7 @@ impl Core {
             });
         tally.acknowledged.add(acknowledged);
         drop(slabs);
+        *link.routes.borrow_mut() = Routes::default();
         let questions = self.asks.borrow().on_link(link.id, sent);
         for (correlation, phase) in questions {
             self.resolve_ask(correlation, None, Err(AskError::Unreachable { phase }));

@@ -93,6 +93,11 @@ impl Core {
             }
         }
         self.reading.set(waiting);
+        // Whoever used the budget up goes behind those that got nothing of it.
+        let mut left = self.readable.borrow_mut();
+        if left.len() > 1 {
+            left.rotate_left(1);
+        }
         any
     }
 

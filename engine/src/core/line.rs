@@ -1,9 +1,9 @@
 //! The line of sends that wait for room at one peer: first come, first served.
 //!
-//! All of them are woken when room may have come, oldest first. The first that still finds none holds
-//! up those behind it, and sends that have not waited at all: so a large message gets its room
-//! although small ones would fit into less, and a question its turn beside a stream. A send whose
-//! task does not poll it holds up nobody.
+//! All of them are woken when room may have come, oldest first. The first that still finds none
+//! holds up those behind it, and sends that have not waited at all: so a large message gets its
+//! room although small ones would fit into less, and a question its turn beside a stream. A send
+//! whose task does not poll it holds up nobody.
 
 use std::fmt;
 use std::rc::Rc;

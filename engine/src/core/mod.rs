@@ -63,6 +63,7 @@ pub(crate) use peers::{NodeIndex, PeerState};
 pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
+pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
 
 use crate::actor::ActorTable;
@@ -175,9 +176,11 @@ impl Core {
         Ok(())
     }
 
-    /// Polls the tasks that are ready. Says whether any was.
-    fn poll_tasks(&self) -> bool {
-        self.tasks.poll_ready(|payload| {
+    /// Polls the tasks that are ready, as many as the turn's time allows and one at least. Says
+    /// whether any was.
+    fn poll_tasks(&self, budget: &Budget) -> bool {
+        let has_time = || !budget.is_over(self.clock.read());
+        self.tasks.poll_ready(has_time, |payload| {
             self.tally.panics.add(1);
             tracing::error!(panic = panic_message(&*payload), "a task panicked; it ends");
         })

@@ -16,7 +16,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
-use super::{Answer, Asker, Core, Correlation, NoRoute};
+use super::{Asker, Core, Correlation, NoRoute};
 use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::{AskError, panic_message};
 
@@ -180,14 +180,13 @@ impl Batch<'_> {
             return self.handle_service(&service);
         }
         self.dispatched.set(self.dispatched.get() + 1);
-        self.core.tally.received.add(1);
         let numbers = (target_number, type_number);
         match (kind, frame.extension) {
             (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
             (Kind::Ask, Some(extension)) => {
                 self.dispatch(numbers, Some(extension.correlation), start, end)?;
             }
-            (kind, extension) => self.answer(kind, extension, start, end),
+            (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
         Ok(Flow::On)
     }
@@ -216,6 +215,7 @@ impl Batch<'_> {
             drop(routes);
             return self.dispatch_first(numbers, question, start, end);
         };
+        self.core.tally.received.add(1);
         let turn = self.deliver(actor, index, question, start, end);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
@@ -235,7 +235,9 @@ impl Batch<'_> {
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
-        match self.core.look_up(self.link, numbers)? {
+        let found = self.core.look_up(self.link, numbers)?;
+        self.core.tally.received.add(1);
+        match found {
             Ok((actor, index)) => {
                 let turn = self.deliver(&actor, index, question, start, end);
                 self.finish(&actor, turn)
@@ -299,7 +301,14 @@ impl Batch<'_> {
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
-    fn answer(&self, kind: Kind, extension: Option<Extension>, start: usize, end: usize) {
+    fn answer(
+        &self,
+        kind: Kind,
+        type_number: u16,
+        extension: Option<Extension>,
+        start: usize,
+        end: usize,
+    ) -> Result<(), CloseReason> {
         let core = self.core;
         let payload = Payload {
             front: &self.front,
@@ -307,17 +316,24 @@ impl Batch<'_> {
             end,
             copy_out: self.copy_out,
         };
-        let Some(extension) = extension else { return };
-        let answer: Answer = match kind {
-            Kind::Reply => Ok(payload.take(core)),
+        let Some(extension) = extension else {
+            return Ok(());
+        };
+        let answer = match kind {
+            Kind::Reply => {
+                let message = *self.link.inbound.borrow().message_type(type_number)?;
+                Ok((message, payload.take(core)))
+            }
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
+        core.tally.received.add(1);
         let correlation = Correlation::from_wire(extension.correlation);
         if core.resolve_ask(correlation, Some(self.link.id), answer) {
             core.tally.delivered.add(1);
         } else {
             core.tally.dead_late_answer.add(1);
         }
+        Ok(())
     }
 }
 

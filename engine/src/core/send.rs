@@ -8,12 +8,12 @@ use ringmesh_proto::archive::measure;
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
 use ringmesh_proto::link::{Outbound, PushError, SendHead};
-use ringmesh_proto::message::Message;
+use ringmesh_proto::message::{Message, Reply};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::contract::{Event, Transport};
 
-use super::asks::AskTable;
+use super::asks::{AskTable, TypedAnswer};
 use super::link::Link;
 use super::peers::NodeIndex;
 use super::{Answer, Core, Correlation, LinkId, Place, Token};
@@ -25,9 +25,9 @@ use crate::reference::Recipient;
 /// small enough that the peer starts on the first batch while the second is encoded.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes that one turn puts on a link before they are sent in the middle of it. So the peer works on
-/// the first while the next are written, and those are still in the cache when they are sealed and
-/// copied.
+/// Bytes that one turn puts on a link before they are sent in the middle of it. So the peer works
+/// on the first while the next are written, and those are still in the cache when they are sealed
+/// and copied.
 pub(super) const FLUSH_BYTES: u64 = 256 << 10;
 
 /// How long a grant waits for other bytes to travel with.
@@ -85,7 +85,7 @@ impl Core {
             .map_err(AskRefusal::Send)?;
         let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
-        asks.occupy(link, position, deadline);
+        asks.occupy(link, position, <M::Reply as Reply>::MESSAGE_TYPE, deadline);
         Ok(correlation)
     }
 
@@ -153,7 +153,7 @@ impl Core {
         &self,
         correlation: Correlation,
         link: Option<LinkId>,
-        answer: Answer,
+        answer: TypedAnswer,
     ) -> bool {
         let resolved = self.asks.borrow_mut().resolve(correlation, link, answer);
         let Some((timer, waker)) = resolved else {
@@ -209,8 +209,8 @@ impl Core {
         self.slices.set(slices);
     }
 
-    /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel has
-    /// not yet taken the send before. Nothing else that happened is handled here.
+    /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
+    /// has not yet taken the send before. Nothing else that happened is handled here.
     #[cold]
     fn flush_early(&self, link: &Rc<Link>) {
         let Some(connection) = link.connection else {

@@ -139,9 +139,14 @@ impl Tasks {
         }
     }
 
-    /// Polls the tasks that are ready now, each once; `panicked` gets the payload of one that
-    /// panicked, and that task is gone. Says whether any was polled.
-    pub(crate) fn poll_ready(&self, mut panicked: impl FnMut(PanicPayload)) -> bool {
+    /// Polls the tasks that are ready now, each once, as long as there `has_time`; the rest keep
+    /// their places. `panicked` gets the payload of one that panicked, and that task is gone. Says
+    /// whether any was polled.
+    pub(crate) fn poll_ready(
+        &self,
+        has_time: impl Fn() -> bool,
+        mut panicked: impl FnMut(PanicPayload),
+    ) -> bool {
         let count = self.ready.borrow().len();
         for _ in 0..count {
             let Some(waker) = self.ready.borrow_mut().pop_front() else {
@@ -149,6 +154,9 @@ impl Tasks {
             };
             if let Err(payload) = self.poll_one(waker) {
                 panicked(payload);
+            }
+            if !has_time() {
+                break;
             }
         }
         count > 0

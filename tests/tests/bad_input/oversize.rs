@@ -51,7 +51,12 @@ fn the_limit_holds_between_actors_of_one_core_too() {
 async fn pass_and_refuse(node: Node, sink: String, echo: String, cap: usize) {
     let sink: Ref<SinkApi> = node.resolve(&sink).await.expect("the sink is there");
     let echo: Ref<EchoApi> = node.resolve(&echo).await.expect("the echo is there");
+    tells_pass_and_are_refused(sink, cap).await;
+    questions_pass_and_are_refused(echo, cap).await;
+    answers_pass_and_are_refused(echo, cap).await;
+}
 
+async fn tells_pass_and_are_refused(sink: Ref<SinkApi>, cap: usize) {
     sink.try_tell(record_of(1, cap))
         .expect("the limit itself passes");
     let begin = Instant::now();
@@ -84,7 +89,10 @@ async fn pass_and_refuse(node: Node, sink: String, echo: String, cap: usize) {
     sink.tell(record_of(6, 100))
         .await
         .expect("the next message passes");
+}
 
+/// The extension counts towards the limit.
+async fn questions_pass_and_are_refused(echo: Ref<EchoApi>, cap: usize) {
     let question_cap = cap - EXTENSION_BYTES;
     let answer = echo
         .ask(question_of(7, question_cap))
@@ -109,7 +117,10 @@ async fn pass_and_refuse(node: Node, sink: String, echo: String, cap: usize) {
         "refused after {:?}",
         begin.elapsed()
     );
+}
 
+async fn answers_pass_and_are_refused(echo: Ref<EchoApi>, cap: usize) {
+    let answer_cap = cap - EXTENSION_BYTES;
     let empty = measured(&Echoed {
         number: 0,
         body: Bytes::new(),
@@ -118,12 +129,12 @@ async fn pass_and_refuse(node: Node, sink: String, echo: String, cap: usize) {
         body_bytes: u32::try_from(bytes - empty).expect("a small body"),
     };
     let answer = echo
-        .ask(inflate(question_cap))
+        .ask(inflate(answer_cap))
         .await
         .expect("an answer at the limit passes");
-    assert_eq!(answer.body.len(), question_cap - empty);
+    assert_eq!(answer.body.len(), answer_cap - empty);
     let failed = echo
-        .ask(inflate(question_cap + 1))
+        .ask(inflate(answer_cap + 1))
         .await
         .expect_err("one over");
     assert_eq!(failed, AskError::ReplyTooLarge);

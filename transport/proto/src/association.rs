@@ -126,8 +126,8 @@ impl Association {
         self.uid
     }
 
-    /// Whether this start of the peer's process is known to be over: it said goodbye, or a later one
-    /// was met. Nothing reaches it any more.
+    /// Whether this start of the peer's process is known to be over: it said goodbye, or a later
+    /// one was met. Nothing reaches it any more.
     pub fn is_over(&self, uid: Uid) -> bool {
         self.former.contains(&uid)
     }
