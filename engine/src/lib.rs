@@ -14,6 +14,11 @@
 
 #![deny(unsafe_code)]
 
+/// The example of the README, kept compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 // The macros name the facade from outside, and this crate uses them too.
 extern crate self as ringmesh;
 
