@@ -21,9 +21,10 @@ impl TcpTransport {
         }
         connection.closing = Some(reason);
         if let Some(socket) = connection.socket() {
-            if matches!(connection.stage, Stage::Accepted | Stage::Dialled) {
-                // Ends every wait on the socket by itself; the cancel below is for a dial and a
-                // preface, which it does not cover in every state.
+            if !matches!(connection.stage, Stage::Dialling(_)) {
+                // Ends every wait on the socket, also one that a cancel misses: a receive of a
+                // preface that has got some of its bytes is between two waits for a moment, and no
+                // cancel finds it there.
                 socket::shutdown(socket);
             }
             if connection.in_flight > 0 {
