@@ -86,7 +86,7 @@ impl Settings {
             outgoing_bytes_max: 256 << 20,
             send_timeout: Duration::from_secs(5),
             ask_timeout: Duration::from_secs(5),
-            flush_timeout: Duration::from_secs(1),
+            flush_timeout: limits::STOP_TIMEOUT,
             slow_handler: Duration::from_millis(10),
             actors_max: 1 << 20,
             tasks_max: 1 << 16,

@@ -37,6 +37,11 @@ impl Line {
         }
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     fn join(&mut self) -> Number {
         self.next += 1;
         Number(self.next)

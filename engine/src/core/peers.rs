@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use ringmesh_proto::address::{Address, Uid};
-use ringmesh_proto::association::Association;
+use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
@@ -15,7 +15,8 @@ use super::link::Link;
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// A known node. Never reused, so a ref keeps its meaning.
+/// A known node. A peer that was forgotten leaves its index to another one; a ref tells them apart by
+/// the uid it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeIndex(u32);
 
@@ -93,12 +94,31 @@ impl PeerTable {
         if let Some(&index) = self.by_address.get(address) {
             return Ok(index);
         }
-        if self.peers.len() > self.peers_max {
-            return Err(ResolveError::TooManyPeers {
-                limit: self.peers_max,
-            });
+        let peer = Peer::new(address.clone(), None);
+        if self.peers.len() <= self.peers_max {
+            return Ok(self.add(peer));
         }
-        Ok(self.add(Peer::new(address.clone(), None)))
+        let limit = self.peers_max;
+        let index = self
+            .forgettable()
+            .ok_or(ResolveError::TooManyPeers { limit })?;
+        let former = std::mem::replace(self.at(index), peer);
+        self.by_address.remove(&former.address);
+        self.by_address.insert(address.clone(), index);
+        Ok(index)
+    }
+
+    /// A peer that nobody needs to remember: without a link, without a wish for one, and without
+    /// anybody who waits. Its index may stand for another one then, since a ref also carries the
+    /// uid of its process start, and reaches no other.
+    fn forgettable(&self) -> Option<NodeIndex> {
+        self.others().find(|node| {
+            let peer = &self.peers[node.0 as usize];
+            peer.link.is_none()
+                && peer.association.status() == Status::Idle
+                && peer.watchers.is_empty()
+                && peer.line.is_empty()
+        })
     }
 
     fn add(&mut self, peer: Peer) -> NodeIndex {
@@ -162,5 +182,52 @@ impl PeerTable {
     /// Takes out whoever watches that peer.
     pub(super) fn take_watchers(&mut self, node: NodeIndex) -> Vec<Waker> {
         std::mem::take(&mut self.at(node).watchers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use ringmesh_proto::link::{Inbound, Outbound};
+
+    use super::*;
+    use crate::core::LinkId;
+
+    fn address(port: u16) -> Address {
+        Address::new("demo", "127.0.0.1", port).unwrap()
+    }
+
+    fn link() -> Rc<Link> {
+        let outbound = Outbound::new(64 << 10, 1 << 20, 1 << 20);
+        let uid = Uid::new(7).unwrap();
+        let inbound = Inbound::new(1 << 20);
+        Rc::new(Link::new(
+            LinkId(0),
+            NodeIndex::SELF,
+            uid,
+            None,
+            outbound,
+            inbound,
+        ))
+    }
+
+    #[test]
+    fn one_over_the_limit_takes_the_place_of_a_peer_that_nobody_needs() {
+        let mut table = PeerTable::new(address(1), link(), 2);
+        let first = table.find_or_add(&address(2)).unwrap();
+        let second = table.find_or_add(&address(3)).unwrap();
+        assert_eq!(table.find_or_add(&address(2)).unwrap(), first);
+        let third = table.find_or_add(&address(4)).unwrap();
+        assert_eq!(third, first);
+        assert_eq!(table.address(third), Some(&address(4)));
+        assert_ne!(table.find_or_add(&address(3)).unwrap(), third);
+        table.watch(second, Waker::noop());
+        table.watch(third, Waker::noop());
+        let refused = table.find_or_add(&address(5));
+        assert!(matches!(
+            refused,
+            Err(ResolveError::TooManyPeers { limit: 2 })
+        ));
     }
 }

@@ -64,6 +64,7 @@ impl Core {
                 body_cap: settings.frame_bytes_max,
                 window_bytes: settings.window_bytes,
                 features: 0,
+                stop_timeout: settings.flush_timeout,
             },
             runtime,
             io: RefCell::new(io),

@@ -25,7 +25,6 @@ use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::Frame;
 use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::Introduction;
-use crate::limits::STOP_TIMEOUT;
 use crate::time::Instant;
 
 /// The state machine of one remote address.
@@ -335,7 +334,7 @@ impl Association {
             State::Associated { conn, uid, .. } => {
                 let reason = ByeReason::Stopping;
                 cx.out.push(Effect::Bye { conn, reason });
-                let deadline = cx.now + STOP_TIMEOUT;
+                let deadline = cx.now + cx.local.stop_timeout;
                 self.state = State::Stopping {
                     conn,
                     uid,

@@ -15,6 +15,8 @@ mod acceptor;
 
 pub use acceptor::Acceptor;
 
+use std::time::Duration;
+
 use crate::address::{Address, ClusterHash, CoreId, NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::ConnKey;
@@ -41,6 +43,8 @@ pub struct LocalNode {
     pub window_bytes: u32,
     /// What it can do besides the base version, one bit each.
     pub features: u64,
+    /// How long a stopping association waits for its last bytes and its connections to end.
+    pub stop_timeout: Duration,
 }
 
 /// A dialler that introduced itself as it should.

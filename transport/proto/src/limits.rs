@@ -88,7 +88,7 @@ pub const FRAME_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a link may take to answer when a second dial of its peer puts it in doubt.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a stopping association waits for its last bytes and its connections to end.
+/// Default of how long a stopping association waits for its last bytes and its connections to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first back-off between two dials of one address.

@@ -12,7 +12,7 @@ use crate::handshake::{Acceptor, LocalNode};
 use crate::kind::Kind;
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
-    PREFACE_BYTES, PROBE_TIMEOUT, STEADY_LINK, WINDOW_BYTES,
+    PREFACE_BYTES, PROBE_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
 };
 use crate::preface::Preface;
 
@@ -33,6 +33,7 @@ fn local(host: &str, uid: u64) -> LocalNode {
         body_cap: CAP,
         window_bytes: WINDOW_BYTES,
         features: 0b110,
+        stop_timeout: STOP_TIMEOUT,
     }
 }
 
