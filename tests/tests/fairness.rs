@@ -103,7 +103,8 @@ fn a_send_that_nobody_polls_holds_up_nobody() {
     let (_server, client, sink, _) = pair();
     let stream = Stream::start(&client, sink);
     client.run(move |node| async move {
-        // Polled until it waits, and then kept like one branch of a select that goes on with another.
+        // Polled until it waits, and then kept, like one branch of a select that goes on with
+        // another.
         let mut kept = pin!(sink.tell(record(0, 200_000)).timeout(PATIENCE));
         while kept
             .as_mut()
