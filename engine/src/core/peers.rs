@@ -15,8 +15,8 @@ use super::link::Link;
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// A known node. A peer that was forgotten leaves its index to another one; a ref tells them apart by
-/// the uid it carries.
+/// A known node. A peer that was forgotten leaves its index to another one; a ref tells them apart
+/// by the uid it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeIndex(u32);
 
