@@ -41,8 +41,27 @@ pub struct Settings {
     pub advertise: Option<(String, u16)>,
     /// What an idle core does. Default: polls for 50 us, then sleeps.
     pub idle: IdleMode,
-    /// The CPU of the node's core. `None`: wherever the scheduler puts it.
-    pub cpu: Option<usize>,
+    /// Cores of the node, each a thread with a ring of its own; 1 to 256, default 1.
+    pub cores: usize,
+    /// The CPUs of the cores, in their order; one for each, or none: then the scheduler places them.
+    pub cpus: Vec<usize>,
+    /// Slots of the ring from each core to each other one; a power of two, 2 to 65,536, default
+    /// 1,024.
+    pub mesh_slots: usize,
+    /// Links that one association may have; 1 to 65,536, default 64.
+    pub links_per_association_max: usize,
+    /// Messages that one mailbox may hold; 1 to 2^20, default 1,024.
+    pub mailbox_messages_max: usize,
+    /// Bytes of messages that one mailbox may hold; at least `frame_bytes_max`, at most 1 GiB,
+    /// default 1 MiB.
+    pub mailbox_bytes_max: usize,
+    /// Messages that one turn dispatches at most; 1 to 65,536, default 256.
+    pub turn_messages_max: u32,
+    /// User work that one turn does at most, looked at between handlers; 1 us to 1 s, default
+    /// 100 us.
+    pub turn_time_max: Duration,
+    /// The last dead letters that are kept for who subscribes; 1 to 2^20, default 1,024.
+    pub dead_letters_kept: usize,
     /// The largest frame body on the ordinary lane, in bytes; 32 KiB to 16 MiB, default 256 KiB.
     /// Larger messages are refused at the sender. A small value refuses more, a large one lets one
     /// message hold up those behind it for longer.
@@ -84,7 +103,15 @@ impl Settings {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             idle: IdleMode::default(),
-            cpu: None,
+            cores: 1,
+            cpus: Vec::new(),
+            mesh_slots: 1024,
+            links_per_association_max: 64,
+            mailbox_messages_max: 1024,
+            mailbox_bytes_max: 1 << 20,
+            turn_messages_max: 256,
+            turn_time_max: Duration::from_micros(100),
+            dead_letters_kept: 1024,
             frame_bytes_max: limits::FRAME_BYTES_ORDINARY,
             window_bytes: limits::WINDOW_BYTES,
             outgoing_bytes_max: 256 << 20,
@@ -128,7 +155,38 @@ impl Settings {
         within("actors_max", self.actors_max, 1, 1 << 24)?;
         within("tasks_max", self.tasks_max, 1, 1 << 24)?;
         within("peers_max", self.peers_max, 1, 1 << 16)?;
-        within("half_open_max", self.half_open_max, 1, 1 << 16)
+        within("half_open_max", self.half_open_max, 1, 1 << 16)?;
+        self.check_cores()?;
+        let links = self.links_per_association_max;
+        within("links_per_association_max", links, 1, 1 << 16)?;
+        within(
+            "mailbox_messages_max",
+            self.mailbox_messages_max,
+            1,
+            1 << 20,
+        )?;
+        let mailbox = self.mailbox_bytes_max;
+        within("mailbox_bytes_max", mailbox, frame as usize, 1 << 30)?;
+        within("turn_messages_max", self.turn_messages_max, 1, 1 << 16)?;
+        let turn = self.turn_time_max.as_micros();
+        within("turn_time_max (us)", turn, 1, 1_000_000)?;
+        within("dead_letters_kept", self.dead_letters_kept, 1, 1 << 20)
+    }
+
+    fn check_cores(&self) -> Result<(), EngineError> {
+        within("cores", self.cores, 1, 256)?;
+        if !self.cpus.is_empty() {
+            within("cpus (how many)", self.cpus.len(), self.cores, self.cores)?;
+        }
+        within("mesh_slots", self.mesh_slots, 2, 1 << 16)?;
+        if !self.mesh_slots.is_power_of_two() {
+            let problem = format!("{} is not a power of two", self.mesh_slots);
+            return Err(EngineError::Configuration {
+                setting: "mesh_slots",
+                problem,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -157,7 +215,12 @@ mod tests {
     #[test]
     fn one_over_each_bound_is_refused_by_name() {
         type Break = fn(&mut Settings);
-        let broken: [(&str, Break); 5] = [
+        let broken: [(&str, Break); 8] = [
+            ("cores", |s| s.cores = 257),
+            ("mesh_slots", |s| s.mesh_slots = 1025),
+            ("mailbox_bytes_max", |s| {
+                s.mailbox_bytes_max = s.frame_bytes_max as usize - 1
+            }),
             ("frame_bytes_max", |s| {
                 s.frame_bytes_max = limits::FRAME_BYTES_CEILING + 1
             }),

@@ -52,9 +52,10 @@ impl NodeBuilder {
         self
     }
 
-    /// Pins the node's core to a CPU.
+    /// Pins the one core of the node to a CPU. With more cores name a CPU for each in
+    /// [`Settings::cpus`].
     pub fn pin_to(mut self, cpu: usize) -> Self {
-        self.settings.cpu = Some(cpu);
+        self.settings.cpus = vec![cpu];
         self
     }
 
@@ -92,8 +93,8 @@ impl NodeBuilder {
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
         signal::block_termination_signals().map_err(core_failed)?;
-        let Settings { cpu, .. } = self.settings;
         let settings = self.settings;
+        let cpu = settings.cpus.first().copied();
         let thread = rt::start("ringmesh-core-0", cpu, move |runtime| {
             driver::run(settings, runtime, main)
         });
