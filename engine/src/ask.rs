@@ -117,9 +117,17 @@ where
                 Poll::Pending
             }
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
-            Err(AskRefusal::Send(Refusal::NoRoom | Refusal::Unreachable)) => {
-                let (alarm, place) = waiting
-                    .get_or_insert_with(|| (core.alarm(timeout), core.join_line(self.to.node)));
+            Err(AskRefusal::Send(refusal @ (Refusal::NoRoom | Refusal::Unreachable))) => {
+                if refusal == Refusal::Unreachable {
+                    core.reach(self.to.erased());
+                }
+                if waiting.is_none() {
+                    let place = core.join_line(self.to.erased());
+                    *waiting = place.map(|place| (core.alarm(timeout), place));
+                }
+                let Some((alarm, place)) = waiting else {
+                    return Poll::Ready(AskError::new(Refusal::NotRunning));
+                };
                 if alarm.poll(context).is_ready() {
                     let phase = AskPhase::Queued;
                     return Poll::Ready(AskError::Timeout {

@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_transport::{probe, signal};
 
 use crate::config::{IdleMode, Settings};
 use crate::core::driver;
+use crate::core::shared::core_id;
+use crate::core::{Mesh, Seat, Shared};
 use crate::error::EngineError;
 use crate::node::Node;
 use crate::rt;
@@ -93,11 +96,73 @@ impl NodeBuilder {
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
         signal::block_termination_signals().map_err(core_failed)?;
-        let settings = self.settings;
-        let cpu = settings.cpus.first().copied();
-        let thread = rt::start("ringmesh-core-0", cpu, move |runtime| {
-            driver::run(settings, runtime, main)
-        });
-        thread.and_then(rt::CoreThread::join).map_err(core_failed)?
+        start(&self.settings, main)
     }
+}
+
+/// Starts the cores, and waits for all of them to end.
+fn start<F, Fut, T>(settings: &Settings, main: F) -> Result<T, EngineError>
+where
+    F: FnOnce(Node) -> Fut + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    let shared = Arc::new(Shared::new(settings.cores, settings.peers_max));
+    let mut seats = seats(settings, &shared);
+    let control = seats.remove(0);
+    let control = start_core(control, |seat, runtime| driver::run(seat, runtime, main));
+    let others: Vec<_> = seats
+        .into_iter()
+        .map(|seat| start_core(seat, driver::serve))
+        .collect();
+    if control.is_err() || others.iter().any(Result::is_err) {
+        shared.fail();
+    }
+    let ended = join(control);
+    let others = others.into_iter().map(join).collect::<Vec<_>>();
+    for other in others {
+        match other {
+            Ok(()) | Err(EngineError::Aborted) => {}
+            // The cause; the others, and the control core, only followed.
+            Err(error) => return Err(error),
+        }
+    }
+    ended
+}
+
+/// What each core needs to be put together, the control core first.
+fn seats(settings: &Settings, shared: &Arc<Shared>) -> Vec<Seat> {
+    let meshes = Mesh::between(settings.cores, settings.mesh_slots);
+    let seat = |(core, mesh)| Seat {
+        core: core_id(core),
+        settings: settings.clone(),
+        shared: Arc::clone(shared),
+        mesh,
+    };
+    meshes.into_iter().enumerate().map(seat).collect()
+}
+
+/// A core's thread, with the core's number for what may go wrong.
+type Started<T> = Result<(u16, rt::CoreThread<Result<T, EngineError>>), EngineError>;
+
+fn start_core<F, Fut, T>(seat: Seat, body: F) -> Started<T>
+where
+    F: FnOnce(Seat, rt::Runtime) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T, EngineError>> + 'static,
+    T: Send + 'static,
+{
+    let core = seat.core.0;
+    let cpu = seat.settings.cpus.get(usize::from(core)).copied();
+    rt::start(&format!("ringmesh-core-{core}"), cpu, move |runtime| {
+        body(seat, runtime)
+    })
+    .map(|thread| (core, thread))
+    .map_err(|error| EngineError::Core { core, error })
+}
+
+fn join<T: Send>(started: Started<T>) -> Result<T, EngineError> {
+    let (core, thread) = started?;
+    thread
+        .join()
+        .map_err(|error| EngineError::Core { core, error })?
 }

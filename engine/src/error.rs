@@ -45,6 +45,9 @@ pub enum EngineError {
         /// What the system answered.
         error: io::Error,
     },
+    /// The core ended because another one failed. The error of that one is reported.
+    #[error("another core of the node failed")]
+    Aborted,
     /// The future given to `run` panicked. The node was stopped in order.
     #[error("the node's main future panicked: {message}")]
     MainPanicked {
@@ -83,10 +86,24 @@ pub enum SpawnError {
         /// The limit.
         limit: usize,
     },
+    /// The node has no core of that number.
+    #[error("the node has no core {core}: their numbers are below {cores}")]
+    NoSuchCore {
+        /// The core that was asked for.
+        core: u16,
+        /// How many there are.
+        cores: u16,
+    },
+    /// As many errands wait for that core as may; it is stuck or overloaded.
+    #[error("core {core} is overloaded: too many errands wait for it")]
+    CoreOverloaded {
+        /// The core.
+        core: u16,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
-    /// The actor's `started` panicked; it was dropped.
+    /// The actor's factory or its `started` panicked; it was dropped.
     #[error("the actor panicked while starting: {message}")]
     Panicked {
         /// The panic's message, as far as it has one.

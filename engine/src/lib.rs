@@ -30,6 +30,7 @@ mod counters;
 mod directory;
 mod engine;
 mod error;
+mod mesh;
 #[allow(unsafe_code)]
 pub mod message;
 mod node;
@@ -50,7 +51,7 @@ pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;
 pub use ringmesh_macros::{message, protocol, wire};
-pub use ringmesh_proto::address::{ActorPath, Address, NodeId, Uid};
+pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use tell::Tell;
 
 /// What the macros' code names. Not a part of the API: anything here may change at any time.

@@ -6,10 +6,11 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
 use crate::core::Core;
+use crate::core::shared::Stop;
 use crate::counters::Counters;
 use crate::error::{ResolveError, SpawnError};
 use crate::reference::Ref;
@@ -52,8 +53,77 @@ impl Node {
         self.core.spawn(Some(name), actor)
     }
 
-    /// Stops an actor of this node: its `stopped` runs now, and later messages to it become dead
-    /// letters. Says whether it was running.
+    /// The core this handle belongs to.
+    pub fn core(&self) -> CoreId {
+        self.core.id()
+    }
+
+    /// The numbers of the node's cores.
+    pub fn cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
+        self.core.cores()
+    }
+
+    /// Spawns on `core` the actor that `factory` makes there; the actor itself need not be `Send`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; a factory that panics is [`SpawnError::Panicked`].
+    pub async fn spawn_on<A: Actor>(
+        &self,
+        core: CoreId,
+        factory: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<Ref<A::Api>, SpawnError> {
+        self.core.spawn_on(core, None, factory).await
+    }
+
+    /// The same with a name, see [`Node::spawn_named`].
+    ///
+    /// # Errors
+    /// [`SpawnError`]; a factory that panics is [`SpawnError::Panicked`].
+    pub async fn spawn_named_on<A: Actor>(
+        &self,
+        core: CoreId,
+        name: &str,
+        factory: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<Ref<A::Api>, SpawnError> {
+        let name = Some(name.to_owned());
+        self.core.spawn_on(core, name, factory).await
+    }
+
+    /// Spawns one actor on every core, each made there by a clone of `factory`; the refs are in the
+    /// order of the cores.
+    ///
+    /// # Errors
+    /// The first [`SpawnError`]; the actors of the cores before it run.
+    pub async fn spawn_each<A: Actor>(
+        &self,
+        factory: impl Fn(CoreId) -> A + Clone + Send + 'static,
+    ) -> Result<Vec<Ref<A::Api>>, SpawnError> {
+        let mut refs = Vec::with_capacity(self.cores().len());
+        for core in self.cores() {
+            let factory = factory.clone();
+            refs.push(self.spawn_on(core, move || factory(core)).await?);
+        }
+        Ok(refs)
+    }
+
+    /// Runs on `core` the future that `task` makes there, until it ends or the node stops.
+    ///
+    /// A panic in it is logged and counted, and ends it alone.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; the future was dropped, or never made.
+    pub async fn spawn_task_on<F, Fut>(&self, core: CoreId, task: F) -> Result<(), SpawnError>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let begin = |there: &Rc<Core>| there.spawn_task(task(Self::new(Rc::clone(there))));
+        self.core.run_on(core, begin).await
+    }
+
+    /// Stops an actor of this node: its `stopped` runs, and later messages to it become dead
+    /// letters. Says whether it was running; of an actor on another core, whether that core was
+    /// told.
     pub fn stop<P: Protocol>(&self, actor: &Ref<P>) -> bool {
         self.core.stop_actor(actor)
     }
@@ -100,7 +170,7 @@ impl Node {
 
     /// Begins to stop the node. The future given to `run` goes on until it ends by itself.
     pub fn shutdown(&self) {
-        self.core.begin_stopping();
+        self.core.shared().stop(Stop::Begun);
     }
 }
 

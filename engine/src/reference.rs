@@ -10,7 +10,7 @@ use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
 use crate::ask::Ask;
-use crate::core::{NodeIndex, current};
+use crate::core::{NodeNumber, current};
 use crate::error::{Refusal, SendError};
 use crate::tell::Tell;
 
@@ -23,7 +23,7 @@ pub struct Ref<P> {
     pub(crate) uid: Uid,
     pub(crate) generation: u64,
     pub(crate) slot: u32,
-    pub(crate) node: NodeIndex,
+    pub(crate) node: NodeNumber,
     pub(crate) core: CoreId,
     marker: PhantomData<fn() -> P>,
 }
@@ -31,7 +31,13 @@ pub struct Ref<P> {
 const _: () = assert!(size_of::<Ref<()>>() == 32);
 
 impl<P: Protocol> Ref<P> {
-    pub(crate) fn new(uid: Uid, node: NodeIndex, core: CoreId, slot: u32, generation: u64) -> Self {
+    pub(crate) fn new(
+        uid: Uid,
+        node: NodeNumber,
+        core: CoreId,
+        slot: u32,
+        generation: u64,
+    ) -> Self {
         Self {
             uid,
             generation,
@@ -96,7 +102,13 @@ impl<P: Protocol> Ref<P> {
         M: Message,
         P: Accepts<M>,
     {
-        current::try_with(|core| core.tell(self.erased(), message, None))
+        current::try_with(|core| {
+            let told = core.tell(self.erased(), message, None);
+            if matches!(told, Err(Refusal::Unreachable)) {
+                core.reach(self.erased());
+            }
+            told
+        })
     }
 }
 
@@ -119,11 +131,7 @@ pub(crate) struct Recipient {
     pub(crate) uid: Uid,
     pub(crate) generation: u64,
     pub(crate) slot: u32,
-    pub(crate) node: NodeIndex,
-    #[expect(
-        dead_code,
-        reason = "each node has one core so far; the mesh routes by it"
-    )]
+    pub(crate) node: NodeNumber,
     pub(crate) core: CoreId,
 }
 

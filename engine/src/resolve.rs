@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringmesh_proto::address::{ActorPath, CoreId};
 
 use crate::actor::Protocol;
-use crate::core::{Alarm, Core, NodeIndex, PeerState};
+use crate::core::{Alarm, CONTROL_CORE, Core, NodeIndex, PeerState};
 use crate::directory::{self, Finding, Resolve};
 use crate::error::{AskError, ResolveError};
 use crate::reference::Ref;
@@ -18,7 +18,8 @@ pub(crate) async fn resolve<P: Protocol>(
     path: &str,
 ) -> Result<Ref<P>, ResolveError> {
     let wanted: ActorPath = path.parse()?;
-    let node = core.peer(&wanted.address)?;
+    let node = core.peer(&wanted.address, CONTROL_CORE)?;
+    let number = core.number_of(node);
     let mut search = Search {
         core,
         path,
@@ -33,7 +34,7 @@ pub(crate) async fn resolve<P: Protocol>(
             name: wanted.name.clone(),
             protocol: directory::protocol_key::<P>(),
         };
-        let ask = directory::of_node(uid, node)
+        let ask = directory::of_node(uid, number)
             .ask(question)
             .timeout(search.alarm.remaining());
         let answer = match ask.await {
@@ -49,7 +50,7 @@ pub(crate) async fn resolve<P: Protocol>(
         return match answer.finding.to_native() {
             Finding::Found => Ok(Ref::new(
                 uid,
-                node,
+                number,
                 CoreId(answer.core.to_native()),
                 answer.slot.to_native(),
                 answer.generation.to_native(),

@@ -92,7 +92,8 @@ where
             return Poll::Pending;
         }
         match core.tell(self.to.erased(), message, self.place.as_ref()) {
-            Err(Refusal::NoRoom | Refusal::Unreachable) => {}
+            Err(Refusal::NoRoom) => {}
+            Err(Refusal::Unreachable) => core.reach(self.to.erased()),
             done => {
                 self.place = None;
                 return Poll::Ready(done);
@@ -106,9 +107,12 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let place = self
-            .place
-            .get_or_insert_with(|| core.join_line(self.to.node));
+        if self.place.is_none() {
+            self.place = core.join_line(self.to.erased());
+        }
+        let Some(place) = &self.place else {
+            return Poll::Ready(Err(Refusal::NotRunning));
+        };
         place.wait(context.waker());
         Poll::Pending
     }

@@ -65,6 +65,7 @@ const WALLS: [Wall; 8] = [
             "ringmesh-transport",
         ],
         external: &[
+            "futures-channel",
             "getrandom",
             "glommio",
             "libc",
@@ -130,6 +131,7 @@ const WALLS: [Wall; 8] = [
             "clap",
             "crc32fast",
             "fastrand",
+            "futures-channel",
             "libc",
             "rkyv",
             "rustix",

@@ -1,21 +1,24 @@
-//! The actors of one core, by slot and by name.
+//! The actors of one core, by slot.
 
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use ringmesh_proto::address::CoreId;
 
 use super::ActorCell;
 use crate::error::SpawnError;
 
-/// The actors of one core. A generation is never used twice within a process, so an old ref never
-/// reaches a new actor in its slot.
+/// The actors of one core. A generation is never used twice within a process, on whatever core, so
+/// an old ref never reaches a new actor in its slot: its upper 16 bits are the core's number.
 #[derive(Debug)]
 pub(crate) struct ActorTable {
     slots: Vec<Option<Rc<ActorCell>>>,
     free: Vec<u32>,
-    names: HashMap<Box<str>, u32>,
     next_generation: u64,
     actors_max: usize,
 }
+
+/// Where the number of the core stands in a generation.
+const CORE_SHIFT: u32 = 48;
 
 /// A slot and a generation promised to one actor.
 #[derive(Clone, Copy, Debug)]
@@ -25,25 +28,18 @@ pub(crate) struct Place {
 }
 
 impl ActorTable {
-    pub(crate) fn new(actors_max: usize) -> Self {
+    /// The table of core number `core`.
+    pub(crate) fn new(core: CoreId, actors_max: usize) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            names: HashMap::new(),
-            next_generation: 0,
+            next_generation: u64::from(core.0) << CORE_SHIFT,
             actors_max,
         }
     }
 
-    /// Checks that an actor of this name could be spawned, and reserves its place.
-    pub(crate) fn reserve(&mut self, name: Option<&str>) -> Result<Place, SpawnError> {
-        if let Some(name) = name
-            && self.names.contains_key(name)
-        {
-            return Err(SpawnError::NameTaken {
-                name: name.to_owned(),
-            });
-        }
+    /// Reserves a place for an actor.
+    pub(crate) fn reserve(&mut self) -> Result<Place, SpawnError> {
         if self.slots.len() - self.free.len() >= self.actors_max {
             return Err(SpawnError::TooManyActors {
                 limit: self.actors_max,
@@ -58,11 +54,13 @@ impl ActorTable {
         Ok(Place { slot, generation })
     }
 
+    /// Gives a place back that no actor was put into.
+    pub(crate) fn give_back(&mut self, place: Place) {
+        self.free.push(place.slot);
+    }
+
     /// Puts an actor into the place that was reserved for it.
     pub(crate) fn insert(&mut self, cell: Rc<ActorCell>) {
-        if let Some(name) = &cell.name {
-            self.names.insert(name.clone(), cell.slot);
-        }
         let slot = cell.slot as usize;
         self.slots[slot] = Some(cell);
     }
@@ -73,13 +71,7 @@ impl ActorTable {
         (cell.generation == generation).then_some(cell)
     }
 
-    /// The actor of that name.
-    pub(crate) fn named(&self, name: &str) -> Option<&Rc<ActorCell>> {
-        let slot = *self.names.get(name)?;
-        self.slots[slot as usize].as_ref()
-    }
-
-    /// Forgets an actor; its name is free at once, its slot for actors of other generations.
+    /// Forgets an actor; its slot is free for actors of other generations.
     pub(crate) fn remove(&mut self, cell: &ActorCell) {
         let Some(slot) = self.slots.get_mut(cell.slot as usize) else {
             return;
@@ -90,15 +82,11 @@ impl ActorTable {
         {
             *slot = None;
             self.free.push(cell.slot);
-            if let Some(name) = &cell.name {
-                self.names.remove(name);
-            }
         }
     }
 
     /// Takes every actor out, to be stopped.
     pub(crate) fn drain(&mut self) -> Vec<Rc<ActorCell>> {
-        self.names.clear();
         self.free.clear();
         self.slots.drain(..).flatten().collect()
     }
@@ -115,12 +103,12 @@ mod tests {
 
     #[test]
     fn one_over_the_limit_is_refused_and_generations_are_never_reused() {
-        let mut table = ActorTable::new(2);
-        let first = table.reserve(None).unwrap();
-        let second = table.reserve(Some("b")).unwrap();
+        let mut table = ActorTable::new(CoreId(1), 2);
+        let first = table.reserve().unwrap();
+        let second = table.reserve().unwrap();
         assert_ne!(first.generation, second.generation);
         assert!(matches!(
-            table.reserve(None),
+            table.reserve(),
             Err(SpawnError::TooManyActors { limit: 2 })
         ));
     }

@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::address::{CoreId, check_actor_name};
+use ringmesh_proto::address::check_actor_name;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
-use super::peers::NodeIndex;
-use super::{Asker, Core, NoRoute};
+use super::shared::Named;
+use super::{Asker, Core, Errand, NoRoute, NodeNumber};
 use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::{SpawnError, panic_message};
@@ -30,11 +30,24 @@ impl Core {
                 problem: error.to_string(),
             })?;
         }
-        let place = self.actors.borrow_mut().reserve(name)?;
+        let place = self.actors.borrow_mut().reserve()?;
+        if let Some(name) = name {
+            let named = Named {
+                core: self.id,
+                slot: place.slot,
+                generation: place.generation,
+                protocol: A::Api::ID,
+            };
+            if !self.shared.take_name(name, named) {
+                self.actors.borrow_mut().give_back(place);
+                let name = name.to_owned();
+                return Err(SpawnError::NameTaken { name });
+            }
+        }
         let me = Ref::new(
             self.local.id.uid,
-            NodeIndex::SELF,
-            CoreId(0),
+            NodeNumber::SELF,
+            self.id,
             place.slot,
             place.generation,
         );
@@ -61,6 +74,11 @@ impl Core {
     pub(crate) fn stop_actor<P: Protocol>(&self, actor: &Ref<P>) -> bool {
         if actor.uid != self.local.id.uid {
             return false;
+        }
+        if actor.core != self.id {
+            let actor = *actor;
+            let errand: Errand = Box::new(move |there| drop(there.stop_actor(&actor)));
+            return self.send_errand(actor.core, errand).is_ok();
         }
         let cell = self
             .actors
@@ -92,6 +110,9 @@ impl Core {
     fn forget(&self, cell: &ActorCell) {
         cell.bury();
         self.actors.borrow_mut().remove(cell);
+        if let Some(name) = &cell.name {
+            self.shared.free_name(name, cell.generation);
+        }
     }
 
     /// Ends the actor whose handler just panicked, and tells whoever asked it.
@@ -140,14 +161,13 @@ impl Core {
 
     /// What the directory answers for a name.
     pub(crate) fn find_named(&self, name: &str, protocol: u64) -> Resolved {
-        let actors = self.actors.borrow();
-        let Some(cell) = actors.named(name) else {
+        let Some(named) = self.shared.named(name) else {
             return Resolved::missing(Finding::NotFound);
         };
-        if cell.protocol.as_u64() != protocol {
+        if named.protocol.as_u64() != protocol {
             return Resolved::missing(Finding::WrongProtocol);
         }
-        Resolved::found(CoreId(0), cell.slot, cell.generation)
+        Resolved::found(named.core, named.slot, named.generation)
     }
 }
 

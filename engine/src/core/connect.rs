@@ -7,10 +7,11 @@
 //! [`Association`]: ringmesh_proto::association::Association
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmesh_proto::address::Address;
+use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
@@ -19,18 +20,41 @@ use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::limits::{FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT};
 use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{self, ConnectionId, Transport};
 
-use super::link::{Connection, Link, LinkId, Stage, id_of};
+use super::link::{Connection, End, Link, LinkId, Stage, id_of};
 use super::peers::{NodeIndex, PeerState};
-use super::{Core, Token};
+use super::{Core, Errand, NodeNumber, Token};
 use crate::error::ResolveError;
+use crate::reference::Recipient;
 
 impl Core {
-    /// The index of the node at `address`.
-    pub(crate) fn peer(&self, address: &Address) -> Result<NodeIndex, ResolveError> {
-        self.peers.borrow_mut().find_or_add(address)
+    /// The index of a core of the node at `address`.
+    pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<NodeIndex, ResolveError> {
+        self.peers
+            .borrow_mut()
+            .find_or_add(address, core, &self.shared)
+    }
+
+    /// Has the core dialled where a recipient lives, if there is none in sight of this one: refs
+    /// come here from other cores and in messages.
+    #[cold]
+    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
+        let known = self.peers.borrow().find(to.node, to.core);
+        let address = || self.shared.address_of(to.node);
+        let node = known.or_else(|| self.peer(&address()?, to.core).ok());
+        if let Some(node) = node
+            && !self.is_closing()
+        {
+            self.want_link(node);
+        }
+    }
+
+    /// The number of the node that a peer is a core of.
+    pub(crate) fn number_of(&self, node: NodeIndex) -> NodeNumber {
+        self.peers.borrow_mut().at(node).node
     }
 
     /// Whether a peer can be sent to now, and if not, why.
@@ -76,9 +100,55 @@ impl Core {
         let Some(connection) = self.connection(id) else {
             return;
         };
+        if let Some(core) = self.wanted_elsewhere(bytes) {
+            return self.pass_on(&connection, core, *bytes);
+        }
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
         if !connection.closing.get() {
             self.io.borrow_mut().start_receiving(id);
+        }
+    }
+
+    /// The other core of this node that a preface asks for.
+    fn wanted_elsewhere(&self, bytes: &[u8; 64]) -> Option<CoreId> {
+        let wanted = Preface::parse(bytes).ok()?.wanted_core?;
+        (wanted != self.id && wanted.0 < self.local.cores).then_some(wanted)
+    }
+
+    /// Hands a connection over to the core it asks for. Nothing behind its preface was received
+    /// here, and no request is pending on it, so it moves as a plain descriptor.
+    fn pass_on(self: &Rc<Self>, connection: &Rc<Connection>, to: CoreId, preface: [u8; 64]) {
+        let id = connection.id;
+        self.accept(|acceptor, _| acceptor.handle_closed(connection.key));
+        let socket = self.io.borrow_mut().detach(id);
+        self.clear_deadline(connection);
+        connection.closing.set(true);
+        let Some(socket) = socket else {
+            return self.io.borrow_mut().close(id);
+        };
+        self.connections.borrow_mut()[id.slot as usize] = None;
+        let errand: Errand = Box::new(move |core| core.take_over(socket, &preface));
+        if self.send_errand(to, errand).is_err() {
+            tracing::warn!(
+                core = to.0,
+                "too many connections wait for a core; one is closed"
+            );
+        }
+    }
+
+    /// Takes over a connection that the control core accepted for this one.
+    fn take_over(self: &Rc<Self>, socket: OwnedFd, preface: &[u8; 64]) {
+        if self.is_closing() {
+            return;
+        }
+        let adopted = self.io.borrow_mut().adopt(socket);
+        match adopted {
+            Ok(id) => {
+                let key = self.add_connection(id, None).key;
+                self.accept(|acceptor, cx| acceptor.handle_accepted(cx, key));
+                self.handle_preface(id, preface);
+            }
+            Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
         }
     }
 
@@ -156,7 +226,7 @@ impl Core {
             return Err(RefuseReason::Stopping);
         }
         let node = self
-            .peer(&introduction.peer.address)
+            .peer(&introduction.peer.address, introduction.sending_core)
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
         let accepted = self.associate(node, |association, cx| {
@@ -228,7 +298,8 @@ impl Core {
         let mut peers = self.peers.borrow_mut();
         let nodes: Vec<NodeIndex> = peers.others().collect();
         let over = |node| peers.at(node).association.status() == Status::Stopped;
-        nodes.into_iter().all(over) && self.own_link.outbound.borrow().is_idle()
+        let idle = |end: &End| end.link.outbound.borrow().is_idle();
+        nodes.into_iter().all(over) && self.ends.iter().all(idle)
     }
 
     /// Calls the association with a peer and carries out what it says.
@@ -294,7 +365,7 @@ impl Core {
                 self.link_down(node, conn, reason);
             }
             Effect::PeerRestarted { old, new } => {
-                let address = self.address_of(node);
+                let address = self.peers.borrow().address(node).cloned();
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.peer_changed(node);
             }
@@ -303,7 +374,7 @@ impl Core {
                 reason,
                 retry_after,
             } => {
-                let address = self.address_of(node);
+                let address = self.peers.borrow().address(node).cloned();
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
                 self.peers.borrow_mut().at(node).problem = Some(reason);
                 self.peer_changed(node);
@@ -388,7 +459,8 @@ impl Core {
         let window = self.settings.window_bytes;
         let outbound = Outbound::new(up.body_cap, up.limit, window);
         let inbound = Inbound::new(window);
-        let at = Some(connection.id);
+        let to_core = self.peers.borrow_mut().at(node).core;
+        let at = (Some(connection.id), to_core);
         let link = Rc::new(Link::new(id, node, up.peer.uid, at, outbound, inbound));
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());

@@ -7,40 +7,77 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::Transport;
 
 use super::budget::Budget;
-use super::{Core, current};
-use crate::config::{IdleMode, Settings};
+use super::{Core, Seat, Shared, current};
+use crate::config::IdleMode;
 use crate::directory;
 use crate::error::EngineError;
 use crate::node::Node;
 use crate::rt::Runtime;
 
-/// Runs a core until the future that `main` makes has ended and the node has stopped.
-pub(crate) async fn run<F, Fut, T>(
-    settings: Settings,
-    runtime: Runtime,
-    main: F,
-) -> Result<T, EngineError>
+/// Runs the control core until the future that `main` makes has ended and the node has stopped.
+pub(crate) async fn run<F, Fut, T>(seat: Seat, runtime: Runtime, main: F) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + 'static,
     Fut: Future<Output = T> + 'static,
     T: 'static,
 {
-    let core = Core::start(settings, runtime)?;
+    let alarm = Failure::armed(&seat);
+    let core = Core::start(seat, runtime)?;
+    if !core.shared().wait_for_all() {
+        return Err(EngineError::Aborted);
+    }
     let entered = current::enter(Rc::clone(&core));
     directory::spawn(&core).expect("an empty core has room for its directory");
     let outcome = core.spawn_main(main);
-    let mut driver = Driver::new(Rc::clone(&core));
-    let ran = driver.run_until_stopped(&outcome).await;
+    Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
     drop(entered);
-    ran.map_err(|error| EngineError::Core { core: 0, error })?;
-    outcome.take()
+    alarm.disarm();
+    outcome.take().ok_or(EngineError::Aborted)?
+}
+
+/// Runs another core until the node has stopped.
+pub(crate) async fn serve(seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
+    let alarm = Failure::armed(&seat);
+    let core = Core::start(seat, runtime)?;
+    if !core.shared().wait_for_all() {
+        return Err(EngineError::Aborted);
+    }
+    let entered = current::enter(Rc::clone(&core));
+    Driver::new(Rc::clone(&core)).run_to_the_end().await?;
+    core.close();
+    drop(entered);
+    alarm.disarm();
+    Ok(())
+}
+
+/// Tells the other cores when this one cannot start, or cannot go on: a node is whole or not at
+/// all.
+struct Failure(Option<Arc<Shared>>);
+
+impl Failure {
+    fn armed(seat: &Seat) -> Self {
+        Self(Some(Arc::clone(&seat.shared)))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.fail();
+        }
+    }
 }
 
 /// The loop's own state; everything that handlers can reach is in [`Core`].
@@ -58,13 +95,15 @@ impl Driver {
         }
     }
 
-    async fn run_until_stopped<T>(&mut self, outcome: &super::Outcome<T>) -> std::io::Result<()> {
+    async fn run_to_the_end(&mut self) -> Result<(), EngineError> {
         loop {
             let busy = self.turn();
-            if outcome.is_ready() && self.core.stopped() {
+            if self.core.stopped() {
                 return Ok(());
             }
-            self.rest(busy).await?;
+            let core = self.core.id().0.into();
+            let rested = self.rest(busy).await;
+            rested.map_err(|error| EngineError::Core { core, error })?;
         }
     }
 
@@ -80,6 +119,7 @@ impl Driver {
             core.handle_event(event);
             busy = true;
         }
+        busy |= core.receive_parcels();
         let mut budget = Budget::new(now);
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks(&budget);
@@ -116,8 +156,13 @@ impl Driver {
                 return core.io.borrow_mut().submit();
             }
         }
+        if !core.may_sleep() {
+            return core.io.borrow_mut().submit();
+        }
         let timeout = core.time_to_next_timer();
-        core.io.borrow_mut().park(timeout)
+        let woken = core.io.borrow_mut().park(timeout);
+        core.is_awake();
+        woken
     }
 
     /// The executor has work of its own: it gets the thread, and the ring's eventfd wakes it.
@@ -125,12 +170,18 @@ impl Driver {
         let core = &self.core;
         core.io.borrow_mut().submit()?;
         let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
-        if !idle || !core.io.borrow_mut().enable_eventfd() {
+        if !idle || !core.may_sleep() {
             core.runtime.pass().await;
             return Ok(());
         }
-        core.runtime.wait(eventfd).await;
-        core.io.borrow_mut().disable_eventfd();
+        let may_wait = core.io.borrow_mut().enable_eventfd();
+        if may_wait {
+            core.runtime.wait(eventfd).await;
+            core.io.borrow_mut().disable_eventfd();
+        } else {
+            core.runtime.pass().await;
+        }
+        core.is_awake();
         Ok(())
     }
 }

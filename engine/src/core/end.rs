@@ -60,7 +60,7 @@ impl Core {
     pub(super) fn end_all_links(&self) {
         let links: Vec<Rc<Link>> = self.linked().collect();
         links.iter().for_each(|link| self.end_link(link));
-        self.end_link(&self.own_link);
+        self.ends.iter().for_each(|end| self.end_link(&end.link));
     }
 
     /// Bytes that have not left.

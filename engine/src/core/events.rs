@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::link::{Connection, Stage, id_of};
 use super::peers::NodeIndex;
 use super::receive::{self, Left};
+use super::shared::Stop;
 use super::{Core, Token};
 
 impl Core {
@@ -38,8 +39,11 @@ impl Core {
             Event::AcceptPaused { error } => {
                 tracing::warn!(%error, "accepting connections paused");
             }
-            Event::Terminate => self.begin_stopping(),
-            Event::Doorbell => self.tasks.collect_foreign(),
+            Event::Terminate => self.shared.stop(Stop::Begun),
+            Event::Doorbell => {
+                self.tasks.collect_foreign();
+                self.follow_stop();
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::task::Waker;
 
 use super::Core;
 use super::peers::NodeIndex;
+use crate::reference::Recipient;
 
 /// Who waits at one peer.
 #[derive(Debug, Default)]
@@ -105,14 +106,16 @@ impl fmt::Debug for Place {
 }
 
 impl Core {
-    /// The last place in the line of a peer.
-    pub(crate) fn join_line(self: &Rc<Self>, node: NodeIndex) -> Place {
-        let number = self.peers.borrow_mut().at(node).line.join();
-        Place {
+    /// The last place in the line of a recipient's core; none when this core does not know it.
+    pub(crate) fn join_line(self: &Rc<Self>, to: Recipient) -> Option<Place> {
+        let mut peers = self.peers.borrow_mut();
+        let node = peers.find(to.node, to.core)?;
+        let number = peers.at(node).line.join();
+        Some(Place {
             core: Rc::clone(self),
             node,
             number,
-        }
+        })
     }
 
     /// Wakes the sends that wait for room at a peer.
@@ -139,14 +142,14 @@ impl Core {
         if !self.slabs.borrow_mut().take_shortage() {
             return;
         }
-        for link in self.linked().chain([Rc::clone(&self.own_link)]) {
+        let own = self.ends.iter().map(|end| Rc::clone(&end.link));
+        for link in self.linked().chain(own) {
             if link.outbound.borrow().deferred() > 0 {
                 self.enqueue(&link);
             }
         }
-        let others = self.peers.borrow().others();
-        self.room_came(NodeIndex::SELF);
-        others.for_each(|node| self.room_came(node));
+        let all = self.peers.borrow().all();
+        all.for_each(|node| self.room_came(node));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use ringmesh_proto::address::Uid;
+use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -29,8 +29,10 @@ pub(crate) struct Link {
     pub(crate) peer: NodeIndex,
     /// The process start at the other end.
     pub(crate) uid: Uid,
-    /// `None`: the link of the core with itself.
+    /// `None`: a link to a core of the same node, itself included.
     pub(crate) connection: Option<ConnectionId>,
+    /// The core at the other end.
+    pub(crate) to_core: CoreId,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) routes: RefCell<Routes>,
@@ -56,7 +58,7 @@ impl Link {
         id: LinkId,
         peer: NodeIndex,
         uid: Uid,
-        connection: Option<ConnectionId>,
+        (connection, to_core): (Option<ConnectionId>, CoreId),
         outbound: Outbound,
         inbound: Inbound,
     ) -> Self {
@@ -65,6 +67,7 @@ impl Link {
             peer,
             uid,
             connection,
+            to_core,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
             routes: RefCell::default(),
@@ -89,7 +92,30 @@ impl fmt::Debug for Link {
     }
 }
 
-/// One TCP connection.
+/// The link to a core of the same node, and where what comes from there is parsed.
+pub(crate) struct End {
+    pub(crate) link: Rc<Link>,
+    pub(crate) connection: Rc<Connection>,
+}
+
+impl End {
+    /// The link number `core`, to the core of that number in the process start `uid`.
+    pub(crate) fn new(core: CoreId, uid: Uid, outbound: Outbound, inbound: Inbound) -> Self {
+        let peer = NodeIndex::of_core(core);
+        let id = LinkId(u64::from(core.0));
+        let link = Link::new(id, peer, uid, (None, core), outbound, inbound);
+        let link = Rc::new(link);
+        let nowhere = ConnectionId {
+            slot: u32::MAX,
+            generation: u32::from(core.0),
+        };
+        let stage = Stage::Linked(Rc::clone(&link));
+        let connection = Rc::new(Connection::new(nowhere, None, stage));
+        Self { link, connection }
+    }
+}
+
+/// One TCP connection, or what stands for one between the cores of a node.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// The same, as the pure machines name it.

@@ -15,19 +15,9 @@ use crate::node::Node;
 pub(crate) struct Outcome<T>(Rc<RefCell<Option<Result<T, EngineError>>>>);
 
 impl<T> Outcome<T> {
-    pub(crate) fn is_ready(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    /// The result.
-    ///
-    /// # Panics
-    /// If it is not ready, or was taken already.
-    pub(crate) fn take(&self) -> Result<T, EngineError> {
-        self.0
-            .borrow_mut()
-            .take()
-            .expect("the loop runs until the main future has ended")
+    /// The result; `None` when the main future did not end.
+    pub(crate) fn take(&self) -> Option<Result<T, EngineError>> {
+        self.0.borrow_mut().take()
     }
 }
 

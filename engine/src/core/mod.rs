@@ -15,6 +15,7 @@
 mod actors;
 mod alarm;
 mod asks;
+mod away;
 mod budget;
 mod clock;
 mod connect;
@@ -25,12 +26,14 @@ mod events;
 mod line;
 mod link;
 mod main_task;
+mod mesh;
 mod peers;
 mod receive;
 mod reply;
 mod routes;
 mod send;
 mod service;
+pub(crate) mod shared;
 mod snapshot;
 mod stall;
 mod start;
@@ -42,9 +45,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
-use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
@@ -59,11 +63,13 @@ pub(crate) use alarm::Alarm;
 pub(crate) use asks::{Answer, Correlation};
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
-pub(crate) use main_task::Outcome;
+pub(crate) use mesh::{Errand, Mesh};
 pub(crate) use peers::{NodeIndex, PeerState};
 pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
+pub(crate) use shared::{NodeNumber, Shared};
+pub(crate) use start::Seat;
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
 
@@ -76,16 +82,21 @@ use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
-use link::Connection;
+use link::{Connection, End};
 use peers::PeerTable;
 use stop::Phase;
 use tasks::Tasks;
+
+/// The core that listens, and answers for the names of its node.
+pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
 
 /// Sends that a task's waiting sends may make before the core gets a turn in between.
 const TURN_SHARE: u32 = 1024;
 
 /// The state of one core. Only its own thread holds it.
 pub(crate) struct Core {
+    id: CoreId,
+    shared: Arc<Shared>,
     settings: Settings,
     /// What this node says of itself in handshakes.
     local: LocalNode,
@@ -100,9 +111,10 @@ pub(crate) struct Core {
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     closes: RefCell<CloseCounts>,
     log_budget: RefCell<TokenBucket>,
-    /// The link of the core with itself; its bytes never leave the process.
-    own_link: Rc<Link>,
-    own_connection: Rc<Connection>,
+    /// The links to the cores of this node, by core; the bytes of the one with itself never leave
+    /// it.
+    ends: Vec<End>,
+    mesh: RefCell<Mesh>,
     next_link: Cell<u64>,
     /// Connections with bytes to parse.
     readable: RefCell<Vec<Rc<Connection>>>,
@@ -136,6 +148,19 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    pub(crate) fn id(&self) -> CoreId {
+        self.id
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The link of the core with itself, and what it arrives on.
+    fn own_end(&self) -> &End {
+        &self.ends[usize::from(self.id.0)]
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -145,8 +170,8 @@ impl Core {
     }
 
     /// The address of a node this core knows.
-    pub(crate) fn address_of(&self, node: NodeIndex) -> Option<Address> {
-        self.peers.borrow().address(node).cloned()
+    pub(crate) fn address_of(&self, node: NodeNumber) -> Option<Address> {
+        self.shared.address_of(node)
     }
 
     /// Whether a waiting send may go ahead in this turn; the core counts them, so that a task which

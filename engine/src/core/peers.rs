@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmesh_proto::address::{Address, Uid};
+use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::limits::CORES_MAX;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
 use super::line::{Line, Place};
 use super::link::Link;
+use super::shared::{NodeNumber, Shared};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
@@ -21,8 +23,10 @@ use crate::reference::Recipient;
 pub(crate) struct NodeIndex(u32);
 
 impl NodeIndex {
-    /// This node.
-    pub(crate) const SELF: Self = Self(0);
+    /// A core of this node: they come first in every table.
+    pub(crate) fn of_core(core: CoreId) -> Self {
+        Self(core.0.into())
+    }
 }
 
 /// What a look-up needs to know of a peer.
@@ -42,14 +46,43 @@ pub(crate) enum PeerState {
 #[derive(Debug)]
 pub(super) struct PeerTable {
     peers: Vec<Peer>,
-    by_address: HashMap<Address, NodeIndex>,
+    /// The indices of a node's cores, by the node's number and the core's.
+    rows: Vec<Row>,
+    by_address: HashMap<Address, NodeNumber>,
+    /// Cores of this node, the first of `peers`.
+    own: usize,
     peers_max: usize,
+}
+
+/// The cores of a node that this one knows, by their number.
+#[derive(Debug, Default)]
+struct Row(Vec<Option<NodeIndex>>);
+
+impl Row {
+    #[inline]
+    fn at(&self, core: CoreId) -> Option<NodeIndex> {
+        *self.0.get(usize::from(core.0))?
+    }
+
+    fn set(&mut self, core: CoreId, index: Option<NodeIndex>) {
+        let place = usize::from(core.0);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, None);
+        }
+        self.0[place] = index;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
 }
 
 /// One known node.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: Address,
+    pub(super) node: NodeNumber,
+    pub(super) core: CoreId,
     pub(super) link: Option<Rc<Link>>,
     pub(super) association: Association,
     /// When the association has something to do.
@@ -63,10 +96,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(address: Address, link: Option<Rc<Link>>) -> Self {
-        let association = Association::new(address.clone());
+    fn new(address: Address, node: NodeNumber, core: CoreId, link: Option<Rc<Link>>) -> Self {
+        let association = Association::with_core(address.clone(), core);
         Self {
             address,
+            node,
+            core,
             link,
             association,
             timer: None,
@@ -78,34 +113,92 @@ impl Peer {
 }
 
 impl PeerTable {
-    /// A table that knows this node alone, and the link to itself.
-    pub(super) fn new(address: Address, own_link: Rc<Link>, peers_max: usize) -> Self {
+    /// A table that knows this node alone, by the links to its cores.
+    pub(super) fn new(
+        address: &Address,
+        links: impl Iterator<Item = Rc<Link>>,
+        peers_max: usize,
+    ) -> Self {
         let mut table = Self {
             peers: Vec::new(),
-            by_address: HashMap::new(),
+            rows: vec![Row::default()],
+            by_address: HashMap::from([(address.clone(), NodeNumber::SELF)]),
+            own: 0,
             peers_max,
         };
-        table.add(Peer::new(address, Some(own_link)));
+        for link in links {
+            let core = link.to_core;
+            table.add(Peer::new(
+                address.clone(),
+                NodeNumber::SELF,
+                core,
+                Some(link),
+            ));
+            table.own += 1;
+        }
         table
     }
 
-    /// The index of the node at `address`, known from now on.
-    pub(super) fn find_or_add(&mut self, address: &Address) -> Result<NodeIndex, ResolveError> {
-        if let Some(&index) = self.by_address.get(address) {
+    /// The number of a node that this core knows.
+    pub(super) fn number(&self, address: &Address) -> Option<NodeNumber> {
+        self.by_address.get(address).copied()
+    }
+
+    /// The index of a core of a node that this core knows.
+    pub(super) fn find(&self, node: NodeNumber, core: CoreId) -> Option<NodeIndex> {
+        self.rows.get(node.0 as usize)?.at(core)
+    }
+
+    /// The index of a core of the node at `address`, known from now on. Nodes met for the first
+    /// time get their number from the cores' `shared` state.
+    pub(super) fn find_or_add(
+        &mut self,
+        address: &Address,
+        core: CoreId,
+        shared: &Shared,
+    ) -> Result<NodeIndex, ResolveError> {
+        let known = self.number(address);
+        if let Some(index) = known.and_then(|node| self.find(node, core)) {
             return Ok(index);
         }
-        let peer = Peer::new(address.clone(), None);
-        if self.peers.len() <= self.peers_max {
-            return Ok(self.add(peer));
-        }
         let limit = self.peers_max;
-        let index = self
-            .forgettable()
-            .ok_or(ResolveError::TooManyPeers { limit })?;
-        let former = std::mem::replace(self.at(index), peer);
-        self.by_address.remove(&former.address);
-        self.by_address.insert(address.clone(), index);
-        Ok(index)
+        let too_many = ResolveError::TooManyPeers { limit };
+        if known == Some(NodeNumber::SELF) || core.0 >= CORES_MAX {
+            // This node has no such core, and no node has.
+            return Err(too_many);
+        }
+        let full = self.peers.len() - self.own >= self.peers_max;
+        let place = if full { self.forgettable() } else { None };
+        if full && place.is_none() {
+            return Err(too_many);
+        }
+        let Some(node) = shared.meet(address) else {
+            return Err(too_many);
+        };
+        if let Some(place) = place {
+            self.forget(place, shared);
+        }
+        if self.by_address.insert(address.clone(), node).is_some() {
+            // It counts once for this core, which knows others of its cores.
+            shared.forget(node);
+        }
+        let peer = Peer::new(address.clone(), node, core, None);
+        Ok(match place {
+            Some(place) => self.put(place, peer),
+            None => self.add(peer),
+        })
+    }
+
+    /// Forgets a peer that is [`forgettable`](Self::forgettable).
+    fn forget(&mut self, place: NodeIndex, shared: &Shared) {
+        let Peer { node, core, .. } = self.peers[place.0 as usize];
+        let row = &mut self.rows[node.0 as usize];
+        row.set(core, None);
+        if row.is_empty() {
+            self.by_address
+                .remove(&self.peers[place.0 as usize].address);
+            shared.forget(node);
+        }
     }
 
     /// A peer that nobody needs to remember: without a link, without a wish for one, and without
@@ -123,15 +216,34 @@ impl PeerTable {
 
     fn add(&mut self, peer: Peer) -> NodeIndex {
         let index = u32::try_from(self.peers.len()).expect("peers_max is below 2^32");
-        self.by_address
-            .insert(peer.address.clone(), NodeIndex(index));
+        let index = NodeIndex(index);
+        self.list(index, &peer);
         self.peers.push(peer);
-        NodeIndex(index)
+        index
     }
 
-    /// Every node but this one.
+    fn put(&mut self, place: NodeIndex, peer: Peer) -> NodeIndex {
+        self.list(place, &peer);
+        *self.at(place) = peer;
+        place
+    }
+
+    fn list(&mut self, index: NodeIndex, peer: &Peer) {
+        let row = peer.node.0 as usize;
+        if self.rows.len() <= row {
+            self.rows.resize_with(row + 1, Row::default);
+        }
+        self.rows[row].set(peer.core, Some(index));
+    }
+
+    /// Every core of every node, but those of this one.
     pub(super) fn others(&self) -> impl Iterator<Item = NodeIndex> + use<> {
-        (1..self.peers.len()).map(|index| NodeIndex(index as u32))
+        (self.own..self.peers.len()).map(|index| NodeIndex(index as u32))
+    }
+
+    /// Every core of every node.
+    pub(super) fn all(&self) -> impl Iterator<Item = NodeIndex> + use<> {
+        (0..self.peers.len()).map(|index| NodeIndex(index as u32))
     }
 
     pub(super) fn at(&mut self, node: NodeIndex) -> &mut Peer {
@@ -149,7 +261,8 @@ impl PeerTable {
         to: Recipient,
         place: Option<&Place>,
     ) -> Result<(&Rc<Link>, bool), Refusal> {
-        match self.peers.get(to.node.0 as usize) {
+        let peer = self.find(to.node, to.core);
+        match peer.map(|index| &self.peers[index.0 as usize]) {
             Some(Peer {
                 link: Some(link),
                 line,
@@ -163,10 +276,12 @@ impl PeerTable {
     fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
         let may_return = |peer: &Peer| {
             let association = &peer.association;
-            association.uid() == Some(to.uid) && !association.is_over(to.uid)
+            let met = association.uid();
+            met.is_none_or(|uid| uid == to.uid) && !association.is_over(to.uid)
         };
         match peer {
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
+            None if to.node != NodeNumber::SELF => Refusal::Unreachable,
             _ => Refusal::NotRunning,
         }
     }
@@ -187,47 +302,81 @@ impl PeerTable {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
+    use ringmesh_proto::address::NodeId;
     use ringmesh_proto::link::{Inbound, Outbound};
 
     use super::*;
-    use crate::core::LinkId;
+    use crate::core::link::End;
 
     fn address(port: u16) -> Address {
         Address::new("demo", "127.0.0.1", port).unwrap()
     }
 
-    fn link() -> Rc<Link> {
+    fn table(peers_max: usize) -> PeerTable {
         let outbound = Outbound::new(64 << 10, 1 << 20, 1 << 20);
         let uid = Uid::new(7).unwrap();
-        let inbound = Inbound::new(1 << 20);
-        Rc::new(Link::new(
-            LinkId(0),
-            NodeIndex::SELF,
+        let end = End::new(CoreId(0), uid, outbound, Inbound::new(1 << 20));
+        PeerTable::new(&address(1), [end.link].into_iter(), peers_max)
+    }
+
+    fn shared() -> Shared {
+        let shared = Shared::new(1, 8);
+        let uid = shared.uid;
+        shared.announce(NodeId {
+            address: address(1),
             uid,
-            None,
-            outbound,
-            inbound,
-        ))
+        });
+        shared
     }
 
     #[test]
     fn one_over_the_limit_takes_the_place_of_a_peer_that_nobody_needs() {
-        let mut table = PeerTable::new(address(1), link(), 2);
-        let first = table.find_or_add(&address(2)).unwrap();
-        let second = table.find_or_add(&address(3)).unwrap();
-        assert_eq!(table.find_or_add(&address(2)).unwrap(), first);
-        let third = table.find_or_add(&address(4)).unwrap();
+        let (mut table, shared) = (table(2), shared());
+        let mut meet =
+            |table: &mut PeerTable, port| table.find_or_add(&address(port), CoreId(0), &shared);
+        let first = meet(&mut table, 2).unwrap();
+        let second = meet(&mut table, 3).unwrap();
+        assert_eq!(meet(&mut table, 2).unwrap(), first);
+        let third = meet(&mut table, 4).unwrap();
         assert_eq!(third, first);
         assert_eq!(table.address(third), Some(&address(4)));
-        assert_ne!(table.find_or_add(&address(3)).unwrap(), third);
+        assert_ne!(meet(&mut table, 3).unwrap(), third);
         table.watch(second, Waker::noop());
         table.watch(third, Waker::noop());
-        let refused = table.find_or_add(&address(5));
+        let refused = meet(&mut table, 5);
         assert!(matches!(
             refused,
             Err(ResolveError::TooManyPeers { limit: 2 })
         ));
+    }
+
+    #[test]
+    fn the_cores_of_a_node_share_its_number_until_the_last_is_forgotten() {
+        let (mut table, shared) = (table(2), shared());
+        let cores = [CoreId(0), CoreId(3)];
+        let [first, second] =
+            cores.map(|core| table.find_or_add(&address(2), core, &shared).unwrap());
+        let number = table.number(&address(2)).unwrap();
+        assert_eq!(
+            cores.map(|core| table.find(number, core)),
+            [Some(first), Some(second)]
+        );
+        table.forget(first, &shared);
+        assert_eq!(table.find(number, CoreId(0)), None);
+        assert_eq!(shared.address_of(number), Some(address(2)));
+        table.forget(second, &shared);
+        assert_eq!(shared.address_of(number), None);
+        assert_eq!(table.number(&address(2)), None);
+    }
+
+    #[test]
+    fn one_over_the_cores_a_node_may_have_is_no_peer() {
+        let (mut table, shared) = (table(2), shared());
+        assert!(
+            table
+                .find_or_add(&address(2), CoreId(CORES_MAX), &shared)
+                .is_err()
+        );
+        assert!(table.find_or_add(&address(1), CoreId(1), &shared).is_err());
     }
 }

@@ -173,6 +173,7 @@ impl Core {
             self.send_on(link);
         }
         self.reuse(links);
+        self.publish_parcels();
         any
     }
 
@@ -198,7 +199,8 @@ impl Core {
                     self.expect_progress();
                     self.io.borrow_mut().send(connection, &mut slices);
                 }
-                None => self.loop_back(link, &mut slices),
+                None if link.to_core == self.id => self.loop_back(link, &mut slices),
+                None => self.hand_over(link, &mut slices),
             }
         }
         slices.clear();
@@ -243,13 +245,12 @@ impl Core {
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.
     fn loop_back(&self, link: &Rc<Link>, slices: &mut Vec<SlabSlice>) {
-        let mut intake = self.own_connection.intake.borrow_mut();
-        for slice in slices.drain(..) {
-            self.tally.copied_other.add(1);
-            intake.push(Chunk::copied_from(&slice));
-        }
+        let connection = &self.own_end().connection;
+        let chunks = slices.drain(..).map(Chunk::of_slab);
+        let mut intake = connection.intake.borrow_mut();
+        chunks.for_each(|chunk| intake.push(chunk));
         drop(intake);
-        self.make_readable(&self.own_connection);
+        self.make_readable(connection);
         link.outbound.borrow_mut().handle_sent();
         if link.outbound.borrow().has_unsent() {
             self.enqueue(link);

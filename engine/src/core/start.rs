@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
@@ -10,17 +11,18 @@ use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
-use ringmesh_transport::contract::{ConnectionId, Transport};
+use ringmesh_transport::contract::Transport;
 use ringmesh_transport::tcp::{self, TcpTransport};
 use ringmesh_transport::timer::TimerWheel;
 
-use super::Core;
 use super::asks::AskTable;
 use super::clock::Clock;
-use super::link::{Connection, Link, LinkId, Stage};
-use super::peers::{NodeIndex, PeerTable};
+use super::link::End;
+use super::peers::PeerTable;
+use super::shared::core_id;
 use super::stop::Phase;
 use super::tasks::Tasks;
+use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::Tally;
@@ -35,31 +37,41 @@ const LOGS_BURST: u32 = 64;
 const LOGS_PER_SECOND: u32 = 4;
 
 impl Core {
-    /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
-    pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
-        let core_failed = |error| EngineError::Core { core: 0, error };
+    /// Makes the ring, binds the listener if this is the control core, and puts the core together.
+    /// On the core's own thread.
+    pub(super) fn start(seat: Seat, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
+        let Seat {
+            core: id,
+            settings,
+            shared,
+            mesh,
+        } = seat;
+        let core_failed = |error| EngineError::Core {
+            core: id.0.into(),
+            error,
+        };
         let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
-        io.watch_signals().map_err(core_failed)?;
-        let at = settings.bind;
-        let bound = io
-            .listen(at)
-            .map_err(|error| EngineError::Bind { at, error })?;
-        let address = canonical_address(&settings, bound)?;
-        let uid = crate::random::uid();
-        let clock = Clock::new();
-        let (own_link, own_connection) = own_link(&settings, uid);
-        let peers = PeerTable::new(address.clone(), Rc::clone(&own_link), settings.peers_max);
-        let tasks = Tasks::new(io.doorbell());
-        tracing::info!(%address, %uid, "listening");
+        let uid = shared.uid;
+        if id == CONTROL_CORE {
+            io.watch_signals().map_err(core_failed)?;
+            shared.announce(listen(&mut io, &settings, uid)?);
+        }
+        let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+        let ends = ends(&settings, uid);
+        let links = ends.iter().map(|end| Rc::clone(&end.link));
+        let peers = PeerTable::new(&node.address, links, settings.peers_max);
+        let doorbell = io.doorbell();
+        shared.core_ready(id, doorbell.clone());
+        let cores = u16::try_from(settings.cores).expect("the settings were checked");
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
             closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             local: LocalNode {
-                id: NodeId { address, uid },
-                core: CoreId(0),
-                cores: 1,
+                id: node,
+                core: id,
+                cores,
                 format_fingerprint: FORMAT_FINGERPRINT,
                 body_cap: settings.frame_bytes_max,
                 window_bytes: settings.window_bytes,
@@ -74,18 +86,18 @@ impl Core {
             )),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
-            own_link,
-            own_connection,
-            next_link: Cell::new(1),
+            ends,
+            mesh: RefCell::new(mesh),
+            next_link: Cell::new(u64::from(cores)),
             readable: RefCell::default(),
             sendable: RefCell::default(),
             granting: RefCell::default(),
             doomed: RefCell::default(),
-            actors: RefCell::new(ActorTable::new(settings.actors_max)),
+            actors: RefCell::new(ActorTable::new(id, settings.actors_max)),
             running_actor: Cell::default(),
             running: Cell::default(),
             asks: RefCell::new(AskTable::default()),
-            tasks,
+            tasks: Tasks::new(doorbell),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
@@ -98,9 +110,31 @@ impl Core {
             stop_waiters: RefCell::default(),
             tally: Tally::default(),
             settings,
-            clock,
+            clock: Clock::new(),
+            id,
+            shared,
         }))
     }
+}
+
+/// What a core needs to be put together.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) core: CoreId,
+    pub(crate) settings: Settings,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mesh: Mesh,
+}
+
+/// Binds the listener; says who the node is.
+fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId, EngineError> {
+    let at = settings.bind;
+    let bound = io
+        .listen(at)
+        .map_err(|error| EngineError::Bind { at, error })?;
+    let address = canonical_address(settings, bound)?;
+    tracing::info!(%address, %uid, "listening");
+    Ok(NodeId { address, uid })
 }
 
 /// The address peers dial: the advertised one, else the one that was bound.
@@ -118,27 +152,13 @@ fn canonical_address(
     })
 }
 
-/// The link of a core with itself: it carries the same frames, without a connection.
-fn own_link(settings: &Settings, uid: Uid) -> (Rc<Link>, Rc<Connection>) {
+/// The links to the cores of the node, itself included: they carry the same frames as others,
+/// without a connection.
+fn ends(settings: &Settings, uid: Uid) -> Vec<End> {
     let window = settings.window_bytes;
-    let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
-    let inbound = Inbound::new(window);
-    let link = Rc::new(Link::new(
-        LinkId(0),
-        NodeIndex::SELF,
-        uid,
-        None,
-        outbound,
-        inbound,
-    ));
-    let nowhere = ConnectionId {
-        slot: u32::MAX,
-        generation: 0,
+    let end = |core| {
+        let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
+        End::new(core_id(core), uid, outbound, Inbound::new(window))
     };
-    let connection = Rc::new(Connection::new(
-        nowhere,
-        None,
-        Stage::Linked(Rc::clone(&link)),
-    ));
-    (link, connection)
+    (0..settings.cores).map(end).collect()
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use ringmesh_transport::contract::Transport;
 
+use super::shared::Stop;
 use super::{Core, Token};
 
 /// How far the node is on its way to its end.
@@ -27,8 +28,18 @@ impl Core {
         matches!(*self.phase.borrow(), Phase::Flushing | Phase::Flushed)
     }
 
-    /// Ends every `until_shutdown`.
-    pub(crate) fn begin_stopping(&self) {
+    /// Does what the node's cores were told about its end.
+    pub(super) fn follow_stop(self: &Rc<Self>) {
+        match self.shared.stopping() {
+            Stop::No => {}
+            Stop::Begun => self.begin_stopping(),
+            Stop::Over => self.leave(),
+            Stop::Failed => self.flush_overdue(),
+        }
+    }
+
+    /// Ends every `until_shutdown` of this core.
+    fn begin_stopping(&self) {
         let mut phase = self.phase.borrow_mut();
         if matches!(*phase, Phase::Running) {
             *phase = Phase::Stopping;
@@ -51,9 +62,16 @@ impl Core {
         Poll::Pending
     }
 
-    /// The main future has ended: stop accepting, say goodbye behind the last bytes, and wait for
-    /// them to leave.
-    pub(super) fn main_ended(self: &Rc<Self>) {
+    /// The main future has ended: all cores stop.
+    pub(super) fn main_ended(&self) {
+        self.shared.stop(Stop::Over);
+    }
+
+    /// Stops accepting, says goodbye behind the last bytes, and waits for them to leave.
+    fn leave(self: &Rc<Self>) {
+        if self.is_closing() {
+            return;
+        }
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Flushing;
         self.io.borrow_mut().stop_listening();

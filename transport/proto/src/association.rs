@@ -19,7 +19,7 @@ mod transition;
 
 use std::collections::VecDeque;
 
-use crate::address::{Address, Uid};
+use crate::address::{Address, CoreId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::Frame;
@@ -35,6 +35,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Association {
     remote: Address,
+    /// The core of the peer that it dials.
+    core: CoreId,
     state: State,
     /// Somebody here wants a link: after a loss it is dialled again.
     wanted: bool,
@@ -103,10 +105,16 @@ struct Probe {
 }
 
 impl Association {
-    /// The association with the node at `remote`, idle.
+    /// The association with the control core of the node at `remote`, idle.
     pub fn new(remote: Address) -> Self {
+        Self::with_core(remote, CoreId(0))
+    }
+
+    /// The association with one core of the node at `remote`, idle.
+    pub fn with_core(remote: Address, core: CoreId) -> Self {
         Self {
             remote,
+            core,
             state: State::Idle,
             wanted: false,
             uid: None,
@@ -187,7 +195,9 @@ impl Association {
         }
         let nonce = cx.random;
         let expected_uid = self.uid.filter(|uid| !self.former.contains(uid));
-        let bytes = cx.local.introduce(&self.remote, expected_uid, nonce);
+        let bytes = cx
+            .local
+            .introduce((&self.remote, self.core), expected_uid, nonce);
         cx.out.push(Effect::Write { conn, bytes });
         self.state = State::Handshaking {
             conn,

@@ -22,7 +22,7 @@ use crate::close_reason::CloseReason;
 use crate::effect::ConnKey;
 use crate::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
 use crate::lane::Lane;
-use crate::limits::{FRAME_BYTES_CEILING, FRAME_BYTES_MIN, window_bytes_min};
+use crate::limits::{CORES_MAX, FRAME_BYTES_CEILING, FRAME_BYTES_MIN, window_bytes_min};
 use crate::preface::{PROTOCOL_VERSION, Preface, Role};
 
 /// What this node says of itself in every handshake.
@@ -79,15 +79,20 @@ impl LocalNode {
         }
     }
 
-    /// What a dial from this core to any core of `to` begins with.
-    pub(crate) fn introduce(&self, to: &Address, expected_uid: Option<Uid>, nonce: u64) -> Vec<u8> {
+    /// What a dial from this core to a core of `to` begins with.
+    pub(crate) fn introduce(
+        &self,
+        (to, wanted_core): (&Address, CoreId),
+        expected_uid: Option<Uid>,
+        nonce: u64,
+    ) -> Vec<u8> {
         let preface = Preface {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             role: Role::Node,
             lane: Lane::Ordinary,
             sending_core: self.core,
-            wanted_core: None,
+            wanted_core: Some(wanted_core),
             cluster: self.cluster(),
             format_fingerprint: self.format_fingerprint,
             uid: self.id.uid,
@@ -132,7 +137,8 @@ impl LocalNode {
         if preface.lane != Lane::Ordinary {
             return Err(RefuseReason::Lane);
         }
-        if preface.wanted_core.is_some_and(|core| core.0 >= self.cores) {
+        let no_core = preface.wanted_core.is_some_and(|core| core.0 >= self.cores);
+        if no_core || preface.sending_core.0 >= CORES_MAX {
             return Err(RefuseReason::Core);
         }
         if preface.uid == self.id.uid {

@@ -115,6 +115,9 @@ pub const HALF_OPEN_MAX: usize = 256;
 /// Process starts of a peer that are remembered as ended.
 pub const FORMER_UIDS_MAX: usize = 8;
 
+/// The most cores a node may have; their numbers are below.
+pub const CORES_MAX: u16 = 256;
+
 /// The smallest window that goes with `body_cap`: one frame and one slab.
 pub const fn window_bytes_min(body_cap: u32) -> u32 {
     body_cap + SLAB_BYTES

@@ -11,6 +11,7 @@
 //!   it again only after its last chunk put it on the list of returned buffers;
 //! * a bulk buffer is filled upwards: the kernel writes above the mark, chunks lie below it, and
 //!   the mark goes back to zero only when no chunk is left;
+//! * the bytes of a slab slice never change while the slice lives, and the buffer holds it;
 //! * an assembly writes through `Rc::get_mut`, so only while it is the one owner.
 
 mod assembly;
@@ -25,6 +26,8 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::rc::Rc;
+
+use ringmesh_proto::slab::SlabSlice;
 
 pub use assembly::Assembly;
 pub(crate) use bulk::{BulkBuffer, BulkPool};
@@ -54,11 +57,30 @@ impl Chunk {
         unsafe { Self::covering(Rc::new(buffer), 0, bytes.len()) }
     }
 
+    /// A chunk over bytes that another core, or this one, wrote into a slab: nothing is copied, and
+    /// the slab stays with its writer's core until the chunk and its clones are gone.
+    ///
+    /// # Panics
+    /// If the slice is 4 GiB long or longer.
+    pub fn of_slab(slice: SlabSlice) -> Self {
+        let len = slice.len();
+        let buffer = Buffer::of_slab(slice);
+        // SAFETY: the buffer is exactly the bytes of the slice, which never change while it lives,
+        // and the buffer holds it.
+        unsafe { Self::covering(Rc::new(buffer), 0, len) }
+    }
+
     /// Whether the chunk withholds one of the core's receive buffers. Such a chunk should be short
     /// lived; [`copied_from`](Self::copied_from) frees the buffer for the kernel.
     #[inline]
     pub fn is_pooled(&self) -> bool {
-        !matches!(self.buffer.origin, Origin::Heap)
+        !matches!(self.buffer.origin, Origin::Heap | Origin::Slab { .. })
+    }
+
+    /// Whether the chunk lies in a slab, which it withholds from the core that writes there.
+    #[inline]
+    pub fn is_slab(&self) -> bool {
+        matches!(self.buffer.origin, Origin::Slab { .. })
     }
 
     /// Whether the chunk lies in a large buffer that one connection fills alone, so that what it
@@ -202,6 +224,8 @@ struct Buffer {
 enum Origin {
     /// A boxed slice of its own.
     Heap,
+    /// Frozen bytes of a slab.
+    Slab { _slice: SlabSlice },
     /// A whole mapping, which a connection may be filling.
     Bulk {
         is_filling: Cell<bool>,
@@ -227,6 +251,19 @@ impl Buffer {
             bytes: NonNull::from(bytes).cast(),
             capacity,
             origin: Origin::Heap,
+        }
+    }
+
+    /// The buffer over the bytes of a slice, which nobody writes to.
+    fn of_slab(slice: SlabSlice) -> Self {
+        assert!(
+            u32::try_from(slice.len()).is_ok(),
+            "a buffer is shorter than 4 GiB"
+        );
+        Self {
+            bytes: NonNull::from(&*slice).cast(),
+            capacity: slice.len(),
+            origin: Origin::Slab { _slice: slice },
         }
     }
 

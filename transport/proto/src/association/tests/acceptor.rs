@@ -4,7 +4,9 @@ use super::*;
 use crate::address::ClusterHash;
 use crate::frame::body::Hello;
 use crate::lane::Lane;
-use crate::limits::{HALF_OPEN_MAX, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND};
+use crate::limits::{
+    CORES_MAX, HALF_OPEN_MAX, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND,
+};
 use crate::preface::{PrefaceError, Role};
 
 /// A preface of a node that belongs here.
@@ -38,7 +40,7 @@ fn told(effects: &[Effect]) -> Option<RefuseReason> {
 #[test]
 fn prefaces_that_do_not_fit_are_refused_by_name() {
     type Change = fn(&mut Preface);
-    let cases: [(Change, RefuseReason); 9] = [
+    let cases: [(Change, RefuseReason); 10] = [
         (
             |p| p.cluster = ClusterHash::of("other"),
             RefuseReason::Cluster,
@@ -47,6 +49,7 @@ fn prefaces_that_do_not_fit_are_refused_by_name() {
         (|p| p.role = Role::Client, RefuseReason::Preface),
         (|p| p.lane = Lane::Large, RefuseReason::Lane),
         (|p| p.wanted_core = Some(CoreId(1)), RefuseReason::Core),
+        (|p| p.sending_core = CoreId(CORES_MAX), RefuseReason::Core),
         (|p| p.uid = Uid::new(100).unwrap(), RefuseReason::Itself),
         (|p| p.expected_uid = Uid::new(99), RefuseReason::Incarnation),
         (

@@ -1,0 +1,291 @@
+//! From core to core: slabs of frames, and errands, over one ring per ordered pair of cores.
+//!
+//! A link to another core of the node is a link like any other: numbers, positions, grants. What
+//! differs is how its slabs travel: they are handed over as they are, and parsed on the other core
+//! in the memory they were written to. An errand is a piece of work for another core, such as
+//! spawning an actor there or taking over a connection.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringmesh_proto::address::CoreId;
+use ringmesh_proto::slab::SlabSlice;
+use ringmesh_transport::buffer::Chunk;
+
+use super::Core;
+use super::link::Link;
+use super::shared::core_id;
+use crate::mesh::sleep::Sleep;
+use crate::mesh::{Consumer, Producer, ring};
+
+/// Work for another core.
+pub(crate) type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
+/// What a ring of the mesh carries.
+enum Parcel {
+    /// Whole frames in the wire encoding.
+    Frames(SlabSlice),
+    Errand(Errand),
+}
+
+/// Errands that may wait for room in the ring to one core.
+const ERRANDS_WAITING_MAX: usize = 1024;
+
+/// One core's ends of the mesh.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    /// By core; `None` at the core's own place.
+    outboxes: Vec<Option<Outbox>>,
+    inboxes: Vec<Option<Inbox>>,
+    sleep: Arc<Sleep>,
+    /// Cores whose outbox holds something to publish, or to retry.
+    touched: VecDeque<CoreId>,
+}
+
+struct Outbox {
+    ring: Producer<Parcel>,
+    /// What found no room in the ring, oldest first.
+    waiting: VecDeque<Parcel>,
+    errands_waiting: usize,
+    sleep: Arc<Sleep>,
+    touched: bool,
+}
+
+struct Inbox {
+    ring: Consumer<Parcel>,
+    /// The core at the other end may wait for room.
+    sleep: Arc<Sleep>,
+}
+
+/// An errand that found too many others before it.
+#[derive(Debug)]
+pub(crate) struct TooManyErrands;
+
+impl Mesh {
+    /// The ends of `cores` cores, with `slots` in each ring.
+    pub(crate) fn between(cores: usize, slots: usize) -> Vec<Self> {
+        let sleeps: Vec<Arc<Sleep>> = (0..cores).map(|_| Arc::new(Sleep::new())).collect();
+        let mut ends: Vec<Self> = sleeps
+            .iter()
+            .map(|sleep| Self {
+                outboxes: (0..cores).map(|_| None).collect(),
+                inboxes: (0..cores).map(|_| None).collect(),
+                sleep: Arc::clone(sleep),
+                touched: VecDeque::with_capacity(cores),
+            })
+            .collect();
+        for from in 0..cores {
+            for to in (0..cores).filter(|to| *to != from) {
+                let (producer, consumer) = ring(slots);
+                ends[from].outboxes[to] = Some(Outbox {
+                    ring: producer,
+                    waiting: VecDeque::new(),
+                    errands_waiting: 0,
+                    sleep: Arc::clone(&sleeps[to]),
+                    touched: false,
+                });
+                ends[to].inboxes[from] = Some(Inbox {
+                    ring: consumer,
+                    sleep: Arc::clone(&sleeps[from]),
+                });
+            }
+        }
+        ends
+    }
+
+    /// Whether a parcel waits to be taken, or room came for one that waits to leave.
+    fn has_work(&mut self) -> bool {
+        let inboxes = self.inboxes.iter().flatten();
+        inboxes.into_iter().any(|inbox| !inbox.ring.is_empty())
+            || self.outboxes.iter_mut().flatten().any(Outbox::may_go_on)
+    }
+
+    fn outbox(&mut self, core: CoreId) -> Option<&mut Outbox> {
+        let outbox = self.outboxes.get_mut(usize::from(core.0))?.as_mut()?;
+        if !std::mem::replace(&mut outbox.touched, true) {
+            self.touched.push_back(core);
+        }
+        Some(outbox)
+    }
+}
+
+impl Outbox {
+    fn put(&mut self, parcel: Parcel) {
+        if !self.waiting.is_empty() {
+            return self.waiting.push_back(parcel);
+        }
+        if let Err(parcel) = self.ring.push(parcel) {
+            self.waiting.push_back(parcel);
+        }
+    }
+
+    /// Moves what waits into the ring, as far as there is room, and shows all of it to the other
+    /// core. Says whether that core has to be woken.
+    fn publish(&mut self) -> bool {
+        while let Some(parcel) = self.waiting.pop_front() {
+            let errand = usize::from(matches!(parcel, Parcel::Errand(_)));
+            if let Err(parcel) = self.ring.push(parcel) {
+                self.waiting.push_front(parcel);
+                break;
+            }
+            self.errands_waiting -= errand;
+        }
+        self.ring.publish() && self.sleep.wake_needed()
+    }
+
+    fn may_go_on(&mut self) -> bool {
+        !self.waiting.is_empty() && self.ring.has_room()
+    }
+}
+
+impl Core {
+    /// Sends another core on an errand; it leaves with this turn.
+    pub(crate) fn send_errand(&self, to: CoreId, errand: Errand) -> Result<(), TooManyErrands> {
+        let mut mesh = self.mesh.borrow_mut();
+        let Some(outbox) = mesh.outbox(to) else {
+            return Err(TooManyErrands);
+        };
+        if outbox.errands_waiting >= ERRANDS_WAITING_MAX {
+            return Err(TooManyErrands);
+        }
+        let before = outbox.waiting.len();
+        outbox.put(Parcel::Errand(errand));
+        outbox.errands_waiting += outbox.waiting.len() - before;
+        Ok(())
+    }
+
+    /// Hands what a link gathered over to the core at its other end. Its next slices follow when
+    /// these are in the ring.
+    pub(super) fn hand_over(&self, link: &Rc<Link>, slices: &mut Vec<SlabSlice>) {
+        let mut mesh = self.mesh.borrow_mut();
+        let Some(outbox) = mesh.outbox(link.to_core) else {
+            return slices.clear();
+        };
+        link.sending.set(true);
+        slices
+            .drain(..)
+            .for_each(|slice| outbox.put(Parcel::Frames(slice)));
+    }
+
+    /// Takes what other cores handed over: frames are parsed later in this turn, errands run now.
+    /// Says whether there was anything.
+    pub(super) fn receive_parcels(self: &Rc<Self>) -> bool {
+        let mut any = false;
+        for index in 0..self.ends.len() {
+            any |= self.receive_parcels_from(index);
+        }
+        any
+    }
+
+    fn receive_parcels_from(self: &Rc<Self>, index: usize) -> bool {
+        let mut any = false;
+        loop {
+            let parcel = match &mut self.mesh.borrow_mut().inboxes[index] {
+                Some(inbox) => inbox.ring.pop(),
+                None => return false,
+            };
+            match parcel {
+                Some(Parcel::Frames(slice)) => self.receive_slice(index, slice),
+                // The errand may hand something over itself, and finds the mesh free.
+                Some(Parcel::Errand(errand)) => errand(self),
+                None => break,
+            }
+            any = true;
+        }
+        if any {
+            self.give_room_to(index);
+        }
+        any
+    }
+
+    fn receive_slice(&self, index: usize, slice: SlabSlice) {
+        let connection = &self.ends[index].connection;
+        connection.intake.borrow_mut().push(Chunk::of_slab(slice));
+        self.make_readable(connection);
+    }
+
+    fn give_room_to(&self, index: usize) {
+        let wake = match &mut self.mesh.borrow_mut().inboxes[index] {
+            Some(inbox) => inbox.ring.release() && inbox.sleep.wake_needed(),
+            None => false,
+        };
+        if wake {
+            self.shared.ring(core_id(index));
+        }
+    }
+
+    /// Shows the other cores what was put into their rings, once a turn. What found no room is
+    /// tried again in the next.
+    pub(super) fn publish_parcels(&self) {
+        let count = self.mesh.borrow().touched.len();
+        for _ in 0..count {
+            let Some(core) = self.mesh.borrow_mut().touched.pop_front() else {
+                return;
+            };
+            if self.publish_to(core) {
+                self.handed_over(core);
+            }
+        }
+    }
+
+    /// Says whether all that was to leave for that core has left.
+    fn publish_to(&self, core: CoreId) -> bool {
+        let mut mesh = self.mesh.borrow_mut();
+        let mesh = &mut *mesh;
+        let Some(outbox) = &mut mesh.outboxes[usize::from(core.0)] else {
+            return false;
+        };
+        if outbox.publish() {
+            self.shared.ring(core);
+        }
+        outbox.touched = !outbox.waiting.is_empty();
+        if outbox.touched {
+            mesh.touched.push_back(core);
+        }
+        !outbox.touched
+    }
+
+    /// Everything for that core is in its ring: the link may go on.
+    fn handed_over(&self, core: CoreId) {
+        let link = &self.ends[usize::from(core.0)].link;
+        if link.sending.get() {
+            self.handle_sent(link);
+        }
+    }
+
+    /// Says that this core is about to sleep. When something came for it meanwhile it says false
+    /// and takes it back.
+    pub(super) fn may_sleep(&self) -> bool {
+        let mut mesh = self.mesh.borrow_mut();
+        if mesh.inboxes.len() == 1 {
+            return true;
+        }
+        mesh.sleep.prepare();
+        let may_sleep = !mesh.has_work();
+        if !may_sleep {
+            mesh.sleep.cancel();
+        }
+        may_sleep
+    }
+
+    /// Says that this core looks by itself again.
+    pub(super) fn is_awake(&self) {
+        self.mesh.borrow().sleep.cancel();
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
