@@ -75,6 +75,7 @@ const WALLS: [Wall; 8] = [
         ],
         tests: &[
             "bytes",
+            "loom",
             "proptest",
             "tempfile",
             "tracing-subscriber",
