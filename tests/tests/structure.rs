@@ -76,6 +76,7 @@ const WALLS: [Wall; 8] = [
         ],
         tests: &[
             "bytes",
+            "loom",
             "proptest",
             "tempfile",
             "tracing-subscriber",

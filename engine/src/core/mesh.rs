@@ -59,6 +59,16 @@ struct Inbox {
     sleep: Arc<Sleep>,
 }
 
+/// What became of the parcels for a core.
+enum Left {
+    /// All are in the ring.
+    All,
+    /// Some wait for room.
+    Some,
+    /// There is nobody to take them: that core has ended.
+    Nobody,
+}
+
 /// An errand that found too many others before it.
 #[derive(Debug)]
 pub(crate) struct TooManyErrands;
@@ -224,35 +234,35 @@ impl Core {
             let Some(core) = self.mesh.borrow_mut().touched.pop_front() else {
                 return;
             };
-            if self.publish_to(core) {
-                self.handed_over(core);
+            let left = self.publish_to(core);
+            let link = &self.ends[usize::from(core.0)].link;
+            match left {
+                Left::All if link.sending.get() => self.handle_sent(link),
+                Left::All | Left::Some => {}
+                Left::Nobody => self.end_link(link),
             }
         }
     }
 
-    /// Says whether all that was to leave for that core has left.
-    fn publish_to(&self, core: CoreId) -> bool {
+    fn publish_to(&self, core: CoreId) -> Left {
         let mut mesh = self.mesh.borrow_mut();
-        let mesh = &mut *mesh;
         let Some(outbox) = &mut mesh.outboxes[usize::from(core.0)] else {
-            return false;
+            return Left::Nobody;
         };
         if outbox.publish() {
             self.shared.ring(core);
         }
-        outbox.touched = !outbox.waiting.is_empty();
-        if outbox.touched {
-            mesh.touched.push_back(core);
+        outbox.touched = false;
+        if outbox.waiting.is_empty() {
+            return Left::All;
         }
-        !outbox.touched
-    }
-
-    /// Everything for that core is in its ring: the link may go on.
-    fn handed_over(&self, core: CoreId) {
-        let link = &self.ends[usize::from(core.0)].link;
-        if link.sending.get() {
-            self.handle_sent(link);
+        if outbox.ring.is_abandoned() {
+            outbox.waiting.clear();
+            return Left::Nobody;
         }
+        outbox.touched = true;
+        mesh.touched.push_back(core);
+        Left::Some
     }
 
     /// Says that this core is about to sleep. When something came for it meanwhile it says false

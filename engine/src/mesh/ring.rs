@@ -121,7 +121,7 @@ impl<T> Producer<T> {
             // read with acquire, so the consumer is done with this slot, and it will not touch it
             // before `tail` is published behind it. `&mut self` excludes another writer. The slot
             // holds no value that would have to be dropped: the consumer took it out.
-            unsafe { slot.write(MaybeUninit::new(value)) };
+            unsafe { slot.cast::<T>().write(value) };
         });
         self.tail = self.tail.wrapping_add(1);
         Ok(())
@@ -173,7 +173,7 @@ impl<T> Consumer<T> {
             // SAFETY: `head` is before a tail read with acquire, so the producer wrote this slot,
             // and it will not touch it before a head behind it is released. `&mut self` excludes
             // another reader, and `head` moves on below, so the value is taken out once.
-            unsafe { slot.read().assume_init() }
+            unsafe { slot.cast::<T>().read() }
         });
         self.head = self.head.wrapping_add(1);
         if self.head.wrapping_sub(self.released) >= self.shared.slots.len().div_ceil(2) {
@@ -263,7 +263,7 @@ impl<T> Drop for Shared<T> {
             self.slot(head).with_mut(|slot| {
                 // SAFETY: slots in `head..tail` were written and not taken, `&mut self` shows that
                 // nobody else can touch them, and each is visited once.
-                unsafe { (*slot).assume_init_drop() };
+                unsafe { slot.cast::<T>().drop_in_place() };
             });
             head = head.wrapping_add(1);
         }

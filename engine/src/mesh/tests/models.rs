@@ -20,6 +20,7 @@ use sync::Ordering;
 
 #[path = "../ring.rs"]
 #[allow(
+    dead_code,
     unsafe_code,
     unreachable_pub,
     clippy::duplicate_mod,
