@@ -26,6 +26,9 @@ impl Core {
                     && !connection.closing.get()
                 {
                     connection.last_byte.set(self.clock.now());
+                    if connection.doubted.take() {
+                        self.heard(&connection);
+                    }
                     connection.intake.borrow_mut().push(chunk);
                     self.make_readable(&connection);
                 }

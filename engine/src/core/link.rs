@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) closing: Cell<bool>,
     /// Bytes of a handshake are on their way out.
     pub(crate) sending: Cell<bool>,
+    /// Its link is probed: the next bytes are to be reported.
+    pub(crate) doubted: Cell<bool>,
     /// When bytes last came.
     pub(crate) last_byte: Cell<Instant>,
     /// Bounds the time of a frame that does not go on, or of last bytes that do not leave.
@@ -144,6 +146,7 @@ impl Connection {
             readable: Cell::new(false),
             closing: Cell::new(false),
             sending: Cell::new(false),
+            doubted: Cell::new(false),
             last_byte: Cell::new(Instant::ZERO),
             deadline: Cell::new(None),
         }
