@@ -30,6 +30,7 @@ mod counters;
 mod directory;
 mod engine;
 mod error;
+mod look_up;
 #[allow(unsafe_code)]
 pub mod message;
 mod node;
@@ -46,6 +47,7 @@ pub use config::{IdleMode, Settings};
 pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
+pub use look_up::LookUp;
 pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;

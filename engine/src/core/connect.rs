@@ -40,6 +40,9 @@ impl Core {
         }
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
+        if let (None, Some(why)) = (&peer.link, &peer.places.unknown) {
+            return PeerState::Unknown(why.clone());
+        }
         match (&peer.link, &peer.problem) {
             (Some(link), _) => PeerState::Up(link.uid),
             (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
@@ -344,6 +347,7 @@ impl Core {
         let peer = peers.at(node);
         peer.link = Some(link);
         peer.problem = None;
+        peer.places.found();
         drop(peers);
         self.peer_changed(node);
     }

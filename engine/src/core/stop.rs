@@ -89,6 +89,7 @@ impl Core {
         actors.iter().for_each(|cell| self.stop_cell(cell));
         self.end_all_links();
         self.connections.borrow_mut().clear();
+        self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();
         self.sendable.borrow_mut().clear();
         self.granting.borrow_mut().clear();

@@ -166,6 +166,19 @@ impl Association {
         }
     }
 
+    /// A dial found nobody, and the driver has another place to dial. It tells the new key with
+    /// [`handle_dialling`](Self::handle_dialling), or that the dial failed. The deadline stays. Says
+    /// whether it was this association's dial.
+    pub fn handle_redial(&mut self, failed: ConnKey) -> bool {
+        match &mut self.state {
+            State::Dialling { conn, .. } if *conn == Some(failed) => {
+                *conn = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The driver could not start the dial that [`Effect::Dial`] asked for.
     pub fn handle_dial_failed(&mut self, cx: &mut Context<'_>) {
         if matches!(self.state, State::Dialling { conn: None, .. }) {

@@ -101,6 +101,9 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 /// The longest back-off between two dials of one address.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
+/// Addresses of one look-up of a host name that are dialled before it is looked up again.
+pub const DIALLED_ADDRESSES_MAX: usize = 16;
+
 /// A link that stood this long starts its back-off anew when it is lost.
 pub const STEADY_LINK: Duration = Duration::from_secs(1);
 

@@ -628,6 +628,27 @@ fn stop_says_goodbye_and_ends_with_the_connection_or_one_over_the_timeout() {
 }
 
 #[test]
+fn a_dial_that_goes_on_elsewhere_keeps_its_deadline() {
+    let mut bench = Bench::new();
+    let mut association = Association::new(local("there", 200).id.address);
+    bench.call(|_, cx| association.handle_dial_wanted(cx));
+    bench.call(|_, cx| association.handle_dialling(cx, ConnKey(1)));
+    bench.now = at(1000);
+    assert!(!association.handle_redial(ConnKey(9)), "not its dial");
+    assert!(association.handle_redial(ConnKey(1)));
+    assert!(!association.handle_redial(ConnKey(1)), "it is gone");
+    bench.call(|_, cx| association.handle_dialling(cx, ConnKey(2)));
+    assert_eq!(association.poll_timeout(), Some(at(0) + HANDSHAKE_TIMEOUT));
+    let late = bench.call(|_, cx| association.handle_connected(cx, ConnKey(1)));
+    assert_eq!(late, []);
+    let effects = bench.call(|_, cx| association.handle_connected(cx, ConnKey(2)));
+    assert!(matches!(effects[..], [Effect::Write { .. }]), "{effects:?}");
+    // What answered, and what gave up, is not dialled elsewhere.
+    assert!(!association.handle_redial(ConnKey(2)));
+    assert_eq!(association.status(), Status::Dialling);
+}
+
+#[test]
 fn stop_gives_up_a_dial() {
     let mut bench = Bench::new();
     let mut association = Association::new(local("there", 200).id.address);
