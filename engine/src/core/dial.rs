@@ -76,10 +76,15 @@ impl Core {
         }
         let host = address.host().to_owned();
         let look_up = self.settings.look_up.clone();
-        let core = Rc::clone(self);
+        // A look-up may outlast the node, and whatever waits for it then is never dropped.
+        let core = Rc::downgrade(self);
         self.runtime.run_blocking(
             move || look_up.addresses(&host, port),
-            move |found| core.looked_up(node, found),
+            move |found| {
+                if let Some(core) = core.upgrade() {
+                    core.looked_up(node, found);
+                }
+            },
         );
     }
 
