@@ -17,7 +17,7 @@ use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::HEADER_BYTES;
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::messages::{
-    Account, ECHO, Echo, EchoApi, Parcel, Recall, Record, Sink, SinkApi,
+    Account, ECHO, Echo, EchoApi, Echoer, Parcel, Recall, Record, Sink, SinkApi,
 };
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::frames::{definitions, target_of};
@@ -103,7 +103,7 @@ fn busy_links_let_a_quiet_one_have_its_turn() {
     let gate = make::tell(&record(GATE, 8));
     first.send(&[both, before, gate, behind].concat());
     let before = reached.recv_timeout(WAIT).expect("the gate is reached");
-    assert!(before < 2 * EACH, "little is left to compete with");
+    assert!(before < 2 * EACH, "one busy link starved the other");
     quiet.send(&make::ask(&Recall, 1));
     open.send(()).expect("the toiler waits");
 
@@ -253,6 +253,37 @@ fn a_core_does_not_sleep_while_a_task_is_ready() {
             node.counters().parks - begin
         });
         assert_eq!(parks, 0, "{idle:?}: slept with a task that was ready");
+    }
+}
+
+#[test]
+fn a_question_on_one_core_takes_two_turns_and_no_sleep() {
+    const QUESTIONS: u64 = 1000;
+    for idle in [IdleMode::Spin, SLEEPY[0], SLEEPY[1]] {
+        let node = LiveNode::start_with(|builder| builder.idle(idle));
+        let (turns, enters, parks, span) = node.run(|node| async move {
+            let echo = node.spawn(Echoer::default()).expect("room for one more");
+            echo.ask(question(0)).await.expect("an answer");
+            let (before, begin) = (node.counters(), Instant::now());
+            for number in 1..=QUESTIONS {
+                let answer = echo.ask(question(number)).await.expect("an answer");
+                assert_eq!(answer.number, number);
+            }
+            let (after, span) = (node.counters(), begin.elapsed());
+            (
+                after.turns - before.turns,
+                after.enters - before.enters,
+                after.parks - before.parks,
+                span,
+            )
+        });
+        println!("{idle:?}: {turns} turns, {enters} enters, {parks} parks, {span:?}");
+        // One that carries the question to the actor, and one that carries the answer back.
+        let slack = QUESTIONS / 10;
+        assert!(turns <= 2 * QUESTIONS + slack, "{idle:?}: {turns} turns");
+        assert_eq!(parks, 0, "{idle:?}: slept on the way");
+        // Nothing of it concerns the kernel.
+        assert!(enters <= slack, "{idle:?}: {enters} enters");
     }
 }
 
