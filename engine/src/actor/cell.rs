@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::message::{MessageInfo, MessageType, ProtocolId};
+use ringmesh_proto::message::{MessageInfo, MessageType};
 
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
 use crate::core::{Core, PanicPayload};
@@ -38,7 +38,6 @@ pub(crate) struct ActorCell {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
     pub(crate) name: Option<Box<str>>,
-    pub(crate) protocol: ProtocolId,
     protocol_name: &'static str,
     messages: &'static [MessageInfo],
     alive: Cell<bool>,
@@ -52,7 +51,6 @@ impl ActorCell {
             slot: me.slot,
             generation: me.generation,
             name,
-            protocol: A::Api::ID,
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,
             alive: Cell::new(true),

@@ -77,7 +77,9 @@ impl Core {
         }
         if actor.core != self.id {
             let actor = *actor;
-            let errand: Errand = Box::new(move |there| drop(there.stop_actor(&actor)));
+            let errand: Errand = Box::new(move |there| {
+                there.stop_actor(&actor);
+            });
             return self.send_errand(actor.core, errand).is_ok();
         }
         let cell = self

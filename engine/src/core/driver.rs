@@ -38,6 +38,7 @@ where
     let outcome = core.spawn_main(main);
     Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
+    core.settle().await;
     drop(entered);
     alarm.disarm();
     outcome.take().ok_or(EngineError::Aborted)?

@@ -18,8 +18,10 @@ mod asks;
 mod away;
 mod budget;
 mod clock;
+mod close;
 mod connect;
 pub(crate) mod current;
+mod dial;
 pub(crate) mod driver;
 mod end;
 mod events;
@@ -107,6 +109,9 @@ pub(crate) struct Core {
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    /// Connections that the transport has forgotten, until what they brought is parsed. Each belongs
+    /// to a peer or to the acceptor, which have bounds.
+    draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     closes: RefCell<CloseCounts>,
@@ -169,7 +174,12 @@ impl Core {
         &self.local.id
     }
 
-    /// The address of a node this core knows.
+    /// The address of the node that a peer is a core of.
+    pub(crate) fn address_of_peer(&self, node: NodeIndex) -> Option<Address> {
+        self.peers.borrow().address(node).cloned()
+    }
+
+    /// The address of a node that some core of this one knows.
     pub(crate) fn address_of(&self, node: NodeNumber) -> Option<Address> {
         self.shared.address_of(node)
     }
@@ -231,9 +241,10 @@ impl Core {
         if pinned <= total / 4 {
             return false;
         }
-        let connections = self.connections.borrow();
+        let (connections, draining) = (self.connections.borrow(), self.draining.borrow());
         let unparsed = |connection: &Rc<Connection>| connection.unparsed_buffers();
-        let waiting: usize = connections.iter().flatten().map(unparsed).sum();
+        let all = connections.iter().flatten().chain(&*draining);
+        let waiting: usize = all.map(unparsed).sum();
         pinned.saturating_sub(waiting) > total / 4
     }
 

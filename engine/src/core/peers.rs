@@ -11,6 +11,7 @@ use ringmesh_proto::limits::CORES_MAX;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
+use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
 use super::shared::{NodeNumber, Shared};
@@ -36,6 +37,8 @@ pub(crate) enum PeerState {
     Up(Uid),
     /// No link; with the last thing that went wrong.
     Down(Option<String>),
+    /// No link, for its host name has no address; with what the look-up said.
+    Unknown(String),
     /// It refuses this node, and will go on to.
     Refused(String),
     /// This node is stopping.
@@ -89,6 +92,7 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
+    pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
     /// Tasks that wait for the link to come or go.
@@ -106,6 +110,7 @@ impl Peer {
             association,
             timer: None,
             problem: None,
+            places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
         }
@@ -211,6 +216,7 @@ impl PeerTable {
                 && peer.association.status() == Status::Idle
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
+                && !peer.places.looking_up
         })
     }
 
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn one_over_the_limit_takes_the_place_of_a_peer_that_nobody_needs() {
         let (mut table, shared) = (table(2), shared());
-        let mut meet =
+        let meet =
             |table: &mut PeerTable, port| table.find_or_add(&address(port), CoreId(0), &shared);
         let first = meet(&mut table, 2).unwrap();
         let second = meet(&mut table, 3).unwrap();

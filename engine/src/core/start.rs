@@ -86,6 +86,7 @@ impl Core {
             )),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
+            draining: RefCell::default(),
             ends,
             mesh: RefCell::new(mesh),
             next_link: Cell::new(u64::from(cores)),
