@@ -31,6 +31,7 @@ pub(crate) async fn resolve<P: Protocol>(
         unknown: None,
     };
     loop {
+        search.node = node;
         let uid = search.link_up().await?;
         let question = Resolve {
             name: wanted.name.clone(),
@@ -50,13 +51,21 @@ pub(crate) async fn resolve<P: Protocol>(
             }
         };
         return match answer.finding.to_native() {
-            Finding::Found => Ok(Ref::new(
-                uid,
-                number,
-                CoreId(answer.core.to_native()),
-                answer.slot.to_native(),
-                answer.generation.to_native(),
-            )),
+            Finding::Found => {
+                let home = CoreId(answer.core.to_native());
+                search.node = core.peer(&wanted.address, home)?;
+                if search.link_up().await? != uid {
+                    // The node was restarted between the answer and now.
+                    continue;
+                }
+                Ok(Ref::new(
+                    uid,
+                    number,
+                    home,
+                    answer.slot.to_native(),
+                    answer.generation.to_native(),
+                ))
+            }
             Finding::NotFound => Err(ResolveError::NotFound {
                 path: path.to_owned(),
             }),
