@@ -55,11 +55,13 @@ pub use ringmesh_macros::{message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, NodeId, Uid};
 pub use tell::Tell;
 
-/// What the macros' code names. Not a part of the API: anything here may change at any time.
+/// What the macros' code and the tests of the wire name. Not a part of the API: anything here may
+/// change at any time.
 #[doc(hidden)]
 pub mod __private {
     pub use ringmesh_proto as proto;
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{Delivery, Dispatch, Outcome, deliver, no_such_message};
+    pub use crate::directory::{Finding, Resolve, Resolved};
 }
