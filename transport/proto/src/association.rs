@@ -15,8 +15,8 @@
 //! A hello proves nothing, so it never ends a link that lives. While associated every hello makes
 //! the link be probed. One of the same process start is refused: if the link is dead on the other
 //! side only, the probe finds out, and the peer's next dial succeeds. One of another start waits:
-//! if the link ends, or stays silent through the probe, the peer was restarted and the newcomer takes
-//! over; if the link shows life, the newcomer is refused and nothing has changed.
+//! if the link ends, or stays silent through the probe, the peer was restarted and the newcomer
+//! takes over; if the link shows life, the newcomer is refused and nothing has changed.
 
 mod doubt;
 mod transition;
