@@ -45,7 +45,10 @@ fn descriptors_come_back_whatever_a_node_was_doing() {
                 .all(|(sort, count)| allowed.get(sort).is_some_and(|most| count <= most))
         };
         let after = settled(is_allowed);
-        assert!(is_allowed(&after), "{what}: {before:?} before, {after:?} after");
+        assert!(
+            is_allowed(&after),
+            "{what}: {before:?} before, {after:?} after"
+        );
     }
 }
 

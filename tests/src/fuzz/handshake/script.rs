@@ -196,6 +196,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             &[
                 introduced(0, 1, 4),
                 introduced(1, 1, 5),
+                time(10),
                 introduced(2, 1, 4),
             ],
         ),
@@ -213,6 +214,14 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             ],
         ),
     ];
+    let heard = vec![code(Step::Heard), 0];
+    let doubted = [introduced(0, 1, 4), introduced(1, 1, 5), heard, time(14)];
+    seeds.push(seed("link-lives-newcomer-refused", &doubted));
+    let redial = vec![code(Step::Redial), 0, code(Step::Dialled), 0, 1];
+    seeds.push(seed(
+        "dialled-elsewhere",
+        &[dialled(0, 0), redial, time(14)],
+    ));
     let stop = vec![code(Step::Stop), 0];
     let late = [dialled(0, 0), accepted(0, 1, 4), stop, introduced(1, 1, 4)];
     seeds.push(seed("link-stopped-and-refused", &late));
