@@ -141,7 +141,7 @@ fn take(world: &mut World, step: Step, script: &mut Script<'_>) {
         }
         Step::RawFrame => world.frame(at, &script.raw_frame()),
         Step::Want => world.want(at),
-        Step::Dialled => world.dialled(at, script.byte() % 4 != 0),
+        Step::Dialled => world.dialled(at, !script.byte().is_multiple_of(4)),
         Step::Connected => world.connected(at),
         Step::Closed => world.closed(at),
         Step::Fault => world.fault(at),
