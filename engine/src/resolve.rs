@@ -33,7 +33,7 @@ pub(crate) async fn resolve<P: Protocol>(
             name: wanted.name.clone(),
             protocol: directory::protocol_key::<P>(),
         };
-        let ask = directory::of_node(uid, node)
+        let ask = directory::of_node(uid, core.home(node))
             .ask(question)
             .timeout(search.alarm.remaining());
         let answer = match ask.await {
@@ -49,7 +49,7 @@ pub(crate) async fn resolve<P: Protocol>(
         return match answer.finding.to_native() {
             Finding::Found => Ok(Ref::new(
                 uid,
-                node,
+                core.home(node),
                 CoreId(answer.core.to_native()),
                 answer.slot.to_native(),
                 answer.generation.to_native(),
