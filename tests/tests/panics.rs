@@ -389,6 +389,7 @@ fn drop_while_they_wait(node: &Node, to: Ref<EchoApi>, sink: Ref<SinkApi>) {
 
 /// A timer, an answer, room and the end of a dial wake them.
 async fn wake_while_they_wait(node: &Node, to: Ref<EchoApi>, sink: Ref<SinkApi>) {
+    let before = node.counters().panics;
     let nobody = format!("ringmesh://{SYSTEM}@127.0.0.1:1/user/somebody");
     let mut resolve = Box::pin(node.resolve::<EchoApi>(&nobody));
     assert_eq!(wait_hostilely(resolve.as_mut()), None);
@@ -400,7 +401,6 @@ async fn wake_while_they_wait(node: &Node, to: Ref<EchoApi>, sink: Ref<SinkApi>)
     assert_eq!(wait_hostilely(Pin::new(&mut tell)), None);
     let mut sleep = Box::pin(node.sleep(Duration::from_millis(1)));
     assert_eq!(wait_hostilely(sleep.as_mut()), None);
-    let before = node.counters().panics;
     while node.counters().panics < before + 4 {
         node.sleep(Duration::from_millis(1)).await;
     }
