@@ -63,6 +63,10 @@ pub struct Settings {
     pub ask_timeout: Duration,
     /// How long a stopping node waits for its last bytes to leave. Default 1 s.
     pub flush_timeout: Duration,
+    /// How long a peer may take nothing over of what was sent to it before its link ends. Small
+    /// values end links to peers whose handlers block for long, large ones let a peer that hangs
+    /// hold a window of memory for longer. At least 100 ms, default 30 s.
+    pub grant_timeout: Duration,
     /// Handlers that hold their core longer than this are counted, and now and then logged. It is
     /// wall time: a core that another program pre-empts counts too. Default 10 ms.
     pub slow_handler: Duration,
@@ -91,6 +95,7 @@ impl Settings {
             send_timeout: Duration::from_secs(5),
             ask_timeout: Duration::from_secs(5),
             flush_timeout: limits::STOP_TIMEOUT,
+            grant_timeout: limits::GRANT_STALL_TIMEOUT,
             slow_handler: Duration::from_millis(10),
             actors_max: 1 << 20,
             tasks_max: 1 << 16,
@@ -122,6 +127,8 @@ impl Settings {
             outgoing_min,
             usize::MAX,
         )?;
+        let grant_timeout_ms = self.grant_timeout.as_millis();
+        within("grant_timeout", grant_timeout_ms, 100, 3_600_000)?;
         within("actors_max", self.actors_max, 1, 1 << 24)?;
         within("tasks_max", self.tasks_max, 1, 1 << 24)?;
         within("peers_max", self.peers_max, 1, PEERS_CEILING)?;

@@ -34,6 +34,7 @@ impl Core {
         drop(slabs);
         drop(link.routes.take());
         self.end_questions(link, sent);
+        self.memory_came();
     }
 
     /// Marks a link whose peer broke the rules in a way that only showed while a handler ran.

@@ -70,6 +70,11 @@ impl Core {
         let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         asks.occupy(link, position, Expected::of::<M::Reply>(), deadline);
+        if position >= link.flush_at.get() {
+            let link = Rc::clone(link);
+            drop((asks, peers));
+            self.flush_early(&link);
+        }
         Ok(correlation)
     }
 

@@ -43,11 +43,17 @@ impl Core {
             message: &M::TYPE,
             target: to.target(),
         };
-        self.push(link, held_up, head, message)?;
+        let position = self.push(link, held_up, head, message)?;
+        if position >= link.flush_at.get() {
+            let link = Rc::clone(link);
+            drop(peers);
+            self.flush_early(&link);
+        }
         Ok(())
     }
 
-    /// Writes a message into the link's stream and returns its position.
+    /// Writes a message into the link's stream and returns its position. From `flush_at` on,
+    /// [`flush_early`](Self::flush_early) is to follow when no cell is borrowed any more.
     #[inline]
     pub(super) fn push<M: Message>(
         &self,
@@ -66,18 +72,10 @@ impl Core {
                 drop((slabs, outbound));
                 self.tally.sent.add(1);
                 self.enqueue(link);
-                if position >= link.flush_at.get() {
-                    self.flush_early(link);
-                }
                 Ok(position)
             }
             Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
-            Err(error) => {
-                if error == PushError::NoMemory {
-                    self.memory_short.set(true);
-                }
-                Err(refusal(error))
-            }
+            Err(error) => Err(refusal(error)),
         }
     }
 
@@ -121,6 +119,7 @@ impl Core {
             match link.connection {
                 Some(connection) => {
                     link.sending.set(true);
+                    self.expect_progress();
                     self.io.borrow_mut().send(connection, &mut slices);
                 }
                 None => self.loop_back(link, &mut slices),
@@ -131,9 +130,10 @@ impl Core {
     }
 
     /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
-    /// has not yet taken the send before. Nothing else that happened is handled here.
+    /// has not yet taken the send before. Nothing else that happened is handled here; but memory may
+    /// come back, and wake whoever waits for it.
     #[cold]
-    fn flush_early(&self, link: &Rc<Link>) {
+    pub(super) fn flush_early(&self, link: &Rc<Link>) {
         let Some(connection) = link.connection else {
             return;
         };
@@ -189,6 +189,9 @@ impl Core {
         if outbound.has_unsent() {
             self.enqueue(link);
         }
+        drop(outbound);
+        // The kernel lets go of slabs that were acknowledged while it still held them.
+        self.memory_came();
     }
 
     /// Notes that a link received something it will have to acknowledge; grants at once when much
