@@ -18,10 +18,10 @@ use crate::reference::Ref;
 
 /// A question in progress; see [`Ref::ask`].
 ///
-/// Dropping it, or its deadline passing, gives the question up. If it was sent by then it may still
-/// be executed; the peer is told that the answer is no longer wanted, and what comes all the same is
-/// counted as [`dead_late_answer`](crate::Counters::dead_late_answer). The question stays one of the
-/// [`TooManyAsks`](AskError::TooManyAsks) of its link until then.
+/// Dropping it, or its deadline passing, gives the question up. If it was sent by then it may
+/// still be executed; the peer is told that the answer is no longer wanted, and what comes all the
+/// same is counted as [`dead_late_answer`](crate::Counters::dead_late_answer). Until then the
+/// question is one of those that [`TooManyAsks`](AskError::TooManyAsks) counts.
 #[must_use = "an ask sends nothing until it is awaited"]
 pub struct Ask<P, M: Message> {
     to: Ref<P>,

@@ -198,8 +198,8 @@ pub enum SendError<M> {
     /// message as a dead letter.
     #[error("the ref is of an actor that no longer runs")]
     NotRunning(M),
-    /// The ref was made on another node of this process. Refs are of use on the core that made them:
-    /// resolve the actor's path on this one.
+    /// The ref was made on another node of this process. Refs are of use on the core that made
+    /// them: resolve the actor's path on this one.
     #[error("the ref was made on another core of this process; resolve its path on this one")]
     OtherCore(M),
     /// More message types were sent over one link than it can number.

@@ -119,7 +119,7 @@ fn a_question_whose_time_is_up_is_cancelled_and_its_answer_comes_late() {
     let (server, client, gate, open) = gate();
     let error = client.run(move |_| async move {
         let ask = gate.ask(Pass).timeout(Duration::from_millis(5));
-        ask.await.err().expect("the gate is closed")
+        ask.await.expect_err("the gate is closed")
     });
     let (after, phase) = (Duration::from_millis(5), AskPhase::Sent);
     assert_eq!(error, AskError::Timeout { after, phase });
@@ -267,7 +267,7 @@ fn a_question_has_its_deadline_however_many_alarms_wait() {
             sleeping.push(sleep);
         }
         let ask = gate.ask(Pass).timeout(Duration::from_millis(5));
-        let error = ask.await.err().expect("the gate is closed");
+        let error = ask.await.expect_err("the gate is closed");
         // Alarms find room again behind one that dropped.
         sleeping.pop();
         assert!(poll_once(sleep_for_long(&node).as_mut()).is_pending());
@@ -297,7 +297,7 @@ fn a_ref_of_another_node_of_the_process_says_so() {
     });
     let (echo_there, _, name) = refs;
     assert!(name.contains(&server.address().to_string()), "{name}");
-    // Whether the other node knows nobody or has that very peer at the same index, it says the same.
+    // Whether the other node knows nobody or has that very peer at the same index.
     for knows_it in [false, true] {
         let path = server.path(ECHO);
         user.run(move |node| async move {
@@ -306,7 +306,7 @@ fn a_ref_of_another_node_of_the_process_says_so() {
                 assert_eq!(own, echo_there, "the same actor");
                 own.ask(echo(1)).await.expect("its own ref is of use");
             }
-            let error = echo_there.ask(echo(2)).await.err().expect("of no use");
+            let error = echo_there.ask(echo(2)).await.expect_err("of no use");
             assert_eq!(error, AskError::OtherCore);
             assert_eq!(error.executed(), Executed::No);
             let refused = echo_there.try_tell(echo(3));

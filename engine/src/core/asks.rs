@@ -57,8 +57,8 @@ impl Expected {
     }
 }
 
-/// What a question leaves behind that is not waited for any more. It is for the caller to deal with,
-/// because wakers are user code and the table is borrowed here.
+/// What a question leaves behind that is not waited for any more. It is for the caller to deal
+/// with, because wakers are user code and the table is borrowed here.
 #[derive(Debug, Default)]
 #[must_use = "a timer, a waker and a link wait for what follows"]
 pub(crate) struct Settled {

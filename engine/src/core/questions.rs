@@ -1,8 +1,8 @@
 //! Questions from their send to their end.
 //!
-//! A question that was sent is owed one answer: a reply, or an error in its place. Until it came, or
-//! the link ended, the question counts as outstanding on its link, whoever still waits for it; so
-//! neither side ever keeps more than `ASKS_OUTSTANDING_MAX`, and one more is refused here.
+//! A question that was sent is owed one answer: a reply, or an error in its place. Until it came,
+//! or the link ended, the question counts as outstanding on its link, whoever still waits for it;
+//! so neither side ever keeps more than `ASKS_OUTSTANDING_MAX`, and one more is refused here.
 //!
 //! A question is abandoned when its future drops or its deadline passes before that. Its place in
 //! the core's table is free at once; its number stays with the link, and a cancel frame of the same

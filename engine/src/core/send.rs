@@ -130,8 +130,8 @@ impl Core {
     }
 
     /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
-    /// has not yet taken the send before. Nothing else that happened is handled here; but memory may
-    /// come back, and wake whoever waits for it.
+    /// has not yet taken the send before. Nothing else that happened is handled here; but memory
+    /// may come back, and wake whoever waits for it.
     #[cold]
     pub(super) fn flush_early(&self, link: &Rc<Link>) {
         let Some(connection) = link.connection else {

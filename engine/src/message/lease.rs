@@ -105,8 +105,8 @@ impl<M: Message<Archived: fmt::Debug>> fmt::Debug for Msg<M> {
     }
 }
 
-/// A lease for a table that holds those of many message types: validated, and to be turned back into
-/// the [`Msg`] it was made as.
+/// A lease for a table that holds those of many message types: validated, and to be turned back
+/// into the [`Msg`] it was made as.
 ///
 /// # Invariant
 /// `archived` and `bytes` are those of a [`Msg`] of the type that `of` names.

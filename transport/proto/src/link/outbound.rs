@@ -235,9 +235,9 @@ impl Outbound {
         Ok(Answered::Deferred)
     }
 
-    /// The peer cancelled an ask: a reply to it that still waits gives its bytes back, and the error
-    /// [`ErrorCode::Cancelled`] leaves in its place. Says whether one waited; if none did, the
-    /// answer has left, and there is nothing to do.
+    /// The peer cancelled an ask: a reply to it that still waits gives its bytes back, and the
+    /// error [`ErrorCode::Cancelled`] leaves in its place. Says whether one waited; if none did,
+    /// the answer has left, and there is nothing to do.
     pub fn withdraw(&mut self, correlation: u64) -> bool {
         self.deferred.withdraw(correlation, ErrorCode::Cancelled)
     }
