@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringmesh_proto::limits;
 
 use crate::error::EngineError;
+use crate::look_up::LookUp;
 
 /// What a core does when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// The host and port peers dial, when it is not the bound one (NAT, containers).
     pub advertise: Option<(String, u16)>,
+    /// How the host names of peers become addresses. Default: as the system is set up.
+    pub look_up: LookUp,
     /// What an idle core does. Default: polls for 50 us, then sleeps.
     pub idle: IdleMode,
     /// The CPU of the node's core. `None`: wherever the scheduler puts it.
@@ -87,6 +90,7 @@ impl Settings {
             system: system.to_owned(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            look_up: LookUp::default(),
             idle: IdleMode::default(),
             cpu: None,
             frame_bytes_max: limits::FRAME_BYTES_ORDINARY,

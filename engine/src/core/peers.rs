@@ -11,6 +11,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
+use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
 use crate::error::{Refusal, ResolveError};
@@ -52,6 +53,8 @@ pub(crate) enum PeerState {
     Up(Uid),
     /// No link; with the last thing that went wrong.
     Down(Option<String>),
+    /// No link, for its host name has no address; with what the look-up said.
+    Unknown(String),
     /// It refuses this node, and will go on to.
     Refused(String),
     /// This node is stopping.
@@ -77,6 +80,7 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
+    pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
     /// Tasks that wait for the link to come or go.
@@ -92,6 +96,7 @@ impl Peer {
             association,
             timer: None,
             problem: None,
+            places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
         }
@@ -140,6 +145,7 @@ impl PeerTable {
                 && peer.association.status() == Status::Idle
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
+                && !peer.places.looking_up
         })
     }
 
