@@ -125,7 +125,7 @@ impl Search<'_> {
 
     fn timed_out(&self) -> ResolveError {
         if let Some(why) = &self.unknown
-            && let Some(address) = self.core.address_of(self.node)
+            && let Some(address) = self.core.address_of(self.core.home(self.node))
         {
             return ResolveError::Host {
                 host: address.host().to_owned(),
