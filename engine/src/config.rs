@@ -26,6 +26,9 @@ impl Default for IdleMode {
     }
 }
 
+/// The most that [`Settings::peers_max`] may be.
+pub(crate) const PEERS_CEILING: usize = 1 << 16;
+
 /// How long [`IdleMode::Hybrid`] polls by default: about what a wake-up costs.
 const HYBRID_SPIN: Duration = Duration::from_micros(50);
 
@@ -67,7 +70,8 @@ pub struct Settings {
     /// values end links to peers whose handlers block for long, large ones let a peer that hangs
     /// hold a window of memory for longer. At least 100 ms, default 30 s.
     pub grant_timeout: Duration,
-    /// A handler that runs longer than this is logged and counted. Default 10 ms.
+    /// Handlers that hold their core longer than this are counted, and now and then logged. It is
+    /// wall time: a core that another program pre-empts counts too. Default 10 ms.
     pub slow_handler: Duration,
     /// Actors the core may hold. Default 2^20.
     pub actors_max: usize,
@@ -131,7 +135,7 @@ impl Settings {
         within("grant_timeout", grant_timeout_ms, 100, 3_600_000)?;
         within("actors_max", self.actors_max, 1, 1 << 24)?;
         within("tasks_max", self.tasks_max, 1, 1 << 24)?;
-        within("peers_max", self.peers_max, 1, 1 << 16)?;
+        within("peers_max", self.peers_max, 1, PEERS_CEILING)?;
         within("half_open_max", self.half_open_max, 1, 1 << 16)
     }
 }
