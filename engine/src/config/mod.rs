@@ -89,6 +89,8 @@ pub struct Settings {
     pub outgoing_bytes_max: usize,
     /// `link.send_timeout_ms`.
     pub send_timeout: Duration,
+    /// `link.grant_timeout_ms`.
+    pub grant_timeout: Duration,
     /// `ask.timeout_ms`.
     pub ask_timeout: Duration,
     /// `node.flush_timeout_ms`.
@@ -136,6 +138,7 @@ impl Settings {
             window_bytes: limits::WINDOW_BYTES,
             outgoing_bytes_max: 256 << 20,
             send_timeout: Duration::from_secs(5),
+            grant_timeout: limits::GRANT_STALL_TIMEOUT,
             ask_timeout: Duration::from_secs(5),
             flush_timeout: limits::STOP_TIMEOUT,
             slow_handler: Duration::from_millis(10),

@@ -10,7 +10,8 @@ use super::{HYBRID_SPIN, IdleMode, Settings};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Whole `unit`s of `time`, rounded up.
 fn units(time: Duration, unit: Duration) -> u64 {
@@ -55,7 +56,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 25] = [
+pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "node",
         name: "system",
@@ -109,12 +110,7 @@ pub(super) static KEYS: [Key; 25] = [
                   say goodbye.",
         too_small: "messages on their way are given up, and counted.",
         too_large: "one peer that hangs holds up the end of the process.",
-        kind: time!(
-            flush_timeout,
-            "milliseconds",
-            MS,
-            from_to(0, 60 * 60 * 1000)
-        ),
+        kind: time!(flush_timeout, "milliseconds", MS, from_to(0, HOUR_MS)),
     },
     Key {
         section: "node",
@@ -274,6 +270,14 @@ pub(super) static KEYS: [Key; 25] = [
         too_small: "a short stall of the peer fails sends.",
         too_large: "tasks wait long for a peer that is gone.",
         kind: time!(send_timeout, "milliseconds", MS, from_to(1, DAY_MS)),
+    },
+    Key {
+        section: "link",
+        name: "grant_timeout_ms",
+        meaning: "How long a peer may take nothing over of what was sent to it before its link ends.",
+        too_small: "links end to peers whose handlers block for long.",
+        too_large: "a peer that hangs holds a window of memory for longer.",
+        kind: time!(grant_timeout, "milliseconds", MS, from_to(100, HOUR_MS)),
     },
     Key {
         section: "actor",

@@ -17,6 +17,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::NodeIndex;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
+use super::stall::Progress;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) owes_since: Cell<Instant>,
     /// From this position on a turn sends without waiting for its end.
     pub(crate) flush_at: Cell<u64>,
+    /// What was last seen of the peer taking over what was sent.
+    pub(crate) progress: Cell<Progress>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -71,6 +74,7 @@ impl Link {
             flush_at: Cell::new(FLUSH_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
+            progress: Cell::default(),
             ended: Cell::new(false),
         }
     }

@@ -32,6 +32,7 @@ mod routes;
 mod send;
 mod service;
 mod snapshot;
+mod stall;
 mod start;
 mod stop;
 mod tasks;
@@ -126,8 +127,8 @@ pub(crate) struct Core {
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
-    /// A send found no memory since memory last came back.
-    memory_short: Cell<bool>,
+    /// A timer runs that looks at the progress of links.
+    looks_for_stalls: Cell<bool>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,

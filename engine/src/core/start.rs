@@ -94,7 +94,7 @@ impl Core {
             slices: Cell::default(),
             reading: Cell::default(),
             turn_share: Cell::new(0),
-            memory_short: Cell::new(false),
+            looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             tally: Tally::default(),

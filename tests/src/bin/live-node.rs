@@ -57,6 +57,8 @@ enum Task {
         /// How many.
         records: u64,
     },
+    /// Runs two nodes until SIGTERM has stopped both. First line: `ready`.
+    Pair,
     /// Sends records and prints what it took: `sent N`, then `enters N`.
     Stream {
         /// The path of a sink.
@@ -99,6 +101,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     match arguments.task {
         Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
         Task::Farewell { to, records } => farewell(builder, to, records),
+        Task::Pair => pair(&builder),
         Task::Stream { to, records } => stream(builder, to, records),
     }
 }
@@ -141,6 +144,26 @@ fn farewell(
         for number in 1..=records {
             send(&sink, number).await?;
         }
+        Ok(())
+    })?
+}
+
+fn pair(builder: &NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let other = builder.clone();
+    builder.clone().run(move |node| async move {
+        let (up, other_is_up) = std::sync::mpsc::channel();
+        // Started from a core, the thread keeps the termination signals blocked.
+        let second = std::thread::spawn(move || {
+            other.run(move |node| async move {
+                let told = up.send(());
+                node.until_shutdown().await;
+                told
+            })
+        });
+        other_is_up.recv()?;
+        println!("ready");
+        node.until_shutdown().await;
+        second.join().map_err(|_| "the second node panicked")???;
         Ok(())
     })?
 }

@@ -85,6 +85,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a frame may stay incomplete without a new byte.
 pub const FRAME_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Default of how long a peer may take nothing over of what was sent to it.
+pub const GRANT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long a link may take to answer when a second dial of its peer puts it in doubt.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
