@@ -26,6 +26,7 @@ pub(crate) use self::layers::Layers;
 pub use self::memory::{CoreMemory, LinkMemory, MemoryBudget, SocketBuffers, memory_budget};
 pub use self::problem::{ConfigurationError, SettingSource};
 use self::table::KEYS;
+use crate::look_up::LookUp;
 
 /// What a core does when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,9 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// `node.advertise`.
     pub advertise: Option<(String, u16)>,
+    /// How the host names of peers become addresses. Default: as the system is set up. Code alone
+    /// can say it.
+    pub look_up: LookUp,
     /// `core.idle` and `core.hybrid_us`.
     pub idle: IdleMode,
     /// `core.count`.
@@ -124,6 +128,7 @@ impl Settings {
             system: system.to_owned(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            look_up: LookUp::default(),
             idle: IdleMode::default(),
             cores: 1,
             cpus: Vec::new(),

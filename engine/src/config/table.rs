@@ -150,8 +150,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "core",
         name: "idle",
-        meaning: "What a core does when there is nothing to do: \"spin\" polls for ever, \"hybrid\" \
-                  polls for `hybrid_us` and then sleeps, \"park\" sleeps at once.",
+        meaning: "What a core does when there is nothing to do: \"spin\" polls for ever, \
+                  \"hybrid\" polls for `hybrid_us` and then sleeps, \"park\" sleeps at once.",
         too_small: "\"park\" pays a wake-up for each burst.",
         too_large: "\"spin\" takes a whole CPU, all the time.",
         kind: Kind::Text {
@@ -274,7 +274,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "link",
         name: "grant_timeout_ms",
-        meaning: "How long a peer may take nothing over of what was sent to it before its link ends.",
+        meaning: "How long a peer may take nothing over of what was sent to it before its link \
+                  ends.",
         too_small: "links end to peers whose handlers block for long.",
         too_large: "a peer that hangs holds a window of memory for longer.",
         kind: time!(grant_timeout, "milliseconds", MS, from_to(100, HOUR_MS)),

@@ -314,7 +314,7 @@ impl Core {
     }
 
     /// Puts the grant a link owes in front of its other bytes.
-    fn attach_grant(&self, link: &Rc<Link>) {
+    pub(super) fn attach_grant(&self, link: &Rc<Link>) {
         if link.owes_grant.replace(false)
             && let Some(grant) = link.inbound.borrow_mut().poll_grant(true)
         {

@@ -75,6 +75,7 @@ impl Core {
             )),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
+            draining: RefCell::default(),
             own_link,
             own_connection,
             next_link: Cell::new(1),

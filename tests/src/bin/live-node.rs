@@ -49,6 +49,9 @@ enum Task {
         /// Where the sink and the echo keep their tallies, in files of their names.
         #[arg(long)]
         tallies: Option<PathBuf>,
+        /// How many connections may be half open.
+        #[arg(long)]
+        half_open_max: Option<usize>,
     },
     /// Waits for SIGTERM, and sends records with its last breath. First line: `ready`.
     Farewell {
@@ -99,7 +102,16 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         builder = builder.set_pair(pair);
     }
     match arguments.task {
-        Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
+        Task::Serve {
+            bind,
+            tallies,
+            half_open_max,
+        } => {
+            let builder = builder.bind(bind).settings(|settings| {
+                settings.half_open_max = half_open_max.unwrap_or(settings.half_open_max);
+            });
+            serve(builder, tallies)
+        }
         Task::Farewell { to, records } => farewell(builder, to, records),
         Task::Pair => pair(&builder),
         Task::Stream { to, records } => stream(builder, to, records),

@@ -54,7 +54,8 @@ fn the_environment_is_read_only_if_asked_for() {
 #[test]
 fn every_kind_of_value_is_read_from_every_layer() {
     let file = "[node]\nsystem = 'orders'\nbind = '[::1]:7400'\nadvertise = 'db1.example:7401'\n\
-                [core]\ncount = 0x2\ncpus = [3, 1]\nidle = 'spin'\n[link]\nwindow_bytes = 2_097_152\n";
+                [core]\ncount = 0x2\ncpus = [3, 1]\nidle = 'spin'\n\
+                [link]\nwindow_bytes = 2_097_152\n";
     let pairs = [
         ("node.system", "orders"),
         ("node.bind", "[::1]:7400"),
