@@ -147,7 +147,9 @@ impl Text<'_> {
     }
 
     fn place(&self, at: usize) -> SettingSource {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
+        let at = at.min(self.text.len());
+        let boundary = (0..=at).rev().find(|at| self.text.is_char_boundary(*at));
+        let before = &self.text[..boundary.unwrap_or(0)];
         let line = before.rsplit('\n').next().unwrap_or(before);
         SettingSource::File {
             path: self.path.to_owned(),

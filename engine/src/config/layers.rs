@@ -51,17 +51,16 @@ impl Layers {
         layers.extend(self.command_line()?);
         // In the order of the table, whatever the order of the layers: `core.hybrid_us` goes with
         // the mode that `core.idle` has in the end.
-        for number in 0..KEYS.len() {
+        for (number, key) in KEYS.iter().enumerate() {
             let last = layers.iter().rev().find(|given| given.key == number);
-            if let Some(given) = last {
-                KEYS[number]
-                    .apply(&mut settings, given.value.clone())
-                    .map_err(|problem| {
-                        let path = Some(KEYS[number].path());
-                        ConfigurationError::new(path, given.place.clone(), problem)
-                    })?;
-                settings.given.push(given.clone());
-            }
+            let Some(given) = last else {
+                continue;
+            };
+            key.apply(&mut settings, given.value.clone())
+                .map_err(|problem| {
+                    ConfigurationError::new(Some(key.path()), given.place.clone(), problem)
+                })?;
+            settings.given.push(given.clone());
         }
         settings.check()?;
         Ok(settings)

@@ -227,7 +227,7 @@ impl fmt::Display for Size {
         if rest == 0 {
             return write!(f, "{whole} {unit}");
         }
-        let tenths = u128::from(bytes) * 10 >> (10 * power);
+        let tenths = (u128::from(bytes) * 10) >> (10 * power);
         write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
 }

@@ -200,6 +200,6 @@ fn the_reference_is_made_from_the_table() {
         written == reference,
         "configuration.md differs from the table from line {} on: run this test with \
          UPDATE_REFERENCE=1",
-        differs.map_or(written.lines().count(), |line| line) + 1
+        differs.unwrap_or_else(|| written.lines().count()) + 1
     );
 }
