@@ -8,6 +8,8 @@ use ringmesh_proto::address::ParseAddressError;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_transport::probe::ProbeError;
 
+use crate::config::ConfigurationError;
+
 /// Why a node could not run, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,14 +25,10 @@ pub enum EngineError {
         /// What the system answered.
         error: io::Error,
     },
-    /// A setting is out of its range.
-    #[error("setting `{setting}`: {problem}")]
-    Configuration {
-        /// The setting's name.
-        setting: &'static str,
-        /// What is wrong, with the range that is right.
-        problem: String,
-    },
+    /// A setting is wrong, or where settings are read from cannot be read. One line that names the
+    /// place, the key and the remedy.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
     #[error(
         "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \

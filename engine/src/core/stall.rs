@@ -93,6 +93,8 @@ mod tests {
         assert_eq!(progress.look(1), 0);
         let looks: Vec<u32> = (0..=LOOKS).map(|_| progress.look(1)).collect();
         assert_eq!(looks.last(), Some(&(LOOKS + 1)));
+        // So a link ends no sooner than the settings say.
+        assert!((LOOKS + 1) * (GRANT_STALL_TIMEOUT / LOOKS) > GRANT_STALL_TIMEOUT);
         assert_eq!(progress.look(2), 0);
         // One look over them all is later than the time that a peer has.
         let looked_at = GRANT_STALL_TIMEOUT / LOOKS * (LOOKS + 1);

@@ -1,6 +1,7 @@
 //! Putting a core together on its thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
@@ -122,9 +123,12 @@ fn canonical_address(
         Some((host, port)) => (host.clone(), *port),
         None => (bound.ip().to_string(), bound.port()),
     };
-    Address::new(&settings.system, &host, port).map_err(|error| EngineError::Configuration {
-        setting: "system",
-        problem: error.to_string(),
+    Address::new(&settings.system, &host, port).map_err(|error| {
+        // The settings were checked, so it is the bound address that makes no name.
+        EngineError::Bind {
+            at: settings.bind,
+            error: io::Error::new(io::ErrorKind::AddrNotAvailable, error),
+        }
     })
 }
 
