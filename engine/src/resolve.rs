@@ -37,7 +37,7 @@ pub(crate) async fn resolve<P: Protocol>(
             name: wanted.name.clone(),
             protocol: directory::protocol_key::<P>(),
         };
-        let ask = directory::of_node(uid, number)
+        let ask = directory::of_node(uid, core.home(number))
             .ask(question)
             .timeout(search.alarm.remaining());
         let answer = match ask.await {
@@ -60,7 +60,7 @@ pub(crate) async fn resolve<P: Protocol>(
                 }
                 Ok(Ref::new(
                     uid,
-                    number,
+                    core.home(number),
                     home,
                     answer.slot.to_native(),
                     answer.generation.to_native(),

@@ -1,5 +1,5 @@
-//! Descriptors of a process in which many nodes start and stop, one after the other: no ring, socket
-//! or signal descriptor of a node stays. One test, for it counts what all threads share.
+//! Descriptors of a process in which many nodes start and stop, one after the other: no ring,
+//! socket or signal descriptor of a node stays. One test, for it counts what all threads share.
 
 use std::collections::BTreeMap;
 use std::fs;

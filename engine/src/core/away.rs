@@ -8,9 +8,10 @@ use ringmesh_proto::address::CoreId;
 
 use super::mesh::TooManyErrands;
 use super::shared::core_id;
+use super::user_code::panic_message;
 use super::{Core, Errand};
 use crate::actor::Actor;
-use crate::error::{SpawnError, panic_message};
+use crate::error::SpawnError;
 use crate::reference::Ref;
 
 impl Core {
@@ -70,7 +71,7 @@ fn guarded<R>(
     catch_unwind(AssertUnwindSafe(|| work(core))).unwrap_or_else(|payload| {
         core.tally.panics.add(1);
         Err(SpawnError::Panicked {
-            message: panic_message(&*payload),
+            message: panic_message(payload),
         })
     })
 }

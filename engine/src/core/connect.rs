@@ -9,7 +9,6 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::Waker;
 
 use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
@@ -427,7 +426,7 @@ impl Core {
     /// Wakes whoever waits for something to change at a peer.
     fn peer_changed(&self, node: NodeIndex) {
         let watchers = self.peers.borrow_mut().take_watchers(node);
-        watchers.into_iter().for_each(Waker::wake);
+        watchers.into_iter().for_each(|waker| self.wake(waker));
         self.room_came(node);
     }
 

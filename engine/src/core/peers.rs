@@ -14,7 +14,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
-use super::shared::{NodeNumber, Shared};
+use super::shared::{NodeNumber, Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
@@ -48,6 +48,8 @@ pub(crate) enum PeerState {
 /// The nodes that this one knows.
 #[derive(Debug)]
 pub(super) struct PeerTable {
+    /// Where the numbers of nodes count.
+    table: TableId,
     peers: Vec<Peer>,
     /// The indices of a node's cores, by the node's number and the core's.
     rows: Vec<Row>,
@@ -121,10 +123,12 @@ impl PeerTable {
     /// A table that knows this node alone, by the links to its cores.
     pub(super) fn new(
         address: &Address,
+        table: TableId,
         links: impl Iterator<Item = Rc<Link>>,
         peers_max: usize,
     ) -> Self {
         let mut table = Self {
+            table,
             peers: Vec::new(),
             rows: vec![Row::default()],
             by_address: HashMap::from([(address.clone(), NodeNumber::SELF)]),
@@ -273,13 +277,18 @@ impl PeerTable {
                 link: Some(link),
                 line,
                 ..
-            }) if link.uid == to.uid => Ok((link, line.is_held_up(place))),
-            peer => Err(Self::no_link(peer, to)),
+            }) if link.uid == to.uid && to.table == self.table => {
+                Ok((link, line.is_held_up(place)))
+            }
+            peer => Err(self.no_link(peer, to)),
         }
     }
 
     #[cold]
-    fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
+    fn no_link(&self, peer: Option<&Peer>, to: Recipient) -> Refusal {
+        if to.table != self.table {
+            return Refusal::OtherCore;
+        }
         let may_return = |peer: &Peer| {
             let association = &peer.association;
             let met = association.uid();
@@ -292,12 +301,15 @@ impl PeerTable {
         }
     }
 
+    /// Whether `waker`, or one like it, is woken when the link to that peer comes or goes.
+    pub(super) fn is_watched_by(&mut self, node: NodeIndex, waker: &Waker) -> bool {
+        let watchers = &self.at(node).watchers;
+        watchers.iter().any(|known| known.will_wake(waker))
+    }
+
     /// Wakes `waker` when the link to that peer comes or goes.
-    pub(super) fn watch(&mut self, node: NodeIndex, waker: &Waker) {
-        let watchers = &mut self.at(node).watchers;
-        if !watchers.iter().any(|known| known.will_wake(waker)) {
-            watchers.push(waker.clone());
-        }
+    pub(super) fn watch(&mut self, node: NodeIndex, waker: Waker) {
+        self.at(node).watchers.push(waker);
     }
 
     /// Takes out whoever watches that peer.
@@ -322,7 +334,12 @@ mod tests {
         let outbound = Outbound::new(64 << 10, 1 << 20, 1 << 20);
         let uid = Uid::new(7).unwrap();
         let end = End::new(CoreId(0), uid, outbound, Inbound::new(1 << 20));
-        PeerTable::new(&address(1), [end.link].into_iter(), peers_max)
+        PeerTable::new(
+            &address(1),
+            shared().table,
+            [end.link].into_iter(),
+            peers_max,
+        )
     }
 
     fn shared() -> Shared {
@@ -347,8 +364,8 @@ mod tests {
         assert_eq!(third, first);
         assert_eq!(table.address(third), Some(&address(4)));
         assert_ne!(meet(&mut table, 3).unwrap(), third);
-        table.watch(second, Waker::noop());
-        table.watch(third, Waker::noop());
+        table.watch(second, Waker::noop().clone());
+        table.watch(third, Waker::noop().clone());
         let refused = meet(&mut table, 5);
         assert!(matches!(
             refused,

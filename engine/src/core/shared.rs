@@ -5,7 +5,7 @@
 //! an actor is spawned or resolved, nodes when one is first met.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
@@ -17,6 +17,7 @@ use ringmesh_transport::doorbell::Doorbell;
 pub(crate) struct Shared {
     /// The number of this process start.
     pub(crate) uid: Uid,
+    pub(crate) table: TableId,
     cores: usize,
     id: OnceLock<NodeId>,
     doorbells: Box<[OnceLock<Doorbell>]>,
@@ -49,6 +50,25 @@ pub(crate) enum Stop {
     Failed,
 }
 
+/// Names the numbers of one node's cores, for the life of the process: refs may be carried to
+/// another node in the same process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableId(u32);
+
+impl TableId {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A node, and where that number of it counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    pub(crate) table: TableId,
+    pub(crate) node: NodeNumber,
+}
+
 /// A node as all cores name it: their refs carry the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeNumber(pub(crate) u32);
@@ -64,6 +84,7 @@ impl Shared {
     pub(crate) fn new(cores: usize, peers_max: usize) -> Self {
         Self {
             uid: crate::random::uid(),
+            table: TableId::next(),
             cores,
             id: OnceLock::new(),
             doorbells: (0..cores).map(|_| OnceLock::new()).collect(),

@@ -1,6 +1,7 @@
 //! Putting a core together on its thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use super::peers::PeerTable;
 use super::shared::core_id;
 use super::stop::Phase;
 use super::tasks::Tasks;
+use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -29,12 +31,13 @@ use crate::counters::Tally;
 use crate::error::EngineError;
 use crate::rt::Runtime;
 
-/// Timers one core may have: each question and each waiting send has one.
-const TIMERS_MAX: u32 = 1 << 20;
-
 /// Lines about closed connections that are logged at once, and in the long run.
 const LOGS_BURST: u32 = 64;
 const LOGS_PER_SECOND: u32 = 4;
+
+/// The same for lines about slow handlers.
+const SLOW_LOGS_BURST: u32 = 8;
+const SLOW_LOGS_PER_SECOND: u32 = 1;
 
 impl Core {
     /// Makes the ring, binds the listener if this is the control core, and puts the core together.
@@ -50,7 +53,7 @@ impl Core {
             core: id.0.into(),
             error,
         };
-        let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
+        let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
         let uid = shared.uid;
         if id == CONTROL_CORE {
             io.watch_signals().map_err(core_failed)?;
@@ -59,7 +62,7 @@ impl Core {
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, uid);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
-        let peers = PeerTable::new(&node.address, links, settings.peers_max);
+        let peers = PeerTable::new(&node.address, shared.table, links, settings.peers_max);
         let doorbell = io.doorbell();
         shared.core_ready(id, doorbell.clone());
         let cores = u16::try_from(settings.cores).expect("the settings were checked");
@@ -68,6 +71,7 @@ impl Core {
             acceptor_timer: Cell::default(),
             closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
+            slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             local: LocalNode {
                 id: node,
                 core: id,
@@ -138,6 +142,12 @@ fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId
     Ok(NodeId { address, uid })
 }
 
+fn transport_settings() -> tcp::Settings {
+    let mut settings = tcp::Settings::default();
+    settings.connections_max = CONNECTIONS_MAX;
+    settings
+}
+
 /// The address peers dial: the advertised one, else the one that was bound.
 fn canonical_address(
     settings: &Settings,
@@ -147,9 +157,12 @@ fn canonical_address(
         Some((host, port)) => (host.clone(), *port),
         None => (bound.ip().to_string(), bound.port()),
     };
-    Address::new(&settings.system, &host, port).map_err(|error| EngineError::Configuration {
-        setting: "system",
-        problem: error.to_string(),
+    Address::new(&settings.system, &host, port).map_err(|error| {
+        // The settings were checked, so it is the bound address that makes no name.
+        EngineError::Bind {
+            at: settings.bind,
+            error: io::Error::new(io::ErrorKind::AddrNotAvailable, error),
+        }
     })
 }
 
