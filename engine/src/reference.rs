@@ -10,7 +10,7 @@ use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
 use crate::ask::Ask;
-use crate::core::{Home, NodeNumber, TableId, current};
+use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
 use crate::tell::Tell;
 
@@ -24,7 +24,7 @@ pub struct Ref<P> {
     pub(crate) uid: Uid,
     pub(crate) generation: u64,
     pub(crate) slot: u32,
-    pub(crate) node: NodeNumber,
+    pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
     /// Where `node` counts.
     pub(crate) table: TableId,
@@ -130,7 +130,7 @@ pub(crate) struct Recipient {
     pub(crate) uid: Uid,
     pub(crate) generation: u64,
     pub(crate) slot: u32,
-    pub(crate) node: NodeNumber,
+    pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
     pub(crate) table: TableId,
 }

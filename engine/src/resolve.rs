@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringmesh_proto::address::{ActorPath, CoreId};
 
 use crate::actor::Protocol;
-use crate::core::{Alarm, CONTROL_CORE, Core, NodeIndex, PeerState};
+use crate::core::{Alarm, CONTROL_CORE, Core, PeerIndex, PeerState};
 use crate::directory::{self, Finding, Resolve};
 use crate::error::{AskError, ResolveError};
 use crate::reference::Ref;
@@ -80,7 +80,7 @@ pub(crate) async fn resolve<P: Protocol>(
 struct Search<'a> {
     core: &'a Rc<Core>,
     path: &'a str,
-    node: NodeIndex,
+    node: PeerIndex,
     patience: Duration,
     alarm: Alarm,
     last: String,

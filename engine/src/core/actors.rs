@@ -10,7 +10,7 @@ use ringmesh_proto::frame::body::ErrorCode;
 use super::link::Link;
 use super::shared::Named;
 use super::user_code::panic_message;
-use super::{Asker, Core, Errand, NoRoute, NodeNumber};
+use super::{Asker, Core, Errand, NoRoute, NodeIndex};
 use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
@@ -47,7 +47,7 @@ impl Core {
         }
         let me = Ref::new(
             self.local.id.uid,
-            self.home(NodeNumber::SELF),
+            self.home(NodeIndex::SELF),
             self.id,
             place.slot,
             place.generation,

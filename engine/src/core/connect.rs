@@ -24,14 +24,14 @@ use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
 use super::link::{Connection, End, Link, LinkId, Stage, id_of};
-use super::peers::{NodeIndex, PeerState};
-use super::{Core, Errand, NodeNumber, Token};
+use super::peers::{PeerIndex, PeerState};
+use super::{Core, Errand, NodeIndex, Token};
 use crate::error::ResolveError;
 use crate::reference::Recipient;
 
 impl Core {
     /// The index of a core of the node at `address`.
-    pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<NodeIndex, ResolveError> {
+    pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
         self.peers
             .borrow_mut()
             .find_or_add(address, core, &self.shared)
@@ -52,12 +52,12 @@ impl Core {
     }
 
     /// The number of the node that a peer is a core of.
-    pub(crate) fn number_of(&self, node: NodeIndex) -> NodeNumber {
+    pub(crate) fn number_of(&self, node: PeerIndex) -> NodeIndex {
         self.peers.borrow_mut().at(node).node
     }
 
     /// Whether a peer can be sent to now, and if not, why.
-    pub(crate) fn peer_state(&self, node: NodeIndex) -> PeerState {
+    pub(crate) fn peer_state(&self, node: PeerIndex) -> PeerState {
         if self.is_closing() {
             return PeerState::Stopping;
         }
@@ -76,12 +76,12 @@ impl Core {
     }
 
     /// Has the peer dialled, now and whenever its link is lost, until it says goodbye.
-    pub(crate) fn want_link(self: &Rc<Self>, node: NodeIndex) {
+    pub(crate) fn want_link(self: &Rc<Self>, node: PeerIndex) {
         self.associate(node, |association, cx| association.handle_dial_wanted(cx));
     }
 
     /// A deadline of the association with a peer may have passed.
-    pub(super) fn peer_timeout(self: &Rc<Self>, node: NodeIndex) {
+    pub(super) fn peer_timeout(self: &Rc<Self>, node: PeerIndex) {
         self.peers.borrow_mut().at(node).timer = None;
         self.associate(node, |association, cx| association.handle_timeout(cx));
     }
@@ -258,7 +258,7 @@ impl Core {
 
     /// Says goodbye to every peer.
     pub(super) fn say_goodbye(self: &Rc<Self>) {
-        let nodes: Vec<NodeIndex> = self.peers.borrow().others().collect();
+        let nodes: Vec<PeerIndex> = self.peers.borrow().others().collect();
         for node in nodes {
             self.associate(node, |association, cx| association.handle_stop(cx));
         }
@@ -267,7 +267,7 @@ impl Core {
     /// Whether every association is over and the core has nothing left to say to itself.
     pub(super) fn all_said(&self) -> bool {
         let mut peers = self.peers.borrow_mut();
-        let nodes: Vec<NodeIndex> = peers.others().collect();
+        let nodes: Vec<PeerIndex> = peers.others().collect();
         let over = |node| peers.at(node).association.status() == Status::Stopped;
         let idle = |end: &End| end.link.outbound.borrow().is_idle();
         nodes.into_iter().all(over) && self.ends.iter().all(idle)
@@ -276,7 +276,7 @@ impl Core {
     /// Calls the association with a peer and carries out what it says.
     pub(super) fn associate<R>(
         self: &Rc<Self>,
-        node: NodeIndex,
+        node: PeerIndex,
         call: impl FnOnce(&mut Association, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
@@ -311,7 +311,7 @@ impl Core {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, node: Option<NodeIndex>, mut out: Outbox) {
+    fn carry_out(self: &Rc<Self>, node: Option<PeerIndex>, mut out: Outbox) {
         while let Some(effect) = out.pop() {
             match effect {
                 Effect::Write { conn, bytes } => self.write(conn, &bytes),
@@ -331,7 +331,7 @@ impl Core {
     }
 
     /// Effects that only an association has.
-    fn carry_out_for(self: &Rc<Self>, node: NodeIndex, effect: Effect) {
+    fn carry_out_for(self: &Rc<Self>, node: PeerIndex, effect: Effect) {
         match effect {
             Effect::Dial { address } => self.dial(node, &address),
             Effect::LinkUp(up) => self.link_up(node, &up),
@@ -398,7 +398,7 @@ impl Core {
             .send(connection.id, &mut vec![slab.freeze()]);
     }
 
-    fn link_up(self: &Rc<Self>, node: NodeIndex, up: &LinkUp) {
+    fn link_up(self: &Rc<Self>, node: PeerIndex, up: &LinkUp) {
         let Some(connection) = self.connection_of(up.conn) else {
             return;
         };
@@ -424,13 +424,13 @@ impl Core {
     }
 
     /// Wakes whoever waits for something to change at a peer.
-    fn peer_changed(&self, node: NodeIndex) {
+    fn peer_changed(&self, node: PeerIndex) {
         let watchers = self.peers.borrow_mut().take_watchers(node);
         watchers.into_iter().for_each(|waker| self.wake(waker));
         self.room_came(node);
     }
 
-    fn link_down(self: &Rc<Self>, node: NodeIndex, conn: ConnKey, reason: CloseReason) {
+    fn link_down(self: &Rc<Self>, node: PeerIndex, conn: ConnKey, reason: CloseReason) {
         let link = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
@@ -444,7 +444,7 @@ impl Core {
         self.peer_changed(node);
     }
 
-    fn arm_peer_timer(&self, node: NodeIndex) {
+    fn arm_peer_timer(&self, node: PeerIndex) {
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
         let due = peer.association.poll_timeout();

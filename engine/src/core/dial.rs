@@ -16,7 +16,7 @@ use ringmesh_proto::limits::DIALLED_ADDRESSES_MAX;
 use ringmesh_transport::contract::Transport;
 
 use super::Core;
-use super::peers::NodeIndex;
+use super::peers::PeerIndex;
 
 /// Where a peer can be dialled.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Places {
 
 impl Core {
     /// Starts a dial: at the next address of the round, or after a look-up with a new one.
-    pub(super) fn dial(self: &Rc<Self>, node: NodeIndex, address: &Address) {
+    pub(super) fn dial(self: &Rc<Self>, node: PeerIndex, address: &Address) {
         let port = address.port();
         {
             let mut peers = self.peers.borrow_mut();
@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// A look-up ended, perhaps long after the dial that wanted it was given up.
-    fn looked_up(self: &Rc<Self>, node: NodeIndex, found: io::Result<Vec<SocketAddr>>) {
+    fn looked_up(self: &Rc<Self>, node: PeerIndex, found: io::Result<Vec<SocketAddr>>) {
         let status = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
@@ -105,7 +105,7 @@ impl Core {
     }
 
     /// Dials the next address of the round at which a socket can be made.
-    fn dial_next(self: &Rc<Self>, node: NodeIndex) {
+    fn dial_next(self: &Rc<Self>, node: PeerIndex) {
         while let Some(at) = { self.peers.borrow_mut().at(node).places.left.pop_front() } {
             let dialled = self.io.borrow_mut().dial(at);
             match dialled {
@@ -121,7 +121,7 @@ impl Core {
     }
 
     /// A dial found nobody: goes on with the next address of its round. Says whether there is one.
-    pub(super) fn redial(self: &Rc<Self>, node: NodeIndex, failed: ConnKey) -> bool {
+    pub(super) fn redial(self: &Rc<Self>, node: PeerIndex, failed: ConnKey) -> bool {
         if self.peers.borrow_mut().at(node).places.left.is_empty() {
             return false;
         }

@@ -9,7 +9,7 @@ use ringmesh_transport::contract::{ConnectionId, Event, Transport};
 
 use super::budget::Budget;
 use super::link::{Connection, Stage, id_of};
-use super::peers::NodeIndex;
+use super::peers::PeerIndex;
 use super::receive::{self, Left};
 use super::shared::Stop;
 use super::{Core, Token};
@@ -68,7 +68,7 @@ impl Core {
     pub(super) fn add_connection(
         &self,
         id: ConnectionId,
-        node: Option<NodeIndex>,
+        node: Option<PeerIndex>,
     ) -> Rc<Connection> {
         let connection = Rc::new(Connection::new(id, node, Stage::Opening));
         let mut connections = self.connections.borrow_mut();

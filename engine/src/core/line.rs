@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::Core;
-use super::peers::NodeIndex;
+use super::peers::PeerIndex;
 use crate::reference::Recipient;
 
 /// Who waits at one peer.
@@ -97,7 +97,7 @@ impl Line {
 /// A send's place in the line of a peer. Dropping it leaves the line.
 pub(crate) struct Place {
     core: Rc<Core>,
-    node: NodeIndex,
+    node: PeerIndex,
     number: Number,
 }
 
@@ -149,7 +149,7 @@ impl Core {
     }
 
     /// Wakes the sends that wait for room at a peer.
-    pub(super) fn room_came(&self, node: NodeIndex) {
+    pub(super) fn room_came(&self, node: PeerIndex) {
         let mut peers = self.peers.borrow_mut();
         let line = &mut peers.at(node).line;
         line.held_up_by = None;

@@ -17,7 +17,7 @@ use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
 use rustc_hash::FxHashSet;
 
-use super::NodeIndex;
+use super::PeerIndex;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
@@ -29,7 +29,7 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// A two-way byte stream between this core and one of another node, or of this core with itself.
 pub(crate) struct Link {
     pub(crate) id: LinkId,
-    pub(crate) peer: NodeIndex,
+    pub(crate) peer: PeerIndex,
     /// The process start at the other end.
     pub(crate) uid: Uid,
     /// `None`: a link to a core of the same node, itself included.
@@ -61,7 +61,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(
         id: LinkId,
-        peer: NodeIndex,
+        peer: PeerIndex,
         uid: Uid,
         (connection, to_core): (Option<ConnectionId>, CoreId),
         outbound: Outbound,
@@ -107,7 +107,7 @@ pub(crate) struct End {
 impl End {
     /// The link number `core`, to the core of that number in the process start `uid`.
     pub(crate) fn new(core: CoreId, uid: Uid, outbound: Outbound, inbound: Inbound) -> Self {
-        let peer = NodeIndex::of_core(core);
+        let peer = PeerIndex::of_core(core);
         let id = LinkId(u64::from(core.0));
         let link = Link::new(id, peer, uid, (None, core), outbound, inbound);
         let link = Rc::new(link);
@@ -127,7 +127,7 @@ pub(crate) struct Connection {
     /// The same, as the pure machines name it.
     pub(crate) key: ConnKey,
     /// The peer; `None` while nobody knows.
-    pub(crate) node: Cell<Option<NodeIndex>>,
+    pub(crate) node: Cell<Option<PeerIndex>>,
     pub(crate) stage: RefCell<Stage>,
     pub(crate) intake: RefCell<Intake>,
     /// On the list of connections with bytes to parse.
@@ -176,7 +176,7 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, node: Option<NodeIndex>, stage: Stage) -> Self {
+    pub(crate) fn new(id: ConnectionId, node: Option<PeerIndex>, stage: Stage) -> Self {
         Self {
             id,
             key: key_of(id),

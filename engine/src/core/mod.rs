@@ -71,11 +71,11 @@ pub(crate) use asks::{Answer, Correlation};
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use mesh::{Errand, Mesh};
-pub(crate) use peers::{NodeIndex, PeerState};
+pub(crate) use peers::{PeerIndex, PeerState};
 pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
-pub(crate) use shared::{Home, NodeNumber, Shared, TableId};
+pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
 pub(crate) use start::Seat;
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
@@ -183,18 +183,18 @@ impl Core {
     }
 
     /// The address of the node that a peer is a core of.
-    pub(crate) fn address_of_peer(&self, node: NodeIndex) -> Option<Address> {
+    pub(crate) fn address_of_peer(&self, node: PeerIndex) -> Option<Address> {
         self.peers.borrow().address(node).cloned()
     }
 
     /// A node, for use outside this core.
-    pub(crate) fn home(&self, node: NodeNumber) -> Home {
+    pub(crate) fn home(&self, node: NodeIndex) -> Home {
         let table = self.shared.table;
         Home { table, node }
     }
 
     /// Wakes `waker` when the link to that node is up, or gone.
-    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
+    pub(crate) fn watch(&self, node: PeerIndex, waker: &Waker) {
         let is_known = self.peers.borrow_mut().is_watched_by(node, waker);
         if !is_known {
             let waker = waker.clone();

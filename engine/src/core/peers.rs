@@ -14,16 +14,16 @@ use ringmesh_transport::timer::TimerKey;
 use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
-use super::shared::{NodeNumber, Shared, TableId};
+use super::shared::{NodeIndex, Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// A known node. A peer that was forgotten leaves its index to another one; a ref tells them apart
-/// by the uid it carries.
+/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index to
+/// another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NodeIndex(u32);
+pub(crate) struct PeerIndex(u32);
 
-impl NodeIndex {
+impl PeerIndex {
     /// A core of this node: they come first in every table.
     pub(crate) fn of_core(core: CoreId) -> Self {
         Self(core.0.into())
@@ -53,7 +53,7 @@ pub(super) struct PeerTable {
     peers: Vec<Peer>,
     /// The indices of a node's cores, by the node's number and the core's.
     rows: Vec<Row>,
-    by_address: HashMap<Address, NodeNumber>,
+    by_address: HashMap<Address, NodeIndex>,
     /// Cores of this node, the first of `peers`.
     own: usize,
     peers_max: usize,
@@ -61,15 +61,15 @@ pub(super) struct PeerTable {
 
 /// The cores of a node that this one knows, by their number.
 #[derive(Debug, Default)]
-struct Row(Vec<Option<NodeIndex>>);
+struct Row(Vec<Option<PeerIndex>>);
 
 impl Row {
     #[inline]
-    fn at(&self, core: CoreId) -> Option<NodeIndex> {
+    fn at(&self, core: CoreId) -> Option<PeerIndex> {
         *self.0.get(usize::from(core.0))?
     }
 
-    fn set(&mut self, core: CoreId, index: Option<NodeIndex>) {
+    fn set(&mut self, core: CoreId, index: Option<PeerIndex>) {
         let place = usize::from(core.0);
         if self.0.len() <= place {
             self.0.resize(place + 1, None);
@@ -86,7 +86,7 @@ impl Row {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: Address,
-    pub(super) node: NodeNumber,
+    pub(super) node: NodeIndex,
     pub(super) core: CoreId,
     pub(super) link: Option<Rc<Link>>,
     pub(super) association: Association,
@@ -102,7 +102,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(address: Address, node: NodeNumber, core: CoreId, link: Option<Rc<Link>>) -> Self {
+    fn new(address: Address, node: NodeIndex, core: CoreId, link: Option<Rc<Link>>) -> Self {
         let association = Association::with_core(address.clone(), core);
         Self {
             address,
@@ -131,7 +131,7 @@ impl PeerTable {
             table,
             peers: Vec::new(),
             rows: vec![Row::default()],
-            by_address: HashMap::from([(address.clone(), NodeNumber::SELF)]),
+            by_address: HashMap::from([(address.clone(), NodeIndex::SELF)]),
             own: 0,
             peers_max,
         };
@@ -139,7 +139,7 @@ impl PeerTable {
             let core = link.to_core;
             table.add(Peer::new(
                 address.clone(),
-                NodeNumber::SELF,
+                NodeIndex::SELF,
                 core,
                 Some(link),
             ));
@@ -149,12 +149,12 @@ impl PeerTable {
     }
 
     /// The number of a node that this core knows.
-    pub(super) fn number(&self, address: &Address) -> Option<NodeNumber> {
+    pub(super) fn number(&self, address: &Address) -> Option<NodeIndex> {
         self.by_address.get(address).copied()
     }
 
     /// The index of a core of a node that this core knows.
-    pub(super) fn find(&self, node: NodeNumber, core: CoreId) -> Option<NodeIndex> {
+    pub(super) fn find(&self, node: NodeIndex, core: CoreId) -> Option<PeerIndex> {
         self.rows.get(node.0 as usize)?.at(core)
     }
 
@@ -165,14 +165,14 @@ impl PeerTable {
         address: &Address,
         core: CoreId,
         shared: &Shared,
-    ) -> Result<NodeIndex, ResolveError> {
+    ) -> Result<PeerIndex, ResolveError> {
         let known = self.number(address);
         if let Some(index) = known.and_then(|node| self.find(node, core)) {
             return Ok(index);
         }
         let limit = self.peers_max;
         let too_many = ResolveError::TooManyPeers { limit };
-        if known == Some(NodeNumber::SELF) || core.0 >= CORES_MAX {
+        if known == Some(NodeIndex::SELF) || core.0 >= CORES_MAX {
             // This node has no such core, and no node has.
             return Err(too_many);
         }
@@ -199,7 +199,7 @@ impl PeerTable {
     }
 
     /// Forgets a peer that is [`forgettable`](Self::forgettable).
-    fn forget(&mut self, place: NodeIndex, shared: &Shared) {
+    fn forget(&mut self, place: PeerIndex, shared: &Shared) {
         let Peer { node, core, .. } = self.peers[place.0 as usize];
         let row = &mut self.rows[node.0 as usize];
         row.set(core, None);
@@ -213,7 +213,7 @@ impl PeerTable {
     /// A peer that nobody needs to remember: without a link, without a wish for one, and without
     /// anybody who waits. Its index may stand for another one then, since a ref also carries the
     /// uid of its process start, and reaches no other.
-    fn forgettable(&self) -> Option<NodeIndex> {
+    fn forgettable(&self) -> Option<PeerIndex> {
         self.others().find(|node| {
             let peer = &self.peers[node.0 as usize];
             peer.link.is_none()
@@ -224,21 +224,21 @@ impl PeerTable {
         })
     }
 
-    fn add(&mut self, peer: Peer) -> NodeIndex {
+    fn add(&mut self, peer: Peer) -> PeerIndex {
         let index = u32::try_from(self.peers.len()).expect("peers_max is below 2^32");
-        let index = NodeIndex(index);
+        let index = PeerIndex(index);
         self.list(index, &peer);
         self.peers.push(peer);
         index
     }
 
-    fn put(&mut self, place: NodeIndex, peer: Peer) -> NodeIndex {
+    fn put(&mut self, place: PeerIndex, peer: Peer) -> PeerIndex {
         self.list(place, &peer);
         *self.at(place) = peer;
         place
     }
 
-    fn list(&mut self, index: NodeIndex, peer: &Peer) {
+    fn list(&mut self, index: PeerIndex, peer: &Peer) {
         let row = peer.node.0 as usize;
         if self.rows.len() <= row {
             self.rows.resize_with(row + 1, Row::default);
@@ -247,20 +247,20 @@ impl PeerTable {
     }
 
     /// Every core of every node, but those of this one.
-    pub(super) fn others(&self) -> impl Iterator<Item = NodeIndex> + use<> {
-        (self.own..self.peers.len()).map(|index| NodeIndex(index as u32))
+    pub(super) fn others(&self) -> impl Iterator<Item = PeerIndex> + use<> {
+        (self.own..self.peers.len()).map(|index| PeerIndex(index as u32))
     }
 
     /// Every core of every node.
-    pub(super) fn all(&self) -> impl Iterator<Item = NodeIndex> + use<> {
-        (0..self.peers.len()).map(|index| NodeIndex(index as u32))
+    pub(super) fn all(&self) -> impl Iterator<Item = PeerIndex> + use<> {
+        (0..self.peers.len()).map(|index| PeerIndex(index as u32))
     }
 
-    pub(super) fn at(&mut self, node: NodeIndex) -> &mut Peer {
+    pub(super) fn at(&mut self, node: PeerIndex) -> &mut Peer {
         &mut self.peers[node.0 as usize]
     }
 
-    pub(super) fn address(&self, node: NodeIndex) -> Option<&Address> {
+    pub(super) fn address(&self, node: PeerIndex) -> Option<&Address> {
         self.peers.get(node.0 as usize).map(|peer| &peer.address)
     }
 
@@ -296,24 +296,24 @@ impl PeerTable {
         };
         match peer {
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
-            None if to.node != NodeNumber::SELF => Refusal::Unreachable,
+            None if to.node != NodeIndex::SELF => Refusal::Unreachable,
             _ => Refusal::NotRunning,
         }
     }
 
     /// Whether `waker`, or one like it, is woken when the link to that peer comes or goes.
-    pub(super) fn is_watched_by(&mut self, node: NodeIndex, waker: &Waker) -> bool {
+    pub(super) fn is_watched_by(&mut self, node: PeerIndex, waker: &Waker) -> bool {
         let watchers = &self.at(node).watchers;
         watchers.iter().any(|known| known.will_wake(waker))
     }
 
     /// Wakes `waker` when the link to that peer comes or goes.
-    pub(super) fn watch(&mut self, node: NodeIndex, waker: Waker) {
+    pub(super) fn watch(&mut self, node: PeerIndex, waker: Waker) {
         self.at(node).watchers.push(waker);
     }
 
     /// Takes out whoever watches that peer.
-    pub(super) fn take_watchers(&mut self, node: NodeIndex) -> Vec<Waker> {
+    pub(super) fn take_watchers(&mut self, node: PeerIndex) -> Vec<Waker> {
         std::mem::take(&mut self.at(node).watchers)
     }
 }

@@ -66,14 +66,14 @@ impl TableId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home {
     pub(crate) table: TableId,
-    pub(crate) node: NodeNumber,
+    pub(crate) node: NodeIndex,
 }
 
 /// A node as all cores name it: their refs carry the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NodeNumber(pub(crate) u32);
+pub(crate) struct NodeIndex(pub(crate) u32);
 
-impl NodeNumber {
+impl NodeIndex {
     /// This node.
     pub(crate) const SELF: Self = Self(0);
 }
@@ -178,17 +178,17 @@ impl Shared {
     }
 
     /// The number of the node at `address`, which one more core knows from now on.
-    pub(crate) fn meet(&self, address: &Address) -> Option<NodeNumber> {
+    pub(crate) fn meet(&self, address: &Address) -> Option<NodeIndex> {
         lock(&self.nodes).meet(address)
     }
 
     /// The address of a node that some core knows.
-    pub(crate) fn address_of(&self, node: NodeNumber) -> Option<Address> {
+    pub(crate) fn address_of(&self, node: NodeIndex) -> Option<Address> {
         lock(&self.nodes).address(node).cloned()
     }
 
     /// A core knows that node no more.
-    pub(crate) fn forget(&self, node: NodeNumber) {
+    pub(crate) fn forget(&self, node: NodeIndex) {
         lock(&self.nodes).forget(node);
     }
 }
@@ -247,8 +247,8 @@ impl Gate {
 #[derive(Debug)]
 struct Nodes {
     entries: Vec<Entry>,
-    by_address: HashMap<Address, NodeNumber>,
-    free: Vec<NodeNumber>,
+    by_address: HashMap<Address, NodeIndex>,
+    free: Vec<NodeIndex>,
     nodes_max: usize,
 }
 
@@ -272,11 +272,11 @@ impl Nodes {
     /// The node itself is number 0, known by all cores for ever.
     fn add_self(&mut self, address: Address) {
         debug_assert!(self.entries.is_empty(), "the node itself comes first");
-        self.by_address.insert(address.clone(), NodeNumber::SELF);
+        self.by_address.insert(address.clone(), NodeIndex::SELF);
         self.entries.push(Entry { address, cores: 1 });
     }
 
-    fn meet(&mut self, address: &Address) -> Option<NodeNumber> {
+    fn meet(&mut self, address: &Address) -> Option<NodeIndex> {
         if let Some(&node) = self.by_address.get(address) {
             self.entries[node.0 as usize].cores += 1;
             return Some(node);
@@ -293,18 +293,18 @@ impl Nodes {
                 return None;
             }
             self.entries.push(entry);
-            NodeNumber(u32::try_from(self.entries.len() - 1).ok()?)
+            NodeIndex(u32::try_from(self.entries.len() - 1).ok()?)
         };
         self.by_address.insert(address.clone(), node);
         Some(node)
     }
 
-    fn address(&self, node: NodeNumber) -> Option<&Address> {
+    fn address(&self, node: NodeIndex) -> Option<&Address> {
         let entry = self.entries.get(node.0 as usize)?;
         (entry.cores > 0).then_some(&entry.address)
     }
 
-    fn forget(&mut self, node: NodeNumber) {
+    fn forget(&mut self, node: NodeIndex) {
         let entry = &mut self.entries[node.0 as usize];
         entry.cores -= 1;
         if entry.cores == 0 {
@@ -338,7 +338,7 @@ mod tests {
         nodes.forget(met);
         assert_eq!(nodes.address(met), None);
         assert_eq!(nodes.meet(&address(3)), Some(met), "the number is free");
-        assert_eq!(nodes.meet(&address(1)), Some(NodeNumber::SELF));
+        assert_eq!(nodes.meet(&address(1)), Some(NodeIndex::SELF));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::alarm::{ALARMS_MAX, BellKey};
 use super::asks::AskTable;
-use super::peers::NodeIndex;
+use super::peers::PeerIndex;
 use super::{Core, Correlation};
 use crate::config::PEERS_CEILING;
 
@@ -39,7 +39,7 @@ pub(crate) enum Token {
     /// A connection must have got further by now.
     Connection(ConnectionId),
     /// The association with a peer has something to do.
-    Peer(NodeIndex),
+    Peer(PeerIndex),
     /// An incoming connection's time may be up.
     Acceptor,
     /// The progress of the links is to be looked at.
