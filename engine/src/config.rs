@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringmesh_proto::limits;
 
 use crate::error::EngineError;
+use crate::look_up::LookUp;
 
 /// What a core does when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// The host and port peers dial, when it is not the bound one (NAT, containers).
     pub advertise: Option<(String, u16)>,
+    /// How the host names of peers become addresses. Default: as the system is set up.
+    pub look_up: LookUp,
     /// What an idle core does. Default: polls for 50 us, then sleeps.
     pub idle: IdleMode,
     /// The CPU of the node's core. `None`: wherever the scheduler puts it.
@@ -60,6 +63,10 @@ pub struct Settings {
     pub ask_timeout: Duration,
     /// How long a stopping node waits for its last bytes to leave. Default 1 s.
     pub flush_timeout: Duration,
+    /// How long a peer may take nothing over of what was sent to it before its link ends. Small
+    /// values end links to peers whose handlers block for long, large ones let a peer that hangs
+    /// hold a window of memory for longer. At least 100 ms, default 30 s.
+    pub grant_timeout: Duration,
     /// A handler that runs longer than this is logged and counted. Default 10 ms.
     pub slow_handler: Duration,
     /// Actors the core may hold. Default 2^20.
@@ -79,6 +86,7 @@ impl Settings {
             system: system.to_owned(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            look_up: LookUp::default(),
             idle: IdleMode::default(),
             cpu: None,
             frame_bytes_max: limits::FRAME_BYTES_ORDINARY,
@@ -87,6 +95,7 @@ impl Settings {
             send_timeout: Duration::from_secs(5),
             ask_timeout: Duration::from_secs(5),
             flush_timeout: limits::STOP_TIMEOUT,
+            grant_timeout: limits::GRANT_STALL_TIMEOUT,
             slow_handler: Duration::from_millis(10),
             actors_max: 1 << 20,
             tasks_max: 1 << 16,
@@ -118,6 +127,8 @@ impl Settings {
             outgoing_min,
             usize::MAX,
         )?;
+        let grant_timeout_ms = self.grant_timeout.as_millis();
+        within("grant_timeout", grant_timeout_ms, 100, 3_600_000)?;
         within("actors_max", self.actors_max, 1, 1 << 24)?;
         within("tasks_max", self.tasks_max, 1, 1 << 24)?;
         within("peers_max", self.peers_max, 1, 1 << 16)?;

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
 /// - incoming: `received` = `delivered` + `dead_received`.
 ///
-/// A message counts as received when its turn comes, and its grant follows; bytes that still wait
-/// when a link ends are in flight for their sender, who gives them up as `dead_maybe`.
+/// A message counts as received when its turn comes, and its grant follows. When a peer ends a
+/// connection, what came on it before is received first. When this node ends one, messages that
+/// still wait are not received but counted in `dropped_unread`: they are in flight for their sender,
+/// who gives them up as `dead_maybe`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -42,6 +44,9 @@ pub struct Counters {
     pub dead_invalid: u64,
     /// Part of `dead_received`: an answer to a question no longer asked.
     pub dead_late_answer: u64,
+    /// Messages that had arrived whole behind what ended their connection, and were dropped with it;
+    /// no part of `received`.
+    pub dropped_unread: u64,
     /// Answers that found their queue full: the asker got an error in their place.
     pub replies_overloaded: u64,
     /// Handlers that panicked.
@@ -123,6 +128,7 @@ pub(crate) struct Tally {
     pub(crate) dead_schema_mismatch: Count,
     pub(crate) dead_invalid: Count,
     pub(crate) dead_late_answer: Count,
+    pub(crate) dropped_unread: Count,
     pub(crate) replies_overloaded: Count,
     pub(crate) acknowledged: Count,
     pub(crate) panics: Count,

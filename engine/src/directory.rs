@@ -11,27 +11,37 @@ use crate::{message, protocol};
 
 /// Asks for the place of a named actor.
 #[message(id = "ringmesh.Resolve", v = 1, reply = Resolved, crate = crate)]
-pub(crate) struct Resolve {
-    pub(crate) name: String,
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resolve {
+    /// The actor's name, without the path before it.
+    pub name: String,
     /// The hash of the protocol that the ref will be typed by.
-    pub(crate) protocol: u64,
+    pub protocol: u64,
 }
 
 /// The answer to [`Resolve`].
 #[message(id = "ringmesh.Resolved", v = 1, crate = crate)]
-pub(crate) struct Resolved {
-    pub(crate) finding: Finding,
-    pub(crate) core: u16,
-    pub(crate) slot: u32,
-    pub(crate) generation: u64,
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Whether there is such an actor; if not, the other fields are 0.
+    pub finding: Finding,
+    /// The actor's core.
+    pub core: u16,
+    /// Its slot there.
+    pub slot: u32,
+    /// Which of the actors that the slot has had.
+    pub generation: u64,
 }
 
 /// What became of a look-up.
 #[crate::wire(crate = crate)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub enum Finding {
+    /// The actor runs.
     Found,
+    /// No actor has the name.
     NotFound,
+    /// The actor of the name speaks another protocol.
     WrongProtocol,
 }
 

@@ -101,12 +101,12 @@ pub enum ResolveError {
     /// The text is not `ringmesh://system@host:port/user/name`.
     #[error(transparent)]
     Path(#[from] ParseAddressError),
-    /// The host name has no address.
+    /// The host name had no address as long as it was tried; try again when it has one.
     #[error("cannot resolve the host `{host}`: {error}")]
     Host {
         /// The name.
         host: String,
-        /// What the system answered.
+        /// What the look-up answered last.
         error: io::Error,
     },
     /// No answer in time; the text says how far it got.

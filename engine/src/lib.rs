@@ -30,6 +30,7 @@ mod counters;
 mod directory;
 mod engine;
 mod error;
+mod look_up;
 #[cfg_attr(
     not(test),
     expect(
@@ -54,6 +55,7 @@ pub use config::{IdleMode, Settings};
 pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
+pub use look_up::LookUp;
 pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;
@@ -61,13 +63,15 @@ pub use ringmesh_macros::{message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, NodeId, Uid};
 pub use tell::Tell;
 
-/// What the macros' code names. Not a part of the API: anything here may change at any time.
+/// What the macros' code and the tests of the wire name. Not a part of the API: anything here may
+/// change at any time.
 #[doc(hidden)]
 pub mod __private {
     pub use ringmesh_proto as proto;
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{Delivery, Dispatch, Outcome, deliver, no_such_message};
+    pub use crate::directory::{Finding, Resolve, Resolved};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

@@ -1,6 +1,7 @@
 //! From a path to a ref: dial the node, then ask its directory.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) async fn resolve<P: Protocol>(
         patience: core.settings().ask_timeout,
         alarm: core.alarm(core.settings().ask_timeout),
         last: "no link yet".to_owned(),
+        unknown: None,
     };
     loop {
         let uid = search.link_up().await?;
@@ -72,6 +74,8 @@ struct Search<'a> {
     patience: Duration,
     alarm: Alarm,
     last: String,
+    /// Why the host name has no address.
+    unknown: Option<String>,
 }
 
 impl Search<'_> {
@@ -79,13 +83,22 @@ impl Search<'_> {
     async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
         poll_fn(|context| {
             match self.core.peer_state(self.node) {
-                PeerState::Up(uid) => return Poll::Ready(Ok(uid)),
+                PeerState::Up(uid) => {
+                    self.unknown = None;
+                    return Poll::Ready(Ok(uid));
+                }
                 PeerState::Refused(reason) => {
                     let path = self.path.to_owned();
                     return Poll::Ready(Err(ResolveError::Refused { path, reason }));
                 }
                 PeerState::Stopping => return Poll::Ready(Err(ResolveError::Stopping)),
+                PeerState::Unknown(why) => {
+                    // Names come and go: it is looked up again.
+                    self.unknown = Some(why);
+                    self.core.want_link(self.node);
+                }
                 PeerState::Down(last) => {
+                    self.unknown = None;
                     if let Some(last) = last {
                         self.last = last;
                     }
@@ -111,6 +124,14 @@ impl Search<'_> {
     }
 
     fn timed_out(&self) -> ResolveError {
+        if let Some(why) = &self.unknown
+            && let Some(address) = self.core.address_of(self.node)
+        {
+            return ResolveError::Host {
+                host: address.host().to_owned(),
+                error: io::Error::other(why.clone()),
+            };
+        }
         ResolveError::Timeout {
             path: self.path.to_owned(),
             after: self.patience,

@@ -51,6 +51,14 @@ fn sigterm_delivers_the_last_messages_and_exits_with_0() {
 }
 
 #[test]
+fn one_signal_stops_every_node_of_the_process() {
+    let mut pair = Process::start(LIVE_NODE, &["pair"]);
+    assert_eq!(pair.line(), "ready");
+    pair.terminate();
+    assert_eq!(pair.wait(STOP_WITHIN).code(), Some(0), "{:?}", pair.log());
+}
+
+#[test]
 fn sigint_is_as_good_as_sigterm() {
     let serving = Serving::start(LIVE_NODE, &[]);
     let mut process = serving.process;

@@ -14,7 +14,7 @@ use ringmesh_tests::live::bystander::Bystander;
 use ringmesh_tests::live::inspector::Inspection;
 use ringmesh_tests::live::messages::{ECHO, EchoApi, Inflate, Record};
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::procfs::Holdings;
+use ringmesh_tests::live::procfs::{Holdings, allow_descriptors};
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::serving::Serving;
 use ringmesh_tests::live::watched::Watched;
@@ -106,6 +106,7 @@ fn a_preface_that_trickles_is_closed_at_the_same_deadline() {
 #[test]
 fn two_thousand_slow_openings_leave_nothing_behind() {
     const PEERS: usize = 2000;
+    allow_descriptors();
     let serving = Serving::start(LIVE_NODE, &[]);
     let client = LiveNode::start();
     let bystander = Bystander::of(&serving.path(ECHO));
@@ -138,6 +139,59 @@ fn two_thousand_slow_openings_leave_nothing_behind() {
     slow.iter_mut().for_each(is_closed_silently);
     assert_back_at(&serving, &client, &before, &holdings);
     bystander.saw_nothing();
+}
+
+#[test]
+fn two_thousand_openings_that_trickle_at_once_leave_nothing_behind() {
+    const PEERS: usize = 2000;
+    allow_descriptors();
+    let half_open_max = PEERS.to_string();
+    let serving = Serving::start(LIVE_NODE, &["--half-open-max", &half_open_max]);
+    let client = LiveNode::start();
+    let bystander = Bystander::of(&serving.path(ECHO));
+    // A first flood grows the tables to what so many connections need.
+    trickle(&serving, &client, PEERS);
+    let before = serving.inspect(&client, |seen| seen.links == 2);
+    let holdings = Holdings::of(serving.process.pid());
+    trickle(&serving, &client, PEERS);
+    assert_back_at(&serving, &client, &before, &holdings);
+    bystander.saw_nothing();
+}
+
+/// Opens connections that bring a byte of their preface now and then, and go on until the node has
+/// closed them all: each by itself, at its own deadline.
+fn trickle(serving: &Serving, client: &LiveNode, count: usize) {
+    let before = serving.inspect(client, |_| true);
+    let mut slow: Vec<(RawPeer, [u8; PREFACE_BYTES])> = (0..count)
+        .map(|_| {
+            let mut peer = RawPeer::connect(&serving.id);
+            let preface = peer.preface().encode();
+            peer.send(&preface[..1]);
+            (peer, preface)
+        })
+        .collect();
+    for index in 1..PREFACE_BYTES {
+        for (peer, preface) in &mut slow {
+            // Those whose time is up take no more.
+            let _ = peer.try_send(&preface[index..=index]);
+        }
+        let (last, _) = slow.last_mut().expect("there are some");
+        if !last.is_open_for(Duration::from_millis(100)) {
+            break;
+        }
+    }
+    for (peer, _) in &mut slow {
+        is_closed_silently(peer);
+    }
+    let closed = before.closed_for("preface_timeout") + count as u64;
+    let after = serving.inspect(client, move |seen| {
+        seen.closed_for("preface_timeout") == closed
+    });
+    let (before, after) = (
+        before.closed_for("overloaded"),
+        after.closed_for("overloaded"),
+    );
+    assert_eq!(before, after, "some were turned away");
 }
 
 fn is_closed_silently(peer: &mut RawPeer) {

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::descriptor;
+use crate::doorbell::Doorbell;
 
 /// `sizeof(struct signalfd_siginfo)`: what one read returns per signal.
 const SIGNAL_RECORD_BYTES: usize = 128;
@@ -22,26 +25,71 @@ pub fn block_termination_signals() -> io::Result<()> {
 }
 
 /// A source of termination signals.
-pub(crate) struct SignalSource(File);
+///
+/// A signal is pending for the process, and whoever reads it first takes it from all others. So
+/// whoever reads it tells them: a process with several nodes stops all of them.
+pub(crate) struct SignalSource {
+    signals: File,
+    watcher: Arc<Watcher>,
+}
+
+/// One source, as the others of the process see it.
+struct Watcher {
+    told: AtomicBool,
+    doorbell: Doorbell,
+}
+
+/// The sources of this process: signals are its own, whatever a library would like.
+static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
 
 impl SignalSource {
-    pub(crate) fn new() -> io::Result<Self> {
-        descriptor::termination_signalfd().map(Self)
+    /// A source that rings `doorbell` when another one took a signal.
+    pub(crate) fn new(doorbell: Doorbell) -> io::Result<Self> {
+        let signals = descriptor::termination_signalfd()?;
+        let watcher = Arc::new(Watcher {
+            told: AtomicBool::new(false),
+            doorbell,
+        });
+        let mut watchers = watchers();
+        watchers.retain(|known| known.strong_count() > 0);
+        watchers.push(Arc::downgrade(&watcher));
+        Ok(Self { signals, watcher })
     }
 
     /// Takes all pending signals; says whether there was one.
     pub(crate) fn take(&mut self) -> bool {
         let mut record = [0; SIGNAL_RECORD_BYTES];
         let mut any = false;
-        while matches!(self.0.read(&mut record), Ok(SIGNAL_RECORD_BYTES)) {
+        while matches!(self.signals.read(&mut record), Ok(SIGNAL_RECORD_BYTES)) {
             any = true;
+        }
+        if any {
+            self.tell_others();
         }
         any
     }
+
+    /// Whether another source took a signal since the last call.
+    pub(crate) fn was_told(&self) -> bool {
+        self.watcher.told.swap(false, Ordering::Acquire)
+    }
+
+    fn tell_others(&self) {
+        for other in watchers().iter().filter_map(Weak::upgrade) {
+            if !Arc::ptr_eq(&other, &self.watcher) {
+                other.told.store(true, Ordering::Release);
+                other.doorbell.ring();
+            }
+        }
+    }
+}
+
+fn watchers() -> MutexGuard<'static, Vec<Weak<Watcher>>> {
+    WATCHERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsFd for SignalSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.signals.as_fd()
     }
 }

@@ -6,21 +6,21 @@
 //!
 //! [`Association`]: ringmesh_proto::association::Association
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
 use ringmesh_proto::address::Address;
 use ringmesh_proto::association::{Association, Status};
-use ringmesh_proto::close_reason::{CloseReason, Fault};
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
-use ringmesh_proto::limits::{FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT};
+use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::Slab;
-use ringmesh_transport::contract::{self, ConnectionId, Transport};
+use ringmesh_transport::contract::{ConnectionId, Transport};
 
 use super::link::{Connection, Link, LinkId, Stage, id_of};
 use super::peers::{NodeIndex, PeerState};
@@ -40,6 +40,9 @@ impl Core {
         }
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
+        if let (None, Some(why)) = (&peer.link, &peer.places.unknown) {
+            return PeerState::Unknown(why.clone());
+        }
         match (&peer.link, &peer.problem) {
             (Some(link), _) => PeerState::Up(link.uid),
             (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
@@ -168,50 +171,19 @@ impl Core {
         accepted
     }
 
-    /// Closes a connection for what its peer did, or did not do in time.
-    pub(super) fn connection_fault(
-        self: &Rc<Self>,
-        connection: &Rc<Connection>,
-        reason: CloseReason,
-    ) {
-        let key = connection.key;
-        match connection.node.get() {
-            Some(node) => {
-                self.associate(node, |association, cx| {
-                    association.handle_fault(cx, key, reason)
-                });
-            }
-            None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
+    /// Turns a dialler away that an association let wait.
+    fn refuse(self: &Rc<Self>, conn: ConnKey, reason: RefuseReason) {
+        if let Some(connection) = self.connection_of(conn) {
+            connection.node.set(None);
         }
-        // Whoever the machines think it belongs to, nothing good comes from it any more.
-        self.close_connection(connection, reason);
+        self.accept(|acceptor, cx| acceptor.refuse(cx, conn, reason));
     }
 
-    /// The transport reports the end of a connection.
-    pub(super) fn handle_closed(self: &Rc<Self>, id: ConnectionId, why: &contract::CloseReason) {
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        connection.intake.borrow_mut().clear();
-        self.clear_deadline(&connection);
-        self.connections.borrow_mut()[id.slot as usize] = None;
-        if connection.closing.replace(true) {
-            return;
-        }
-        let reason = match why {
-            contract::CloseReason::PeerClosed => CloseReason::PeerClosed,
-            contract::CloseReason::DialFailed(_) => CloseReason::DialFailed,
-            _ => CloseReason::Broken,
-        };
-        tracing::debug!(connection = ?id, ?why, "connection ended");
-        let key = connection.key;
-        match connection.node.get() {
-            Some(node) => {
-                self.associate(node, |association, cx| {
-                    association.handle_closed(cx, key, reason)
-                });
-            }
-            None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
+    /// Something came on a connection whose link is in doubt: it lives.
+    pub(super) fn heard(self: &Rc<Self>, connection: &Connection) {
+        if let Some(node) = connection.node.get() {
+            let key = connection.key;
+            self.associate(node, |association, cx| association.handle_heard(cx, key));
         }
     }
 
@@ -248,7 +220,10 @@ impl Core {
     }
 
     /// Calls the acceptor and carries out what it says.
-    fn accept<R>(self: &Rc<Self>, call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R) -> R {
+    pub(super) fn accept<R>(
+        self: &Rc<Self>,
+        call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R,
+    ) -> R {
         let mut out = Outbox::default();
         let result = call(&mut self.acceptor.borrow_mut(), &mut self.context(&mut out));
         self.carry_out(None, out);
@@ -275,6 +250,7 @@ impl Core {
                         self.close_connection(&connection, reason);
                     }
                 }
+                Effect::Refuse { conn, reason } => self.refuse(conn, reason),
                 effect => {
                     if let Some(node) = node {
                         self.carry_out_for(node, effect);
@@ -309,6 +285,9 @@ impl Core {
                 self.peer_changed(node);
             }
             Effect::Ping { conn, nonce } => {
+                if let Some(connection) = self.connection_of(conn) {
+                    connection.doubted.set(true);
+                }
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_ping(nonce));
             }
             Effect::Pong { conn, nonce } => {
@@ -329,36 +308,6 @@ impl Core {
         {
             change(&link);
             self.enqueue(&link);
-        }
-    }
-
-    /// Starts a dial; a host name is looked up first, each time anew.
-    fn dial(self: &Rc<Self>, node: NodeIndex, address: &Address) {
-        let port = address.port();
-        if let Ok(ip) = address.host().parse::<IpAddr>() {
-            return self.dial_at(node, Some(SocketAddr::new(ip, port)));
-        }
-        let host = address.host().to_owned();
-        let core = Rc::clone(self);
-        self.runtime.run_blocking(
-            move || {
-                (host.as_str(), port)
-                    .to_socket_addrs()
-                    .ok()
-                    .and_then(|mut found| found.next())
-            },
-            move |found| core.dial_at(node, found),
-        );
-    }
-
-    fn dial_at(self: &Rc<Self>, node: NodeIndex, at: Option<SocketAddr>) {
-        let dialled = at.and_then(|at| self.io.borrow_mut().dial(at).ok());
-        match dialled {
-            Some(id) => {
-                let key = self.add_connection(id, Some(node)).key;
-                self.associate(node, |association, cx| association.handle_dialling(cx, key));
-            }
-            None => self.associate(node, |association, cx| association.handle_dial_failed(cx)),
         }
     }
 
@@ -398,6 +347,7 @@ impl Core {
         let peer = peers.at(node);
         peer.link = Some(link);
         peer.problem = None;
+        peer.places.found();
         drop(peers);
         self.peer_changed(node);
     }
@@ -421,55 +371,6 @@ impl Core {
             self.end_link(&link);
         }
         self.peer_changed(node);
-    }
-
-    /// Closes a connection once what was written is sent; what it still brings is ignored.
-    fn close_connection(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
-        if connection.closing.replace(true) {
-            return;
-        }
-        self.note_close(connection, reason);
-        self.clear_deadline(connection);
-        let last_words = connection.link().filter(|_| reason == CloseReason::Bye);
-        if let Some(link) = last_words {
-            // The peer waits for its last bytes to be acknowledged.
-            self.send_on(&link);
-            connection.sending.set(link.sending.get());
-        }
-        if connection.sending.get() {
-            self.set_deadline(connection, HANDSHAKE_TIMEOUT);
-        } else {
-            self.io.borrow_mut().close(connection.id);
-        }
-    }
-
-    /// The kernel has taken a send.
-    pub(super) fn connection_sent(&self, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        connection.sending.set(false);
-        if connection.closing.get() {
-            self.io.borrow_mut().close(id);
-        } else if let Some(link) = connection.link() {
-            self.handle_sent(&link);
-        }
-    }
-
-    /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.
-    fn note_close(&self, connection: &Connection, reason: CloseReason) {
-        self.closes.borrow_mut().count(reason.label());
-        let fault = reason.fault();
-        if fault == Fault::Nobody || matches!(reason, CloseReason::PeerClosed) {
-            return;
-        }
-        if fault == Fault::Peer {
-            self.tally.closed_for_fault.add(1);
-        }
-        if self.log_budget.borrow_mut().take(self.clock.now()) {
-            tracing::warn!(connection = ?connection.id, label = reason.label(), %reason,
-                "closing a connection");
-        }
     }
 
     fn arm_peer_timer(&self, node: NodeIndex) {

@@ -38,6 +38,7 @@ where
     let mut driver = Driver::new(Rc::clone(&core));
     let ran = driver.run_until_stopped(&outcome).await;
     core.close();
+    core.settle().await;
     drop(entered);
     ran.map_err(|error| EngineError::Core { core: 0, error })?;
     outcome.take()

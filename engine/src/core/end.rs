@@ -39,6 +39,7 @@ impl Core {
         for (correlation, phase) in questions {
             self.resolve_ask(correlation, None, Err(AskError::Unreachable { phase }));
         }
+        self.memory_came();
     }
 
     /// Marks a link whose peer broke the rules in a way that only showed while a handler ran.

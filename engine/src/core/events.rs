@@ -26,6 +26,9 @@ impl Core {
                     && !connection.closing.get()
                 {
                     connection.last_byte.set(self.clock.now());
+                    if connection.doubted.take() {
+                        self.heard(&connection);
+                    }
                     connection.intake.borrow_mut().push(chunk);
                     self.make_readable(&connection);
                 }
@@ -44,9 +47,13 @@ impl Core {
     }
 
     pub(super) fn connection(&self, id: ConnectionId) -> Option<Rc<Connection>> {
+        let is_meant = |connection: &&Rc<Connection>| connection.id == id;
         let connections = self.connections.borrow();
-        let connection = connections.get(id.slot as usize)?.as_ref()?;
-        (connection.id == id).then(|| Rc::clone(connection))
+        let place = connections.get(id.slot as usize)?;
+        if let Some(connection) = place.as_ref().filter(is_meant) {
+            return Some(Rc::clone(connection));
+        }
+        self.draining.borrow().iter().find(is_meant).map(Rc::clone)
     }
 
     /// The connection that the pure machines mean.
@@ -89,7 +96,11 @@ impl Core {
                 self.read_connection(connection, budget);
             }
             if connection.closing.get() {
-                connection.intake.borrow_mut().clear();
+                self.discard_unread(connection);
+            } else if let Some(reason) = connection.over.get()
+                && !connection.readable.get()
+            {
+                self.end_draining(connection, reason);
             }
         }
         self.reading.set(waiting);
@@ -122,7 +133,9 @@ impl Core {
                 self.owe_grant(&link);
                 if left == Left::More {
                     self.make_readable(connection);
-                } else if connection.intake.borrow().is_within_frame() {
+                } else if connection.over.get().is_none()
+                    && connection.intake.borrow().is_within_frame()
+                {
                     self.watch_for_stall(connection);
                 }
             }

@@ -133,8 +133,17 @@ impl Core {
         *waiting = woken;
     }
 
-    /// Wakes the sends that wait for room at any peer: memory came back.
+    /// Slabs may have come back. If one was refused since the last time, whoever waits for memory
+    /// has another try, at whatever peer: the sends, and the answers that were put off.
     pub(super) fn memory_came(&self) {
+        if !self.slabs.borrow_mut().take_shortage() {
+            return;
+        }
+        for link in self.linked().chain([Rc::clone(&self.own_link)]) {
+            if link.outbound.borrow().deferred() > 0 {
+                self.enqueue(&link);
+            }
+        }
         let others = self.peers.borrow().others();
         self.room_came(NodeIndex::SELF);
         others.for_each(|node| self.room_came(node));

@@ -6,9 +6,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use ringmesh_proto::address::Uid;
+use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
 use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
 use ringmesh_transport::contract::ConnectionId;
@@ -17,6 +19,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::NodeIndex;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
+use super::stall::Progress;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(crate) struct Link {
     pub(crate) owes_since: Cell<Instant>,
     /// From this position on a turn sends without waiting for its end.
     pub(crate) flush_at: Cell<u64>,
+    /// What was last seen of the peer taking over what was sent.
+    pub(crate) progress: Cell<Progress>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -71,6 +76,7 @@ impl Link {
             flush_at: Cell::new(FLUSH_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
+            progress: Cell::default(),
             ended: Cell::new(false),
         }
     }
@@ -100,6 +106,12 @@ pub(crate) struct Connection {
     pub(crate) closing: Cell<bool>,
     /// Bytes of a handshake are on their way out.
     pub(crate) sending: Cell<bool>,
+    /// To be sent when that is through, before it is closed.
+    pub(crate) last_words: RefCell<Vec<SlabSlice>>,
+    /// Why the transport ended it, while what it brought is still being parsed.
+    pub(crate) over: Cell<Option<CloseReason>>,
+    /// Its link is probed: the next bytes are to be reported.
+    pub(crate) doubted: Cell<bool>,
     /// When bytes last came.
     pub(crate) last_byte: Cell<Instant>,
     /// Bounds the time of a frame that does not go on, or of last bytes that do not leave.
@@ -144,6 +156,9 @@ impl Connection {
             readable: Cell::new(false),
             closing: Cell::new(false),
             sending: Cell::new(false),
+            last_words: RefCell::default(),
+            over: Cell::new(None),
+            doubted: Cell::new(false),
             last_byte: Cell::new(Instant::ZERO),
             deadline: Cell::new(None),
         }
@@ -259,6 +274,32 @@ impl Intake {
     /// Shared receive buffers held by bytes that are not parsed yet.
     pub(crate) fn pooled(&self) -> usize {
         self.chunks.iter().filter(|chunk| chunk.is_pooled()).count()
+    }
+
+    /// Parses what is here and says how many whole messages it was. What is not a frame ends it.
+    pub(crate) fn count_messages(&mut self, body_cap: u32) -> u64 {
+        let mut messages = 0;
+        loop {
+            if self.is_partial() && !self.assemble(0, body_cap) {
+                return messages;
+            }
+            let Some(front) = self.chunks.front() else {
+                return messages;
+            };
+            match parse(front, body_cap) {
+                Ok(Parse::Complete(frame)) => {
+                    messages += u64::from(frame.header.kind.is_message());
+                    let wire_bytes = frame.wire_bytes;
+                    self.consume(wire_bytes);
+                }
+                Ok(Parse::Incomplete { needed }) => {
+                    if !self.assemble(needed, body_cap) {
+                        return messages;
+                    }
+                }
+                Err(_) => return messages,
+            }
+        }
     }
 
     /// Gives all memory back.

@@ -17,8 +17,10 @@ mod alarm;
 mod asks;
 mod budget;
 mod clock;
+mod close;
 mod connect;
 pub(crate) mod current;
+mod dial;
 pub(crate) mod driver;
 mod end;
 mod events;
@@ -32,6 +34,7 @@ mod routes;
 mod send;
 mod service;
 mod snapshot;
+mod stall;
 mod start;
 mod stop;
 mod tasks;
@@ -95,6 +98,9 @@ pub(crate) struct Core {
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    /// Connections that the transport has forgotten, until what they brought is parsed. Each belongs
+    /// to a peer or to the acceptor, which have bounds.
+    draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     closes: RefCell<CloseCounts>,
@@ -126,8 +132,8 @@ pub(crate) struct Core {
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
-    /// A send found no memory since memory last came back.
-    memory_short: Cell<bool>,
+    /// A timer runs that looks at the progress of links.
+    looks_for_stalls: Cell<bool>,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
@@ -205,9 +211,10 @@ impl Core {
         if pinned <= total / 4 {
             return false;
         }
-        let connections = self.connections.borrow();
+        let (connections, draining) = (self.connections.borrow(), self.draining.borrow());
         let unparsed = |connection: &Rc<Connection>| connection.unparsed_buffers();
-        let waiting: usize = connections.iter().flatten().map(unparsed).sum();
+        let all = connections.iter().flatten().chain(&*draining);
+        let waiting: usize = all.map(unparsed).sum();
         pinned.saturating_sub(waiting) > total / 4
     }
 

@@ -10,6 +10,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
+use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
 use crate::error::{Refusal, ResolveError};
@@ -32,6 +33,8 @@ pub(crate) enum PeerState {
     Up(Uid),
     /// No link; with the last thing that went wrong.
     Down(Option<String>),
+    /// No link, for its host name has no address; with what the look-up said.
+    Unknown(String),
     /// It refuses this node, and will go on to.
     Refused(String),
     /// This node is stopping.
@@ -56,6 +59,7 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
+    pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
     /// Tasks that wait for the link to come or go.
@@ -71,6 +75,7 @@ impl Peer {
             association,
             timer: None,
             problem: None,
+            places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
         }
@@ -118,6 +123,7 @@ impl PeerTable {
                 && peer.association.status() == Status::Idle
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
+                && !peer.places.looking_up
         })
     }
 

@@ -114,12 +114,7 @@ impl Core {
                 Ok(position)
             }
             Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
-            Err(error) => {
-                if error == PushError::NoMemory {
-                    self.memory_short.set(true);
-                }
-                Err(refusal(error))
-            }
+            Err(error) => Err(refusal(error)),
         }
     }
 
@@ -200,6 +195,7 @@ impl Core {
             match link.connection {
                 Some(connection) => {
                     link.sending.set(true);
+                    self.expect_progress();
                     self.io.borrow_mut().send(connection, &mut slices);
                 }
                 None => self.loop_back(link, &mut slices),
@@ -268,6 +264,9 @@ impl Core {
         if outbound.has_unsent() {
             self.enqueue(link);
         }
+        drop(outbound);
+        // The kernel lets go of slabs that were acknowledged while it still held them.
+        self.memory_came();
     }
 
     /// Notes that a link received something it will have to acknowledge; grants at once when much
@@ -315,7 +314,7 @@ impl Core {
     }
 
     /// Puts the grant a link owes in front of its other bytes.
-    fn attach_grant(&self, link: &Rc<Link>) {
+    pub(super) fn attach_grant(&self, link: &Rc<Link>) {
         if link.owes_grant.replace(false)
             && let Some(grant) = link.inbound.borrow_mut().poll_grant(true)
         {

@@ -60,11 +60,8 @@ impl Core {
             self.enqueue(link);
         }
         drop(outbound);
-        if self.memory_short.take() {
-            self.memory_came();
-        } else {
-            self.room_came(link.peer);
-        }
+        self.room_came(link.peer);
+        self.memory_came();
         Ok(())
     }
 }

@@ -33,6 +33,7 @@ impl Core {
             dead_schema_mismatch: tally.dead_schema_mismatch.total(),
             dead_invalid: tally.dead_invalid.total(),
             dead_late_answer: tally.dead_late_answer.total(),
+            dropped_unread: tally.dropped_unread.total(),
             replies_overloaded: tally.replies_overloaded.total(),
             panics: tally.panics.total(),
             slow_handlers: tally.slow_handlers.total(),
@@ -74,13 +75,14 @@ impl Core {
 
     /// The links to other nodes.
     pub(super) fn linked(&self) -> impl Iterator<Item = Rc<super::Link>> {
-        let connections: Vec<Rc<Connection>> = self
+        let mut connections: Vec<Rc<Connection>> = self
             .connections
             .borrow()
             .iter()
             .flatten()
             .cloned()
             .collect();
+        connections.extend(self.draining.borrow().iter().cloned());
         connections
             .into_iter()
             .filter_map(|connection| match &*connection.stage.borrow() {

@@ -82,6 +82,18 @@ impl Core {
         matches!(*self.phase.borrow(), Phase::Flushed)
     }
 
+    /// Ends what the core has in its executor, as far as that can be ended.
+    pub(super) async fn settle(&self) {
+        if self.runtime.is_watching() {
+            let eventfd = {
+                let mut io = self.io.borrow_mut();
+                io.eventfd()
+                    .and_then(|eventfd| eventfd.try_clone_to_owned())
+            };
+            self.runtime.settle(eventfd).await;
+        }
+    }
+
     /// Drops tasks and actors, and accounts for what never left.
     pub(super) fn close(self: &Rc<Self>) {
         self.tasks.clear();
@@ -89,6 +101,7 @@ impl Core {
         actors.iter().for_each(|cell| self.stop_cell(cell));
         self.end_all_links();
         self.connections.borrow_mut().clear();
+        self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();
         self.sendable.borrow_mut().clear();
         self.granting.borrow_mut().clear();

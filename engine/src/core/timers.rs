@@ -25,6 +25,8 @@ pub(crate) enum Token {
     Peer(NodeIndex),
     /// An incoming connection's time may be up.
     Acceptor,
+    /// The progress of the links is to be looked at.
+    Stalls,
     /// The stopping node waits no longer for its last bytes.
     Flush,
 }
@@ -77,6 +79,7 @@ impl Core {
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),
+            Token::Stalls => self.look_for_stalls(),
             Token::Flush => self.flush_overdue(),
         }
     }

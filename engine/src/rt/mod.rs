@@ -9,6 +9,10 @@
 //!   guard timer of [`GUARD`];
 //! - a task's waker count is 16 bits and overflows under repeated polls in one await: every await
 //!   here ends with the first event, and nothing is re-polled in a select loop;
+//! - a task that the executor leaves behind is never dropped: nothing of a core is moved into one,
+//!   and [`Runtime::settle`] ends the one that holds a descriptor;
+//! - a task that ends does not give back its share of the executor's own eventfd, so each executor
+//!   leaves one open: a process that starts nodes over and over loses a descriptor with each;
 //! - a panic in a task kills the executor's thread: no user code runs in its tasks;
 //! - its default buffer memory pins 10 MiB three times over: [`IO_MEMORY_BYTES`] is its minimum.
 
@@ -16,8 +20,9 @@
 mod eventfd;
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -33,6 +38,9 @@ const RING_DEPTH: usize = 16;
 
 /// The longest the executor sleeps while it has work outstanding: bounds its lost wake-ups.
 const GUARD: Duration = Duration::from_millis(10);
+
+/// How often a stopping core sleeps until the read of its eventfd has ended.
+const SETTLE_WAITS: usize = 4;
 
 /// The thread of a core, running.
 pub(crate) struct CoreThread<T: Send + 'static>(glommio::ExecutorJoinHandle<T>);
@@ -128,6 +136,11 @@ impl Runtime {
         if !self.shared.watching.replace(true) {
             self.watch(eventfd);
         }
+        self.woken().await;
+    }
+
+    /// Sleeps until something woke the driver, for the guard time at most.
+    async fn woken(&self) {
         if !self.shared.guarding.replace(true) {
             self.guard();
         }
@@ -146,6 +159,26 @@ impl Runtime {
     /// Lets the executor run what it has.
     pub(crate) async fn pass(&self) {
         glommio::executor().yield_task_queue_now().await;
+    }
+
+    /// Whether a read of the eventfd is in flight.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.shared.watching.get()
+    }
+
+    /// Ends the read of the eventfd when the core stops: with the executor it would neither end nor
+    /// be dropped. Work on the blocking thread is left to itself.
+    pub(crate) async fn settle(&self, eventfd: io::Result<OwnedFd>) {
+        if let Ok(eventfd) = eventfd {
+            // Without it the read ends with the guard time or not at all, and a descriptor is lost.
+            let _ = File::from(eventfd).write_all(&1_u64.to_ne_bytes());
+        }
+        // It wakes the driver when it ends; so do others.
+        for _ in 0..SETTLE_WAITS {
+            if self.shared.watching.get() {
+                self.woken().await;
+            }
+        }
     }
 
     fn watch(&self, eventfd: OwnedFd) {

@@ -43,6 +43,9 @@ enum Task {
         /// Where the sink and the echo keep their tallies, in files of their names.
         #[arg(long)]
         tallies: Option<PathBuf>,
+        /// How many connections may be half open.
+        #[arg(long)]
+        half_open_max: Option<usize>,
     },
     /// Waits for SIGTERM, and sends records with its last breath. First line: `ready`.
     Farewell {
@@ -51,6 +54,8 @@ enum Task {
         /// How many.
         records: u64,
     },
+    /// Runs two nodes until SIGTERM has stopped both. First line: `ready`.
+    Pair,
     /// Sends records and prints what it took: `sent N`, then `enters N`.
     Stream {
         /// The path of a sink.
@@ -85,8 +90,18 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     };
     let builder = Engine::node(SYSTEM).idle(idle);
     match arguments.task {
-        Task::Serve { bind, tallies } => serve(builder.bind(bind), tallies),
+        Task::Serve {
+            bind,
+            tallies,
+            half_open_max,
+        } => {
+            let builder = builder.bind(bind).settings(|settings| {
+                settings.half_open_max = half_open_max.unwrap_or(settings.half_open_max);
+            });
+            serve(builder, tallies)
+        }
         Task::Farewell { to, records } => farewell(builder, to, records),
+        Task::Pair => pair(&builder),
         Task::Stream { to, records } => stream(builder, to, records),
     }
 }
@@ -129,6 +144,26 @@ fn farewell(
         for number in 1..=records {
             send(&sink, number).await?;
         }
+        Ok(())
+    })?
+}
+
+fn pair(builder: &NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let other = builder.clone();
+    builder.clone().run(move |node| async move {
+        let (up, other_is_up) = std::sync::mpsc::channel();
+        // Started from a core, the thread keeps the termination signals blocked.
+        let second = std::thread::spawn(move || {
+            other.run(move |node| async move {
+                let told = up.send(());
+                node.until_shutdown().await;
+                told
+            })
+        });
+        other_is_up.recv()?;
+        println!("ready");
+        node.until_shutdown().await;
+        second.join().map_err(|_| "the second node panicked")???;
         Ok(())
     })?
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use ringmesh::__private::{Finding, Resolve, Resolved};
 use ringmesh::{message, wire};
 use ringmesh_proto::archive::{Archivable, access, deserialize, encode, explain, measure};
 
@@ -50,7 +51,7 @@ enum Leg {
     Basket(Vec<(char, Option<u32>)>),
 }
 
-/// The first byte chooses a message, the rest is its payload.
+/// The first byte chooses a message of the tests or of the engine, the rest is its payload.
 ///
 /// # Panics
 /// When an archive that was accepted cannot be walked, or does not survive another round.
@@ -58,10 +59,12 @@ pub fn archive(bytes: &[u8]) {
     let Some((choice, payload)) = bytes.split_first() else {
         return;
     };
-    match choice % 3 {
+    match choice % 5 {
         0 => read::<Tick>(payload),
         1 => read::<Flags>(payload),
-        _ => read::<Order>(payload),
+        2 => read::<Order>(payload),
+        3 => read::<Resolve>(payload),
+        _ => read::<Resolved>(payload),
     }
 }
 
@@ -112,7 +115,8 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         grid: [Vec::new(), Vec::new()],
         body: Vec::new(),
     };
-    vec![
+    let mut seeds = engine_seeds();
+    seeds.extend([
         seed(
             "tick",
             0,
@@ -151,6 +155,28 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         seed("order-empty", 2, &empty),
         seed("order-rich", 2, &order),
+    ]);
+    seeds
+}
+
+/// The messages of the engine itself.
+fn engine_seeds() -> Vec<(String, Vec<u8>)> {
+    let resolve = |name: &str| Resolve {
+        name: name.to_owned(),
+        protocol: 0x0123_4567_89AB_CDEF,
+    };
+    let resolved = |finding| Resolved {
+        finding,
+        core: 1,
+        slot: 2,
+        generation: 3,
+    };
+    vec![
+        seed("resolve-inline", 3, &resolve("echo")),
+        seed("resolve", 3, &resolve("a name that is out of line")),
+        seed("resolved-found", 4, &resolved(Finding::Found)),
+        seed("resolved-not-found", 4, &resolved(Finding::NotFound)),
+        seed("resolved-wrong", 4, &resolved(Finding::WrongProtocol)),
     ]
 }
 
@@ -172,7 +198,9 @@ mod tests {
             let accepted = match choice {
                 0 => access::<Tick>(payload).is_ok(),
                 1 => access::<Flags>(payload).is_ok(),
-                _ => access::<Order>(payload).is_ok(),
+                2 => access::<Order>(payload).is_ok(),
+                3 => access::<Resolve>(payload).is_ok(),
+                _ => access::<Resolved>(payload).is_ok(),
             };
             assert!(accepted, "{name}");
         }

@@ -5,10 +5,12 @@
 
 mod archive;
 mod decoder;
+mod handshake;
 mod preface;
 
 pub use archive::archive;
 pub use decoder::decoder;
+pub use handshake::handshake;
 pub use preface::preface;
 
 /// A fuzz target and the inputs it starts from.
@@ -23,7 +25,7 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target {
         name: "archive",
         run: archive,
@@ -33,6 +35,11 @@ pub const TARGETS: [Target; 3] = [
         name: "decoder",
         run: decoder,
         seeds: decoder::seeds,
+    },
+    Target {
+        name: "handshake",
+        run: handshake,
+        seeds: handshake::seeds,
     },
     Target {
         name: "preface",

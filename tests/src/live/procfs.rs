@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// What a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
@@ -25,6 +27,16 @@ impl Holdings {
             descriptors: descriptors.count(),
         }
     }
+}
+
+/// Lets this process, and those it starts from now on, hold as many descriptors as the host allows.
+///
+/// # Panics
+/// If the kernel refuses what it said it would allow.
+pub fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may be as high as the hard one");
 }
 
 /// How often the calling thread gave up its CPU to wait for something.

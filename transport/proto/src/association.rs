@@ -10,15 +10,20 @@
 //! ```
 //! A good hello of the peer leads to associated from idle and back-off at once. From dialling and
 //! handshaking it does so when the peer has the lower uid: of two simultaneous dials the one of the
-//! lower uid survives, and both sides know which. While associated a second hello of the same
-//! process start is refused, and the link is probed: if it is dead on the other side only, the
-//! probe finds out, and the peer's next dial succeeds. A hello of another process start ends the
-//! link, since a process that was restarted has forgotten it.
+//! lower uid survives, and both sides know which.
+//!
+//! A hello proves nothing, so it never ends a link that lives. While associated every hello makes
+//! the link be probed. One of the same process start is refused: if the link is dead on the other
+//! side only, the probe finds out, and the peer's next dial succeeds. One of another start waits: if
+//! the link ends, or stays silent through the probe, the peer was restarted and the newcomer takes
+//! over; if the link shows life, the newcomer is refused and nothing has changed.
 
+mod doubt;
 mod transition;
 
 use std::collections::VecDeque;
 
+use self::doubt::Probe;
 use crate::address::{Address, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
@@ -83,6 +88,8 @@ enum State {
         uid: Uid,
         since: Instant,
         probe: Option<Probe>,
+        /// Claims to be a later start, and waits for what the probe finds. Only with a probe.
+        newcomer: Option<Box<Introduction>>,
     },
     BackOff {
         until: Instant,
@@ -93,13 +100,6 @@ enum State {
         deadline: Instant,
     },
     Stopped,
-}
-
-/// A ping on a link in doubt.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    nonce: u64,
-    deadline: Instant,
 }
 
 impl Association {
@@ -166,6 +166,19 @@ impl Association {
         }
     }
 
+    /// A dial found nobody, and the driver has another place to dial. It tells the new key with
+    /// [`handle_dialling`](Self::handle_dialling), or that the dial failed. The deadline stays. Says
+    /// whether it was this association's dial.
+    pub fn handle_redial(&mut self, failed: ConnKey) -> bool {
+        match &mut self.state {
+            State::Dialling { conn, .. } if *conn == Some(failed) => {
+                *conn = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The driver could not start the dial that [`Effect::Dial`] asked for.
     pub fn handle_dial_failed(&mut self, cx: &mut Context<'_>) {
         if matches!(self.state, State::Dialling { conn: None, .. }) {
@@ -197,7 +210,9 @@ impl Association {
         };
     }
 
-    /// The peer introduced itself on a connection of its own.
+    /// The peer introduced itself on a connection of its own. The connection belongs to this
+    /// association from now on: it is accepted, or waits for a verdict, which follows as effects
+    /// of a later call.
     ///
     /// # Errors
     /// The reason with which [`Acceptor::refuse`](crate::handshake::Acceptor::refuse) is to be
@@ -218,17 +233,14 @@ impl Association {
                     return Err(RefuseReason::Superseded);
                 }
             }
-            State::Associated { uid: current, .. } if current == uid => {
-                self.probe(cx);
-                return Err(RefuseReason::Superseded);
-            }
-            State::Idle | State::BackOff { .. } | State::Associated { .. } => {}
+            State::Associated { .. } => return self.doubt_link(cx, introduction),
+            State::Idle | State::BackOff { .. } => {}
         }
-        self.end_connection(cx, uid);
-        let bytes = cx.local.accept(introduction);
-        let conn = introduction.conn;
-        cx.out.push(Effect::Write { conn, bytes });
-        self.associate(cx, conn, uid, &introduction.offer, false);
+        if let Some(conn) = self.conn() {
+            let reason = CloseReason::Superseded;
+            cx.out.push(Effect::Close { conn, reason });
+        }
+        self.accept(cx, introduction);
         Ok(())
     }
 
@@ -252,6 +264,11 @@ impl Association {
                     self.handle_fault(cx, conn, reason);
                 }
             }
+            // It was not accepted yet, and has nothing to say before.
+            State::Associated { .. } if self.is_newcomer(conn) => {
+                let reason = CloseReason::UnexpectedFrame(frame.header.kind);
+                self.handle_fault(cx, conn, reason);
+            }
             // A stopping link waits for its end, and what comes on a connection that is not this
             // association's any more does not count.
             _ => {}
@@ -274,8 +291,11 @@ impl Association {
                 conn: current, uid, ..
             } if current == conn => {
                 self.link_down(cx, conn, uid, reason);
-                self.lose(cx);
+                if !self.succeed(cx) {
+                    self.lose(cx);
+                }
             }
+            State::Associated { .. } => self.forget_newcomer(conn),
             State::Stopping {
                 conn: current, uid, ..
             } if current == conn => {
@@ -288,7 +308,7 @@ impl Association {
 
     /// The driver found the peer at fault on a connection: it is closed.
     pub fn handle_fault(&mut self, cx: &mut Context<'_>, conn: ConnKey, reason: CloseReason) {
-        if self.conn() == Some(conn) {
+        if self.conn() == Some(conn) || self.is_newcomer(conn) {
             cx.out.push(Effect::Close { conn, reason });
             self.handle_closed(cx, conn, reason);
         }
@@ -307,9 +327,7 @@ impl Association {
             | State::Handshaking { conn, .. } => {
                 self.handle_fault(cx, conn, CloseReason::HandshakeTimeout);
             }
-            State::Associated { conn, .. } => {
-                self.handle_fault(cx, conn, CloseReason::ProbeTimeout);
-            }
+            State::Associated { .. } => self.end_probe(cx),
             State::Stopping { conn, .. } => self.handle_fault(cx, conn, CloseReason::Stopping),
             State::BackOff { .. } => self.dial(cx),
             State::Idle | State::Stopped => {}
@@ -332,6 +350,7 @@ impl Association {
     pub fn handle_stop(&mut self, cx: &mut Context<'_>) {
         match self.state {
             State::Associated { conn, uid, .. } => {
+                self.refuse_newcomer(cx, RefuseReason::Stopping);
                 let reason = ByeReason::Stopping;
                 cx.out.push(Effect::Bye { conn, reason });
                 let deadline = cx.now + cx.local.stop_timeout;

@@ -49,6 +49,9 @@ pub enum CloseReason {
     /// A frame began and did not go on.
     #[error("a frame began and did not go on")]
     FrameStall,
+    /// The peer took nothing over for too long of what was sent to it.
+    #[error("the peer took nothing over for too long")]
+    GrantStall,
     /// The link was in doubt and the peer did not answer.
     #[error("the peer did not answer while its link was in doubt")]
     ProbeTimeout,
@@ -110,6 +113,7 @@ impl CloseReason {
             Self::PrefaceTimeout => "preface_timeout",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::FrameStall => "frame_stall",
+            Self::GrantStall => "grant_stall",
             Self::ProbeTimeout => "probe_timeout",
             Self::DialFailed => "dial_failed",
             Self::PeerClosed => "peer_closed",
@@ -138,6 +142,7 @@ impl CloseReason {
             Self::PrefaceTimeout
             | Self::HandshakeTimeout
             | Self::FrameStall
+            | Self::GrantStall
             | Self::ProbeTimeout
             | Self::DialFailed
             | Self::PeerClosed
@@ -194,6 +199,7 @@ mod tests {
             CloseReason::PrefaceTimeout,
             CloseReason::HandshakeTimeout,
             CloseReason::FrameStall,
+            CloseReason::GrantStall,
             CloseReason::ProbeTimeout,
             CloseReason::DialFailed,
             CloseReason::PeerClosed,

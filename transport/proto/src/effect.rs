@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::address::{Address, NodeId, Uid};
 use crate::close_reason::CloseReason;
-use crate::frame::body::ByeReason;
+use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::LocalNode;
 use crate::time::Instant;
 
@@ -56,6 +56,14 @@ pub enum Effect {
         conn: ConnKey,
         /// Why.
         reason: CloseReason,
+    },
+    /// Call [`Acceptor::refuse`](crate::handshake::Acceptor::refuse): the dialler that waited on the
+    /// connection is not let in. The connection is no association's any more.
+    Refuse {
+        /// The connection.
+        conn: ConnKey,
+        /// Why.
+        reason: RefuseReason,
     },
     /// The handshake is done: the connection carries a new link.
     LinkUp(LinkUp),

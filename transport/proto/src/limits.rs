@@ -85,8 +85,15 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a frame may stay incomplete without a new byte.
 pub const FRAME_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a link may take to answer when a second dial of its peer puts it in doubt.
+/// Default of how long a peer may take nothing over of what was sent to it.
+pub const GRANT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a link may be silent when another dial of its peer, or one that claims to be of it,
+/// puts it in doubt.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A node that comes this much too late to judge a probe was away itself: it listens once more.
+pub const PROBE_LATENESS: Duration = Duration::from_millis(250);
 
 /// Default of how long a stopping association waits for its last bytes and its connections to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -96,6 +103,9 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 
 /// The longest back-off between two dials of one address.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// Addresses of one look-up of a host name that are dialled before it is looked up again.
+pub const DIALLED_ADDRESSES_MAX: usize = 16;
 
 /// A link that stood this long starts its back-off anew when it is lost.
 pub const STEADY_LINK: Duration = Duration::from_secs(1);
@@ -141,6 +151,9 @@ const _: () = {
     // A refusal in place of an answer takes less than any answer it replaces may have.
     assert!(HEADER_BYTES + EXTENSION_BYTES <= SLAB_BYTES as usize);
     assert!(PREFACE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
+    // Whoever waits for the verdict of a probe, and of its second chance, waits within a handshake.
+    assert!(2 * PROBE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
+    assert!(PROBE_LATENESS.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(BACK_OFF_MIN.as_millis() < BACK_OFF_MAX.as_millis());
     assert!(PREFACE_BYTES == 64 && HEADER_BYTES == 16);
 };

@@ -22,6 +22,8 @@ pub struct SlabPool {
     free_bytes: usize,
     in_use_bytes_max: usize,
     refusals: u64,
+    /// A slab was refused for want of budget, and nobody has asked about it since.
+    short: bool,
 }
 
 /// What a pool counted.
@@ -52,6 +54,7 @@ impl SlabPool {
             free_bytes: 0,
             in_use_bytes_max: 0,
             refusals: 0,
+            short: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl SlabPool {
         let slab = self.find(capacity);
         if slab.is_none() {
             self.refusals += 1;
+            self.short = true;
         }
         self.in_use_bytes_max = self.in_use_bytes_max.max(self.in_use_bytes());
         slab
@@ -80,6 +84,12 @@ impl SlabPool {
     pub fn give_back(&mut self, slab: Slab) {
         self.draining.push_back(slab);
         self.settle(SETTLED_AT_ONCE);
+    }
+
+    /// Whether a slab was refused since the last call: whoever was refused may be told that some
+    /// came back.
+    pub fn take_shortage(&mut self) -> bool {
+        std::mem::take(&mut self.short)
     }
 
     /// What was counted so far, after freeing what the kernel has let go of.

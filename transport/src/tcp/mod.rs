@@ -115,7 +115,7 @@ impl TcpTransport {
     /// When no descriptor could be made.
     pub fn watch_signals(&mut self) -> io::Result<()> {
         if self.signals.is_none() {
-            let source = SignalSource::new()?;
+            let source = SignalSource::new(self.doorbell())?;
             self.ring
                 .poll_multishot(source.as_fd(), Tag::of_core(Operation::Signal, 0).pack());
             self.signals = Some(source);
@@ -253,6 +253,9 @@ impl Transport for TcpTransport {
         events.append(&mut self.ready);
         if self.doorbell.take() {
             events.push_back(Event::Doorbell);
+            if self.signals.as_ref().is_some_and(SignalSource::was_told) {
+                events.push_back(Event::Terminate);
+            }
         }
         while let Some(completion) = self.ring.next_completion() {
             self.complete(completion, events);

@@ -4,6 +4,7 @@ pub mod frames;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use ringmesh::{Address, NodeId, Uid};
@@ -358,8 +359,13 @@ impl RawListener {
     /// Takes the next connection and reads the dialler's preface and hello.
     ///
     /// # Panics
-    /// If they are not right.
+    /// If they are not right, or nobody dials within [`WAIT`].
     pub fn accept(&self) -> (RawPeer, Preface) {
+        // The limit of time is the socket's, whatever is read from it.
+        let listener = self.listener.try_clone().expect("a descriptor");
+        TcpStream::from(OwnedFd::from(listener))
+            .set_read_timeout(Some(WAIT))
+            .expect("a socket option");
         let (mut stream, _) = self.listener.accept().expect("a dial");
         stream
             .set_read_timeout(Some(WAIT))

@@ -1,4 +1,5 @@
 mod acceptor;
+mod doubt;
 mod pair;
 
 use std::time::Duration;
@@ -385,41 +386,40 @@ fn a_peer_that_accepts_and_hangs_up_is_dialled_ever_more_slowly() {
 }
 
 #[test]
-fn a_restarted_peer_ends_the_old_link_and_never_comes_back() {
+fn a_restarted_peer_takes_the_place_of_the_old_link_and_never_comes_back() {
     let mut bench = Bench::new();
     let mut association = bench.associated();
+    let [old, new] = [200, 201].map(|uid| Uid::new(uid).unwrap());
     let effects = bench.call(|_, cx| {
         association
             .handle_incoming(cx, &introduction(201, 2))
             .unwrap()
     });
-    let reason = CloseReason::Restarted;
-    let [old, new] = [200, 201].map(|uid| Uid::new(uid).unwrap());
-    let peer = local("there", 200).id;
+    assert!(matches!(effects[..], [Effect::Ping { .. }]), "{effects:?}");
+    assert!(!association.is_over(old), "nothing is proved yet");
+    // Its system ends the connections of a process that is gone.
+    let reason = CloseReason::Broken;
     let conn = ConnKey(1);
-    assert_eq!(
-        effects[..2],
-        [
-            Effect::LinkDown { conn, peer, reason },
-            Effect::Close { conn, reason }
-        ]
-    );
+    let effects = bench.call(|_, cx| association.handle_closed(cx, conn, reason));
+    let peer = local("there", 200).id;
+    assert_eq!(effects[0], Effect::LinkDown { conn, peer, reason });
     assert!(matches!(
-        effects[2],
+        effects[1],
         Effect::Write {
             conn: ConnKey(2),
             ..
         }
     ));
-    assert_eq!(effects[3], Effect::PeerRestarted { old, new });
+    assert_eq!(effects[2], Effect::PeerRestarted { old, new });
     assert!(matches!(
-        effects[4],
+        effects[3],
         Effect::LinkUp(LinkUp {
             conn: ConnKey(2),
             ..
         })
     ));
     assert_eq!(association.uid(), Some(new));
+    assert_eq!(association.poll_timeout(), None);
     // What is left of the old process, still in some socket.
     let mut verdict = Ok(());
     bench.call(|_, cx| verdict = association.handle_incoming(cx, &introduction(200, 3)));
@@ -628,6 +628,27 @@ fn stop_says_goodbye_and_ends_with_the_connection_or_one_over_the_timeout() {
 }
 
 #[test]
+fn a_dial_that_goes_on_elsewhere_keeps_its_deadline() {
+    let mut bench = Bench::new();
+    let mut association = Association::new(local("there", 200).id.address);
+    bench.call(|_, cx| association.handle_dial_wanted(cx));
+    bench.call(|_, cx| association.handle_dialling(cx, ConnKey(1)));
+    bench.now = at(1000);
+    assert!(!association.handle_redial(ConnKey(9)), "not its dial");
+    assert!(association.handle_redial(ConnKey(1)));
+    assert!(!association.handle_redial(ConnKey(1)), "it is gone");
+    bench.call(|_, cx| association.handle_dialling(cx, ConnKey(2)));
+    assert_eq!(association.poll_timeout(), Some(at(0) + HANDSHAKE_TIMEOUT));
+    let late = bench.call(|_, cx| association.handle_connected(cx, ConnKey(1)));
+    assert_eq!(late, []);
+    let effects = bench.call(|_, cx| association.handle_connected(cx, ConnKey(2)));
+    assert!(matches!(effects[..], [Effect::Write { .. }]), "{effects:?}");
+    // What answered, and what gave up, is not dialled elsewhere.
+    assert!(!association.handle_redial(ConnKey(2)));
+    assert_eq!(association.status(), Status::Dialling);
+}
+
+#[test]
 fn stop_gives_up_a_dial() {
     let mut bench = Bench::new();
     let mut association = Association::new(local("there", 200).id.address);
@@ -654,8 +675,12 @@ fn one_over_the_former_process_starts_forgets_the_oldest() {
     for uid in 200..=(200 + FORMER_UIDS_MAX as u64 + 1) {
         let shown = introduction(uid, uid);
         bench.call(|_, cx| association.handle_incoming(cx, &shown).unwrap());
+        let before = ConnKey(uid - 1);
+        bench.call(|_, cx| association.handle_closed(cx, before, CloseReason::Broken));
     }
     assert_eq!(association.former.len(), FORMER_UIDS_MAX);
+    let last = ConnKey(200 + FORMER_UIDS_MAX as u64 + 1);
+    bench.call(|_, cx| association.handle_closed(cx, last, CloseReason::Broken));
     for (uid, expected) in [(201, Err(RefuseReason::Former)), (200, Ok(()))] {
         let mut verdict = Ok(());
         bench.call(|_, cx| verdict = association.handle_incoming(cx, &introduction(uid, 1)));

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Association, Probe, State};
+use super::{Association, State};
 use crate::address::{NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect, LinkUp};
 use crate::frame::Frame;
 use crate::frame::body::{Accept, BodyError, Bye, Offer, Ping, Pong, Refuse, RefuseReason};
+use crate::handshake::Introduction;
 use crate::kind::Kind;
-use crate::limits::{
-    BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, HANDSHAKE_TIMEOUT, PROBE_TIMEOUT, STEADY_LINK,
-};
+use crate::limits::{BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, HANDSHAKE_TIMEOUT, STEADY_LINK};
 
 impl Association {
     /// The answer to this side's hello.
@@ -79,7 +78,7 @@ impl Association {
                 cx.out.push(Effect::Pong { conn, nonce });
                 Ok(())
             }
-            Kind::Pong => self.handle_pong(frame).map_err(CloseReason::from),
+            Kind::Pong => self.handle_pong(cx, frame).map_err(CloseReason::from),
             Kind::Bye => {
                 Bye::parse(frame)?;
                 self.handle_bye(cx, conn);
@@ -89,11 +88,9 @@ impl Association {
         }
     }
 
-    fn handle_pong(&mut self, frame: &Frame<'_>) -> Result<(), BodyError> {
+    fn handle_pong(&mut self, cx: &mut Context<'_>, frame: &Frame<'_>) -> Result<(), BodyError> {
         let pong = Pong::parse(frame)?;
-        if let State::Associated { probe, .. } = &mut self.state {
-            probe.take_if(|probe| probe.nonce == pong.nonce);
-        }
+        self.answer_probe(cx, pong.nonce);
         Ok(())
     }
 
@@ -107,7 +104,9 @@ impl Association {
             self.bury(uid);
             self.wanted = false;
             self.attempt = 0;
-            self.state = State::Idle;
+            if !self.succeed(cx) {
+                self.state = State::Idle;
+            }
         }
     }
 
@@ -157,24 +156,16 @@ impl Association {
         };
     }
 
-    /// Makes way for a link with the process start `uid`: ends the dial under way, or the link with
-    /// another start.
-    pub(super) fn end_connection(&mut self, cx: &mut Context<'_>, uid: Uid) {
-        let Some(conn) = self.conn() else {
-            return;
-        };
-        let reason = match self.state {
-            State::Associated { uid: current, .. } => {
-                debug_assert_ne!(current, uid, "a link with the same start is kept");
-                self.link_down(cx, conn, current, CloseReason::Restarted);
-                CloseReason::Restarted
-            }
-            _ => CloseReason::Superseded,
-        };
-        cx.out.push(Effect::Close { conn, reason });
+    /// Lets a dialler in.
+    pub(super) fn accept(&mut self, cx: &mut Context<'_>, introduction: &Introduction) {
+        let bytes = cx.local.accept(introduction);
+        let conn = introduction.conn;
+        cx.out.push(Effect::Write { conn, bytes });
+        let uid = introduction.peer.uid;
+        self.associate(cx, conn, uid, &introduction.offer, false);
     }
 
-    pub(super) fn associate(
+    fn associate(
         &mut self,
         cx: &mut Context<'_>,
         conn: ConnKey,
@@ -202,6 +193,7 @@ impl Association {
             uid,
             since: cx.now,
             probe: None,
+            newcomer: None,
         };
     }
 
@@ -215,20 +207,6 @@ impl Association {
             self.former.pop_front();
         }
         self.former.push_back(uid);
-    }
-
-    /// Asks the peer whether its side of the link is alive.
-    pub(super) fn probe(&mut self, cx: &mut Context<'_>) {
-        if let State::Associated { conn, probe, .. } = &mut self.state
-            && probe.is_none()
-        {
-            let (conn, nonce) = (*conn, cx.random);
-            *probe = Some(Probe {
-                nonce,
-                deadline: cx.now + PROBE_TIMEOUT,
-            });
-            cx.out.push(Effect::Ping { conn, nonce });
-        }
     }
 
     pub(super) fn link_down(

@@ -312,6 +312,11 @@ impl Outbound {
         bytes
     }
 
+    /// The control frames that wait, for a link that closes behind the send under way.
+    pub fn gather_control(&mut self) -> Option<SlabSlice> {
+        (!self.gone && self.control.is_pending()).then(|| self.control.take())
+    }
+
     /// The last send is complete; the next may be gathered.
     pub fn handle_sent(&mut self) {
         self.sending = false;

@@ -97,6 +97,9 @@ impl World {
             Effect::Dial { .. } => self.dial(index),
             Effect::Write { conn, bytes } => self.write((index, conn), bytes),
             Effect::Close { conn, .. } => self.cut((index, conn), false),
+            Effect::Refuse { conn, reason } => {
+                self.call(index, |node, cx| node.acceptor.refuse(cx, conn, reason));
+            }
             Effect::LinkUp(up) => {
                 assert_eq!(
                     self.nodes[index].link.replace(up.conn),
@@ -317,7 +320,7 @@ proptest! {
         let mut association = Association::new(local("there", 200).id.address);
         let mut world = World::new(seed);
         for _ in 0..calls {
-            let (what, conn) = (world.random() % 12, ConnKey(world.random() % 4));
+            let (what, conn) = (world.random() % 13, ConnKey(world.random() % 4));
             let uid = 199 + world.random() % 4;
             bench.now = bench.now + Duration::from_millis(world.random() % 3000);
             let accept = bench.answer(if uid == 100 { 200 } else { uid }, bench.random);
@@ -332,6 +335,7 @@ proptest! {
                 8 => association.handle_closed(cx, conn, CloseReason::Broken),
                 9 => drop(association.handle_incoming(cx, &introduction(uid, conn.0))),
                 10 => association.handle_fault(cx, conn, CloseReason::FrameStall),
+                11 => association.handle_heard(cx, conn),
                 _ => association.handle_timeout(cx),
             });
         }

@@ -1,0 +1,167 @@
+//! How connections end: for a fault, by their peer, or because an association wants it.
+
+use std::rc::Rc;
+
+use ringmesh_proto::close_reason::{CloseReason, Fault};
+use ringmesh_proto::limits::HANDSHAKE_TIMEOUT;
+use ringmesh_transport::contract::{self, ConnectionId, Transport};
+
+use super::Core;
+use super::link::{Connection, Link};
+
+impl Core {
+    /// Closes a connection for what its peer did, or did not do in time.
+    pub(super) fn connection_fault(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        reason: CloseReason,
+    ) {
+        let key = connection.key;
+        match connection.node.get() {
+            Some(node) => {
+                self.associate(node, |association, cx| {
+                    association.handle_fault(cx, key, reason)
+                });
+            }
+            None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
+        }
+        // Whoever the machines think it belongs to, nothing good comes from it any more.
+        self.close_connection(connection, reason);
+    }
+
+    /// The transport reports the end of a connection. What came before it is parsed first.
+    pub(super) fn handle_closed(self: &Rc<Self>, id: ConnectionId, why: &contract::CloseReason) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        self.clear_deadline(&connection);
+        self.connections.borrow_mut()[id.slot as usize] = None;
+        if connection.closing.get() {
+            return self.discard_unread(&connection);
+        }
+        let reason = match why {
+            contract::CloseReason::PeerClosed => CloseReason::PeerClosed,
+            contract::CloseReason::DialFailed(_) => CloseReason::DialFailed,
+            _ => CloseReason::Broken,
+        };
+        tracing::debug!(connection = ?id, ?why, "connection ended");
+        if connection.intake.borrow().is_within_frame() {
+            connection.over.set(Some(reason));
+            self.make_readable(&connection);
+            return self.draining.borrow_mut().push(connection);
+        }
+        self.connection_over(&connection, reason);
+    }
+
+    /// A connection that the transport has forgotten has brought all it can.
+    pub(super) fn end_draining(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        self.forget_draining(connection);
+        self.connection_over(connection, reason);
+    }
+
+    fn connection_over(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        connection.closing.set(true);
+        self.discard_unread(connection);
+        let key = connection.key;
+        match connection.node.get() {
+            Some(node) if reason == CloseReason::DialFailed && self.redial(node, key) => {}
+            Some(node) => {
+                self.associate(node, |association, cx| {
+                    association.handle_closed(cx, key, reason)
+                });
+            }
+            None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
+        }
+    }
+
+    fn forget_draining(&self, connection: &Connection) {
+        let mut draining = self.draining.borrow_mut();
+        draining.retain(|other| other.id != connection.id);
+    }
+
+    /// Drops what a connection brought and nobody parsed, and counts the messages in it.
+    pub(super) fn discard_unread(&self, connection: &Connection) {
+        let mut intake = connection.intake.borrow_mut();
+        if connection.link().is_some() {
+            let messages = intake.count_messages(self.settings.frame_bytes_max);
+            self.tally.dropped_unread.add(messages);
+        }
+        intake.clear();
+    }
+
+    /// Closes a connection once what was written is sent; what it still brings is ignored.
+    pub(super) fn close_connection(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        reason: CloseReason,
+    ) {
+        if connection.closing.replace(true) {
+            return;
+        }
+        self.note_close(connection, reason);
+        self.clear_deadline(connection);
+        if connection.over.get().is_some() {
+            // The transport has forgotten it: there is nothing to send or to close.
+            return self.forget_draining(connection);
+        }
+        if reason == CloseReason::Bye
+            && let Some(link) = connection.link()
+        {
+            self.say_last_words(connection, &link);
+        }
+        if connection.sending.get() {
+            self.set_deadline(connection, HANDSHAKE_TIMEOUT);
+        } else {
+            self.io.borrow_mut().close(connection.id);
+        }
+    }
+
+    /// The peer of a link said goodbye, and waits to hear how much of its stream was taken over.
+    fn say_last_words(&self, connection: &Connection, link: &Rc<Link>) {
+        // What came right before the goodbye is not on the list of grants yet.
+        link.owes_grant.set(true);
+        if link.sending.get() {
+            self.attach_grant(link);
+            let last = link.outbound.borrow_mut().gather_control();
+            connection.last_words.borrow_mut().extend(last);
+        } else {
+            self.send_on(link);
+        }
+        connection.sending.set(link.sending.get());
+    }
+
+    /// The kernel has taken a send.
+    pub(super) fn connection_sent(&self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.sending.set(false);
+        if connection.closing.get() {
+            let mut last = connection.last_words.take();
+            let mut io = self.io.borrow_mut();
+            if last.is_empty() {
+                return io.close(id);
+            }
+            connection.sending.set(true);
+            io.send(id, &mut last);
+        } else if let Some(link) = connection.link() {
+            self.handle_sent(&link);
+        }
+    }
+
+    /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.
+    fn note_close(&self, connection: &Connection, reason: CloseReason) {
+        self.closes.borrow_mut().count(reason.label());
+        let fault = reason.fault();
+        if fault == Fault::Nobody || matches!(reason, CloseReason::PeerClosed) {
+            return;
+        }
+        if fault == Fault::Peer {
+            self.tally.closed_for_fault.add(1);
+        }
+        if self.log_budget.borrow_mut().take(self.clock.now()) {
+            tracing::warn!(connection = ?connection.id, label = reason.label(), %reason,
+                "closing a connection");
+        }
+    }
+}

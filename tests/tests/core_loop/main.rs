@@ -1,0 +1,5 @@
+//! What a core owes everybody on it: a turn, an end in order, and an answer that says what happened.
+
+mod endings;
+mod reply_types;
+mod turns;
