@@ -16,7 +16,12 @@ use crate::error::{AskError, AskPhase, Refusal};
 use crate::message::Msg;
 use crate::reference::Ref;
 
-/// A question in progress; see [`Ref::ask`]. Dropping it forgets the answer.
+/// A question in progress; see [`Ref::ask`].
+///
+/// Dropping it, or its deadline passing, gives the question up. If it was sent by then it may
+/// still be executed; the peer is told that the answer is no longer wanted, and what comes all the
+/// same is counted as [`dead_late_answer`](crate::Counters::dead_late_answer). Until then the
+/// question is one of those that [`TooManyAsks`](AskError::TooManyAsks) counts.
 #[must_use = "an ask sends nothing until it is awaited"]
 pub struct Ask<P, M: Message> {
     to: Ref<P>,
@@ -109,11 +114,13 @@ where
             .expect("an ask is not polled after it is ready");
         match core.ask(self.to.erased(), message, remaining, place) {
             Ok(correlation) => {
-                self.message = None;
-                self.state = State::Sent {
+                let sent = State::Sent {
                     core: Rc::clone(core),
                     correlation,
                 };
+                // Before the message drops: that may panic, and the question must not be lost then.
+                self.state = sent;
+                self.message = None;
                 Poll::Pending
             }
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
@@ -143,7 +150,7 @@ where
         };
         let after = self.timeout.unwrap_or_default();
         Poll::Ready(match answer {
-            Ok(payload) => Msg::<M::Reply>::new(payload).map_err(|_| AskError::InvalidReply),
+            Ok(reply) => Msg::from_validated(reply).ok_or(AskError::InvalidReply),
             Err(AskError::Timeout { phase, .. }) => Err(AskError::Timeout { after, phase }),
             Err(error) => Err(error),
         })

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 ///
 /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
 /// connection, what came on it before is received first. When this node ends one, messages that
-/// still wait are not received but counted in `dropped_unread`: they are in flight for their sender,
-/// who gives them up as `dead_maybe`.
+/// still wait are not received but counted in `dropped_unread`: they are in flight for their
+/// sender, who gives them up as `dead_maybe`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -40,18 +40,26 @@ pub struct Counters {
     pub dead_unknown_message: u64,
     /// Part of `dead_received`: the message is known in another version or with other fields.
     pub dead_schema_mismatch: u64,
-    /// Part of `dead_received`: the bytes are not a valid archive of the message.
+    /// Part of `dead_received`: the bytes are not a valid archive of the message, or of the answer.
     pub dead_invalid: u64,
     /// Part of `dead_received`: an answer to a question no longer asked.
     pub dead_late_answer: u64,
-    /// Messages that had arrived whole behind what ended their connection, and were dropped with it;
-    /// no part of `received`.
+    /// Messages that had arrived whole behind what ended their connection, and were dropped with
+    /// it; no part of `received`.
     pub dropped_unread: u64,
     /// Answers that found their queue full: the asker got an error in their place.
     pub replies_overloaded: u64,
-    /// Handlers that panicked.
+    /// Questions that were dropped, or timed out, with their answer still owed.
+    pub asks_abandoned: u64,
+    /// Of those, how many were cancelled at the peer; for the others there was no credit.
+    pub cancels_sent: u64,
+    /// Answers that waited for credit and were dropped because their asker cancelled: it got an
+    /// error in their place.
+    pub replies_withdrawn: u64,
+    /// Handlers, tasks, wakers and drops that panicked.
     pub panics: u64,
-    /// Handlers that ran longer than `slow_handler`.
+    /// Batches of messages that held their core longer than `slow_handler`: mostly one handler in
+    /// each, or another program on the same CPU.
     pub slow_handlers: u64,
     /// Frames copied because they straddled two receive buffers.
     pub frames_copied_straddled: u64,
@@ -131,6 +139,9 @@ pub(crate) struct Tally {
     pub(crate) dropped_unread: Count,
     pub(crate) replies_overloaded: Count,
     pub(crate) acknowledged: Count,
+    pub(crate) asks_abandoned: Count,
+    pub(crate) cancels_sent: Count,
+    pub(crate) replies_withdrawn: Count,
     pub(crate) panics: Count,
     pub(crate) slow_handlers: Count,
     pub(crate) copied_straddled: Count,

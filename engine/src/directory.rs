@@ -3,7 +3,7 @@
 use ringmesh_proto::address::{CoreId, Uid};
 
 use crate::actor::{Actor, Cx, Handler, Protocol};
-use crate::core::{Core, NodeIndex};
+use crate::core::{Core, Home};
 use crate::error::SpawnError;
 use crate::message::Msg;
 use crate::reference::Ref;
@@ -55,8 +55,8 @@ const SLOT: u32 = 0;
 const GENERATION: u64 = 0;
 
 /// The ref of the directory of a peer.
-pub(crate) fn of_node(uid: Uid, node: NodeIndex) -> Ref<DirectoryApi> {
-    Ref::new(uid, node, CoreId(0), SLOT, GENERATION)
+pub(crate) fn of_node(uid: Uid, home: Home) -> Ref<DirectoryApi> {
+    Ref::new(uid, home, CoreId(0), SLOT, GENERATION)
 }
 
 /// Spawns the directory, as the first actor of a core.

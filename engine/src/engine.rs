@@ -1,12 +1,14 @@
 //! Starting a node and waiting for its end.
 
+use std::env;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ringmesh_transport::{probe, signal};
 
-use crate::config::{IdleMode, Settings};
+use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::core::driver;
 use crate::error::EngineError;
 use crate::node::Node;
@@ -22,15 +24,24 @@ impl Engine {
     pub fn node(system: &str) -> NodeBuilder {
         NodeBuilder {
             settings: Settings::new(system),
+            layers: Layers::default(),
         }
     }
 }
 
 /// The settings of a node that is about to start.
+///
+/// A setting has the value of the last of these that names it, whatever the order of the calls:
+/// the default, the code (the methods named after settings, and [`settings`](Self::settings)), the
+/// file ([`config_file`](Self::config_file)), the environment
+/// ([`environment`](Self::environment)), the command line ([`set`](Self::set)). File and
+/// environment are read when the node starts, and only if asked for. The keys stand at
+/// [`Settings`].
 #[derive(Clone, Debug)]
 #[must_use = "a node starts when `run` is called"]
 pub struct NodeBuilder {
     settings: Settings,
+    layers: Layers,
 }
 
 impl NodeBuilder {
@@ -52,9 +63,16 @@ impl NodeBuilder {
         self
     }
 
-    /// Pins the node's core to a CPU.
+    /// Pins the one core of the node to a CPU. With more cores name a CPU for each in
+    /// [`Settings::cpus`].
     pub fn pin_to(mut self, cpu: usize) -> Self {
-        self.settings.cpu = Some(cpu);
+        self.settings.cpus = vec![cpu];
+        self
+    }
+
+    /// Runs the node on that many cores; see [`Settings::cores`].
+    pub fn cores(mut self, count: usize) -> Self {
+        self.settings.cores = count;
         self
     }
 
@@ -68,6 +86,45 @@ impl NodeBuilder {
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
+    }
+
+    /// Reads settings from a TOML file, whose values win over those of the code. The last call
+    /// counts.
+    pub fn config_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.layers.file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Reads settings from variables `RINGMESH__SECTION__NAME` of the environment, which win over
+    /// the file. A text stands there without quotes, a list with commas between. Every variable
+    /// that begins with `RINGMESH__` must be a setting.
+    ///
+    /// Not done unasked: a program that embeds a node decides what steers it.
+    pub fn environment(mut self) -> Self {
+        self.layers.environment = true;
+        self
+    }
+
+    /// Sets `section.name` as it would stand in a variable of the environment. Wins over
+    /// everything else: the words of a command line. Each key at most once.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.layers.set(key, value);
+        self
+    }
+
+    /// The same for a whole `KEY=VALUE`, as `--set` has it.
+    pub fn set_pair(mut self, pair: &str) -> Self {
+        self.layers.set_pair(pair);
+        self
+    }
+
+    /// The settings as they would be in force: everything read, and checked. `run` does this by
+    /// itself.
+    ///
+    /// # Errors
+    /// [`EngineError::Configuration`], which names the place, the key and the remedy in one line.
+    pub fn configuration(&self) -> Result<Settings, EngineError> {
+        Ok(self.layers.resolve(self.settings.clone(), env::vars_os)?)
     }
 
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
@@ -88,12 +145,17 @@ impl NodeBuilder {
         if cfg!(panic = "abort") {
             return Err(EngineError::PanicAbort);
         }
-        self.settings.check()?;
+        let settings = self.configuration()?;
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
         signal::block_termination_signals().map_err(core_failed)?;
-        let Settings { cpu, .. } = self.settings;
-        let settings = self.settings;
+        for line in memory_budget(&settings, SocketBuffers::of_host())
+            .to_string()
+            .lines()
+        {
+            tracing::info!("{line}");
+        }
+        let cpu = settings.cpus.first().copied();
         let thread = rt::start("ringmesh-core-0", cpu, move |runtime| {
             driver::run(settings, runtime, main)
         });

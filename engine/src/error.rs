@@ -8,6 +8,8 @@ use ringmesh_proto::address::ParseAddressError;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_transport::probe::ProbeError;
 
+use crate::config::ConfigurationError;
+
 /// Why a node could not run, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,14 +25,10 @@ pub enum EngineError {
         /// What the system answered.
         error: io::Error,
     },
-    /// A setting is out of its range.
-    #[error("setting `{setting}`: {problem}")]
-    Configuration {
-        /// The setting's name.
-        setting: &'static str,
-        /// What is wrong, with the range that is right.
-        problem: String,
-    },
+    /// A setting is wrong, or where settings are read from cannot be read. One line that names the
+    /// place, the key and the remedy.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
     #[error(
         "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \
@@ -167,11 +165,12 @@ pub enum Executed {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<M> {
-    /// No room at the moment: the peer has not yet granted more. Wait with
+    /// No room at the moment: the peer has not yet granted more, earlier sends to it still wait for
+    /// that, or the core's memory for outgoing messages is used up. Wait with
     /// [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
-    #[error("no room on the link: its credit is used up")]
+    #[error("no room on the link for now")]
     Full(M),
-    /// No room came within the deadline of a waiting send.
+    /// No room, or no link at all, came within the deadline of a waiting send.
     #[error("no room came within {after:?}")]
     TimedOut {
         /// The message.
@@ -192,10 +191,15 @@ pub enum SendError<M> {
     /// The peer cannot be reached now; the node goes on dialling it.
     #[error("the peer is not connected")]
     Unreachable(M),
-    /// The ref names an actor of a process that is gone, or one that stopped. Resolve its path
-    /// again.
+    /// The ref names an actor of a process that is gone, or one that this node knows no longer.
+    /// Resolve its path again. That an actor alone has stopped only its node knows: it counts the
+    /// message as a dead letter.
     #[error("the ref is of an actor that no longer runs")]
     NotRunning(M),
+    /// The ref was made on another node of this process. Refs are of use on the core that made
+    /// them: resolve the actor's path on this one.
+    #[error("the ref was made on another core of this process; resolve its path on this one")]
+    OtherCore(M),
     /// More message types were sent over one link than it can number.
     #[error("the link cannot number another message type")]
     TooManyTypes(M),
@@ -219,6 +223,7 @@ impl<M> SendError<M> {
             | Self::TooLarge { message, .. }
             | Self::Unreachable(message)
             | Self::NotRunning(message)
+            | Self::OtherCore(message)
             | Self::TooManyTypes(message)
             | Self::Encode(message)
             | Self::Stopping(message)
@@ -241,6 +246,7 @@ impl<M> SendError<M> {
             },
             Refusal::Unreachable => Self::Unreachable(message),
             Refusal::NotRunning => Self::NotRunning(message),
+            Refusal::OtherCore => Self::OtherCore(message),
             Refusal::TooManyTypes => Self::TooManyTypes(message),
             Refusal::Encode => Self::Encode(message),
             Refusal::Stopping => Self::Stopping(message),
@@ -262,6 +268,7 @@ pub(crate) enum Refusal {
     TooLarge { bytes: usize, limit: usize },
     Unreachable,
     NotRunning,
+    OtherCore,
     TooManyTypes,
     Encode,
     Stopping,
@@ -288,6 +295,9 @@ pub enum AskError {
     /// The actor, or its whole process, no longer runs.
     #[error("the actor no longer runs")]
     NotRunning,
+    /// The ref was made on another node of this process; see [`SendError::OtherCore`].
+    #[error("the ref was made on another core of this process; resolve its path on this one")]
+    OtherCore,
     /// The peer could not keep the answer: its queue of answers was full. The handler ran.
     #[error("the peer had no room for the answer")]
     Overloaded,
@@ -305,7 +315,8 @@ pub enum AskError {
         /// The lane's limit.
         limit: usize,
     },
-    /// The handler panicked, or its answer could not be encoded.
+    /// The handler panicked, its answer could not be encoded, or the peer gave a reason that this
+    /// version does not know.
     #[error("the handler failed")]
     Failed,
     /// The handler ran, and its answer is larger than the lane takes.
@@ -315,10 +326,12 @@ pub enum AskError {
     /// answer, or with the same in another version or with other fields.
     #[error("the answer is of another type, version or layout than expected")]
     ReplyMismatch,
-    /// The answer's bytes are not valid.
+    /// The answer's bytes are not valid. The link was closed for it.
     #[error("the answer is not a valid message")]
     InvalidReply,
-    /// More questions are outstanding than the limit allows.
+    /// As many questions are outstanding on the link, or on the core, as the limit allows. One that
+    /// was dropped or that timed out stays outstanding on its link until its answer comes: ask
+    /// again when others were answered.
     #[error("{limit} questions are outstanding already")]
     TooManyAsks {
         /// The limit.
@@ -367,6 +380,7 @@ impl AskError {
                 Executed::Yes
             }
             Self::NotRunning
+            | Self::OtherCore
             | Self::UnknownMessage
             | Self::SchemaMismatch
             | Self::TooLarge { .. }
@@ -397,17 +411,9 @@ impl AskError {
             },
             Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
             Refusal::NotRunning => Self::NotRunning,
+            Refusal::OtherCore => Self::OtherCore,
             Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
             Refusal::Stopping => Self::Stopping,
         }
     }
-}
-
-/// The text of a panic, as far as it has one.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -51,7 +51,10 @@ mod tell;
 
 pub use actor::{Accepts, Actor, Cx, Handler, Protocol};
 pub use ask::Ask;
-pub use config::{IdleMode, Settings};
+pub use config::{
+    ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
+    SocketBuffers, memory_budget,
+};
 pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};

@@ -10,7 +10,7 @@ use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, Protocol};
 use crate::ask::Ask;
-use crate::core::{NodeIndex, current};
+use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
 use crate::tell::Tell;
 
@@ -18,26 +18,30 @@ use crate::tell::Tell;
 ///
 /// 32 bytes, `Copy` and `Send`. A ref never reaches another actor than the one it was made for: not
 /// a later one of the same name, nor one of a restarted process. Sends are made on a core: in
-/// handlers, tasks, and the node's main future.
+/// handlers, tasks, and the node's main future. It has to be the core that the ref was made on; to
+/// use an actor from another node of the same process, resolve its path there.
 pub struct Ref<P> {
     pub(crate) uid: Uid,
     pub(crate) generation: u64,
     pub(crate) slot: u32,
     pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
+    /// Where `node` counts.
+    pub(crate) table: TableId,
     marker: PhantomData<fn() -> P>,
 }
 
 const _: () = assert!(size_of::<Ref<()>>() == 32);
 
 impl<P: Protocol> Ref<P> {
-    pub(crate) fn new(uid: Uid, node: NodeIndex, core: CoreId, slot: u32, generation: u64) -> Self {
+    pub(crate) fn new(uid: Uid, home: Home, core: CoreId, slot: u32, generation: u64) -> Self {
         Self {
             uid,
             generation,
             slot,
-            node,
+            node: home.node,
             core,
+            table: home.table,
             marker: PhantomData,
         }
     }
@@ -49,8 +53,8 @@ impl<P: Protocol> Ref<P> {
     /// dead letter.
     ///
     /// # Errors
-    /// [`SendError::Full`] while the peer's credit is used up, and the other variants; each gives
-    /// the message back, and none of them executed it.
+    /// [`SendError::Full`] while there is no room, and the other variants; each gives the message
+    /// back, and none of them executed it.
     #[inline]
     pub fn try_tell<M>(&self, message: M) -> Result<(), SendError<M>>
     where
@@ -109,6 +113,7 @@ impl<P> Ref<P> {
             slot: self.slot,
             node: self.node,
             core: self.core,
+            table: self.table,
         }
     }
 }
@@ -125,6 +130,7 @@ pub(crate) struct Recipient {
         reason = "each node has one core so far; the mesh routes by it"
     )]
     pub(crate) core: CoreId,
+    pub(crate) table: TableId,
 }
 
 impl Recipient {
@@ -169,7 +175,11 @@ impl<P: Protocol> fmt::Debug for Ref<P> {
 /// `ringmesh://system@host:port/core0/slot/7#19` on a core that knows the node, else its uid.
 impl<P> fmt::Display for Ref<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = current::try_with(|core| core.address_of(self.node)).flatten();
+        let home = Home {
+            table: self.table,
+            node: self.node,
+        };
+        let address = current::try_with(|core| core.address_of(home)).flatten();
         match address {
             Some(address) => write!(f, "{address}")?,
             None => write!(f, "ringmesh://{}", self.uid)?,

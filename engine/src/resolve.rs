@@ -35,7 +35,7 @@ pub(crate) async fn resolve<P: Protocol>(
             name: wanted.name.clone(),
             protocol: directory::protocol_key::<P>(),
         };
-        let ask = directory::of_node(uid, node)
+        let ask = directory::of_node(uid, core.home(node))
             .ask(question)
             .timeout(search.alarm.remaining());
         let answer = match ask.await {
@@ -51,7 +51,7 @@ pub(crate) async fn resolve<P: Protocol>(
         return match answer.finding.to_native() {
             Finding::Found => Ok(Ref::new(
                 uid,
-                node,
+                core.home(node),
                 CoreId(answer.core.to_native()),
                 answer.slot.to_native(),
                 answer.generation.to_native(),
@@ -125,7 +125,7 @@ impl Search<'_> {
 
     fn timed_out(&self) -> ResolveError {
         if let Some(why) = &self.unknown
-            && let Some(address) = self.core.address_of(self.node)
+            && let Some(address) = self.core.address_of(self.core.home(self.node))
         {
             return ResolveError::Host {
                 host: address.host().to_owned(),

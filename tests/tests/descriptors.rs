@@ -1,5 +1,5 @@
-//! Descriptors of a process in which many nodes start and stop, one after the other: no ring, socket
-//! or signal descriptor of a node stays. One test, for it counts what all threads share.
+//! Descriptors of a process in which many nodes start and stop, one after the other: no ring,
+//! socket or signal descriptor of a node stays. One test, for it counts what all threads share.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,10 @@ fn descriptors_come_back_whatever_a_node_was_doing() {
                 .all(|(sort, count)| allowed.get(sort).is_some_and(|most| count <= most))
         };
         let after = settled(is_allowed);
-        assert!(is_allowed(&after), "{what}: {before:?} before, {after:?} after");
+        assert!(
+            is_allowed(&after),
+            "{what}: {before:?} before, {after:?} after"
+        );
     }
 }
 

@@ -70,7 +70,9 @@ const WALLS: [Wall; 8] = [
             "libc",
             "rkyv",
             "rustc-hash",
+            "strsim",
             "thiserror",
+            "toml",
             "tracing",
         ],
         tests: &[

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ringmesh_proto::message::{MessageInfo, MessageType, ProtocolId};
 
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
-use crate::core::{Core, PanicPayload};
+use crate::core::{Core, PanicPayload, dispose};
 use crate::reference::Ref;
 
 /// What a core can do with an actor of any type.
@@ -129,7 +129,19 @@ impl ActorCell {
             Ok(())
         };
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(behaviour)));
-        stopped.and(dropped)
+        match (stopped, dropped) {
+            (Err(first), Err(second)) => {
+                dispose(second);
+                Err(first)
+            }
+            (stopped, dropped) => stopped.and(dropped),
+        }
+    }
+
+    /// The name of the message at a place in the protocol.
+    pub(crate) fn message_name(&self, index: u16) -> &'static str {
+        let info = self.messages.get(usize::from(index));
+        info.map_or("?", |info| info.name)
     }
 }
 

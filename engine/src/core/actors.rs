@@ -9,10 +9,11 @@ use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
 use super::peers::NodeIndex;
+use super::user_code::panic_message;
 use super::{Asker, Core, NoRoute};
 use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
 use crate::directory::{Finding, Resolved};
-use crate::error::{SpawnError, panic_message};
+use crate::error::SpawnError;
 use crate::reference::Ref;
 
 impl Core {
@@ -33,7 +34,7 @@ impl Core {
         let place = self.actors.borrow_mut().reserve(name)?;
         let me = Ref::new(
             self.local.id.uid,
-            NodeIndex::SELF,
+            self.home(NodeIndex::SELF),
             CoreId(0),
             place.slot,
             place.generation,
@@ -52,7 +53,7 @@ impl Core {
                 self.forget(&cell);
                 self.end(&cell, false);
                 Err(SpawnError::Panicked {
-                    message: panic_message(&*payload),
+                    message: panic_message(payload),
                 })
             }
         }
@@ -84,7 +85,7 @@ impl Core {
     fn end(&self, cell: &ActorCell, in_order: bool) {
         if let Err(payload) = cell.end(in_order) {
             self.tally.panics.add(1);
-            let panic = panic_message(&*payload);
+            let panic = panic_message(payload);
             tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
         }
     }
@@ -103,8 +104,11 @@ impl Core {
     ) {
         self.tally.panics.add(1);
         self.tally.delivered.add(1);
+        // An actor that its own handler stopped is in the table no longer, and has to end all the
+        // same: its handler was running then.
+        let routed = || link.routes.borrow().actor(slot, generation);
         let cell = self.actors.borrow().at(slot, generation).cloned();
-        if let Some(cell) = cell {
+        if let Some(cell) = cell.or_else(routed) {
             let panic = message;
             tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
             self.forget(&cell);

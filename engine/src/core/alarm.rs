@@ -10,6 +10,10 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::{Core, Token};
 
+/// Alarms that one core may have at one time; more end at once. The rest of the wheel is kept for
+/// questions, connections and peers, which must not go without a deadline; see [`super::timers`].
+pub(super) const ALARMS_MAX: usize = 1 << 19;
+
 /// A deadline that a future waits for. Dropping it cancels it.
 pub(crate) struct Alarm {
     core: Rc<Core>,
@@ -50,9 +54,16 @@ impl Bells {
         &mut self.bells[key.0 as usize]
     }
 
-    fn remove(&mut self, key: BellKey) {
-        *self.at(key) = Bell::default();
+    /// Gives back whom it would have woken.
+    fn remove(&mut self, key: BellKey) -> Option<Waker> {
+        let bell = std::mem::take(self.at(key));
         self.free.push(key.0);
+        bell.waker
+    }
+
+    /// Bells that were added and not removed.
+    fn len(&self) -> usize {
+        self.bells.len() - self.free.len()
     }
 }
 
@@ -61,8 +72,16 @@ impl Core {
     pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
         // Read afresh: counted from the start of the turn, it would end too early.
         let deadline = self.clock.read() + span;
-        let bell = self.bells.borrow_mut().add();
-        let timer = self.set_timer(deadline, Token::Alarm(bell));
+        let mut bells = self.bells.borrow_mut();
+        let bell = bells.add();
+        let has_room = bells.len() <= ALARMS_MAX;
+        drop(bells);
+        let timer = if has_room {
+            self.set_timer(deadline, Token::Alarm(bell))
+        } else {
+            self.no_timer_left();
+            None
+        };
         Alarm {
             core: Rc::clone(self),
             deadline,
@@ -80,7 +99,7 @@ impl Core {
             bell.waker.take()
         };
         if let Some(waker) = waker {
-            waker.wake();
+            self.wake(waker);
         }
     }
 }
@@ -93,9 +112,18 @@ impl Alarm {
         if bell.rung || self.timer.is_none() {
             return Poll::Ready(());
         }
-        match &mut bell.waker {
-            Some(known) => known.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
+        let known = bell.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(context.waker())) {
+            drop(bells);
+            let waker = context.waker().clone();
+            let former = self
+                .core
+                .bells
+                .borrow_mut()
+                .at(self.bell)
+                .waker
+                .replace(waker);
+            drop(former);
         }
         Poll::Pending
     }
@@ -112,7 +140,8 @@ impl Drop for Alarm {
         if let Some(timer) = self.timer.take() {
             self.core.cancel_timer(timer);
         }
-        self.core.bells.borrow_mut().remove(self.bell);
+        let waker = self.core.bells.borrow_mut().remove(self.bell);
+        self.core.release(waker);
     }
 }
 

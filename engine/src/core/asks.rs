@@ -3,12 +3,15 @@
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmesh_proto::message::MessageType;
+use ringmesh_proto::archive::AccessError;
+
+use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
 
 use super::{Link, LinkId};
 use crate::error::{AskError, AskPhase};
+use crate::message::Validated;
 
 /// Names one question of a core; travels in the frame and comes back with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +37,36 @@ impl Correlation {
     }
 }
 
-/// What came for a question, and the type its sender gave it.
-pub(crate) type TypedAnswer = Result<(MessageType, Chunk), AskError>;
-
 /// What a question came to.
-pub(crate) type Answer = Result<Chunk, AskError>;
+pub(crate) type Answer = Result<Validated, AskError>;
+
+/// What an answer has to be, for a table that does not know its type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) message: MessageType,
+    /// Validates the answer when it arrives, which is the only time.
+    pub(crate) validate: fn(Chunk) -> Result<Validated, AccessError>,
+}
+
+impl Expected {
+    pub(crate) fn of<M: Message>() -> Self {
+        Self {
+            message: M::TYPE,
+            validate: Validated::new::<M>,
+        }
+    }
+}
+
+/// What a question leaves behind that is not waited for any more. It is for the caller to deal
+/// with, because wakers are user code and the table is borrowed here.
+#[derive(Debug, Default)]
+#[must_use = "a timer, a waker and a link wait for what follows"]
+pub(crate) struct Settled {
+    /// Where it was sent, if no answer came: it is still owed.
+    pub(crate) owed_on: Option<Rc<Link>>,
+    pub(crate) timer: Option<TimerKey>,
+    pub(crate) waker: Option<Waker>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -55,8 +83,7 @@ struct Entry {
     link: Option<Rc<Link>>,
     /// The position of the question's first byte on its link.
     position: u64,
-    /// What an answer has to be.
-    reply: Option<MessageType>,
+    expected: Expected,
     deadline: Option<TimerKey>,
 }
 
@@ -90,7 +117,7 @@ impl AskTable {
         &mut self,
         link: &Rc<Link>,
         position: u64,
-        reply: Option<MessageType>,
+        expected: Expected,
         deadline: Option<TimerKey>,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -100,7 +127,7 @@ impl AskTable {
                 state,
                 link: None,
                 position,
-                reply,
+                expected,
                 deadline: None,
             });
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
@@ -109,66 +136,84 @@ impl AskTable {
         entry.state = State::Waiting(None);
         entry.link = Some(Rc::clone(link));
         entry.position = position;
-        entry.reply = reply;
+        entry.expected = expected;
         entry.deadline = deadline;
     }
 
-    /// Records what a question came to; gives back its timer, to be cancelled. `None` when nobody
-    /// waits for it any more, or `link` is not the one it was sent on.
-    pub(crate) fn resolve(
-        &mut self,
-        correlation: Correlation,
-        link: Option<LinkId>,
-        answer: TypedAnswer,
-    ) -> Option<(Option<TimerKey>, Option<Waker>)> {
+    /// What an answer that comes on `link` has to be; `None` when nobody waits for it any more, or
+    /// `link` is not the one its question was sent on.
+    pub(crate) fn expected(&self, correlation: Correlation, link: LinkId) -> Option<Expected> {
+        let entry = self.entries.get(correlation.slot as usize)?;
+        let waits = entry.generation == correlation.generation
+            && matches!(entry.state, State::Waiting(_))
+            && entry
+                .link
+                .as_ref()
+                .is_some_and(|sent_on| sent_on.id == link);
+        waits.then_some(entry.expected)
+    }
+
+    /// Records what a question came to. `None` when nobody waits for it any more.
+    pub(crate) fn resolve(&mut self, correlation: Correlation, answer: Answer) -> Option<Settled> {
         let entry = self.entry(correlation)?;
-        let sent_on = entry.link.as_ref()?;
-        if link.is_some_and(|link| link != sent_on.id) {
-            return None;
-        }
         let State::Waiting(waker) = &mut entry.state else {
             return None;
         };
         let waker = waker.take();
-        sent_on.asks.set(sent_on.asks.get() - 1);
-        entry.link = None;
-        entry.state = State::Answered(answer.and_then(|(message, payload)| {
-            let expected = entry.reply == Some(message);
-            if expected {
-                Ok(payload)
-            } else {
-                Err(AskError::ReplyMismatch)
-            }
-        }));
-        Some((entry.deadline.take(), waker))
+        entry.state = State::Answered(answer);
+        Some(Settled {
+            owed_on: entry.link.take(),
+            timer: entry.deadline.take(),
+            waker,
+        })
     }
 
-    /// Takes the answer out and frees the place, or notes whom to wake.
-    pub(crate) fn take(&mut self, correlation: Correlation, waker: &Waker) -> Option<Answer> {
+    /// Takes the answer out, if it is there, and frees the place.
+    pub(crate) fn take(&mut self, correlation: Correlation) -> Option<Answer> {
         let entry = self.entry(correlation)?;
         match std::mem::replace(&mut entry.state, State::Free) {
             State::Answered(answer) => {
                 self.release(correlation);
                 Some(answer)
             }
-            State::Waiting(known) => {
-                let known = known.filter(|known| known.will_wake(waker));
-                entry.state = State::Waiting(Some(known.unwrap_or_else(|| waker.clone())));
+            other => {
+                entry.state = other;
                 None
             }
-            State::Free => None,
         }
     }
 
-    /// Forgets a question nobody waits for; gives back its timer, to be cancelled.
-    pub(crate) fn forget(&mut self, correlation: Correlation) -> Option<TimerKey> {
-        let entry = self.entry(correlation)?;
-        let deadline = entry.deadline.take();
-        if let Some(link) = entry.link.take() {
-            link.asks.set(link.asks.get() - 1);
+    /// Whether `waker`, or one like it, is woken by the answer.
+    pub(crate) fn knows(&mut self, correlation: Correlation, waker: &Waker) -> bool {
+        self.entry(correlation).is_some_and(
+            |entry| matches!(&entry.state, State::Waiting(Some(known)) if known.will_wake(waker)),
+        )
+    }
+
+    /// Notes whom the answer wakes; gives back the one it woke before.
+    pub(crate) fn note(&mut self, correlation: Correlation, waker: Waker) -> Option<Waker> {
+        match self.entry(correlation).map(|entry| &mut entry.state) {
+            Some(State::Waiting(known)) => known.replace(waker),
+            _ => Some(waker),
         }
+    }
+
+    /// Forgets a question nobody waits for, and frees the place.
+    pub(crate) fn forget(&mut self, correlation: Correlation) -> Settled {
+        let Some(entry) = self.entry(correlation) else {
+            return Settled::default();
+        };
+        let waker = match &mut entry.state {
+            State::Waiting(waker) => waker.take(),
+            State::Free | State::Answered(_) => None,
+        };
+        let settled = Settled {
+            owed_on: entry.link.take(),
+            timer: entry.deadline.take(),
+            waker,
+        };
         self.release(correlation);
-        deadline
+        settled
     }
 
     /// The questions sent on a link that has ended, with how far each got: what was at or beyond

@@ -8,7 +8,6 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Waker;
 
 use ringmesh_proto::address::Address;
 use ringmesh_proto::association::{Association, Status};
@@ -270,7 +269,7 @@ impl Core {
                 self.link_down(node, conn, reason);
             }
             Effect::PeerRestarted { old, new } => {
-                let address = self.address_of(node);
+                let address = self.address_of(self.home(node));
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.peer_changed(node);
             }
@@ -279,7 +278,7 @@ impl Core {
                 reason,
                 retry_after,
             } => {
-                let address = self.address_of(node);
+                let address = self.address_of(self.home(node));
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
                 self.peers.borrow_mut().at(node).problem = Some(reason);
                 self.peer_changed(node);
@@ -355,7 +354,7 @@ impl Core {
     /// Wakes whoever waits for something to change at a peer.
     fn peer_changed(&self, node: NodeIndex) {
         let watchers = self.peers.borrow_mut().take_watchers(node);
-        watchers.into_iter().for_each(Waker::wake);
+        watchers.into_iter().for_each(|waker| self.wake(waker));
         self.room_came(node);
     }
 

@@ -6,8 +6,6 @@ use ringmesh_proto::close_reason::CloseReason;
 
 use super::Core;
 use super::link::Link;
-use super::routes::Routes;
-use crate::error::AskError;
 
 impl Core {
     /// Accounts for what the peer of an ended link did not take over, and tells whoever asked.
@@ -34,11 +32,8 @@ impl Core {
             });
         tally.acknowledged.add(acknowledged);
         drop(slabs);
-        *link.routes.borrow_mut() = Routes::default();
-        let questions = self.asks.borrow().on_link(link.id, sent);
-        for (correlation, phase) in questions {
-            self.resolve_ask(correlation, None, Err(AskError::Unreachable { phase }));
-        }
+        drop(link.routes.take());
+        self.end_questions(link, sent);
         self.memory_came();
     }
 

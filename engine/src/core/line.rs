@@ -47,22 +47,49 @@ impl Line {
         Number(self.next)
     }
 
-    /// A send found no room, or one before it did.
-    fn wait(&mut self, number: Number, waker: &Waker) {
-        self.held_up_by = Some(self.held_up_by.map_or(number, |first| first.min(number)));
-        let index = self
-            .waiting
-            .partition_point(|(earlier, _)| *earlier < number);
+    /// Where a send stands, or would.
+    fn index_of(&self, number: Number) -> usize {
+        self.waiting
+            .partition_point(|(earlier, _)| *earlier < number)
+    }
+
+    /// Whether a send stands in the line with `waker`, or one like it; then it waits again.
+    fn waits_again(&mut self, number: Number, waker: &Waker) -> bool {
+        let place = self.waiting.get(self.index_of(number));
+        let known = place.is_some_and(|(same, known)| *same == number && known.will_wake(waker));
+        if known {
+            self.hold_up(number);
+        }
+        known
+    }
+
+    /// A send found no room, or one before it did. Gives back the waker it waited with before.
+    fn wait(&mut self, number: Number, waker: Waker) -> Option<Waker> {
+        self.hold_up(number);
+        let index = self.index_of(number);
         match self.waiting.get_mut(index) {
-            Some((same, known)) if *same == number => known.clone_from(waker),
-            _ => self.waiting.insert(index, (number, waker.clone())),
+            Some((same, known)) if *same == number => Some(std::mem::replace(known, waker)),
+            _ => {
+                self.waiting.insert(index, (number, waker));
+                None
+            }
         }
     }
 
-    /// A send waits no longer. Says whether it held up others.
-    fn leave(&mut self, number: Number) -> bool {
-        self.waiting.retain(|(waiting, _)| *waiting != number);
-        self.held_up_by.take_if(|first| *first == number).is_some() && !self.waiting.is_empty()
+    fn hold_up(&mut self, number: Number) {
+        self.held_up_by = Some(self.held_up_by.map_or(number, |first| first.min(number)));
+    }
+
+    /// A send waits no longer. Says whether it held up others, and gives back its waker.
+    fn leave(&mut self, number: Number) -> (bool, Option<Waker>) {
+        let index = self.index_of(number);
+        let stands = self
+            .waiting
+            .get(index)
+            .is_some_and(|(same, _)| *same == number);
+        let waker = stands.then(|| self.waiting.remove(index).1);
+        let held_up = self.held_up_by.take_if(|first| *first == number).is_some();
+        (held_up && !self.waiting.is_empty(), waker)
     }
 }
 
@@ -76,20 +103,23 @@ pub(crate) struct Place {
 impl Place {
     /// Wakes `waker` when room may have come.
     pub(crate) fn wait(&self, waker: &Waker) {
-        let mut peers = self.core.peers.borrow_mut();
-        peers.at(self.node).line.wait(self.number, waker);
+        let again = self.with_line(|line| line.waits_again(self.number, waker));
+        if !again {
+            let waker = waker.clone();
+            let former = self.with_line(|line| line.wait(self.number, waker));
+            drop(former);
+        }
+    }
+
+    fn with_line<R>(&self, with: impl FnOnce(&mut Line) -> R) -> R {
+        with(&mut self.core.peers.borrow_mut().at(self.node).line)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let held_up = self
-            .core
-            .peers
-            .borrow_mut()
-            .at(self.node)
-            .line
-            .leave(self.number);
+        let (held_up, waker) = self.with_line(|line| line.leave(self.number));
+        self.core.release(waker);
         if held_up {
             self.core.room_came(self.node);
         }
@@ -126,7 +156,7 @@ impl Core {
         let mut woken = std::mem::take(&mut line.waiting);
         // A waker may be anybody's code, and find the table of peers free.
         drop(peers);
-        woken.drain(..).for_each(|(_, waker)| waker.wake());
+        woken.drain(..).for_each(|(_, waker)| self.wake(waker));
         let mut peers = self.peers.borrow_mut();
         let waiting = &mut peers.at(node).line.waiting;
         woken.append(waiting);
@@ -157,7 +187,7 @@ mod tests {
     fn wait_in_order(line: &mut Line, numbers: &[Number]) {
         numbers
             .iter()
-            .for_each(|number| line.wait(*number, Waker::noop()));
+            .for_each(|number| drop(line.wait(*number, Waker::noop().clone())));
     }
 
     fn numbers(line: &Line) -> Vec<Number> {
@@ -178,10 +208,13 @@ mod tests {
         let mut line = Line::default();
         let [first, second] = [line.join(), line.join()];
         wait_in_order(&mut line, &[first, second]);
-        assert!(!line.leave(second), "it held up nobody");
+        let (held_up, waker) = line.leave(second);
+        assert!(!held_up, "it held up nobody");
+        assert!(waker.is_some());
         wait_in_order(&mut line, &[second]);
-        assert!(line.leave(first));
+        assert!(line.leave(first).0);
         assert_eq!(line.held_up_by, None);
-        assert!(!line.leave(first), "it left already");
+        let (held_up, waker) = line.leave(first);
+        assert!(!held_up && waker.is_none(), "it left already");
     }
 }

@@ -15,6 +15,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
+use rustc_hash::FxHashSet;
 
 use super::NodeIndex;
 use super::routes::Routes;
@@ -42,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) sending: Cell<bool>,
     /// Questions sent and not answered.
     pub(crate) asks: Cell<usize>,
+    /// Those of them that nobody waits for, by correlation. Never more than `asks`.
+    pub(crate) abandoned: RefCell<FxHashSet<u64>>,
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
@@ -73,6 +76,7 @@ impl Link {
             queued: Cell::new(false),
             sending: Cell::new(false),
             asks: Cell::new(0),
+            abandoned: RefCell::default(),
             flush_at: Cell::new(FLUSH_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),

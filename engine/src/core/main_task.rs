@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::Core;
-use crate::error::{EngineError, panic_message};
+use super::user_code::{contain, panic_message};
+use crate::error::EngineError;
 use crate::node::Node;
 
 /// Where the main future's result is put.
@@ -46,11 +47,11 @@ impl Core {
             let node = Node::new(Rc::clone(&core));
             let made = catch_unwind(AssertUnwindSafe(|| main(node)));
             let ended = match made {
-                Ok(future) => Guarded(Box::pin(future)).await,
+                Ok(future) => Guarded(Some(Box::pin(future))).await,
                 Err(payload) => Err(payload),
             };
             let result = ended.map_err(|payload| EngineError::MainPanicked {
-                message: panic_message(&*payload),
+                message: panic_message(payload),
             });
             *place.borrow_mut() = Some(result);
             core.main_ended();
@@ -59,17 +60,25 @@ impl Core {
     }
 }
 
-/// A future whose panic is its result.
-struct Guarded<Fut>(Pin<Box<Fut>>);
+/// A future whose panic is its result. A panic in its drop, once it has ended, is only logged.
+struct Guarded<Fut>(Option<Pin<Box<Fut>>>);
 
 impl<Fut: Future> Future for Guarded<Fut> {
     type Output = Result<Fut::Output, super::tasks::PanicPayload>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(payload) => Poll::Ready(Err(payload)),
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(payload) => Err(payload),
+        };
+        let ended = self.0.take();
+        if let Err(panic) = contain(|| drop(ended)) {
+            tracing::error!(panic, "the node's main future panicked in its drop");
         }
+        Poll::Ready(result)
     }
 }

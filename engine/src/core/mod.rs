@@ -1,8 +1,10 @@
 //! A core: one pinned thread with its ring, its links and its actors.
 //!
 //! Everything that handlers and tasks can reach through a handle is in [`Core`], behind cells that
-//! one thread alone touches; no borrow of a cell is held while user code runs, except of the actor
-//! that runs and of what only the driver touches. The loop itself is in [`driver`].
+//! one thread alone touches. No borrow of a cell is held while user code runs, be it a handler, a
+//! task, a waker or a drop ([`user_code`]), except of the actor that runs, and of what only the
+//! driver touches: the bytes and routes of the link that is being read. The loop itself is in
+//! [`driver`].
 //!
 //! ```text
 //!  ring ─▶ event ─▶ connection ─▶ receive ─▶ actor          (driver, receive)
@@ -28,6 +30,7 @@ mod line;
 mod link;
 mod main_task;
 mod peers;
+mod questions;
 mod receive;
 mod reply;
 mod routes;
@@ -39,12 +42,14 @@ mod start;
 mod stop;
 mod tasks;
 mod timers;
+mod user_code;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
@@ -62,17 +67,18 @@ pub(crate) use asks::{Answer, Correlation};
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use main_task::Outcome;
-pub(crate) use peers::{NodeIndex, PeerState};
+pub(crate) use peers::{Home, NodeIndex, PeerState, TableId};
 pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
+pub(crate) use user_code::dispose;
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::{CloseCounts, Tally};
-use crate::error::{SpawnError, panic_message};
+use crate::error::SpawnError;
 use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
@@ -82,6 +88,7 @@ use link::Connection;
 use peers::PeerTable;
 use stop::Phase;
 use tasks::Tasks;
+use user_code::panic_message;
 
 /// Sends that a task's waiting sends may make before the core gets a turn in between.
 const TURN_SHARE: u32 = 1024;
@@ -98,13 +105,14 @@ pub(crate) struct Core {
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
-    /// Connections that the transport has forgotten, until what they brought is parsed. Each belongs
-    /// to a peer or to the acceptor, which have bounds.
+    /// Connections that the transport has forgotten, until what they brought is parsed. Each
+    /// belongs to a peer or to the acceptor, which have bounds.
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     closes: RefCell<CloseCounts>,
     log_budget: RefCell<TokenBucket>,
+    slow_log_budget: RefCell<TokenBucket>,
     /// The link of the core with itself; its bytes never leave the process.
     own_link: Rc<Link>,
     own_connection: Rc<Connection>,
@@ -149,9 +157,24 @@ impl Core {
         &self.local.id
     }
 
-    /// The address of a node this core knows.
-    pub(crate) fn address_of(&self, node: NodeIndex) -> Option<Address> {
-        self.peers.borrow().address(node).cloned()
+    /// The address of a node, if this core knows it by that index.
+    pub(crate) fn address_of(&self, home: Home) -> Option<Address> {
+        self.peers.borrow().address(home).cloned()
+    }
+
+    /// The index of a node, for use outside this core.
+    pub(crate) fn home(&self, node: NodeIndex) -> Home {
+        let table = self.peers.borrow().id();
+        Home { table, node }
+    }
+
+    /// Wakes `waker` when the link to that node is up, or gone.
+    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
+        let is_known = self.peers.borrow_mut().is_watched_by(node, waker);
+        if !is_known {
+            let waker = waker.clone();
+            self.peers.borrow_mut().watch(node, waker);
+        }
     }
 
     /// Whether a waiting send may go ahead in this turn; the core counts them, so that a task which
@@ -188,20 +211,40 @@ impl Core {
         let has_time = || !budget.is_over(self.clock.read());
         self.tasks.poll_ready(has_time, |payload| {
             self.tally.panics.add(1);
-            tracing::error!(panic = panic_message(&*payload), "a task panicked; it ends");
+            tracing::error!(panic = panic_message(payload), "a task panicked; it ends");
         })
     }
 
-    /// Takes a batch off the turn's budget, and notes one that took too long: with at most a few
-    /// dozen messages in it, that was one slow handler.
-    fn spend(&self, budget: &mut Budget, messages: u32) {
+    /// Takes a batch off the turn's budget. Gives back how long one took that took too long.
+    fn spend(&self, budget: &mut Budget, messages: u32) -> Option<Duration> {
         let before = self.clock.now();
         budget.spend(messages, &self.clock);
         let took = self.clock.now().saturating_since(before);
-        if messages > 0 && took >= self.settings.slow_handler {
-            self.tally.slow_handlers.add(1);
-            tracing::warn!(?took, messages, "a handler held its core for too long");
+        (messages > 0 && took >= self.settings.slow_handler).then_some(took)
+    }
+
+    /// Counts a batch that took too long, and says so now and then: with at most a few dozen
+    /// messages in it, one handler was slow, or the core was pre-empted. The clock is not read per
+    /// message, so which of them it was is known of a batch of one; of others the last is named.
+    #[cold]
+    fn note_slow(&self, link: &Link, last: (u32, u16), messages: u32, took: Duration) {
+        self.tally.slow_handlers.add(1);
+        if !self.slow_log_budget.borrow_mut().take(self.clock.now()) {
+            return;
         }
+        let named = {
+            let routes = link.routes.borrow();
+            let known = routes.known(last.0, last.1);
+            known.map(|(actor, index)| (actor.to_string(), actor.message_name(index)))
+        };
+        let (actor, message) = named.unwrap_or_else(|| ("one that stopped".to_owned(), "?"));
+        tracing::warn!(
+            ?took,
+            messages,
+            last_actor = %actor,
+            last_message = message,
+            "handlers held their core for too long, or it was pre-empted",
+        );
     }
 
     /// Whether so many receive buffers are held by messages that the next ones are copied: more

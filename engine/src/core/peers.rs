@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
 use ringmesh_proto::address::{Address, Uid};
@@ -26,6 +27,25 @@ impl NodeIndex {
     pub(crate) const SELF: Self = Self(0);
 }
 
+/// Names the table of one core that node indices count in, for the life of the process: refs may be
+/// carried to another node's core in the same process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableId(u32);
+
+impl TableId {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A node, and the table that knows it by that index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    pub(crate) table: TableId,
+    pub(crate) node: NodeIndex,
+}
+
 /// What a look-up needs to know of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PeerState {
@@ -44,6 +64,7 @@ pub(crate) enum PeerState {
 /// The nodes that this one knows.
 #[derive(Debug)]
 pub(super) struct PeerTable {
+    id: TableId,
     peers: Vec<Peer>,
     by_address: HashMap<Address, NodeIndex>,
     peers_max: usize,
@@ -86,6 +107,7 @@ impl PeerTable {
     /// A table that knows this node alone, and the link to itself.
     pub(super) fn new(address: Address, own_link: Rc<Link>, peers_max: usize) -> Self {
         let mut table = Self {
+            id: TableId::next(),
             peers: Vec::new(),
             by_address: HashMap::new(),
             peers_max,
@@ -144,8 +166,14 @@ impl PeerTable {
         &mut self.peers[node.0 as usize]
     }
 
-    pub(super) fn address(&self, node: NodeIndex) -> Option<&Address> {
-        self.peers.get(node.0 as usize).map(|peer| &peer.address)
+    pub(super) fn id(&self) -> TableId {
+        self.id
+    }
+
+    pub(super) fn address(&self, home: Home) -> Option<&Address> {
+        let peer = self.peers.get(home.node.0 as usize);
+        peer.filter(|_| home.table == self.id)
+            .map(|peer| &peer.address)
     }
 
     /// The link that reaches a recipient, and whether others have to be let go first.
@@ -160,13 +188,16 @@ impl PeerTable {
                 link: Some(link),
                 line,
                 ..
-            }) if link.uid == to.uid => Ok((link, line.is_held_up(place))),
-            peer => Err(Self::no_link(peer, to)),
+            }) if link.uid == to.uid && to.table == self.id => Ok((link, line.is_held_up(place))),
+            peer => Err(self.no_link(peer, to)),
         }
     }
 
     #[cold]
-    fn no_link(peer: Option<&Peer>, to: Recipient) -> Refusal {
+    fn no_link(&self, peer: Option<&Peer>, to: Recipient) -> Refusal {
+        if to.table != self.id {
+            return Refusal::OtherCore;
+        }
         let may_return = |peer: &Peer| {
             let association = &peer.association;
             association.uid() == Some(to.uid) && !association.is_over(to.uid)
@@ -177,12 +208,15 @@ impl PeerTable {
         }
     }
 
+    /// Whether `waker`, or one like it, is woken when the link to that peer comes or goes.
+    pub(super) fn is_watched_by(&mut self, node: NodeIndex, waker: &Waker) -> bool {
+        let watchers = &self.at(node).watchers;
+        watchers.iter().any(|known| known.will_wake(waker))
+    }
+
     /// Wakes `waker` when the link to that peer comes or goes.
-    pub(super) fn watch(&mut self, node: NodeIndex, waker: &Waker) {
-        let watchers = &mut self.at(node).watchers;
-        if !watchers.iter().any(|known| known.will_wake(waker)) {
-            watchers.push(waker.clone());
-        }
+    pub(super) fn watch(&mut self, node: NodeIndex, waker: Waker) {
+        self.at(node).watchers.push(waker);
     }
 
     /// Takes out whoever watches that peer.
@@ -226,10 +260,14 @@ mod tests {
         assert_eq!(table.find_or_add(&address(2)).unwrap(), first);
         let third = table.find_or_add(&address(4)).unwrap();
         assert_eq!(third, first);
-        assert_eq!(table.address(third), Some(&address(4)));
+        let home = Home {
+            table: table.id(),
+            node: third,
+        };
+        assert_eq!(table.address(home), Some(&address(4)));
         assert_ne!(table.find_or_add(&address(3)).unwrap(), third);
-        table.watch(second, Waker::noop());
-        table.watch(third, Waker::noop());
+        table.watch(second, Waker::noop().clone());
+        table.watch(third, Waker::noop().clone());
         let refused = table.find_or_add(&address(5));
         assert!(matches!(
             refused,

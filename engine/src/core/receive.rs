@@ -16,9 +16,10 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
-use super::{Asker, Core, Correlation, NoRoute};
+use super::user_code::panic_message;
+use super::{Asker, Core, NoRoute};
 use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
-use crate::error::{AskError, panic_message};
+use crate::error::AskError;
 
 /// What a batch left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub(super) fn drain(
             front,
             parsed: Cell::new(0),
             dispatched: Cell::new(0),
+            last: Cell::new((0, 0)),
             stride,
             copy_out,
         };
@@ -60,10 +62,13 @@ pub(super) fn drain(
             front,
             parsed,
             dispatched,
+            last,
             ..
         } = batch;
         intake.put_back(front, parsed.get());
-        core.spend(budget, dispatched.get());
+        if let Some(took) = core.spend(budget, dispatched.get()) {
+            core.note_slow(link, last.get(), dispatched.get(), took);
+        }
         match ended? {
             Ended::Budget | Ended::Front => {}
             Ended::Link => return Ok(Left::Nothing),
@@ -120,6 +125,8 @@ struct Batch<'a> {
     /// behind the frame that caused it.
     parsed: Cell<usize>,
     dispatched: Cell<u32>,
+    /// The target and type numbers of the last message.
+    last: Cell<(u32, u16)>,
     stride: u32,
     copy_out: bool,
 }
@@ -133,8 +140,8 @@ impl Batch<'_> {
                 Ok(ended) => return ended,
                 Err(payload) => match self.core.running_actor.take() {
                     Some(place) => {
-                        self.core
-                            .handler_panicked(self.link, place, &panic_message(&*payload));
+                        let panic = panic_message(payload);
+                        self.core.handler_panicked(self.link, place, &panic);
                     }
                     // Not a handler's: the core's own state cannot be trusted any more.
                     None => resume_unwind(payload),
@@ -181,6 +188,7 @@ impl Batch<'_> {
         }
         self.dispatched.set(self.dispatched.get() + 1);
         let numbers = (target_number, type_number);
+        self.last.set(numbers);
         match (kind, frame.extension) {
             (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
             (Kind::Ask, Some(extension)) => {
@@ -326,14 +334,7 @@ impl Batch<'_> {
             }
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
-        core.tally.received.add(1);
-        let correlation = Correlation::from_wire(extension.correlation);
-        if core.resolve_ask(correlation, Some(self.link.id), answer) {
-            core.tally.delivered.add(1);
-        } else {
-            core.tally.dead_late_answer.add(1);
-        }
-        Ok(())
+        core.answer_arrived(self.link, extension.correlation, answer)
     }
 }
 

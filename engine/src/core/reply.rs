@@ -58,6 +58,8 @@ impl<'a> Asker<'a> {
     /// Accounts for an answer. More answers wait than questions may be outstanding: the peer breaks
     /// the rules, and its link ends with the turn.
     fn pushed(&self, pushed: Result<Answered, PushError>) {
+        // Whatever the handler still panics with, in the drop of its answer, this was the answer.
+        self.core.running.set(None);
         match pushed {
             Ok(answered) => {
                 self.core.tally.sent.add(1);

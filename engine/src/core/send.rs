@@ -1,23 +1,18 @@
 //! From a ref to the wire: encode in place, account, gather, hand to the ring.
 
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
 use ringmesh_proto::archive::measure;
-use ringmesh_proto::frame::Extension;
-use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, EXTENSION_BYTES};
+use ringmesh_proto::limits::EXTENSION_BYTES;
 use ringmesh_proto::link::{Outbound, PushError, SendHead};
-use ringmesh_proto::message::{Message, Reply};
+use ringmesh_proto::message::Message;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::contract::{Event, Transport};
 
-use super::asks::{AskTable, TypedAnswer};
 use super::link::Link;
-use super::peers::NodeIndex;
-use super::{Answer, Core, Correlation, LinkId, Place, Token};
-use crate::ask::AskRefusal;
+use super::{Core, Place};
 use crate::error::Refusal;
 use crate::reference::Recipient;
 
@@ -48,50 +43,19 @@ impl Core {
             message: &M::TYPE,
             target: to.target(),
         };
-        self.push(link, held_up, head, message)?;
+        let position = self.push(link, held_up, head, message)?;
+        if position >= link.flush_at.get() {
+            let link = Rc::clone(link);
+            drop(peers);
+            self.flush_early(&link);
+        }
         Ok(())
     }
 
-    /// Sends a question. Its answer, or what became of it, is at the correlation afterwards.
-    pub(crate) fn ask<M: Message>(
-        &self,
-        to: Recipient,
-        message: &M,
-        timeout: Duration,
-        place: Option<&Place>,
-    ) -> Result<Correlation, AskRefusal> {
-        let mut asks = self.asks.borrow_mut();
-        let limit = AskTable::ASKS_MAX;
-        let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
-        let peers = self.peers.borrow();
-        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
-        if link.asks.get() >= ASKS_OUTSTANDING_MAX {
-            return Err(AskRefusal::TooManyAsks {
-                limit: ASKS_OUTSTANDING_MAX,
-            });
-        }
-        let extension = Extension {
-            correlation: correlation.to_wire(),
-            remaining_us: Extension::micros(timeout),
-            code: 0,
-        };
-        let head = SendHead::Ask {
-            message: &M::TYPE,
-            target: to.target(),
-            extension,
-        };
-        let position = self
-            .push(link, held_up, head, message)
-            .map_err(AskRefusal::Send)?;
-        let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
-        link.asks.set(link.asks.get() + 1);
-        asks.occupy(link, position, <M::Reply as Reply>::MESSAGE_TYPE, deadline);
-        Ok(correlation)
-    }
-
-    /// Writes a message into the link's stream and returns its position.
+    /// Writes a message into the link's stream and returns its position. From `flush_at` on,
+    /// [`flush_early`](Self::flush_early) is to follow when no cell is borrowed any more.
     #[inline]
-    fn push<M: Message>(
+    pub(super) fn push<M: Message>(
         &self,
         link: &Rc<Link>,
         held_up: bool,
@@ -108,9 +72,6 @@ impl Core {
                 drop((slabs, outbound));
                 self.tally.sent.add(1);
                 self.enqueue(link);
-                if position >= link.flush_at.get() {
-                    self.flush_early(link);
-                }
                 Ok(position)
             }
             Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
@@ -124,43 +85,6 @@ impl Core {
         if !link.queued.replace(true) {
             self.sendable.borrow_mut().push(Rc::clone(link));
         }
-    }
-
-    /// Wakes `waker` when the link to that node is up, or gone.
-    pub(crate) fn watch(&self, node: NodeIndex, waker: &Waker) {
-        self.peers.borrow_mut().watch(node, waker);
-    }
-
-    /// The answer to a question, when it is there; else notes whom to wake.
-    pub(crate) fn take_answer(&self, correlation: Correlation, waker: &Waker) -> Option<Answer> {
-        self.asks.borrow_mut().take(correlation, waker)
-    }
-
-    pub(crate) fn forget_ask(&self, correlation: Correlation) {
-        let timer = self.asks.borrow_mut().forget(correlation);
-        if let Some(timer) = timer {
-            self.cancel_timer(timer);
-        }
-    }
-
-    /// Records what a question came to. Says whether anyone waits for it.
-    pub(super) fn resolve_ask(
-        &self,
-        correlation: Correlation,
-        link: Option<LinkId>,
-        answer: TypedAnswer,
-    ) -> bool {
-        let resolved = self.asks.borrow_mut().resolve(correlation, link, answer);
-        let Some((timer, waker)) = resolved else {
-            return false;
-        };
-        if let Some(timer) = timer {
-            self.cancel_timer(timer);
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
     }
 
     /// Gives each link's pending bytes to the ring, one send per link. Says whether there were any.
@@ -206,9 +130,10 @@ impl Core {
     }
 
     /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
-    /// has not yet taken the send before. Nothing else that happened is handled here.
+    /// has not yet taken the send before. Nothing else that happened is handled here; but memory
+    /// may come back, and wake whoever waits for it.
     #[cold]
-    fn flush_early(&self, link: &Rc<Link>) {
+    pub(super) fn flush_early(&self, link: &Rc<Link>) {
         let Some(connection) = link.connection else {
             return;
         };

@@ -36,8 +36,7 @@ impl Core {
             Kind::Busy | Kind::Ready => {
                 Notice::parse(frame)?;
             }
-            // Handlers here never wait, so there is nothing left to cancel when this arrives.
-            Kind::Cancel => {}
+            Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
                 if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {

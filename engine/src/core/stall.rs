@@ -2,8 +2,8 @@
 //!
 //! What is sent is retained until the peer has taken it over, so a peer that never says so holds a
 //! window of memory. While something is retained anywhere the core looks at its links now and then;
-//! one on which nothing moved for `grant_timeout` of the settings ends. No clock is read for it per message
-//! or per grant.
+//! one on which nothing moved for `grant_timeout` of the settings ends. No clock is read for it per
+//! message or per grant.
 
 use std::rc::Rc;
 
@@ -83,6 +83,8 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use ringmesh_proto::limits::GRANT_STALL_TIMEOUT;
+
     use super::*;
 
     #[test]
@@ -91,6 +93,11 @@ mod tests {
         assert_eq!(progress.look(1), 0);
         let looks: Vec<u32> = (0..=LOOKS).map(|_| progress.look(1)).collect();
         assert_eq!(looks.last(), Some(&(LOOKS + 1)));
+        // So a link ends no sooner than the settings say.
+        assert!((LOOKS + 1) * (GRANT_STALL_TIMEOUT / LOOKS) > GRANT_STALL_TIMEOUT);
         assert_eq!(progress.look(2), 0);
+        // One look over them all is later than the time that a peer has.
+        let looked_at = GRANT_STALL_TIMEOUT / LOOKS * (LOOKS + 1);
+        assert!(looked_at > GRANT_STALL_TIMEOUT);
     }
 }

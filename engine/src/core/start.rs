@@ -1,6 +1,7 @@
 //! Putting a core together on its thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
@@ -21,24 +22,26 @@ use super::link::{Connection, Link, LinkId, Stage};
 use super::peers::{NodeIndex, PeerTable};
 use super::stop::Phase;
 use super::tasks::Tasks;
+use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::counters::Tally;
 use crate::error::EngineError;
 use crate::rt::Runtime;
 
-/// Timers one core may have: each question and each waiting send has one.
-const TIMERS_MAX: u32 = 1 << 20;
-
 /// Lines about closed connections that are logged at once, and in the long run.
 const LOGS_BURST: u32 = 64;
 const LOGS_PER_SECOND: u32 = 4;
+
+/// The same for lines about slow handlers.
+const SLOW_LOGS_BURST: u32 = 8;
+const SLOW_LOGS_PER_SECOND: u32 = 1;
 
 impl Core {
     /// Makes the ring, binds the listener, and puts the core together. On the core's own thread.
     pub(super) fn start(settings: Settings, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
         let core_failed = |error| EngineError::Core { core: 0, error };
-        let mut io = TcpTransport::new(tcp::Settings::default()).map_err(core_failed)?;
+        let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
         io.watch_signals().map_err(core_failed)?;
         let at = settings.bind;
         let bound = io
@@ -56,6 +59,7 @@ impl Core {
             acceptor_timer: Cell::default(),
             closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
+            slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             local: LocalNode {
                 id: NodeId { address, uid },
                 core: CoreId(0),
@@ -104,6 +108,12 @@ impl Core {
     }
 }
 
+fn transport_settings() -> tcp::Settings {
+    let mut settings = tcp::Settings::default();
+    settings.connections_max = CONNECTIONS_MAX;
+    settings
+}
+
 /// The address peers dial: the advertised one, else the one that was bound.
 fn canonical_address(
     settings: &Settings,
@@ -113,9 +123,12 @@ fn canonical_address(
         Some((host, port)) => (host.clone(), *port),
         None => (bound.ip().to_string(), bound.port()),
     };
-    Address::new(&settings.system, &host, port).map_err(|error| EngineError::Configuration {
-        setting: "system",
-        problem: error.to_string(),
+    Address::new(&settings.system, &host, port).map_err(|error| {
+        // The settings were checked, so it is the bound address that makes no name.
+        EngineError::Bind {
+            at: settings.bind,
+            error: io::Error::new(io::ErrorKind::AddrNotAvailable, error),
+        }
     })
 }
 

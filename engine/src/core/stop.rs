@@ -1,7 +1,7 @@
 //! The end of a node, in order: told to stop, main future done, last bytes flushed, goodbyes said.
 
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use ringmesh_transport::contract::Transport;
 
@@ -35,7 +35,7 @@ impl Core {
             drop(phase);
             tracing::info!("the node is stopping");
             let waiting = std::mem::take(&mut *self.stop_waiters.borrow_mut());
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.into_iter().for_each(|waker| self.wake(waker));
         }
     }
 
@@ -44,9 +44,13 @@ impl Core {
         if !matches!(*self.phase.borrow(), Phase::Running) {
             return Poll::Ready(());
         }
-        let mut waiters = self.stop_waiters.borrow_mut();
-        if !waiters.iter().any(|known| known.will_wake(context.waker())) {
-            waiters.push(context.waker().clone());
+        let is_known = {
+            let waiters = self.stop_waiters.borrow();
+            waiters.iter().any(|known| known.will_wake(context.waker()))
+        };
+        if !is_known {
+            let waker = context.waker().clone();
+            self.stop_waiters.borrow_mut().push(waker);
         }
         Poll::Pending
     }
@@ -96,6 +100,9 @@ impl Core {
 
     /// Drops tasks and actors, and accounts for what never left.
     pub(super) fn close(self: &Rc<Self>) {
+        // A ring that failed ends a core in any phase: whatever drops now may spawn nothing.
+        self.begin_stopping();
+        *self.phase.borrow_mut() = Phase::Flushed;
         self.tasks.clear();
         let actors = self.actors.borrow_mut().drain();
         actors.iter().for_each(|cell| self.stop_cell(cell));

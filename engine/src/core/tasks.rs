@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use ringmesh_transport::doorbell::Doorbell;
 
 use super::current;
+use super::user_code::contain;
 
 /// What a panic carried.
 pub(crate) type PanicPayload = Box<dyn Any + Send>;
@@ -170,7 +171,9 @@ impl Tasks {
         self.live.set(0);
         // A future's own drop may panic; the others are dropped all the same.
         for slot in slots {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(slot.future)));
+            if let Err(panic) = contain(|| drop(slot.future)) {
+                tracing::error!(panic, "a task panicked in its drop");
+            }
         }
     }
 
@@ -193,7 +196,9 @@ impl Tasks {
             }
             Err(payload) => {
                 self.retire(slot);
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+                if let Err(panic) = contain(|| drop(future)) {
+                    tracing::error!(panic, "a task that panicked did so again in its drop");
+                }
                 Err(payload)
             }
         }

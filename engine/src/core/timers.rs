@@ -7,10 +7,27 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
 
-use super::alarm::BellKey;
+use super::alarm::{ALARMS_MAX, BellKey};
+use super::asks::AskTable;
 use super::peers::NodeIndex;
 use super::{Core, Correlation};
-use crate::error::{AskError, AskPhase};
+use crate::config::PEERS_CEILING;
+
+/// Timers one core may have.
+pub(super) const TIMERS_MAX: u32 = 1 << 20;
+
+/// Connections of one core, as the transport bounds them.
+pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
+
+/// The acceptor's, the flush's, and the one that looks for stalls.
+const SINGLE_TIMERS: usize = 3;
+
+// Whatever has a bound finds a timer: futures cannot take those of questions (one each while it
+// waits), connections and peers (one each). So no question waits without a deadline.
+const _: () = assert!(
+    ALARMS_MAX + AskTable::ASKS_MAX + CONNECTIONS_MAX as usize + PEERS_CEILING + 1 + SINGLE_TIMERS
+        <= TIMERS_MAX as usize
+);
 
 /// What a timer is for.
 #[derive(Debug)]
@@ -32,13 +49,21 @@ pub(crate) enum Token {
 }
 
 impl Core {
-    /// `None` when the wheel is full.
+    /// `None` when the wheel is full, which the bounds above rule out.
     pub(super) fn set_timer(&self, deadline: Instant, token: Token) -> Option<TimerKey> {
         let key = self.timers.borrow_mut().insert(deadline, token);
         if key.is_err() {
-            tracing::warn!("the core's timer wheel is full");
+            self.no_timer_left();
         }
         key.ok()
+    }
+
+    /// Says in the log, now and then, that deadlines are cut short.
+    #[cold]
+    pub(super) fn no_timer_left(&self) {
+        if self.log_budget.borrow_mut().take(self.clock.now()) {
+            tracing::warn!("the core has no timer left; a wait ends at once");
+        }
     }
 
     pub(super) fn cancel_timer(&self, key: TimerKey) {
@@ -68,14 +93,7 @@ impl Core {
     fn timer_fired(self: &Rc<Self>, token: Token) {
         match token {
             Token::Alarm(bell) => self.ring(bell),
-            Token::Ask(correlation) => {
-                let after = Duration::ZERO;
-                let timeout = AskError::Timeout {
-                    after,
-                    phase: AskPhase::Sent,
-                };
-                self.resolve_ask(correlation, None, Err(timeout));
-            }
+            Token::Ask(correlation) => self.ask_overdue(correlation),
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),

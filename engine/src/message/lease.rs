@@ -1,5 +1,6 @@
 //! [`Msg`]: the one place that trusts a validation done earlier.
 
+use std::any::TypeId;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -51,6 +52,15 @@ impl<M: Message> Msg<M> {
         })
     }
 
+    /// What [`Validated::new`] validated, if it was an `M`.
+    pub(crate) fn from_validated(validated: Validated) -> Option<Self> {
+        let is_one = validated.of == TypeId::of::<M>();
+        is_one.then(|| Self {
+            archived: validated.archived.cast(),
+            bytes: validated.bytes,
+        })
+    }
+
     /// The archive as it was received.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
@@ -68,8 +78,9 @@ impl<M: Message> Deref for Msg<M> {
 
     #[inline]
     fn deref(&self) -> &Archived<M> {
-        // SAFETY: `new` got this pointer from `access`, which validated the bytes as an
-        // `Archived<M>` and returned a reference into them. They are still there and still the
+        // SAFETY: `new` or `within` got this pointer from `access`, which validated the bytes as an
+        // `Archived<M>` and returned a reference into them; `from_validated` takes one that `new`
+        // made for the same `M`, by its `TypeId`. The bytes are still there and still the
         // same: the bytes under a `Chunk` lie in a buffer that does not move when the chunk does,
         // and nobody writes to them while a chunk covers them; `self.bytes` covers them, or, after
         // `clone`, the clone of it that `self` holds. An archived type has no interior mutability
@@ -91,5 +102,39 @@ impl<M: Message> Clone for Msg<M> {
 impl<M: Message<Archived: fmt::Debug>> fmt::Debug for Msg<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// A lease for a table that holds those of many message types: validated, and to be turned back
+/// into the [`Msg`] it was made as.
+///
+/// # Invariant
+/// `archived` and `bytes` are those of a [`Msg`] of the type that `of` names.
+pub(crate) struct Validated {
+    archived: NonNull<()>,
+    bytes: Chunk,
+    of: TypeId,
+}
+
+impl Validated {
+    /// Validates `bytes` as one whole archive of `M`.
+    ///
+    /// # Errors
+    /// When they are not one.
+    pub(crate) fn new<M: Message>(bytes: Chunk) -> Result<Self, AccessError> {
+        let Msg { archived, bytes } = Msg::<M>::new(bytes).map_err(|(error, _)| error)?;
+        Ok(Self {
+            archived: archived.cast(),
+            bytes,
+            of: TypeId::of::<M>(),
+        })
+    }
+}
+
+impl fmt::Debug for Validated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validated")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }

@@ -50,6 +50,7 @@
 mod lease;
 
 pub use lease::Msg;
+pub(crate) use lease::Validated;
 pub use ringmesh_proto::archive::{AccessError, Archived, EncodeError};
 pub use ringmesh_proto::message::{
     Message, MessageId, MessageInfo, MessageType, ProtocolId, Reply, ReplySink, WireSafe,

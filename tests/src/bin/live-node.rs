@@ -29,6 +29,12 @@ struct Arguments {
     /// Polls instead of sleeping when there is nothing to do.
     #[arg(long)]
     spin: bool,
+    /// Settings from a file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting, over those of the file and the environment.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     #[command(subcommand)]
     task: Task,
 }
@@ -88,7 +94,13 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     } else {
         IdleMode::Park
     };
-    let builder = Engine::node(SYSTEM).idle(idle);
+    let mut builder = Engine::node(SYSTEM).idle(idle).environment();
+    if let Some(path) = arguments.config {
+        builder = builder.config_file(path);
+    }
+    for pair in &arguments.sets {
+        builder = builder.set_pair(pair);
+    }
     match arguments.task {
         Task::Serve {
             bind,

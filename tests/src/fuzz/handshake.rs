@@ -81,10 +81,14 @@ enum Step {
     Time,
     /// An association is to end.
     Stop,
+    /// A link in doubt shows life.
+    Heard,
+    /// A dial found nobody at its first place.
+    Redial,
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Incoming,
         Self::RawPreface,
         Self::Preface,
@@ -100,6 +104,8 @@ impl Step {
         Self::Fault,
         Self::Time,
         Self::Stop,
+        Self::Heard,
+        Self::Redial,
     ];
 }
 
@@ -135,12 +141,14 @@ fn take(world: &mut World, step: Step, script: &mut Script<'_>) {
         }
         Step::RawFrame => world.frame(at, &script.raw_frame()),
         Step::Want => world.want(at),
-        Step::Dialled => world.dialled(at, script.byte() % 4 != 0),
+        Step::Dialled => world.dialled(at, !script.byte().is_multiple_of(4)),
         Step::Connected => world.connected(at),
         Step::Closed => world.closed(at),
         Step::Fault => world.fault(at),
         Step::Time => world.time(script.span(at)),
         Step::Stop => world.stop(at),
+        Step::Heard => world.heard(at),
+        Step::Redial => world.redial(at),
     }
 }
 

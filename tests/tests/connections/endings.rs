@@ -172,9 +172,9 @@ fn the_last_grant_follows_a_send_that_is_under_way() {
 /// Up to where the node said it received, when it has closed the connection.
 fn last_grant(peer: &mut RawPeer) -> u64 {
     let frames = peer.ending().frames;
-    let grants = frames
+    let mut grants = frames
         .iter()
         .filter(|frame| frame.header.kind == Kind::Grant)
         .map(|frame| frame.body(Grant::parse).received_to);
-    grants.last().unwrap_or(0)
+    grants.next_back().unwrap_or(0)
 }

@@ -134,8 +134,7 @@ fn a_look_up_that_hangs_is_not_asked_again() {
         let _ = released.recv_timeout(WAIT);
         Ok(vec![place])
     });
-    let wanted = path.clone();
-    let found = client.run(move |node| async move { node.resolve::<EchoApi>(&wanted).await });
+    let found = client.run(move |node| async move { node.resolve::<EchoApi>(&path).await });
     assert!(
         matches!(found, Err(ResolveError::Timeout { .. })),
         "{found:?}"

@@ -1,4 +1,4 @@
-//! What a core owes everybody on it: a turn, an end in order, and an answer that says what happened.
+//! What a core owes everybody on it: a turn, an end in order, an answer that says what happened.
 
 mod endings;
 mod reply_types;

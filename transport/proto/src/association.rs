@@ -14,9 +14,9 @@
 //!
 //! A hello proves nothing, so it never ends a link that lives. While associated every hello makes
 //! the link be probed. One of the same process start is refused: if the link is dead on the other
-//! side only, the probe finds out, and the peer's next dial succeeds. One of another start waits: if
-//! the link ends, or stays silent through the probe, the peer was restarted and the newcomer takes
-//! over; if the link shows life, the newcomer is refused and nothing has changed.
+//! side only, the probe finds out, and the peer's next dial succeeds. One of another start waits:
+//! if the link ends, or stays silent through the probe, the peer was restarted and the newcomer
+//! takes over; if the link shows life, the newcomer is refused and nothing has changed.
 
 mod doubt;
 mod transition;
@@ -167,8 +167,8 @@ impl Association {
     }
 
     /// A dial found nobody, and the driver has another place to dial. It tells the new key with
-    /// [`handle_dialling`](Self::handle_dialling), or that the dial failed. The deadline stays. Says
-    /// whether it was this association's dial.
+    /// [`handle_dialling`](Self::handle_dialling), or that the dial failed. The deadline stays.
+    /// Says whether it was this association's dial.
     pub fn handle_redial(&mut self, failed: ConnKey) -> bool {
         match &mut self.state {
             State::Dialling { conn, .. } if *conn == Some(failed) => {

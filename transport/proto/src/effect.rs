@@ -57,8 +57,8 @@ pub enum Effect {
         /// Why.
         reason: CloseReason,
     },
-    /// Call [`Acceptor::refuse`](crate::handshake::Acceptor::refuse): the dialler that waited on the
-    /// connection is not let in. The connection is no association's any more.
+    /// Call [`Acceptor::refuse`](crate::handshake::Acceptor::refuse): the dialler that waited on
+    /// the connection is not let in. The connection is no association's any more.
     Refuse {
         /// The connection.
         conn: ConnKey,

@@ -16,7 +16,8 @@ pub enum Kind {
     Reply = 3,
     /// What comes instead of the answer, as a code.
     Error = 4,
-    /// The asker no longer wants the answer.
+    /// The asker no longer wants the answer. The ask is answered all the same, once: with what was
+    /// sent before this arrived, or else with a reply or an error that says so.
     Cancel = 5,
     /// Gives a number to a message type.
     DefineType = 6,

@@ -196,6 +196,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             &[
                 introduced(0, 1, 4),
                 introduced(1, 1, 5),
+                time(10),
                 introduced(2, 1, 4),
             ],
         ),
@@ -213,18 +214,33 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             ],
         ),
     ];
+    let heard = vec![code(Step::Heard), 0];
+    let doubted = [introduced(0, 1, 4), introduced(1, 1, 5), heard, time(14)];
+    seeds.push(seed("link-lives-newcomer-refused", &doubted));
+    let redial = vec![code(Step::Redial), 0, code(Step::Dialled), 0, 1];
+    seeds.push(seed(
+        "dialled-elsewhere",
+        &[dialled(0, 0), redial, time(14)],
+    ));
     let stop = vec![code(Step::Stop), 0];
     let late = [dialled(0, 0), accepted(0, 1, 4), stop, introduced(1, 1, 4)];
     seeds.push(seed("link-stopped-and-refused", &late));
+    seeds.extend(refusals());
+    seeds
+}
+
+/// Strangers that are refused, and dials that are.
+fn refusals() -> Vec<(String, Vec<u8>)> {
+    let mut seeds = Vec::new();
     for flaw in 1..8 {
         let preface = [code(Step::Preface), 0, 4, flaw, 1];
         let steps = [vec![code(Step::Incoming), 0], preface.to_vec()];
-        seeds.push(seed(&format!("refused-preface-{flaw}"), &steps));
+        seeds.push((format!("refused-preface-{flaw}"), steps.concat()));
     }
     for reason in 0..6 {
         let refuse = vec![code(Step::Refuse), 0, reason];
-        let steps = [dialled(0, 0), refuse, time(14)];
-        seeds.push(seed(&format!("told-no-{reason}"), &steps));
+        let steps = [dialled(0, 0), refuse, vec![code(Step::Time), 14]];
+        seeds.push((format!("told-no-{reason}"), steps.concat()));
     }
     seeds
 }

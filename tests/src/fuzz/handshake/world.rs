@@ -172,6 +172,26 @@ impl World {
         }
     }
 
+    /// Something came on a connection.
+    pub(super) fn heard(&mut self, at: u8) {
+        if let Some(conn) = self.pick(at)
+            && let Some(peer) = self.conn(conn).peer
+        {
+            self.associate(peer, |machine, cx| machine.handle_heard(cx, conn));
+        }
+    }
+
+    /// A dial failed, and there is another place to dial.
+    pub(super) fn redial(&mut self, at: u8) {
+        if let Some(conn) = self.pick(at)
+            && let Some(peer) = self.conn(conn).peer
+            && self.peers[peer].association.handle_redial(conn)
+        {
+            self.conn(conn).open = false;
+            self.peers[peer].wants_dial = true;
+        }
+    }
+
     pub(super) fn closed(&mut self, at: u8) {
         if let Some(conn) = self.pick(at) {
             self.ended(conn);
@@ -345,6 +365,10 @@ impl World {
                     assert!(conn.open, "closed twice");
                     conn.open = false;
                     self.outcome.silent_ends += u32::from(!conn.refused && !conn.linked);
+                }
+                Effect::Refuse { conn, reason } => {
+                    assert_eq!(self.conn(conn).peer.take(), peer, "a stranger of others");
+                    self.accept(|acceptor, cx| acceptor.refuse(cx, conn, reason));
                 }
                 effect => {
                     let peer = peer.expect("the acceptor has no such effect");

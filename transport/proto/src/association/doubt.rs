@@ -1,5 +1,5 @@
-//! A link in doubt: a hello came while it was up, so it is probed, and a dialler that claims to be a
-//! later start of the peer's process waits for what the probe finds.
+//! A link in doubt: a hello came while it was up, so it is probed, and a dialler that claims to be
+//! a later start of the peer's process waits for what the probe finds.
 
 use super::{Association, State};
 use crate::close_reason::CloseReason;

@@ -164,7 +164,8 @@ impl Outbound {
         self.write(slabs, draft, payload)
     }
 
-    /// Writes that an ask's answer is no longer wanted, and returns the position of the frame.
+    /// Writes that an ask's answer is no longer wanted, and returns the position of the frame. The
+    /// ask stays outstanding until its answer, or the error in its place, has come all the same.
     ///
     /// # Errors
     /// [`PushError`]; nothing changed.
@@ -232,6 +233,13 @@ impl Outbound {
         let kept = self.deferred.push_error(extension, code);
         kept.map_err(|_| PushError::TooManyAnswers)?;
         Ok(Answered::Deferred)
+    }
+
+    /// The peer cancelled an ask: a reply to it that still waits gives its bytes back, and the
+    /// error [`ErrorCode::Cancelled`] leaves in its place. Says whether one waited; if none did,
+    /// the answer has left, and there is nothing to do.
+    pub fn withdraw(&mut self, correlation: u64) -> bool {
+        self.deferred.withdraw(correlation, ErrorCode::Cancelled)
     }
 
     /// Writes the answers that wait, as far as there is room now, and says whether none is left.

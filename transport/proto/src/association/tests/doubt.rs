@@ -33,7 +33,10 @@ fn uid(number: u64) -> Uid {
 
 /// The newcomer has the link now, and the old start is over.
 fn assert_succeeded(association: &Association, effects: &[Effect], why: CloseReason) {
-    let down = |effect: &Effect| matches!(effect, Effect::LinkDown { conn: LINK, reason, .. } if *reason == why);
+    let down = |effect: &Effect| match effect {
+        Effect::LinkDown { conn, reason, .. } => (*conn, *reason) == (LINK, why),
+        _ => false,
+    };
     assert!(effects.iter().any(down), "{effects:?}");
     let [
         ..,

@@ -300,6 +300,8 @@ pub enum ErrorCode {
     TooLarge = 6,
     /// The node stops. Nothing was executed.
     Stopping = 7,
+    /// The asker cancelled, and the answer that waited for credit was dropped. It was handled.
+    Cancelled = 8,
 }
 
 impl ErrorCode {
@@ -314,6 +316,7 @@ impl ErrorCode {
             5 => Self::Overloaded,
             6 => Self::TooLarge,
             7 => Self::Stopping,
+            8 => Self::Cancelled,
             _ => Self::Other,
         }
     }

@@ -1,0 +1,334 @@
+//! What memory a configuration allows, computed before anything is taken.
+
+use std::fmt;
+use std::fs;
+
+use ringmesh_proto::limits::{DEFERRED_WINDOWS, HEADER_BYTES};
+use ringmesh_transport::tcp;
+
+use super::Settings;
+
+/// A slot of the ring between two cores takes a cache line.
+const MESH_SLOT_BYTES: u64 = 64;
+
+/// The memory that a configuration allows at most.
+///
+/// It bounds the bytes of messages, wherever they wait or lie, and the buffers of the core. It does
+/// not bound what user code keeps, nor the bookkeeping beside the bytes: some hundred bytes for
+/// each actor, task, timer, question, link and kept dead letter, the stacks, and the executor's
+/// and the kernel's share of the rings (see `tuning.md` for locked memory).
+///
+/// The sums are ceilings: every peer connected by every link, each of them stalled at its worst
+/// moment, and every mailbox full. A node that meets its load needs far less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryBudget {
+    /// Cores of the node.
+    pub cores: u64,
+    /// What each core may take.
+    pub per_core: CoreMemory,
+    /// Links of the node: as many as peers may have.
+    pub links_max: u64,
+    /// What each link may take besides the core's pools.
+    pub per_link: LinkMemory,
+    /// All of it, in bytes.
+    pub user_bytes: u64,
+    /// Connections of the node: one for each link, and those that have not shown who they are.
+    pub connections_max: u64,
+    /// The kernel's socket buffers of one connection, both directions, in bytes.
+    pub kernel_bytes_per_connection: u64,
+    /// The kernel's socket buffers of all connections, in bytes. Not part of `user_bytes`.
+    pub kernel_bytes: u64,
+}
+
+/// The memory of one core, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoreMemory {
+    /// Slabs of messages on their way out, those retained for peers included.
+    pub outgoing_bytes: u64,
+    /// Receive buffers: the shared ones and the large ones. Mapped at start, their pages taken at
+    /// their first use.
+    pub receive_bytes: u64,
+    /// The rings from this core to the others.
+    pub mesh_bytes: u64,
+    /// The mailboxes of as many actors as the core may hold.
+    pub mailbox_bytes: u64,
+    /// The mailbox of one actor; a part of `mailbox_bytes`.
+    pub bytes_per_mailbox: u64,
+}
+
+/// The memory of one link, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkMemory {
+    /// Received, and not yet taken by its handler.
+    pub window_bytes: u64,
+    /// A frame that arrives in pieces; a buffer that grows takes up to twice the frame.
+    pub assembly_bytes: u64,
+    /// Answers that wait for credit.
+    pub answer_bytes: u64,
+}
+
+impl CoreMemory {
+    fn total(&self) -> u64 {
+        let Self {
+            outgoing_bytes,
+            receive_bytes,
+            mesh_bytes,
+            mailbox_bytes,
+            ..
+        } = self;
+        [receive_bytes, mesh_bytes, mailbox_bytes]
+            .into_iter()
+            .fold(*outgoing_bytes, |sum, bytes| sum.saturating_add(*bytes))
+    }
+}
+
+impl LinkMemory {
+    fn total(&self) -> u64 {
+        self.window_bytes
+            .saturating_add(self.assembly_bytes)
+            .saturating_add(self.answer_bytes)
+    }
+}
+
+/// How large the kernel lets the buffers of one socket grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// The send buffer, in bytes.
+    pub send_bytes: u64,
+    /// The receive buffer, in bytes.
+    pub receive_bytes: u64,
+}
+
+impl Default for SocketBuffers {
+    /// What Linux allows on hosts with memory to spare.
+    fn default() -> Self {
+        Self {
+            send_bytes: 4 << 20,
+            receive_bytes: 6 << 20,
+        }
+    }
+}
+
+impl SocketBuffers {
+    /// What this host allows: the third numbers of `net.ipv4.tcp_wmem` and `net.ipv4.tcp_rmem`.
+    /// The default where they cannot be read.
+    pub fn of_host() -> Self {
+        let most = |name: &str| {
+            let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
+            text.split_whitespace().nth(2)?.parse().ok()
+        };
+        let default = Self::default();
+        Self {
+            send_bytes: most("tcp_wmem").unwrap_or(default.send_bytes),
+            receive_bytes: most("tcp_rmem").unwrap_or(default.receive_bytes),
+        }
+    }
+}
+
+/// The memory that `settings` allow, on a host that lets the buffers of a socket grow to `sockets`.
+pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudget {
+    let transport = tcp::Settings::default();
+    let cores = settings.cores as u64;
+    let shared = u64::from(transport.receive_buffers) * u64::from(transport.receive_buffer_bytes);
+    let bulk = transport.bulk_buffers as u64 * u64::from(transport.bulk_buffer_bytes);
+    let bytes_per_mailbox = settings.mailbox_bytes_max as u64;
+    let others = cores.saturating_sub(1);
+    let per_core = CoreMemory {
+        outgoing_bytes: settings.outgoing_bytes_max as u64,
+        receive_bytes: shared + bulk,
+        mesh_bytes: others
+            .saturating_mul(settings.mesh_slots as u64)
+            .saturating_mul(MESH_SLOT_BYTES),
+        mailbox_bytes: bytes_per_mailbox.saturating_mul(settings.actors_max as u64),
+        bytes_per_mailbox,
+    };
+    let window = u64::from(settings.window_bytes);
+    let per_link = LinkMemory {
+        window_bytes: window,
+        assembly_bytes: 2 * (u64::from(settings.frame_bytes_max) + HEADER_BYTES as u64),
+        answer_bytes: window * u64::from(DEFERRED_WINDOWS),
+    };
+    let associations = settings.peers_max as u64;
+    let remote = associations.saturating_mul(settings.links_per_association_max as u64);
+    // Each core has a link with itself.
+    let links_max = remote.saturating_add(cores);
+    let half_open = cores.saturating_mul(settings.half_open_max as u64);
+    let open = cores.saturating_mul(transport.connections_max.into());
+    let connections_max = remote.saturating_add(half_open).min(open);
+    let kernel_bytes_per_connection = sockets.send_bytes.saturating_add(sockets.receive_bytes);
+    MemoryBudget {
+        cores,
+        user_bytes: cores
+            .saturating_mul(per_core.total())
+            .saturating_add(links_max.saturating_mul(per_link.total())),
+        per_core,
+        links_max,
+        per_link,
+        connections_max,
+        kernel_bytes_per_connection,
+        kernel_bytes: connections_max.saturating_mul(kernel_bytes_per_connection),
+    }
+}
+
+impl fmt::Display for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (core, link) = (&self.per_core, &self.per_link);
+        writeln!(
+            f,
+            "memory, per core (of {}): outgoing messages up to {}, receive buffers {}, rings to \
+             other cores {}, each mailbox up to {}",
+            self.cores,
+            Size(core.outgoing_bytes),
+            Size(core.receive_bytes),
+            Size(core.mesh_bytes),
+            Size(core.bytes_per_mailbox),
+        )?;
+        writeln!(
+            f,
+            "memory, per link: window {}, a frame in pieces {}, waiting answers {}: up to {}",
+            Size(link.window_bytes),
+            Size(link.assembly_bytes),
+            Size(link.answer_bytes),
+            Size(link.total()),
+        )?;
+        writeln!(
+            f,
+            "memory, ceiling: {} with all {} links and all mailboxes at their bounds",
+            Size(self.user_bytes),
+            self.links_max,
+        )?;
+        write!(
+            f,
+            "memory of the kernel besides, for socket buffers: up to {} per connection, {} with \
+             all {} connections",
+            Size(self.kernel_bytes_per_connection),
+            Size(self.kernel_bytes),
+            self.connections_max,
+        )
+    }
+}
+
+/// Bytes for people, in the largest unit of which there is at least one.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let Self(bytes) = *self;
+        if bytes < 1024 {
+            return write!(f, "{bytes} B");
+        }
+        let power = (bytes.ilog2() / 10).min(units.len() as u32);
+        let unit = units[power as usize - 1];
+        let (whole, rest) = (bytes >> (10 * power), bytes & ((1 << (10 * power)) - 1));
+        if rest == 0 {
+            return write!(f, "{whole} {unit}");
+        }
+        let tenths = (u128::from(bytes) * 10) >> (10 * power);
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKETS: SocketBuffers = SocketBuffers {
+        send_bytes: 1000,
+        receive_bytes: 24,
+    };
+
+    fn small() -> Settings {
+        let mut settings = Settings::new("demo");
+        settings.cores = 3;
+        settings.outgoing_bytes_max = 8 << 20;
+        settings.mesh_slots = 16;
+        settings.actors_max = 10;
+        settings.mailbox_bytes_max = 1 << 20;
+        settings.window_bytes = 1 << 20;
+        settings.frame_bytes_max = 256 << 10;
+        settings.peers_max = 2;
+        settings.links_per_association_max = 9;
+        settings.half_open_max = 4;
+        settings
+    }
+
+    #[test]
+    fn the_sums_are_those_of_the_parts() {
+        let budget = memory_budget(&small(), SOCKETS);
+        let core = (8 << 20) + (6 << 20) + 2 * 16 * 64 + (10 << 20);
+        assert_eq!(budget.per_core.total(), core);
+        let link = (1 << 20) + 2 * ((256 << 10) + 16) + (4 << 20);
+        assert_eq!(budget.per_link.total(), link);
+        assert_eq!(budget.links_max, 2 * 9 + 3);
+        assert_eq!(budget.user_bytes, 3 * core + 21 * link);
+        assert_eq!(budget.connections_max, 2 * 9 + 3 * 4);
+        assert_eq!(budget.kernel_bytes, 30 * 1024);
+    }
+
+    #[test]
+    fn each_setting_that_allows_memory_moves_the_sum() {
+        let least = memory_budget(&small(), SOCKETS);
+        type Change = fn(&mut Settings);
+        let changes: [Change; 9] = [
+            |settings| settings.cores += 1,
+            |settings| settings.outgoing_bytes_max += 1,
+            |settings| settings.mesh_slots *= 2,
+            |settings| settings.actors_max += 1,
+            |settings| settings.mailbox_bytes_max += 1,
+            |settings| settings.window_bytes += 1,
+            |settings| settings.frame_bytes_max += 1,
+            |settings| settings.peers_max += 1,
+            |settings| settings.links_per_association_max += 1,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut settings = small();
+            change(&mut settings);
+            let more = memory_budget(&settings, SOCKETS);
+            assert!(more.user_bytes > least.user_bytes, "change {number}");
+        }
+        let mut settings = small();
+        settings.half_open_max += 1;
+        let more = memory_budget(&settings, SOCKETS);
+        assert!(more.kernel_bytes > least.kernel_bytes);
+    }
+
+    #[test]
+    fn the_largest_settings_do_not_overflow() {
+        let mut settings = Settings::new("demo");
+        settings.cores = usize::MAX;
+        settings.outgoing_bytes_max = usize::MAX;
+        settings.mesh_slots = usize::MAX;
+        settings.actors_max = usize::MAX;
+        settings.mailbox_bytes_max = usize::MAX;
+        settings.window_bytes = u32::MAX;
+        settings.frame_bytes_max = u32::MAX;
+        settings.peers_max = usize::MAX;
+        settings.links_per_association_max = usize::MAX;
+        settings.half_open_max = usize::MAX;
+        assert_eq!(memory_budget(&settings, SOCKETS).user_bytes, u64::MAX);
+    }
+
+    #[test]
+    fn the_lines_name_sizes_for_people() {
+        let text = memory_budget(&small(), SOCKETS).to_string();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
+        assert!(
+            text.contains("up to 1 KiB per connection, 30 KiB with all 30"),
+            "{text}"
+        );
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (1 << 20, "1 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), shown);
+        }
+    }
+}

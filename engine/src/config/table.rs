@@ -1,0 +1,397 @@
+//! The table of the keys: all that may be set, in the order it is printed.
+
+use std::time::Duration;
+
+use ringmesh_proto::address::{Address, check_system};
+use ringmesh_proto::limits;
+
+use super::key::{Key, Kind, Range};
+use super::{HYBRID_SPIN, IdleMode, Settings};
+
+const MS: Duration = Duration::from_millis(1);
+const US: Duration = Duration::from_micros(1);
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Whole `unit`s of `time`, rounded up.
+fn units(time: Duration, unit: Duration) -> u64 {
+    let units = time.as_nanos().div_ceil(unit.as_nanos());
+    u64::try_from(units).unwrap_or(u64::MAX)
+}
+
+const fn from_to(least: u64, most: u64) -> Range {
+    Range {
+        least,
+        most,
+        powers_of_two: false,
+    }
+}
+
+/// A field that is a number. The range fits the field's type.
+macro_rules! number {
+    ($field:ident, $unit:literal, $range:expr) => {
+        Kind::Number {
+            unit: $unit,
+            range: $range,
+            get: |settings| Some(settings.$field as u64),
+            set: |settings, number| settings.$field = number as _,
+        }
+    };
+}
+
+/// A field that is a `Duration`, in whole units.
+macro_rules! time {
+    ($field:ident, $name:literal, $unit:ident, $range:expr) => {
+        Kind::Number {
+            unit: $name,
+            range: $range,
+            get: |settings| Some(units(settings.$field, $unit)),
+            set: |settings, number| settings.$field = whole(number, $unit),
+        }
+    };
+}
+
+/// `number` units; the ranges of the table leave out what would not fit.
+fn whole(number: u64, unit: Duration) -> Duration {
+    Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
+}
+
+pub(super) static KEYS: [Key; 26] = [
+    Key {
+        section: "node",
+        name: "system",
+        meaning: "The name of the cluster, part of every address: peers of another name are \
+                  refused. `Engine::node` names it; what stands here replaces that.",
+        too_small: "empty is refused.",
+        too_large: "more than 64 bytes are refused.",
+        kind: Kind::Text {
+            form: "the name of a cluster such as \"orders\"",
+            get: |settings| settings.system.clone(),
+            set: |settings, text| {
+                check_system(text).map_err(|error| format!(": {error}"))?;
+                text.clone_into(&mut settings.system);
+                Ok(())
+            },
+        },
+    },
+    Key {
+        section: "node",
+        name: "bind",
+        meaning: "Where the node listens. Port 0 picks a free one.",
+        too_small: "an address of the loopback keeps other hosts out.",
+        too_large: "`0.0.0.0` and `[::]` let in whoever reaches the host: there is no \
+                    authentication yet.",
+        kind: Kind::Text {
+            form: "an IP address and a port such as \"127.0.0.1:7400\"",
+            get: |settings| settings.bind.to_string(),
+            set: |settings, text| {
+                settings.bind = text.parse().map_err(|_| String::new())?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        section: "node",
+        name: "advertise",
+        meaning: "The host and port that peers dial when it is not the bound one (NAT, containers, \
+                  all interfaces). Empty: the bound one.",
+        too_small: "peers are told an address that they may not reach.",
+        too_large: "peers are sent to another host, which refuses them.",
+        kind: Kind::Text {
+            form: "empty, or a host and a port such as \"db1.example:7400\"",
+            get: advertised,
+            set: advertise,
+        },
+    },
+    Key {
+        section: "node",
+        name: "flush_timeout_ms",
+        meaning: "How long a stopping node waits for its last bytes to leave, and for its peers to \
+                  say goodbye.",
+        too_small: "messages on their way are given up, and counted.",
+        too_large: "one peer that hangs holds up the end of the process.",
+        kind: time!(flush_timeout, "milliseconds", MS, from_to(0, HOUR_MS)),
+    },
+    Key {
+        section: "node",
+        name: "peers_max",
+        meaning: "Peers that the node may know.",
+        too_small: "dials and strangers beyond it are refused.",
+        too_large: "the memory of their links is not bounded sooner.",
+        kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
+    },
+    Key {
+        section: "core",
+        name: "count",
+        meaning: "Cores of the node, each a thread with a ring of its own.",
+        too_small: "CPUs lie idle.",
+        too_large: "more cores than CPUs make each of them slow; each has its own pools.",
+        kind: number!(cores, "cores", from_to(1, 256)),
+    },
+    Key {
+        section: "core",
+        name: "cpus",
+        meaning: "The CPU of each core, in the order of the cores. Empty: the scheduler places \
+                  them.",
+        too_small: "fewer than cores are refused; none lets cores move between CPUs and lose \
+                    their caches.",
+        too_large: "more than cores are refused; a CPU that the process may not use is an error \
+                    at start.",
+        kind: Kind::Numbers {
+            unit: "CPU numbers",
+            range: from_to(0, 4095),
+            count_max: 256,
+            get: |settings| settings.cpus.iter().map(|cpu| *cpu as u64).collect(),
+            set: |settings, cpus| {
+                settings.cpus = cpus.into_iter().map(|cpu| cpu as usize).collect();
+            },
+        },
+    },
+    Key {
+        section: "core",
+        name: "idle",
+        meaning: "What a core does when there is nothing to do: \"spin\" polls for ever, \
+                  \"hybrid\" polls for `hybrid_us` and then sleeps, \"park\" sleeps at once.",
+        too_small: "\"park\" pays a wake-up for each burst.",
+        too_large: "\"spin\" takes a whole CPU, all the time.",
+        kind: Kind::Text {
+            form: "\"spin\", \"hybrid\" or \"park\"",
+            get: |settings| idle_name(settings.idle).to_owned(),
+            set: set_idle,
+        },
+    },
+    Key {
+        section: "core",
+        name: "hybrid_us",
+        meaning: "How long an idle core polls before it sleeps, if `idle` is \"hybrid\"; without \
+                  meaning otherwise.",
+        too_small: "a wake-up inside a burst of messages.",
+        too_large: "CPU time after each burst.",
+        kind: Kind::Number {
+            unit: "microseconds",
+            range: from_to(0, 60_000_000),
+            get: |settings| match settings.idle {
+                IdleMode::Hybrid(span) => Some(units(span, US)),
+                IdleMode::Spin | IdleMode::Park => None,
+            },
+            set: |settings, number| {
+                if let IdleMode::Hybrid(span) = &mut settings.idle {
+                    *span = whole(number, US);
+                }
+            },
+        },
+    },
+    Key {
+        section: "core",
+        name: "outgoing_bytes_max",
+        meaning: "Memory for messages on their way out, per core; at least two windows.",
+        too_small: "sends find no room although their links have credit.",
+        too_large: "peers that stall hold that much memory.",
+        kind: number!(outgoing_bytes_max, "bytes", from_to(192 << 10, 1 << 40)),
+    },
+    Key {
+        section: "core",
+        name: "tasks_max",
+        meaning: "Tasks that a core may run, besides the main one.",
+        too_small: "`spawn_task` is refused.",
+        too_large: "a leak of tasks is noticed late.",
+        kind: number!(tasks_max, "tasks", from_to(1, 1 << 24)),
+    },
+    Key {
+        section: "core",
+        name: "half_open_max",
+        meaning: "Connections of a core that have not shown who they are, at one time; more are \
+                  closed at once.",
+        too_small: "a wave of honest peers has to dial again.",
+        too_large: "strangers hold more descriptors, for 2 s each.",
+        kind: number!(half_open_max, "connections", from_to(1, 1 << 16)),
+    },
+    Key {
+        section: "core",
+        name: "mesh_slots",
+        meaning: "Slots of the ring from each core to each other one.",
+        too_small: "a burst between two cores fills the ring, and its sender waits a turn.",
+        too_large: "memory that is touched in a circle, and colder caches.",
+        kind: number!(
+            mesh_slots,
+            "slots",
+            Range {
+                least: 2,
+                most: 1 << 16,
+                powers_of_two: true,
+            }
+        ),
+    },
+    Key {
+        section: "link",
+        name: "frame_bytes_max",
+        meaning: "The largest frame body on the ordinary lane. Larger messages are refused at the \
+                  sender.",
+        too_small: "more messages are refused.",
+        too_large: "one message holds up those behind it for longer.",
+        kind: number!(
+            frame_bytes_max,
+            "bytes",
+            from_to(
+                limits::FRAME_BYTES_MIN as u64,
+                limits::FRAME_BYTES_CEILING as u64
+            )
+        ),
+    },
+    Key {
+        section: "link",
+        name: "window_bytes",
+        meaning: "How many bytes a peer may send ahead of what was handled here, per link; at \
+                  least `frame_bytes_max` and a slab of 65536 bytes.",
+        too_small: "senders wait for grants.",
+        too_large: "both sides pay this much memory per busy link, and wait longer behind it.",
+        kind: number!(
+            window_bytes,
+            "bytes",
+            from_to(
+                limits::window_bytes_min(limits::FRAME_BYTES_MIN) as u64,
+                limits::WINDOW_BYTES_MAX as u64
+            )
+        ),
+    },
+    Key {
+        section: "link",
+        name: "links_per_association_max",
+        meaning: "Links that two nodes may have between their cores; above it a link is shared, \
+                  and messages change the core once.",
+        too_small: "messages change cores.",
+        too_large: "many sockets and windows for each peer.",
+        kind: number!(links_per_association_max, "links", from_to(1, 1 << 16)),
+    },
+    Key {
+        section: "link",
+        name: "send_timeout_ms",
+        meaning: "How long a waiting send waits for room, where it does not say so itself.",
+        too_small: "a short stall of the peer fails sends.",
+        too_large: "tasks wait long for a peer that is gone.",
+        kind: time!(send_timeout, "milliseconds", MS, from_to(1, DAY_MS)),
+    },
+    Key {
+        section: "link",
+        name: "grant_timeout_ms",
+        meaning: "How long a peer may take nothing over of what was sent to it before its link \
+                  ends.",
+        too_small: "links end to peers whose handlers block for long.",
+        too_large: "a peer that hangs holds a window of memory for longer.",
+        kind: time!(grant_timeout, "milliseconds", MS, from_to(100, HOUR_MS)),
+    },
+    Key {
+        section: "actor",
+        name: "count_max",
+        meaning: "Actors that a core may hold.",
+        too_small: "spawning is refused.",
+        too_large: "a leak of actors is noticed late.",
+        kind: number!(actors_max, "actors", from_to(1, 1 << 24)),
+    },
+    Key {
+        section: "actor",
+        name: "mailbox_messages_max",
+        meaning: "Messages that may wait for one actor.",
+        too_small: "senders find no room while the actor is busy.",
+        too_large: "messages grow old before they are handled.",
+        kind: number!(mailbox_messages_max, "messages", from_to(1, 1 << 20)),
+    },
+    Key {
+        section: "actor",
+        name: "mailbox_bytes_max",
+        meaning: "Bytes of messages that may wait for one actor; at least `frame_bytes_max` of \
+                  `[link]`.",
+        too_small: "senders of large messages find no room.",
+        too_large: "each slow actor may hold that much memory.",
+        kind: number!(
+            mailbox_bytes_max,
+            "bytes",
+            from_to(limits::FRAME_BYTES_MIN as u64, 1 << 30)
+        ),
+    },
+    Key {
+        section: "actor",
+        name: "turn_messages_max",
+        meaning: "Messages that a core dispatches before the ring, the timers and the control \
+                  traffic get their turn.",
+        too_small: "a system call for few messages.",
+        too_large: "sockets and timers wait longer while much is to be handled.",
+        kind: number!(turn_messages_max, "messages", from_to(1, 1 << 16)),
+    },
+    Key {
+        section: "actor",
+        name: "turn_us_max",
+        meaning: "User work after which a core gives the ring, the timers and the control traffic \
+                  their turn. Looked at between handlers, never inside one.",
+        too_small: "a system call for little work.",
+        too_large: "sockets and timers wait longer while much is to be handled.",
+        kind: time!(turn_time_max, "microseconds", US, from_to(1, 1_000_000)),
+    },
+    Key {
+        section: "actor",
+        name: "slow_handler_ms",
+        meaning: "A handler that holds its core longer than this is counted, and now and then logged. It \
+                  is wall time: a core that another program pre-empts counts too.",
+        too_small: "lines about handlers that are merely busy.",
+        too_large: "handlers that stall their core stay unseen.",
+        kind: time!(slow_handler, "milliseconds", MS, from_to(1, DAY_MS)),
+    },
+    Key {
+        section: "actor",
+        name: "dead_letters_kept",
+        meaning: "The last dead letters that are kept for who subscribes to them; all are counted.",
+        too_small: "subscribers that are slow miss some.",
+        too_large: "memory for letters that nobody reads.",
+        kind: number!(dead_letters_kept, "letters", from_to(1, 1 << 20)),
+    },
+    Key {
+        section: "ask",
+        name: "timeout_ms",
+        meaning: "How long a question waits for its answer, and `resolve` for a path, where they \
+                  do not say so themselves.",
+        too_small: "answers come too late and are dropped, although their handler ran.",
+        too_large: "whoever asks learns late that there will be no answer.",
+        kind: time!(ask_timeout, "milliseconds", MS, from_to(1, DAY_MS)),
+    },
+];
+
+fn advertised(settings: &Settings) -> String {
+    match &settings.advertise {
+        Some((host, port)) if host.contains(':') && !host.starts_with('[') => {
+            format!("[{host}]:{port}")
+        }
+        Some((host, port)) => format!("{host}:{port}"),
+        None => String::new(),
+    }
+}
+
+fn advertise(settings: &mut Settings, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        settings.advertise = None;
+        return Ok(());
+    }
+    // An address parses and checks the host; its system is of no interest here.
+    let address: Result<Address, _> = format!("ringmesh://any@{text}").parse();
+    let address = address.map_err(|error| format!(": {error}"))?;
+    settings.advertise = Some((address.host().to_owned(), address.port()));
+    Ok(())
+}
+
+fn idle_name(mode: IdleMode) -> &'static str {
+    match mode {
+        IdleMode::Spin => "spin",
+        IdleMode::Hybrid(_) => "hybrid",
+        IdleMode::Park => "park",
+    }
+}
+
+fn set_idle(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let hybrid = match settings.idle {
+        IdleMode::Hybrid(_) => settings.idle,
+        IdleMode::Spin | IdleMode::Park => IdleMode::Hybrid(HYBRID_SPIN),
+    };
+    let modes = [IdleMode::Spin, hybrid, IdleMode::Park];
+    let named = modes.into_iter().find(|mode| idle_name(*mode) == text);
+    settings.idle = named.ok_or_else(String::new)?;
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Questions from their send to their end.
+//!
+//! A question that was sent is owed one answer: a reply, or an error in its place. Until it came,
+//! or the link ended, the question counts as outstanding on its link, whoever still waits for it;
+//! so neither side ever keeps more than `ASKS_OUTSTANDING_MAX`, and one more is refused here.
+//!
+//! A question is abandoned when its future drops or its deadline passes before that. Its place in
+//! the core's table is free at once; its number stays with the link, and a cancel frame of the same
+//! number goes out if there is credit for it. Cancelling is a favour, and may be lost:
+//! - the asker counts the answer that comes all the same as late, whatever it is;
+//! - the responder takes a cancel for an answer that still waits for credit: it drops that, and
+//!   sends the error `Cancelled` in its place. To any other question it has answered already, since
+//!   a cancel comes behind its question and handlers do not wait, and it does nothing.
+
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::frame::Extension;
+use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
+use ringmesh_proto::link::SendHead;
+use ringmesh_proto::message::{Message, MessageType};
+use ringmesh_transport::buffer::Chunk;
+
+use super::asks::{AskTable, Expected, Settled};
+use super::link::Link;
+use super::{Answer, Core, Correlation, Place, Token};
+use crate::ask::AskRefusal;
+use crate::error::{AskError, AskPhase};
+use crate::reference::Recipient;
+
+impl Core {
+    /// Sends a question. Its answer, or what became of it, is at the correlation afterwards.
+    pub(crate) fn ask<M>(
+        &self,
+        to: Recipient,
+        message: &M,
+        timeout: Duration,
+        place: Option<&Place>,
+    ) -> Result<Correlation, AskRefusal>
+    where
+        M: Message,
+        M::Reply: Message,
+    {
+        let mut asks = self.asks.borrow_mut();
+        let limit = AskTable::ASKS_MAX;
+        let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
+        let peers = self.peers.borrow();
+        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
+        if link.asks.get() >= ASKS_OUTSTANDING_MAX {
+            return Err(AskRefusal::TooManyAsks {
+                limit: ASKS_OUTSTANDING_MAX,
+            });
+        }
+        let extension = Extension {
+            correlation: correlation.to_wire(),
+            remaining_us: Extension::micros(timeout),
+            code: 0,
+        };
+        let head = SendHead::Ask {
+            message: &M::TYPE,
+            target: to.target(),
+            extension,
+        };
+        let position = self
+            .push(link, held_up, head, message)
+            .map_err(AskRefusal::Send)?;
+        // There is a timer for each place of the table; see `timers`.
+        let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
+        link.asks.set(link.asks.get() + 1);
+        asks.occupy(link, position, Expected::of::<M::Reply>(), deadline);
+        if position >= link.flush_at.get() {
+            let link = Rc::clone(link);
+            drop((asks, peers));
+            self.flush_early(&link);
+        }
+        Ok(correlation)
+    }
+
+    /// The answer to a question, when it is there; else notes whom to wake.
+    pub(crate) fn take_answer(&self, correlation: Correlation, waker: &Waker) -> Option<Answer> {
+        let answer = self.asks.borrow_mut().take(correlation);
+        if answer.is_some() || self.asks.borrow_mut().knows(correlation, waker) {
+            return answer;
+        }
+        let waker = waker.clone();
+        let former = self.asks.borrow_mut().note(correlation, waker);
+        drop(former);
+        None
+    }
+
+    /// Nobody waits for a question any more: its future drops.
+    pub(crate) fn forget_ask(&self, correlation: Correlation) {
+        let settled = self.asks.borrow_mut().forget(correlation);
+        let Settled {
+            owed_on,
+            timer,
+            waker,
+        } = settled;
+        if let Some(timer) = timer {
+            self.cancel_timer(timer);
+        }
+        if let Some(link) = owed_on {
+            self.abandon(&link, correlation);
+        }
+        self.release(waker);
+    }
+
+    /// The time of a question is up.
+    pub(super) fn ask_overdue(&self, correlation: Correlation) {
+        let timeout = AskError::Timeout {
+            after: Duration::ZERO,
+            phase: AskPhase::Sent,
+        };
+        if let Some(link) = self.resolve_ask(correlation, Err(timeout)) {
+            self.abandon(&link, correlation);
+        }
+    }
+
+    /// Takes what came for a question on `link` to whoever asked.
+    ///
+    /// # Errors
+    /// [`CloseReason::Archive`] when it is not what it says it is.
+    pub(super) fn answer_arrived(
+        &self,
+        link: &Rc<Link>,
+        number: u64,
+        answer: Result<(MessageType, Chunk), AskError>,
+    ) -> Result<(), CloseReason> {
+        self.tally.received.add(1);
+        let correlation = Correlation::from_wire(number);
+        let expected = self.asks.borrow().expected(correlation, link.id);
+        let Some(expected) = expected else {
+            if link.abandoned.borrow_mut().remove(&number) {
+                link.asks.set(link.asks.get() - 1);
+            }
+            self.tally.dead_late_answer.add(1);
+            return Ok(());
+        };
+        let answer = match answer {
+            Ok((message, _)) if message != expected.message => Err(AskError::ReplyMismatch),
+            Ok((_, payload)) => (expected.validate)(payload).map_err(|error| {
+                tracing::debug!(%error, "an answer is not valid");
+                AskError::InvalidReply
+            }),
+            Err(error) => Err(error),
+        };
+        let is_valid = !matches!(answer, Err(AskError::InvalidReply));
+        link.asks.set(link.asks.get() - 1);
+        self.resolve_ask(correlation, answer);
+        if is_valid {
+            self.tally.delivered.add(1);
+            Ok(())
+        } else {
+            self.tally.dead_invalid.add(1);
+            Err(CloseReason::Archive)
+        }
+    }
+
+    /// The answer to a question is no longer wanted.
+    pub(super) fn handle_cancel(&self, link: &Link, extension: Option<Extension>) {
+        let Some(Extension { correlation, .. }) = extension else {
+            return;
+        };
+        if link.outbound.borrow_mut().withdraw(correlation) {
+            self.tally.replies_withdrawn.add(1);
+        }
+    }
+
+    /// Ends the questions of a link that ended; what lies beyond `sent` never left.
+    pub(super) fn end_questions(&self, link: &Rc<Link>, sent: u64) {
+        let questions = self.asks.borrow().on_link(link.id, sent);
+        for (correlation, phase) in questions {
+            self.resolve_ask(correlation, Err(AskError::Unreachable { phase }));
+        }
+        link.abandoned.take();
+        link.asks.set(0);
+    }
+
+    /// Records what a question came to, and wakes whoever waits for it. Gives back the link it was
+    /// sent on.
+    fn resolve_ask(&self, correlation: Correlation, answer: Answer) -> Option<Rc<Link>> {
+        let settled = self.asks.borrow_mut().resolve(correlation, answer)?;
+        if let Some(timer) = settled.timer {
+            self.cancel_timer(timer);
+        }
+        if let Some(waker) = settled.waker {
+            self.wake(waker);
+        }
+        settled.owed_on
+    }
+
+    /// Keeps the number of a question that nobody waits for until its answer comes, and tells the
+    /// peer.
+    #[cold]
+    fn abandon(&self, link: &Rc<Link>, correlation: Correlation) {
+        self.tally.asks_abandoned.add(1);
+        let correlation = correlation.to_wire();
+        link.abandoned.borrow_mut().insert(correlation);
+        let cancel = Extension {
+            correlation,
+            ..Extension::default()
+        };
+        let mut slabs = self.slabs.borrow_mut();
+        let pushed = link.outbound.borrow_mut().push_cancel(&mut slabs, cancel);
+        drop(slabs);
+        if pushed.is_ok() {
+            self.tally.cancels_sent.add(1);
+            self.enqueue(link);
+        }
+    }
+}
