@@ -6,7 +6,7 @@ use ringmesh_proto::address::{Address, check_system};
 use ringmesh_proto::limits;
 
 use super::key::{Key, Kind, Range};
-use super::{HYBRID_SPIN, IdleMode, Settings};
+use super::{HYBRID_SPIN, IdleMode, PEERS_CEILING, Settings};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
