@@ -58,11 +58,13 @@ pub(crate) enum Floor {
     Stream(Workload),
     /// One record there and back.
     Echo(Workload),
+    /// Records from one thread to another through a bare ring, and the time of one that goes alone.
+    Mesh(Load),
 }
 
-/// What every workload has.
+/// How much of what, and how it is told.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Workload {
+pub(crate) struct Load {
     /// Bytes of one message.
     #[arg(
         long,
@@ -74,12 +76,20 @@ pub(crate) struct Workload {
     /// Measured time, over all rounds; the floor's rounds take as much again.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// What both sides do while there is nothing to do.
-    #[arg(long, value_enum, default_value_t = Mode::Spin)]
-    pub(crate) mode: Mode,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What every workload between two processes has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Workload {
+    /// How much of what.
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// What both sides do while there is nothing to do.
+    #[arg(long, value_enum, default_value_t = Mode::Spin)]
+    pub(crate) mode: Mode,
 }
 
 /// Messages one way.
@@ -203,6 +213,7 @@ mod tests {
             "echo --size 64 --seconds 5 --hgrm out.hgrm",
             "floor stream --size 64 --seconds 5 --json",
             "floor echo --size 64 --seconds 5 --mode park",
+            "floor mesh --size 64 --seconds 5 --json",
             "serve --bind 127.0.0.1:0",
             "serve --bind 127.0.0.1:0 --cores 1 --mode park",
         ] {
@@ -240,6 +251,7 @@ mod tests {
                 ErrorKind::ValueValidation,
             ),
             ("mesh", ErrorKind::InvalidSubcommand),
+            ("floor mesh --mode park", ErrorKind::UnknownArgument),
             ("floor", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ] {
             let error = parse(line).expect_err(line);

@@ -55,6 +55,9 @@ pub(crate) enum WorkloadError {
     /// An ask failed; most often because the peer died.
     #[error("an ask failed: {0}")]
     Ask(#[from] AskError),
+    /// A mesh is asked for between two processes.
+    #[error("a mesh is inside one process: it has no address to send to")]
+    Mesh,
     /// The address could not be printed.
     #[error("cannot print the address: {0}")]
     Stdout(#[from] io::Error),
@@ -90,6 +93,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError
         match round.traffic {
             Traffic::Stream => stream::send(&node, to, &round).await,
             Traffic::Echo => echo::ask(&node, to, &round).await,
+            Traffic::Mesh => Err(WorkloadError::Mesh),
         }
     })?
 }
