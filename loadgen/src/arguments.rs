@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Stream(Stream),
     /// Messages there and back, latency in percentiles.
     Echo(Echo),
+    /// Messages from an actor to one on another core of the same node.
+    Mesh(Load),
     /// What this machine does without Ringmesh: a tight loop of plain system calls.
     Floor {
         /// What the floor carries.
@@ -138,8 +140,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) bind: SocketAddr,
     /// Cores to serve on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = only_one)]
-    pub(crate) cores: u32,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256),
+    )]
+    pub(crate) cores: u16,
     /// What to do while there is nothing to do.
     #[arg(long, value_enum, default_value_t = Mode::Spin)]
     pub(crate) mode: Mode,
@@ -213,9 +220,10 @@ mod tests {
             "echo --size 64 --seconds 5 --hgrm out.hgrm",
             "floor stream --size 64 --seconds 5 --json",
             "floor echo --size 64 --seconds 5 --mode park",
+            "mesh --size 64 --seconds 5 --json",
             "floor mesh --size 64 --seconds 5 --json",
             "serve --bind 127.0.0.1:0",
-            "serve --bind 127.0.0.1:0 --cores 1 --mode park",
+            "serve --bind 127.0.0.1:0 --cores 4 --mode park",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -247,10 +255,10 @@ mod tests {
             ("echo --rate inf", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
             (
-                "serve --bind 127.0.0.1:0 --cores 2",
+                "serve --bind 127.0.0.1:0 --cores 0",
                 ErrorKind::ValueValidation,
             ),
-            ("mesh", ErrorKind::InvalidSubcommand),
+            ("mesh --mode park", ErrorKind::UnknownArgument),
             ("floor mesh --mode park", ErrorKind::UnknownArgument),
             ("floor", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ] {

@@ -147,6 +147,15 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
                 hgrm,
             )
         }
+        Some(Command::Mesh(load)) => {
+            let workload = Workload {
+                load,
+                mode: Mode::Spin,
+            };
+            let round = round(Mover::Engine, Traffic::Mesh, &workload);
+            let experiment = experiment(round, &workload.load, true);
+            measure_and_print(&experiment, workload.load.json, None)
+        }
         Some(Command::Floor { traffic }) => {
             let (traffic, workload) = match traffic {
                 Floor::Stream(workload) => (Traffic::Stream, workload),
@@ -160,8 +169,8 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round, &workload.load, false);
             measure_and_print(&experiment, workload.load.json, None)
         }
-        Some(Command::Serve(Serve { bind, mode, .. })) => {
-            workload::serve(bind, mode, None)?;
+        Some(Command::Serve(Serve { bind, mode, cores })) => {
+            workload::serve(bind, mode, cores, None)?;
             Ok(true)
         }
         Some(Command::Peer { plan }) => {

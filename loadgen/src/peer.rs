@@ -223,6 +223,7 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
     placement::pin_this_thread(plan.cpu)?;
     let outcome = match (plan.round.mover, plan.round.traffic, plan.to) {
         (Mover::Floor, Traffic::Mesh, None) => floor::mesh::run(&plan)?,
+        (Mover::Engine, Traffic::Mesh, None) => workload::cross(&plan)?,
         (_, _, None) => return receive(&plan),
         (Mover::Engine, _, Some(to)) => workload::send(&plan, to)?,
         (Mover::Floor, _, Some(to)) => floor::send(&plan, to)?,
@@ -235,7 +236,7 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
 
 fn receive(plan: &Plan) -> Result<(), PlayError> {
     match plan.round.mover {
-        Mover::Engine => Ok(workload::serve(ANY_PORT, plan.round.mode, Some(plan.cpu))?),
+        Mover::Engine => Ok(workload::serve(ANY_PORT, plan.round.mode, 1, Some(plan.cpu))?),
         Mover::Floor => Ok(floor::receive(plan)?),
     }
 }
