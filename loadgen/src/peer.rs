@@ -236,7 +236,12 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
 
 fn receive(plan: &Plan) -> Result<(), PlayError> {
     match plan.round.mover {
-        Mover::Engine => Ok(workload::serve(ANY_PORT, plan.round.mode, 1, Some(plan.cpu))?),
+        Mover::Engine => Ok(workload::serve(
+            ANY_PORT,
+            plan.round.mode,
+            1,
+            Some(plan.cpu),
+        )?),
         Mover::Floor => Ok(floor::receive(plan)?),
     }
 }

@@ -80,7 +80,10 @@ fn print(reports: &[Report], mut host: Host, is_clean: bool) -> io::Result<()> {
         }
     }
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "Ringmesh, two processes on one machine over TCP, and two cores of one\n")?;
+    writeln!(
+        stdout,
+        "Ringmesh, two processes on one machine over TCP, and two cores of one\n"
+    )?;
     writeln!(stdout, "{}\n", screen::table(reports))?;
     writeln!(
         stdout,

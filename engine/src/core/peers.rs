@@ -18,8 +18,8 @@ use super::shared::{NodeIndex, Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index to
-/// another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
+/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index
+/// to another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PeerIndex(u32);
 
