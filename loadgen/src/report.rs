@@ -36,8 +36,8 @@ pub(crate) struct Report {
     pub(crate) bytes_per_second: f64,
     /// User and system time of both processes.
     pub(crate) cpu_ns_per_message: Option<f64>,
-    /// Round trips of echo; one-way times of a mesh, one record at a time; sampled one-way times of a
-    /// stream that was asked for them.
+    /// Round trips of echo; one-way times of a mesh, one record at a time; sampled one-way times of
+    /// a stream that was asked for them.
     pub(crate) p50_ns: Option<u64>,
     /// As `p50_ns`.
     pub(crate) p90_ns: Option<u64>,

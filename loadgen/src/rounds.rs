@@ -1,5 +1,5 @@
-//! Rounds: the engine and the floor by turns, each in two fresh processes (a mesh in one), until the
-//! time is spent.
+//! Rounds: the engine and the floor by turns, each in two fresh processes (a mesh in one), until
+//! the time is spent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
