@@ -175,7 +175,8 @@ fn canonical_address(
 fn ends(settings: &Settings, uid: Uid) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
-        let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
+        let cap = settings.frame_bytes_max;
+        let outbound = Outbound::within_process(cap, u64::from(window), window);
         End::new(core_id(core), uid, outbound, Inbound::new(window))
     };
     (0..settings.cores).map(end).collect()
