@@ -102,7 +102,7 @@ impl Driver {
             if self.core.stopped() {
                 return Ok(());
             }
-            let core = self.core.id().0.into();
+            let core = self.core.id().0;
             let rested = self.rest(busy).await;
             rested.map_err(|error| EngineError::Core { core, error })?;
         }
@@ -121,7 +121,7 @@ impl Driver {
             busy = true;
         }
         busy |= core.receive_parcels();
-        let mut budget = Budget::new(now);
+        let mut budget = Budget::new(now, &core.settings);
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
