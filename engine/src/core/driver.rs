@@ -148,7 +148,11 @@ impl Driver {
             return self.rest_in_executor(idle).await;
         }
         if !(idle && sleepy) {
-            return core.io.borrow_mut().submit();
+            core.io.borrow_mut().submit()?;
+            if idle {
+                core.look_out();
+            }
+            return Ok(());
         }
         if core.acknowledge_all() {
             core.send_pending();
