@@ -41,6 +41,7 @@ mod reference;
 mod resolve;
 mod rt;
 mod tell;
+mod wire_ref;
 
 pub use actor::{Accepts, Actor, Cx, Handler, Protocol};
 pub use ask::Ask;
@@ -58,6 +59,7 @@ pub use reference::Ref;
 pub use ringmesh_macros::{message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use tell::Tell;
+pub use wire_ref::{ArchivedWireRef, WireRef};
 
 /// What the macros' code and the tests of the wire name. Not a part of the API: anything here may
 /// change at any time.

@@ -52,12 +52,13 @@ pub(crate) enum Stop {
 
 /// Names the numbers of one node's cores, for the life of the process: refs may be carried to
 /// another node in the same process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableId(u32);
 
 impl TableId {
     fn next() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // The first is nobody's.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -76,6 +77,9 @@ pub(crate) struct NodeIndex(pub(crate) u32);
 impl NodeIndex {
     /// This node.
     pub(crate) const SELF: Self = Self(0);
+
+    /// No node.
+    pub(crate) const NOWHERE: Self = Self(u32::MAX);
 }
 
 impl Shared {

@@ -13,4 +13,5 @@ mod graceful_stop;
 mod memory;
 mod panics;
 mod questions;
+mod refs;
 mod refusals;
