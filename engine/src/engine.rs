@@ -12,7 +12,7 @@ use ringmesh_transport::{probe, signal};
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::core::driver;
 use crate::core::shared::core_id;
-use crate::core::{Mesh, Seat, Shared};
+use crate::core::{Failure, Mesh, Seat, Shared};
 use crate::error::EngineError;
 use crate::node::Node;
 use crate::rt;
@@ -200,6 +200,7 @@ fn seats(settings: &Settings, shared: &Arc<Shared>) -> Vec<Seat> {
         settings: settings.clone(),
         shared: Arc::clone(shared),
         mesh,
+        failure: Some(Failure::armed(shared)),
     };
     meshes.into_iter().enumerate().map(seat).collect()
 }

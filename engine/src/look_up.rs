@@ -3,7 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use crate::core::panic_message;
 
 /// Finds the addresses of a host name, for dials to peers whose address has a name in it.
 ///
@@ -23,8 +26,14 @@ impl LookUp {
         Self(Arc::new(find))
     }
 
+    /// A panic of the finder is an error like any other: the executor's thread must not end with it.
     pub(crate) fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        (self.0)(host, port)
+        let found = catch_unwind(AssertUnwindSafe(|| (self.0)(host, port)));
+        found.unwrap_or_else(|payload| {
+            let panic = panic_message(payload);
+            tracing::error!(host, panic, "the look-up of a name panicked");
+            Err(io::Error::other(panic))
+        })
     }
 }
 

@@ -31,7 +31,8 @@ pub(crate) async fn resolve<P: Protocol>(
         unknown: None,
     };
     loop {
-        search.node = node;
+        // Found anew: the index may be another peer's after a wait.
+        search.node = core.peer(&wanted.address, CONTROL_CORE)?;
         let uid = search.link_up().await?;
         let question = Resolve {
             name: wanted.name.clone(),

@@ -102,7 +102,10 @@ impl Core {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        if let Some(core) = self.wanted_elsewhere(bytes) {
+        // A node that stops refuses here: the other core may be gone.
+        if !self.is_closing()
+            && let Some(core) = self.wanted_elsewhere(bytes)
+        {
             return self.pass_on(&connection, core, *bytes);
         }
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));

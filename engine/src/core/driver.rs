@@ -7,14 +7,14 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::Transport;
 
 use super::budget::Budget;
-use super::{Core, Seat, Shared, current};
+use super::start::Failure;
+use super::{Core, Seat, current};
 use crate::config::IdleMode;
 use crate::directory;
 use crate::error::EngineError;
@@ -22,13 +22,17 @@ use crate::node::Node;
 use crate::rt::Runtime;
 
 /// Runs the control core until the future that `main` makes has ended and the node has stopped.
-pub(crate) async fn run<F, Fut, T>(seat: Seat, runtime: Runtime, main: F) -> Result<T, EngineError>
+pub(crate) async fn run<F, Fut, T>(
+    mut seat: Seat,
+    runtime: Runtime,
+    main: F,
+) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + 'static,
     Fut: Future<Output = T> + 'static,
     T: 'static,
 {
-    let alarm = Failure::armed(&seat);
+    let alarm = seat.failure.take();
     let core = Core::start(seat, runtime)?;
     if !core.shared().wait_for_all() {
         return Err(EngineError::Aborted);
@@ -40,13 +44,13 @@ where
     core.close();
     core.settle().await;
     drop(entered);
-    alarm.disarm();
+    alarm.into_iter().for_each(Failure::disarm);
     outcome.take().ok_or(EngineError::Aborted)?
 }
 
 /// Runs another core until the node has stopped.
-pub(crate) async fn serve(seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
-    let alarm = Failure::armed(&seat);
+pub(crate) async fn serve(mut seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
+    let alarm = seat.failure.take();
     let core = Core::start(seat, runtime)?;
     if !core.shared().wait_for_all() {
         return Err(EngineError::Aborted);
@@ -55,30 +59,8 @@ pub(crate) async fn serve(seat: Seat, runtime: Runtime) -> Result<(), EngineErro
     Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
     drop(entered);
-    alarm.disarm();
+    alarm.into_iter().for_each(Failure::disarm);
     Ok(())
-}
-
-/// Tells the other cores when this one cannot start, or cannot go on: a node is whole or not at
-/// all.
-struct Failure(Option<Arc<Shared>>);
-
-impl Failure {
-    fn armed(seat: &Seat) -> Self {
-        Self(Some(Arc::clone(&seat.shared)))
-    }
-
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Failure {
-    fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            shared.fail();
-        }
-    }
 }
 
 /// The loop's own state; everything that handlers can reach is in [`Core`].

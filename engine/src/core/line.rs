@@ -8,10 +8,14 @@
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
-use super::Core;
 use super::peers::PeerIndex;
+use super::{Core, Token};
 use crate::reference::Recipient;
+
+/// Time between two looks for memory while it is short.
+const MEMORY_LOOKS: Duration = Duration::from_millis(1);
 
 /// Who waits at one peer.
 #[derive(Debug, Default)]
@@ -19,6 +23,8 @@ pub(super) struct Line {
     /// In the order of their numbers. Kept between waits, so that waiting allocates nothing.
     waiting: Vec<(Number, Waker)>,
     next: u64,
+    /// Places there are, whether they wait or not.
+    places: usize,
     /// The first that found no room since the last wake.
     held_up_by: Option<Number>,
 }
@@ -38,12 +44,13 @@ impl Line {
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether nobody has a place.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.places == 0
     }
 
     fn join(&mut self) -> Number {
+        self.places += 1;
         self.next += 1;
         Number(self.next)
     }
@@ -83,6 +90,7 @@ impl Line {
 
     /// A send waits no longer. Says whether it held up others, and gives back its waker.
     fn leave(&mut self, number: Number) -> (bool, Option<Waker>) {
+        self.places = self.places.saturating_sub(1);
         let index = self.index_of(number);
         let stands = self
             .waiting
@@ -166,6 +174,23 @@ impl Core {
         *waiting = woken;
     }
 
+    /// While memory is short, looks now and then whether some came back: what leases of other cores
+    /// held comes back without a word.
+    pub(super) fn watch_memory(&self) {
+        if !self.slabs.borrow().is_short() || self.watches_memory.replace(true) {
+            return;
+        }
+        let at = self.clock.now() + MEMORY_LOOKS;
+        let timer = self.set_timer(at, Token::Memory);
+        self.watches_memory.set(timer.is_some());
+    }
+
+    /// It is time to look.
+    pub(super) fn look_for_memory(&self) {
+        self.watches_memory.set(false);
+        self.memory_came();
+    }
+
     /// Slabs may have come back. If one was refused since the last time, whoever waits for memory
     /// has another try, at whatever peer: the sends, and the answers that were put off.
     pub(super) fn memory_came(&self) {
@@ -204,6 +229,20 @@ mod tests {
         wait_in_order(&mut line, &[second, third, first, second]);
         assert_eq!(numbers(&line), [first, second, third]);
         assert_eq!(line.held_up_by, Some(first));
+    }
+
+    #[test]
+    fn a_line_has_somebody_in_it_until_the_last_place_is_given_up() {
+        let mut line = Line::default();
+        let [first, second] = [line.join(), line.join()];
+        wait_in_order(&mut line, &[first]);
+        // Woken, and not back yet.
+        line.waiting.clear();
+        assert!(!line.is_empty());
+        line.leave(first);
+        assert!(!line.is_empty());
+        line.leave(second);
+        assert!(line.is_empty());
     }
 
     #[test]

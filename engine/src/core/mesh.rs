@@ -16,6 +16,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::Core;
 use super::link::Link;
+use super::peers::PeerIndex;
 use super::shared::core_id;
 use crate::mesh::sleep::Sleep;
 use crate::mesh::{Consumer, Producer, ring};
@@ -145,6 +146,11 @@ impl Outbox {
         self.ring.publish() && self.sleep.wake_needed()
     }
 
+    fn take_waiting(&mut self) -> VecDeque<Parcel> {
+        self.errands_waiting = 0;
+        std::mem::take(&mut self.waiting)
+    }
+
     fn may_go_on(&mut self) -> bool {
         !self.waiting.is_empty() && self.ring.has_room()
     }
@@ -242,7 +248,7 @@ impl Core {
             match left {
                 Left::All if link.sending.get() => self.handle_sent(link),
                 Left::All | Left::Some => {}
-                Left::Nobody => self.end_link(link),
+                Left::Nobody => self.lose_core(core),
             }
         }
     }
@@ -260,12 +266,48 @@ impl Core {
             return Left::All;
         }
         if outbox.ring.is_abandoned() {
-            outbox.waiting.clear();
             return Left::Nobody;
         }
         outbox.touched = true;
         mesh.touched.push_back(core);
         Left::Some
+    }
+
+    /// A core of this node has ended before this one.
+    fn lose_core(&self, core: CoreId) {
+        let index = PeerIndex::of_core(core);
+        let link = self.peers.borrow_mut().at(index).link.take();
+        if let Some(link) = link {
+            self.end_link(&link);
+        }
+        let waiting = match &mut self.mesh.borrow_mut().outboxes[usize::from(core.0)] {
+            Some(outbox) => outbox.take_waiting(),
+            None => VecDeque::new(),
+        };
+        self.discard(waiting);
+    }
+
+    /// Drops what is still on its way from this core and to it, when it ends.
+    pub(super) fn close_mesh(&self) {
+        for index in 0..self.ends.len() {
+            let mut parcels = match &mut self.mesh.borrow_mut().outboxes[index] {
+                Some(outbox) => outbox.take_waiting(),
+                None => continue,
+            };
+            if let Some(inbox) = &mut self.mesh.borrow_mut().inboxes[index] {
+                while let Some(parcel) = inbox.ring.pop() {
+                    parcels.push_back(parcel);
+                }
+            }
+            self.discard(parcels);
+        }
+    }
+
+    /// An errand is somebody's code, its drop too. No cell of the core may be borrowed.
+    fn discard(&self, parcels: VecDeque<Parcel>) {
+        for parcel in parcels {
+            self.contain("an errand panicked in its drop", || drop(parcel));
+        }
     }
 
     /// Whether another core handed something over, or has taken what waits to leave.

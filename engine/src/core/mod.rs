@@ -76,10 +76,10 @@ pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
-pub(crate) use start::Seat;
+pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
-pub(crate) use user_code::dispose;
+pub(crate) use user_code::{dispose, panic_message};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -94,7 +94,6 @@ use link::{Connection, End};
 use peers::PeerTable;
 use stop::Phase;
 use tasks::Tasks;
-use user_code::panic_message;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -155,6 +154,8 @@ pub(crate) struct Core {
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
     turn_share: Cell<u32>,
+    /// A timer runs that looks for memory.
+    watches_memory: Cell<bool>,
     /// A timer runs that looks at the progress of links.
     looks_for_stalls: Cell<bool>,
     phase: RefCell<Phase>,

@@ -98,6 +98,7 @@ impl Core {
         }
         self.reuse(links);
         self.publish_parcels();
+        self.watch_memory();
         any
     }
 

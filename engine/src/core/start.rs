@@ -48,6 +48,7 @@ impl Core {
             settings,
             shared,
             mesh,
+            failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
@@ -97,6 +98,7 @@ impl Core {
             slices: Cell::default(),
             reading: Cell::default(),
             turn_share: Cell::new(0),
+            watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
@@ -130,6 +132,30 @@ pub(crate) struct Seat {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mesh: Mesh,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Tells the other cores when one cannot start, or cannot go on: a node is whole or not at all. Made
+/// before the core's thread, so that it also drops when that never runs its body.
+#[derive(Debug)]
+pub(crate) struct Failure(Option<Arc<Shared>>);
+
+impl Failure {
+    pub(crate) fn armed(shared: &Arc<Shared>) -> Self {
+        Self(Some(Arc::clone(shared)))
+    }
+
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.fail();
+        }
+    }
 }
 
 /// Binds the listener; says who the node is.

@@ -82,6 +82,8 @@ impl Core {
         self.set_timer(self.clock.now() + self.settings.flush_timeout, Token::Flush);
         self.acknowledge_all();
         self.say_goodbye();
+        let own = self.ends.iter().map(|end| &end.link);
+        own.for_each(|link| link.outbound.borrow_mut().refuse_pushes());
     }
 
     /// The last bytes had their time.
@@ -124,6 +126,7 @@ impl Core {
         self.tasks.clear();
         let actors = self.actors.borrow_mut().drain();
         actors.iter().for_each(|cell| self.stop_cell(cell));
+        self.close_mesh();
         self.end_all_links();
         self.connections.borrow_mut().clear();
         self.draining.borrow_mut().clear();

@@ -11,6 +11,7 @@ mod fairness;
 mod faults;
 mod graceful_stop;
 mod memory;
+mod mishaps;
 mod panics;
 mod questions;
 mod refs;

@@ -86,6 +86,12 @@ impl SlabPool {
         self.settle(SETTLED_AT_ONCE);
     }
 
+    /// Whether a slab was refused since the last [`take_shortage`](Self::take_shortage).
+    #[inline]
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
     /// Whether a slab was refused since the last call: whoever was refused may be told that some
     /// came back.
     pub fn take_shortage(&mut self) -> bool {

@@ -51,6 +51,8 @@ pub struct Outbound {
     body_cap: u32,
     checksums: Checksums,
     sending: bool,
+    /// Nothing more may be pushed.
+    closed: bool,
     gone: bool,
     types: TypeNumbers,
     targets: TargetNumbers,
@@ -118,6 +120,7 @@ impl Outbound {
             body_cap,
             checksums: Checksums::Verified,
             sending: false,
+            closed: false,
             gone: false,
             types: TypeNumbers::new(),
             targets: TargetNumbers::new(),
@@ -296,6 +299,12 @@ impl Outbound {
         }
     }
 
+    /// Takes no more pushes; what was pushed goes on, and so do grants.
+    pub fn refuse_pushes(&mut self) {
+        self.closed = true;
+        self.update_credit();
+    }
+
     /// Appends what is to be sent next to `into`: control frames, then the stream up to about
     /// `max_bytes`, in whole slabs and at least one. Returns the bytes appended; 0 while the last
     /// send is under way.
@@ -462,7 +471,7 @@ impl Outbound {
     fn update_credit(&mut self) {
         let retained_to = self.received_to + u64::from(self.window);
         // Nothing is written behind a goodbye.
-        let ending = self.gone || self.control.is_leaving();
+        let ending = self.gone || self.closed || self.control.is_leaving();
         self.credit_to = if ending {
             0
         } else {

@@ -297,7 +297,7 @@ impl Outbound {
 
     #[cold]
     fn no_credit(&self) -> PushError {
-        if self.gone || self.control.is_leaving() {
+        if self.gone || self.closed || self.control.is_leaving() {
             PushError::Ending
         } else {
             PushError::NoCredit
