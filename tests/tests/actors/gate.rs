@@ -14,6 +14,8 @@ pub(crate) struct Gate(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     open: bool,
+    /// Those who meet.
+    here: u64,
     /// Handlers that went through.
     passed: u64,
     /// Waits that were given up.
@@ -39,6 +41,18 @@ impl Gate {
     /// How many waits were given up, and how many keepers had stopped by then.
     pub(crate) fn ends(&self) -> (u64, u64) {
         self.with(|state| (state.dropped, state.stopped))
+    }
+
+    /// Waits until so many are there.
+    pub(crate) async fn meet(&self, count: u64) {
+        let all_here = self.with(|state| {
+            state.here += 1;
+            state.here == count
+        });
+        if all_here {
+            self.open();
+        }
+        self.pass().await;
     }
 
     async fn pass(&self) {
