@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Stream(Stream),
     /// Messages there and back, latency in percentiles.
     Echo(Echo),
+    /// Messages from an actor to one on another core of the same node.
+    Mesh(Load),
     /// What this machine does without Ringmesh: a tight loop of plain system calls.
     Floor {
         /// What the floor carries.
@@ -58,11 +60,13 @@ pub(crate) enum Floor {
     Stream(Workload),
     /// One record there and back.
     Echo(Workload),
+    /// Records from one thread to another through a bare ring, and the time of one that goes alone.
+    Mesh(Load),
 }
 
-/// What every workload has.
+/// How much of what, and how it is told.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Workload {
+pub(crate) struct Load {
     /// Bytes of one message.
     #[arg(
         long,
@@ -74,12 +78,20 @@ pub(crate) struct Workload {
     /// Measured time, over all rounds; the floor's rounds take as much again.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// What both sides do while there is nothing to do.
-    #[arg(long, value_enum, default_value_t = Mode::Spin)]
-    pub(crate) mode: Mode,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What every workload between two processes has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Workload {
+    /// How much of what.
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// What both sides do while there is nothing to do.
+    #[arg(long, value_enum, default_value_t = Mode::Spin)]
+    pub(crate) mode: Mode,
 }
 
 /// Messages one way.
@@ -128,8 +140,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) bind: SocketAddr,
     /// Cores to serve on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = only_one)]
-    pub(crate) cores: u32,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256),
+    )]
+    pub(crate) cores: u16,
     /// What to do while there is nothing to do.
     #[arg(long, value_enum, default_value_t = Mode::Spin)]
     pub(crate) mode: Mode,
@@ -203,8 +220,10 @@ mod tests {
             "echo --size 64 --seconds 5 --hgrm out.hgrm",
             "floor stream --size 64 --seconds 5 --json",
             "floor echo --size 64 --seconds 5 --mode park",
+            "mesh --size 64 --seconds 5 --json",
+            "floor mesh --size 64 --seconds 5 --json",
             "serve --bind 127.0.0.1:0",
-            "serve --bind 127.0.0.1:0 --cores 1 --mode park",
+            "serve --bind 127.0.0.1:0 --cores 4 --mode park",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -236,10 +255,11 @@ mod tests {
             ("echo --rate inf", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
             (
-                "serve --bind 127.0.0.1:0 --cores 2",
+                "serve --bind 127.0.0.1:0 --cores 0",
                 ErrorKind::ValueValidation,
             ),
-            ("mesh", ErrorKind::InvalidSubcommand),
+            ("mesh --mode park", ErrorKind::UnknownArgument),
+            ("floor mesh --mode park", ErrorKind::UnknownArgument),
             ("floor", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ] {
             let error = parse(line).expect_err(line);

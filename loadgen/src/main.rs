@@ -39,13 +39,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{
-    Arguments, Command, Echo, Floor, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+    Arguments, Command, Echo, Floor, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
-use crate::plan::{Mover, Round, Traffic};
+use crate::plan::{Mode, Mover, Round, Traffic};
 use crate::report::Report;
 use crate::rounds::{Experiment, Schedule};
 use crate::workload::WorkloadError;
@@ -120,12 +120,12 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
                 sample_one_way: stream.hgrm.is_some(),
                 ..round(Mover::Engine, Traffic::Stream, &stream.workload)
             };
-            let experiment = experiment(round, &stream.workload, beside_floor);
+            let experiment = experiment(round, &stream.workload.load, beside_floor);
             let experiment = Experiment {
                 connect: stream.connect,
                 ..experiment
             };
-            measure_and_print(&experiment, stream.workload.json, stream.hgrm)
+            measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
         }
         Some(Command::Echo(Echo {
             workload,
@@ -137,26 +137,40 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
                 rate_per_second: rate,
                 ..round(Mover::Engine, Traffic::Echo, &workload)
             };
-            let experiment = experiment(round, &workload, connect.is_none());
+            let experiment = experiment(round, &workload.load, connect.is_none());
             measure_and_print(
                 &Experiment {
                     connect,
                     ..experiment
                 },
-                workload.json,
+                workload.load.json,
                 hgrm,
             )
+        }
+        Some(Command::Mesh(load)) => {
+            let workload = Workload {
+                load,
+                mode: Mode::Spin,
+            };
+            let round = round(Mover::Engine, Traffic::Mesh, &workload);
+            let experiment = experiment(round, &workload.load, true);
+            measure_and_print(&experiment, workload.load.json, None)
         }
         Some(Command::Floor { traffic }) => {
             let (traffic, workload) = match traffic {
                 Floor::Stream(workload) => (Traffic::Stream, workload),
                 Floor::Echo(workload) => (Traffic::Echo, workload),
+                Floor::Mesh(load) => {
+                    let mode = Mode::Spin;
+                    (Traffic::Mesh, Workload { load, mode })
+                }
             };
-            let experiment = experiment(round(Mover::Floor, traffic, &workload), &workload, false);
-            measure_and_print(&experiment, workload.json, None)
+            let round = round(Mover::Floor, traffic, &workload);
+            let experiment = experiment(round, &workload.load, false);
+            measure_and_print(&experiment, workload.load.json, None)
         }
-        Some(Command::Serve(Serve { bind, mode, .. })) => {
-            workload::serve(bind, mode, None)?;
+        Some(Command::Serve(Serve { bind, mode, cores })) => {
+            workload::serve(bind, mode, cores, None)?;
             Ok(true)
         }
         Some(Command::Peer { plan }) => {
@@ -168,11 +182,11 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
 
 /// Ends the process with a usage error when there is no fixed-layout message of the wanted size.
 fn check_pod_size(stream: &Stream) {
-    if stream.pod && !POD_PAYLOAD_BYTES.contains(&(stream.workload.size as usize)) {
+    if stream.pod && !POD_PAYLOAD_BYTES.contains(&(stream.workload.load.size as usize)) {
         let sizes = POD_PAYLOAD_BYTES.map(|bytes| bytes.to_string()).join(", ");
         let text = format!(
             "--pod has messages of {sizes} bytes, not {}",
-            stream.workload.size
+            stream.workload.load.size
         );
         <Arguments as clap::CommandFactory>::command()
             .error(ErrorKind::ValueValidation, text)
@@ -180,13 +194,13 @@ fn check_pod_size(stream: &Stream) {
     }
 }
 
-fn round(mover: Mover, traffic: Traffic, workload: &Workload) -> Round {
-    let schedule = Schedule::of(workload.seconds);
+fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> Round {
+    let schedule = Schedule::of(load.seconds);
     Round {
         mover,
         traffic,
-        payload_bytes: workload.size as usize,
-        mode: workload.mode,
+        payload_bytes: load.size as usize,
+        mode: *mode,
         pod: false,
         rate_per_second: None,
         sample_one_way: false,
@@ -195,8 +209,8 @@ fn round(mover: Mover, traffic: Traffic, workload: &Workload) -> Round {
     }
 }
 
-fn experiment(subject: Round, workload: &Workload, beside_floor: bool) -> Experiment {
-    let rounds = Schedule::of(workload.seconds).rounds;
+fn experiment(subject: Round, load: &Load, beside_floor: bool) -> Experiment {
+    let rounds = Schedule::of(load.seconds).rounds;
     Experiment {
         subject,
         rounds,

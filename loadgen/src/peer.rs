@@ -1,8 +1,8 @@
 //! The measuring processes: spawned, asked and ended by the parent; what they do with their plan.
 //!
 //! A round is two processes. The receiver says `listening ADDR`, the sender then runs the workload
-//! against that address and answers with its [`Outcome`] as one line of JSON. Both watch their
-//! stdin: when the parent is gone, it ends, and they end.
+//! against that address and answers with its [`Outcome`] as one line of JSON. A mesh has both sides
+//! in the sender. Both processes watch their stdin: when the parent is gone, it ends, and they end.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::floor::{self, FloorError};
 use crate::placement;
-use crate::plan::{Mover, Outcome, Plan};
+use crate::plan::{Mover, Outcome, Plan, Traffic};
 use crate::workload::{self, WorkloadError};
 
 /// The hidden command that turns a process into one side of a round.
@@ -221,12 +221,12 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
     // Started before the pinning, so the watcher may run elsewhere.
     end_with_parent()?;
     placement::pin_this_thread(plan.cpu)?;
-    let Some(to) = plan.to else {
-        return receive(&plan);
-    };
-    let outcome = match plan.round.mover {
-        Mover::Engine => workload::send(&plan, to)?,
-        Mover::Floor => floor::send(&plan, to)?,
+    let outcome = match (plan.round.mover, plan.round.traffic, plan.to) {
+        (Mover::Floor, Traffic::Mesh, None) => floor::mesh::run(&plan)?,
+        (Mover::Engine, Traffic::Mesh, None) => workload::cross(&plan)?,
+        (_, _, None) => return receive(&plan),
+        (Mover::Engine, _, Some(to)) => workload::send(&plan, to)?,
+        (Mover::Floor, _, Some(to)) => floor::send(&plan, to)?,
     };
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, &outcome)?;
@@ -236,7 +236,12 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
 
 fn receive(plan: &Plan) -> Result<(), PlayError> {
     match plan.round.mover {
-        Mover::Engine => Ok(workload::serve(ANY_PORT, plan.round.mode, Some(plan.cpu))?),
+        Mover::Engine => Ok(workload::serve(
+            ANY_PORT,
+            plan.round.mode,
+            1,
+            Some(plan.cpu),
+        )?),
         Mover::Floor => Ok(floor::receive(plan)?),
     }
 }

@@ -43,6 +43,8 @@ pub(crate) enum Traffic {
     Stream,
     /// There and back.
     Echo,
+    /// One way, from one core to another of the same process.
+    Mesh,
 }
 
 impl Traffic {
@@ -51,6 +53,7 @@ impl Traffic {
         match self {
             Self::Stream => "stream",
             Self::Echo => "echo",
+            Self::Mesh => "mesh",
         }
     }
 }
@@ -95,9 +98,11 @@ pub(crate) struct Plan {
     pub(crate) round: Round,
     /// The CPU to run on.
     pub(crate) cpu: usize,
-    /// Both processes run on that CPU.
+    /// The CPU of the other side.
+    pub(crate) other_cpu: usize,
+    /// Both sides run on one CPU.
     pub(crate) cpu_is_shared: bool,
-    /// Where to send. Without it this process is the receiver.
+    /// Where to send. Without it this process is the receiver, or both sides of a mesh.
     pub(crate) to: Option<SocketAddr>,
 }
 

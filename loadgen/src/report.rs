@@ -36,7 +36,8 @@ pub(crate) struct Report {
     pub(crate) bytes_per_second: f64,
     /// User and system time of both processes.
     pub(crate) cpu_ns_per_message: Option<f64>,
-    /// Round trips of echo; sampled one-way times of a stream that was asked for them.
+    /// Round trips of echo; one-way times of a mesh, one record at a time; sampled one-way times of
+    /// a stream that was asked for them.
     pub(crate) p50_ns: Option<u64>,
     /// As `p50_ns`.
     pub(crate) p90_ns: Option<u64>,
@@ -50,11 +51,11 @@ pub(crate) struct Report {
     pub(crate) p50_from_schedule_ns: Option<u64>,
     /// As `p50_from_schedule_ns`.
     pub(crate) p99_from_schedule_ns: Option<u64>,
-    /// The floor's rate in the same run; streams only.
+    /// The floor's rate in the same run; streams and meshes only.
     pub(crate) floor_messages_per_second: Option<f64>,
-    /// The floor's round trip in the same run; echoes only.
+    /// The floor's latency of the same kind in the same run; echoes and meshes only.
     pub(crate) floor_p50_ns: Option<u64>,
-    /// Rate over floor of streams, round trip over floor of echoes.
+    /// Rate over floor of streams and meshes, round trip over floor of echoes.
     pub(crate) ratio_to_floor: Option<f64>,
     /// Messages that never arrived, or asks that failed.
     pub(crate) lost: u64,
@@ -142,7 +143,7 @@ impl Report {
     }
 }
 
-/// What the subject is held against: a rate for streams, a round trip for echoes.
+/// What the subject is held against: a rate for streams and meshes, a round trip for echoes.
 struct Floor {
     messages_per_second: Option<f64>,
     p50_ns: Option<u64>,
@@ -169,17 +170,21 @@ impl Floor {
                 ..none
             },
             (Mover::Floor, Traffic::Echo) => Self { p50_ns, ..none },
-            (Mover::Engine, Traffic::Stream) => {
+            (Mover::Floor, Traffic::Mesh) => Self {
+                messages_per_second: Some(rate),
+                p50_ns,
+                ..none
+            },
+            (Mover::Engine, Traffic::Stream | Traffic::Mesh) => {
                 let floor = median(outcomes.floor.iter().map(self::rate));
                 Self {
                     messages_per_second: floor,
+                    p50_ns: floor_p50_ns(outcomes)?,
                     ratio: floor.map(|floor| rate / floor),
-                    ..none
                 }
             }
             (Mover::Engine, Traffic::Echo) => {
-                let floor = percentiles(&outcomes.floor, |outcome| outcome.latency.as_ref())?;
-                let floor = floor.map(|figures| figures.p50_ns);
+                let floor = floor_p50_ns(outcomes)?;
                 let ratio = p50_ns
                     .zip(floor)
                     .map(|(ours, floor)| ours as f64 / floor as f64);
@@ -191,6 +196,12 @@ impl Floor {
             }
         })
     }
+}
+
+/// `None` where the floor records no latencies.
+fn floor_p50_ns(outcomes: &Outcomes) -> Result<Option<u64>, UnreadableLatencies> {
+    let figures = percentiles(&outcomes.floor, |outcome| outcome.latency.as_ref())?;
+    Ok(figures.map(|figures| figures.p50_ns))
 }
 
 fn workload_name(mover: Mover, traffic: Traffic) -> String {

@@ -1,4 +1,5 @@
-//! Rounds: the engine and the floor by turns, each in two fresh processes, until the time is spent.
+//! Rounds: the engine and the floor by turns, each in two fresh processes (a mesh in one), until
+//! the time is spent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::peer::{Peer, PeerError};
 use crate::placement::Placement;
-use crate::plan::{Mover, Outcome, Plan, Round};
+use crate::plan::{Mover, Outcome, Plan, Round, Traffic};
 
 /// Every figure is a median over at least this many rounds.
 const ROUNDS_MIN: u32 = 5;
@@ -111,6 +112,16 @@ fn play(
     placement: Placement,
 ) -> Result<Outcome, PeerError> {
     let cpu_is_shared = placement.is_shared();
+    if round.traffic == Traffic::Mesh {
+        let plan = Plan {
+            round,
+            cpu: placement.sender,
+            other_cpu: placement.receiver,
+            cpu_is_shared,
+            to: None,
+        };
+        return Peer::send(&plan)?.outcome(&plan);
+    }
     let mut receiver = None;
     let to = match connect {
         Some(address) => address,
@@ -118,6 +129,7 @@ fn play(
             let plan = Plan {
                 round,
                 cpu: placement.receiver,
+                other_cpu: placement.sender,
                 cpu_is_shared,
                 to: None,
             };
@@ -129,6 +141,7 @@ fn play(
     let plan = Plan {
         round,
         cpu: placement.sender,
+        other_cpu: placement.receiver,
         cpu_is_shared,
         to: Some(to),
     };

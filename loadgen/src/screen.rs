@@ -36,7 +36,7 @@ pub(crate) fn report(report: &Report, rounds: u32) -> String {
     if let Some(cpu) = report.cpu_ns_per_message {
         row(
             "cpu",
-            format!("{} per message, both processes together", time(cpu)),
+            format!("{} per message, both sides together", time(cpu)),
         );
     }
     row("per message", overheads(report));
@@ -113,9 +113,8 @@ fn headline(report: &Report) -> String {
 
 /// The floor's figure of the same kind.
 fn floor(report: &Report) -> Option<String> {
-    let p50 = report
-        .floor_p50_ns
-        .map(|p50| format!("p50 {}", time(p50 as f64)));
+    let p50 = report.floor_p50_ns.filter(|_| is_echo(report));
+    let p50 = p50.map(|p50| format!("p50 {}", time(p50 as f64)));
     p50.or_else(|| report.floor_messages_per_second.map(rate))
 }
 

@@ -16,10 +16,11 @@ const PAYLOAD_BYTES: usize = 64;
 /// about three times as long.
 const STOP_TIME: Duration = Duration::from_millis(2500);
 
-const STOPS: [(Traffic, Mode); 3] = [
+const STOPS: [(Traffic, Mode); 4] = [
     (Traffic::Stream, Mode::Spin),
     (Traffic::Echo, Mode::Spin),
     (Traffic::Echo, Mode::Park),
+    (Traffic::Mesh, Mode::Spin),
 ];
 
 /// Measures everything and prints the table. Says whether all that was sent arrived as it should.
@@ -79,7 +80,10 @@ fn print(reports: &[Report], mut host: Host, is_clean: bool) -> io::Result<()> {
         }
     }
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "Ringmesh, two processes on one machine over TCP\n")?;
+    writeln!(
+        stdout,
+        "Ringmesh, two processes on one machine over TCP, and two cores of one\n"
+    )?;
     writeln!(stdout, "{}\n", screen::table(reports))?;
     writeln!(
         stdout,
@@ -87,7 +91,7 @@ fn print(reports: &[Report], mut host: Host, is_clean: bool) -> io::Result<()> {
     )?;
     writeln!(
         stdout,
-        "  floor: the same bytes by plain system calls in a tight loop, by turns"
+        "  floor: the same bytes by plain system calls in a tight loop, or a bare ring, by turns"
     )?;
     if !is_clean {
         writeln!(

@@ -95,6 +95,7 @@ const WALLS: [Wall; 8] = [
             "crc32fast",
             "hdrhistogram",
             "indicatif",
+            "rtrb",
             "rustix",
             "serde",
             "serde_json",
@@ -116,7 +117,7 @@ const WALLS: [Wall; 8] = [
             "ringmesh-transport",
         ],
         external: &[],
-        tests: &["bytes", "crc32fast", "criterion", "rkyv"],
+        tests: &["bytes", "crc32fast", "criterion", "rkyv", "rtrb"],
     },
     Wall {
         package: "ringmesh-tests",

@@ -330,8 +330,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "actor",
         name: "slow_handler_ms",
-        meaning: "A handler that holds its core longer than this is counted, and now and then logged. It \
-                  is wall time: a core that another program pre-empts counts too.",
+        meaning: "A handler that holds its core longer than this is counted, and now and then \
+                  logged. It is wall time: a core that another program pre-empts counts too.",
         too_small: "lines about handlers that are merely busy.",
         too_large: "handlers that stall their core stay unseen.",
         kind: time!(slow_handler, "milliseconds", MS, from_to(1, DAY_MS)),

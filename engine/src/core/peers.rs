@@ -1,5 +1,6 @@
 //! The nodes that this one knows, by the index that refs carry.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Waker;
@@ -18,8 +19,8 @@ use super::shared::{NodeIndex, Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index to
-/// another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
+/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index
+/// to another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PeerIndex(u32);
 
@@ -54,6 +55,8 @@ pub(super) struct PeerTable {
     /// The indices of a node's cores, by the node's number and the core's.
     rows: Vec<Row>,
     by_address: HashMap<Address, NodeIndex>,
+    /// The last one that was found, for the next send most often goes there too.
+    latest: Cell<(NodeIndex, CoreId, PeerIndex)>,
     /// Cores of this node, the first of `peers`.
     own: usize,
     peers_max: usize,
@@ -132,6 +135,7 @@ impl PeerTable {
             peers: Vec::new(),
             rows: vec![Row::default()],
             by_address: HashMap::from([(address.clone(), NodeIndex::SELF)]),
+            latest: Cell::new((NodeIndex::SELF, CoreId(0), PeerIndex(0))),
             own: 0,
             peers_max,
         };
@@ -156,6 +160,17 @@ impl PeerTable {
     /// The index of a core of a node that this core knows.
     pub(super) fn find(&self, node: NodeIndex, core: CoreId) -> Option<PeerIndex> {
         self.rows.get(node.0 as usize)?.at(core)
+    }
+
+    #[inline]
+    fn find_again(&self, node: NodeIndex, core: CoreId) -> Option<PeerIndex> {
+        let (latest_node, latest_core, index) = self.latest.get();
+        if (latest_node, latest_core) == (node, core) {
+            return Some(index);
+        }
+        let index = self.find(node, core)?;
+        self.latest.set((node, core, index));
+        Some(index)
     }
 
     /// The index of a core of the node at `address`, known from now on. Nodes met for the first
@@ -201,6 +216,8 @@ impl PeerTable {
     /// Forgets a peer that is [`forgettable`](Self::forgettable).
     fn forget(&mut self, place: PeerIndex, shared: &Shared) {
         let Peer { node, core, .. } = self.peers[place.0 as usize];
+        let own = (NodeIndex::SELF, CoreId(0), PeerIndex(0));
+        self.latest.set(own);
         let row = &mut self.rows[node.0 as usize];
         row.set(core, None);
         if row.is_empty() {
@@ -271,7 +288,7 @@ impl PeerTable {
         to: Recipient,
         place: Option<&Place>,
     ) -> Result<(&Rc<Link>, bool), Refusal> {
-        let peer = self.find(to.node, to.core);
+        let peer = self.find_again(to.node, to.core);
         match peer.map(|index| &self.peers[index.0 as usize]) {
             Some(Peer {
                 link: Some(link),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
-use ringmesh_proto::frame::{Extension, Frame, Header, Parsed, parse_with};
+use ringmesh_proto::frame::{Checksums, Extension, Frame, Header, Parsed, parse_with};
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
@@ -152,13 +152,22 @@ impl Batch<'_> {
     }
 
     fn run_until_panic(&self) -> Result<Ended, CloseReason> {
+        match self.link.connection {
+            Some(_) => self.frames(Checksums::Verified),
+            None => self.frames(Checksums::Absent),
+        }
+    }
+
+    /// Twice in the program, once for either sort of link.
+    #[inline(always)]
+    fn frames(&self, checksums: Checksums) -> Result<Ended, CloseReason> {
         let body_cap = self.core.settings.frame_bytes_max;
         while self.dispatched.get() < self.stride {
             let rest = &self.front[self.parsed.get()..];
             if rest.is_empty() {
                 return Ok(Ended::Front);
             }
-            match parse_with(rest, body_cap, |frame| self.handle(frame))? {
+            match parse_with(rest, body_cap, checksums, |frame| self.handle(frame))? {
                 Parsed::Complete(Ok(Flow::On)) => {}
                 Parsed::Complete(Ok(Flow::Ended)) => return Ok(Ended::Link),
                 Parsed::Complete(Err(reason)) => return Err(reason),

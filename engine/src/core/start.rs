@@ -65,23 +65,13 @@ impl Core {
         let peers = PeerTable::new(&node.address, shared.table, links, settings.peers_max);
         let doorbell = io.doorbell();
         shared.core_ready(id, doorbell.clone());
-        let cores = u16::try_from(settings.cores).expect("the settings were checked");
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
             closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
-            local: LocalNode {
-                id: node,
-                core: id,
-                cores,
-                format_fingerprint: FORMAT_FINGERPRINT,
-                body_cap: settings.frame_bytes_max,
-                window_bytes: settings.window_bytes,
-                features: 0,
-                stop_timeout: settings.flush_timeout,
-            },
+            local: local_node(node, id, &settings),
             runtime,
             io: RefCell::new(io),
             slabs: RefCell::new(SlabPool::new(
@@ -93,7 +83,7 @@ impl Core {
             draining: RefCell::default(),
             ends,
             mesh: RefCell::new(mesh),
-            next_link: Cell::new(u64::from(cores)),
+            next_link: Cell::new(settings.cores as u64),
             readable: RefCell::default(),
             sendable: RefCell::default(),
             granting: RefCell::default(),
@@ -119,6 +109,20 @@ impl Core {
             id,
             shared,
         }))
+    }
+}
+
+/// What a core says of itself in handshakes.
+fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
+    LocalNode {
+        id,
+        core,
+        cores: core_id(settings.cores).0,
+        format_fingerprint: FORMAT_FINGERPRINT,
+        body_cap: settings.frame_bytes_max,
+        window_bytes: settings.window_bytes,
+        features: 0,
+        stop_timeout: settings.flush_timeout,
     }
 }
 
@@ -171,7 +175,8 @@ fn canonical_address(
 fn ends(settings: &Settings, uid: Uid) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
-        let outbound = Outbound::new(settings.frame_bytes_max, u64::from(window), window);
+        let cap = settings.frame_bytes_max;
+        let outbound = Outbound::within_process(cap, u64::from(window), window);
         End::new(core_id(core), uid, outbound, Inbound::new(window))
     };
     (0..settings.cores).map(end).collect()

@@ -7,10 +7,11 @@
 //!
 //! Both halves keep one protocol: data for the warm-up, `Begin` and its echo, data for the measured
 //! interval, `End`, and the receiver's [`Tally`]. So both count the same interval, and its end is
-//! the moment the sender knows that everything arrived.
+//! the moment the sender knows that everything arrived. `mesh` alone has its halves in one process.
 
 mod echo;
 mod inbox;
+pub(crate) mod mesh;
 mod record;
 mod socket;
 mod stream;
@@ -35,7 +36,7 @@ pub(crate) enum FloorError {
     /// The bytes were not records.
     #[error("the floor received bytes it cannot read: {0}")]
     Record(#[from] RecordError),
-    /// The records were not those of this workload.
+    /// The records were not those of this workload, or it has none between processes.
     #[error("the floor's peer plays another workload")]
     Confused,
 }
@@ -54,6 +55,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, FloorError> {
         Traffic::Echo => {
             echo::Asker::new(socket, round.payload_bytes).run(round.warm_up, round.measured)
         }
+        Traffic::Mesh => Err(FloorError::Confused),
     }
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn receive(plan: &Plan) -> Result<(), FloorError> {
     match round.traffic {
         Traffic::Stream => stream::receive(socket, round.payload_bytes),
         Traffic::Echo => echo::answer(socket, round.payload_bytes),
+        Traffic::Mesh => Err(FloorError::Confused),
     }
 }
 

@@ -169,7 +169,7 @@ fn every_report_has_the_contract_s_keys_in_order() {
         subject: vec![outcome(5)],
         floor: Vec::new(),
     };
-    for traffic in [Traffic::Stream, Traffic::Echo] {
+    for traffic in [Traffic::Stream, Traffic::Echo, Traffic::Mesh] {
         let experiment = experiment(Mover::Floor, traffic, false);
         assert_eq!(
             keys(&Report::new(&experiment, &floor, host()).unwrap()),
@@ -247,12 +247,37 @@ fn a_floor_of_its_own_is_its_floor_and_has_no_ratio() {
 }
 
 #[test]
+fn a_mesh_is_held_against_the_floor_s_rate_and_shows_its_latency() {
+    let outcomes = Outcomes {
+        subject: vec![with_latency(outcome(10), 2)],
+        floor: vec![with_latency(outcome(20), 1)],
+    };
+    let beside = experiment(Mover::Engine, Traffic::Mesh, true);
+    let report = Report::new(&beside, &outcomes, host()).unwrap();
+    assert_eq!(report.workload, "mesh");
+    assert_eq!(report.floor_messages_per_second, Some(10.0));
+    assert_eq!(report.ratio_to_floor, Some(0.5));
+    assert_eq!(
+        (report.p50_ns, report.floor_p50_ns),
+        (Some(2000), Some(1000))
+    );
+    let alone = experiment(Mover::Floor, Traffic::Mesh, false);
+    let report = Report::new(&alone, &outcomes, host()).unwrap();
+    assert_eq!(report.workload, "floor_mesh");
+    assert_eq!(report.floor_messages_per_second, Some(5.0));
+    assert_eq!(
+        (report.p50_ns, report.floor_p50_ns),
+        (Some(2000), Some(2000))
+    );
+}
+
+#[test]
 fn without_a_floor_its_keys_are_null() {
     let outcomes = Outcomes {
         subject: vec![engine_outcome(20, 0)],
         floor: Vec::new(),
     };
-    for traffic in [Traffic::Stream, Traffic::Echo] {
+    for traffic in [Traffic::Stream, Traffic::Echo, Traffic::Mesh] {
         let experiment = experiment(Mover::Engine, traffic, false);
         let report = Report::new(&experiment, &outcomes, host()).unwrap();
         let json = serde_json::to_value(&report).unwrap();

@@ -6,13 +6,14 @@
 //! and asks it to [`Finish`](message::Finish).
 
 mod echo;
+mod mesh;
 mod message;
 mod receiver;
 mod sequence;
 mod stream;
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use ringmesh::prelude::*;
@@ -33,6 +34,9 @@ const SINK: &str = "sink";
 
 /// The actor that answers pings.
 const ECHO: &str = "echo";
+
+/// Where a node listens that nobody dials.
+const LOCALHOST: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// How long messages may take to arrive after the last was sent, and any answer to come.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -55,19 +59,30 @@ pub(crate) enum WorkloadError {
     /// An ask failed; most often because the peer died.
     #[error("an ask failed: {0}")]
     Ask(#[from] AskError),
+    /// A mesh is asked for between two processes, or on a node of one core.
+    #[error("a mesh is between two cores of one process")]
+    Mesh,
     /// The address could not be printed.
     #[error("cannot print the address: {0}")]
     Stdout(#[from] io::Error),
 }
 
 /// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
+/// They live on the last of `cores` cores: beside the one that listens, if there are several.
 ///
 /// # Errors
 /// When the node cannot start.
-pub(crate) fn serve(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> Result<(), WorkloadError> {
-    builder(bind, mode, cpu).run(|node| async move {
-        node.spawn_named(SINK, Sink::new())?;
-        node.spawn_named(ECHO, Echo::default())?;
+pub(crate) fn serve(
+    bind: SocketAddr,
+    mode: Mode,
+    cores: u16,
+    cpu: Option<usize>,
+) -> Result<(), WorkloadError> {
+    let builder = builder(bind, mode, cpu).settings(|settings| settings.cores = cores.into());
+    builder.run(|node| async move {
+        let there = node.cores().last().unwrap_or(node.core());
+        node.spawn_named_on(there, SINK, Sink::new).await?;
+        node.spawn_named_on(there, ECHO, Echo::default).await?;
         // `ringmesh://system@host:port`, with brackets around the host where they belong.
         let address = node.address().to_string();
         let address = address.rsplit('@').next().unwrap_or_default();
@@ -90,8 +105,27 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError
         match round.traffic {
             Traffic::Stream => stream::send(&node, to, &round).await,
             Traffic::Echo => echo::ask(&node, to, &round).await,
+            Traffic::Mesh => Err(WorkloadError::Mesh),
         }
     })?
+}
+
+/// Plays both halves of `plan`, a mesh, in this process.
+///
+/// # Errors
+/// When the node cannot start.
+pub(crate) fn cross(plan: &Plan) -> Result<Outcome, WorkloadError> {
+    let Plan {
+        round,
+        cpu,
+        other_cpu,
+        ..
+    } = *plan;
+    let builder = builder(LOCALHOST, round.mode, None).settings(|settings| {
+        settings.cores = 2;
+        settings.cpus = vec![cpu, other_cpu];
+    });
+    builder.run(move |node| async move { mesh::run(&node, &round).await })?
 }
 
 fn builder(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> NodeBuilder {

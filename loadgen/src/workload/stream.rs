@@ -39,7 +39,8 @@ pub(super) async fn send(
     }
 }
 
-async fn stream<M: Numbered>(
+/// Sends to `sink` as `round` says, and asks it what arrived.
+pub(super) async fn stream<M: Numbered>(
     node: &Node,
     sink: Ref<SinkApi>,
     round: &Round,

@@ -79,10 +79,24 @@ fn a_measuring_process_ends_when_its_parent_is_gone() {
                 "pod": false, "rate_per_second": null, "sample_one_way": false,
                 "warm_up": {"secs": 0, "nanos": 0}, "measured": {"secs": 60, "nanos": 0},
             },
-            "cpu": 0, "cpu_is_shared": false, "to": null,
+            "cpu": 0, "other_cpu": 0, "cpu_is_shared": false, "to": null,
         });
         let (mut child, _) = Running::listening(loadgen("__peer").arg(plan.to_string()));
         drop(child.child().stdin.take());
         assert!(child.ends().status.success(), "{mover}");
     }
+}
+
+#[test]
+fn a_mesh_that_dies_is_reported() {
+    let mut command = loadgen("floor mesh --size 64 --seconds 100 --json");
+    let mut run = Running::start(command.stdin(Stdio::null()).stderr(Stdio::piped()));
+    let processes = wait_for_measuring(&mut run, 1);
+    let pid = Pid::from_raw(processes[0].0).expect("a process id");
+    kill_process(pid, Signal::KILL).expect("it lives");
+    let output = run.ends();
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.is_empty(), "figures of a broken run");
+    assert!(stderr.contains("died: signal: 9"), "{stderr}");
 }

@@ -30,6 +30,26 @@ fn the_floor_streams_between_two_processes() {
 }
 
 #[test]
+fn the_floor_carries_records_between_two_cores_and_times_one_alone() {
+    for size in [16, 64, 262_128] {
+        let report = report(&format!("floor mesh --size {size} --seconds 0.2 --json"));
+        assert_eq!(report["workload"], "floor_mesh");
+        assert_eq!(report["payload_bytes"], size);
+        assert!(figure(&report, "messages") > 0.0, "{report}");
+        assert_eq!(
+            (&report["lost"], &report["corrupt"]),
+            (&0.into(), &0.into())
+        );
+        let ladder = ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
+        let ladder = ladder.map(|key| figure(&report, key));
+        assert!(ladder[0] > 0.0 && ladder.is_sorted(), "{ladder:?}");
+        assert_eq!(report["floor_p50_ns"], report["p50_ns"]);
+        let rate = &report["messages_per_second"];
+        assert_eq!(&report["floor_messages_per_second"], rate);
+    }
+}
+
+#[test]
 fn the_floor_carries_records_larger_than_its_batch() {
     let report = report("floor stream --size 262128 --seconds 0.2 --json");
     assert!(figure(&report, "messages") > 0.0, "{report}");

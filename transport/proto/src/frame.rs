@@ -24,7 +24,7 @@ mod encoder;
 mod header;
 
 pub use assembler::Assembler;
-pub use decoder::{Frame, FrameError, Parse, Parsed, parse, parse_with};
+pub use decoder::{Checksums, Frame, FrameError, Parse, Parsed, parse, parse_with};
 pub(crate) use encoder::stage;
 pub use encoder::{Head, encode, frame, seal};
 pub use header::{Extension, Header};

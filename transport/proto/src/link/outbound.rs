@@ -13,8 +13,8 @@ use super::control::Control;
 use super::deferred::{Content, Deferred};
 use super::numbers::{TargetNumbers, TypeNumbers};
 use super::{Payload, Violation};
-use crate::frame::Extension;
 use crate::frame::body::{ByeReason, ErrorCode, Grant, Notice};
+use crate::frame::{Checksums, Extension};
 use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
 use crate::message::MessageType;
@@ -49,6 +49,7 @@ pub struct Outbound {
     credit_to: u64,
     window: u32,
     body_cap: u32,
+    checksums: Checksums,
     sending: bool,
     gone: bool,
     types: TypeNumbers,
@@ -115,12 +116,24 @@ impl Outbound {
             credit_to: limit.min(u64::from(window_bytes)),
             window: window_bytes,
             body_cap,
+            checksums: Checksums::Verified,
             sending: false,
             gone: false,
             types: TypeNumbers::new(),
             targets: TargetNumbers::new(),
             control: Control::default(),
             deferred: Deferred::new(DEFERRED_WINDOWS as usize * window_bytes as usize),
+        }
+    }
+
+    /// The sending half of a link within this process: its frames have no checksums.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32) -> Self {
+        Self {
+            checksums: Checksums::Absent,
+            ..Self::new(body_cap, limit, window_bytes)
         }
     }
 
@@ -303,7 +316,7 @@ impl Outbound {
             if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
                 break;
             }
-            let slice = written.freeze();
+            let slice = written.freeze(self.checksums);
             debug_assert_eq!(slice.len() as u64, unsent);
             bytes += slice.len();
             self.sent = written.end();

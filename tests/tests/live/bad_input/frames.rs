@@ -17,7 +17,7 @@ use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::serving::Serving;
 use ringmesh_tests::live::watched::Watched;
 
-use crate::{link_for, record};
+use super::{link_for, record};
 
 const LIVE_NODE: &str = env!("CARGO_BIN_EXE_live-node");
 

@@ -8,7 +8,7 @@ use ringmesh_tests::live::raw::frames as make;
 use ringmesh_tests::live::seed;
 use ringmesh_tests::live::watched::Watched;
 
-use crate::link_for;
+use super::link_for;
 
 const LABEL: &str = "a label that lies out of line";
 

@@ -17,7 +17,7 @@ use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::watched::Watched;
 
-use crate::record;
+use super::record;
 
 /// A deadline that no answer here waits for.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -193,7 +193,7 @@ fn a_recipient_that_never_was_is_a_dead_letter() {
         },
     ];
     for (count, target) in (1..).zip(nobody) {
-        let mut peer = crate::link_for::<Record>(&watched, target);
+        let mut peer = super::link_for::<Record>(&watched, target);
         peer.send(&[make::tell(&record(1)), make::ask(&record(2), 5)].concat());
         let extension = peer
             .frame_of(Kind::Error)

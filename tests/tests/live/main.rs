@@ -1,0 +1,16 @@
+//! Nodes as their users and their peers meet them: whole ones, over real sockets. One program, for
+//! that is linked once; tests that count what a process holds or wastes have programs of their own.
+
+mod accounting;
+mod bad_input;
+mod configuration;
+mod connections;
+mod core_loop;
+mod cores;
+mod fairness;
+mod faults;
+mod graceful_stop;
+mod memory;
+mod panics;
+mod questions;
+mod refusals;
