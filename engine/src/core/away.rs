@@ -21,7 +21,7 @@ impl Core {
     pub(crate) async fn run_on<R: Send + 'static>(
         self: &Rc<Self>,
         core: CoreId,
-        work: impl FnOnce(&Rc<Core>) -> Result<R, SpawnError> + Send + 'static,
+        work: impl FnOnce(&Rc<Self>) -> Result<R, SpawnError> + Send + 'static,
     ) -> Result<R, SpawnError> {
         let cores = self.local.cores;
         if core.0 >= cores {

@@ -102,7 +102,7 @@ impl Driver {
             if self.core.stopped() {
                 return Ok(());
             }
-            let core = self.core.id().0.into();
+            let core = self.core.id().0;
             let rested = self.rest(busy).await;
             rested.map_err(|error| EngineError::Core { core, error })?;
         }

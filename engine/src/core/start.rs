@@ -50,7 +50,7 @@ impl Core {
             mesh,
         } = seat;
         let core_failed = |error| EngineError::Core {
-            core: id.0.into(),
+            core: id.0,
             error,
         };
         let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;

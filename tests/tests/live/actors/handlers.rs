@@ -6,8 +6,8 @@ use ringmesh::{Actor, AsyncHandler, Cx, Handler, Msg, Ref, async_handler, messag
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use crate::gate::{Gate, Knock, List, pass};
-use crate::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::gate::{Gate, Knock, List, pass};
+use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
 
 const MESSAGES: u64 = 200;
 
@@ -162,7 +162,7 @@ impl AsyncHandler<Leave> for Leaver {
 }
 
 impl Handler<List> for Leaver {
-    fn handle(&mut self, _: Msg<List>, _: &mut Cx<'_, Self>) -> crate::gate::Numbers {
+    fn handle(&mut self, _: Msg<List>, _: &mut Cx<'_, Self>) -> super::gate::Numbers {
         unreachable!("the actor stopped before")
     }
 }

@@ -10,8 +10,8 @@ use ringmesh::{
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use crate::gate::{Gate, Keeper, KeeperApi, List, Pass, pass};
-use crate::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::gate::{Gate, Keeper, KeeperApi, List, Pass, pass};
+use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
 
 const MAILBOX: usize = 16;
 const WINDOW: u32 = 512 << 10;

@@ -10,8 +10,8 @@ use ringmesh::{
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use crate::gate::{Gate, KeeperApi, Knock, List, pass};
-use crate::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::gate::{Gate, KeeperApi, Knock, List, pass};
+use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
 
 const WAITING: u64 = 10;
 
