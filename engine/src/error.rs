@@ -182,9 +182,9 @@ pub enum Executed {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<M> {
-    /// No room at the moment: the recipient's mailbox is full, the peer has not yet granted more, earlier sends to it still wait for
-    /// that, or the core's memory for outgoing messages is used up. Wait with
-    /// [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
+    /// No room at the moment: the recipient's mailbox is full, the peer has not yet granted more,
+    /// earlier sends to it still wait for that, or the core's memory for outgoing messages is used
+    /// up. Wait with [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
     #[error("no room on the link for now")]
     Full(M),
     /// No room, or no link at all, came within the deadline of a waiting send.

@@ -1,8 +1,8 @@
 //! Actors: state that lives on one core and handles one message at a time.
 //!
 //! An actor declares the protocol it speaks and, per message of it, one [`Handler`] or
-//! [`AsyncHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a message
-//! to its handler, so nothing is boxed or looked up by name per message.
+//! [`AsyncHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
+//! message to its handler, so nothing is boxed or looked up by name per message.
 //!
 //! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
 //! one has a loop of its own ([`looping`]) and a [`mailbox`].
@@ -88,9 +88,9 @@ pub trait Handler<M: Message>: Actor {
 
 /// Handles message `M`, and may wait in between.
 ///
-/// The `impl` carries [`#[async_handler]`](macro@crate::async_handler). An actor handles one message
-/// at a time: while this one waits, others for the same actor wait in its mailbox, and when that is
-/// full their senders are told [`Full`](crate::SendError::Full). Other actors go on.
+/// The `impl` carries [`#[async_handler]`](macro@crate::async_handler). An actor handles one
+/// message at a time: while this one waits, others for the same actor wait in its mailbox, and when
+/// that is full their senders are told [`Full`](crate::SendError::Full). Other actors go on.
 ///
 /// An actor that is stopped while it waits drops this future where it waits, and then runs its
 /// `stopped`; whoever asked is told that the handler [`Failed`](crate::AskError::Failed).

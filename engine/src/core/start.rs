@@ -49,10 +49,7 @@ impl Core {
             shared,
             mesh,
         } = seat;
-        let core_failed = |error| EngineError::Core {
-            core: id.0,
-            error,
-        };
+        let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
         let uid = shared.uid;
         if id == CONTROL_CORE {

@@ -4,6 +4,7 @@ mod ends;
 mod flow;
 mod gate;
 mod handlers;
+mod leases;
 
 use ringmesh::{Counters, Ref};
 use ringmesh_tests::live::node::LiveNode;
