@@ -103,9 +103,14 @@ pub(crate) struct Stream {
     /// Fixed-layout messages, of 32, 64, 128, 256, 1024 or 4096 bytes.
     #[arg(long)]
     pub(crate) pod: bool,
-    /// Connections to send over.
-    #[arg(long, value_name = "C", default_value_t = 1, value_parser = only_one)]
-    pub(crate) connections: u32,
+    /// Connections to send over, each from a core of its own to a core of its own.
+    #[arg(
+        long,
+        value_name = "C",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256),
+    )]
+    pub(crate) connections: u16,
     /// Send to a serving node, in place of a receiver of our own and without a floor.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: Option<SocketAddr>,
@@ -182,14 +187,6 @@ fn per_second(text: &str) -> Result<f64, String> {
     }
 }
 
-fn only_one(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(1) => Ok(1),
-        Ok(_) => Err("this version supports 1".to_owned()),
-        Err(_) => Err("not a number".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -211,7 +208,7 @@ mod tests {
         for line in [
             "",
             "stream --size 64 --seconds 5",
-            "stream --size 64 --seconds 5 --mode hybrid --pod --connections 1 --json",
+            "stream --size 64 --seconds 5 --mode hybrid --pod --connections 4 --json",
             "stream --size 64 --seconds 5 --connect 127.0.0.1:7400",
             "stream --size 64 --seconds 5 --connect [::1]:7400",
             "stream --size 64 --seconds 5 --connect localhost:7400",
@@ -245,7 +242,7 @@ mod tests {
             ("stream --seconds 0", ErrorKind::ValueValidation),
             ("stream --seconds NaN", ErrorKind::ValueValidation),
             ("stream --mode busy", ErrorKind::InvalidValue),
-            ("stream --connections 2", ErrorKind::ValueValidation),
+            ("stream --connections 0", ErrorKind::ValueValidation),
             ("stream --connect nowhere", ErrorKind::ValueValidation),
             (
                 "stream --connect 127.0.0.1:1 --hgrm f",

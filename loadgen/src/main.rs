@@ -117,6 +117,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let beside_floor = stream.connect.is_none();
             let round = Round {
                 pod: stream.pod,
+                connections: stream.connections,
                 sample_one_way: stream.hgrm.is_some(),
                 ..round(Mover::Engine, Traffic::Stream, &stream.workload)
             };
@@ -202,6 +203,7 @@ fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> 
         payload_bytes: load.size as usize,
         mode: *mode,
         pod: false,
+        connections: 1,
         rate_per_second: None,
         sample_one_way: false,
         warm_up: schedule.warm_up,

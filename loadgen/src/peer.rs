@@ -236,12 +236,11 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
 
 fn receive(plan: &Plan) -> Result<(), PlayError> {
     match plan.round.mover {
-        Mover::Engine => Ok(workload::serve(
-            ANY_PORT,
-            plan.round.mode,
-            1,
-            Some(plan.cpu),
-        )?),
+        Mover::Engine => {
+            let cores = plan.round.connections;
+            let cpu = (cores == 1).then_some(plan.cpu);
+            Ok(workload::serve(ANY_PORT, plan.round.mode, cores, cpu)?)
+        }
         Mover::Floor => Ok(floor::receive(plan)?),
     }
 }

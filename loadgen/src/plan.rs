@@ -81,6 +81,8 @@ pub(crate) struct Round {
     pub(crate) mode: Mode,
     /// Fixed-layout messages in place of archives with a vector. Engine only.
     pub(crate) pod: bool,
+    /// Links to stream over at once, each between cores of its own. Engine only.
+    pub(crate) connections: u16,
     /// Asks per second on a schedule; closed loop with one in flight without it. Echo only.
     pub(crate) rate_per_second: Option<f64>,
     /// Record one-way times of a sample of the stream. Engine only.

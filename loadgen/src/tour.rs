@@ -56,6 +56,7 @@ fn experiment(traffic: Traffic, mode: Mode) -> Experiment {
         payload_bytes: PAYLOAD_BYTES,
         mode,
         pod: false,
+        connections: 1,
         rate_per_second: None,
         sample_one_way: false,
         warm_up,

@@ -78,6 +78,7 @@ const WALLS: [Wall; 8] = [
         ],
         tests: &[
             "bytes",
+            "futures-util",
             "loom",
             "proptest",
             "tempfile",
@@ -93,6 +94,7 @@ const WALLS: [Wall; 8] = [
             "bytes",
             "clap",
             "crc32fast",
+            "futures-channel",
             "hdrhistogram",
             "indicatif",
             "rtrb",

@@ -1,22 +1,16 @@
 //! How much user work one turn may do before the ring, the control traffic and the timers get
 //! theirs again.
 
-use std::time::Duration;
-
 use ringmesh_proto::time::Instant;
 
 use super::clock::Clock;
-
-/// Messages a turn dispatches at most.
-const MESSAGES_MAX: u32 = 256;
-
-/// The time a turn gives to user work. One handler may exceed it; the turn then ends behind it.
-const TIME_MAX: Duration = Duration::from_micros(100);
+use crate::config::Settings;
 
 /// Messages between two readings of the clock.
 const STRIDE: u32 = 32;
 
-/// What is left of a turn.
+/// What is left of a turn: messages, and time for user work. One handler may exceed it; the turn
+/// then ends behind it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     messages: u32,
@@ -24,10 +18,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// The whole budget of a turn that begins `now`.
+    pub(crate) fn new(now: Instant, settings: &Settings) -> Self {
         Self {
-            messages: MESSAGES_MAX,
-            deadline: now + TIME_MAX,
+            messages: settings.turn_messages_max,
+            deadline: now + settings.turn_time_max,
         }
     }
 

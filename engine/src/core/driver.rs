@@ -121,7 +121,7 @@ impl Driver {
             busy = true;
         }
         busy |= core.receive_parcels();
-        let mut budget = Budget::new(now);
+        let mut budget = Budget::new(now, &core.settings);
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
@@ -148,7 +148,11 @@ impl Driver {
             return self.rest_in_executor(idle).await;
         }
         if !(idle && sleepy) {
-            return core.io.borrow_mut().submit();
+            core.io.borrow_mut().submit()?;
+            if idle {
+                core.look_out();
+            }
+            return Ok(());
         }
         if core.acknowledge_all() {
             core.send_pending();

@@ -183,6 +183,9 @@ impl Core {
     /// Says whether there was anything.
     pub(super) fn receive_parcels(self: &Rc<Self>) -> bool {
         let mut any = false;
+        if self.ends.len() == 1 {
+            return any;
+        }
         for index in 0..self.ends.len() {
             any |= self.receive_parcels_from(index);
         }
@@ -263,6 +266,12 @@ impl Core {
         outbox.touched = true;
         mesh.touched.push_back(core);
         Left::Some
+    }
+
+    /// Whether another core handed something over, or has taken what waits to leave.
+    #[inline]
+    pub(super) fn mesh_has_work(&self) -> bool {
+        self.ends.len() > 1 && self.mesh.borrow_mut().has_work()
     }
 
     /// Says that this core is about to sleep. When something came for it meanwhile it says false

@@ -101,6 +101,9 @@ use user_code::panic_message;
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
 
+/// Looks at the ring and the mesh between two turns of an idle core that polls.
+const LOOKS: u32 = 32;
+
 /// Sends that a task's waiting sends may make before the core gets a turn in between.
 const TURN_SHARE: u32 = 1024;
 
@@ -298,6 +301,17 @@ impl Core {
         let all = connections.iter().flatten().chain(&*draining);
         let waiting: usize = all.map(unparsed).sum();
         pinned.saturating_sub(waiting) > total / 4
+    }
+
+    /// Looks for news without a whole turn, for about a microsecond: a core that polls notices them
+    /// sooner, and leaves more of a shared physical core to its neighbour.
+    fn look_out(&self) {
+        for _ in 0..LOOKS {
+            if self.io.borrow_mut().has_news() || self.mesh_has_work() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Whether something waits that needs no event from outside.

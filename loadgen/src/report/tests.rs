@@ -44,6 +44,7 @@ fn round(mover: Mover, traffic: Traffic) -> Round {
         payload_bytes: 64,
         mode: Mode::Spin,
         pod: false,
+        connections: 1,
         rate_per_second: None,
         sample_one_way: false,
         warm_up: Duration::from_millis(50),

@@ -5,6 +5,7 @@
 //! one of them, warms up, asks it to [`Begin`](message::Begin), sends for the measured interval,
 //! and asks it to [`Finish`](message::Finish).
 
+mod connections;
 mod echo;
 mod mesh;
 mod message;
@@ -17,7 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use ringmesh::prelude::*;
-use ringmesh::{Counters, NodeBuilder};
+use ringmesh::{CoreId, Counters, NodeBuilder};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::message::ArchivedCounts;
@@ -29,11 +30,16 @@ use crate::plan::{EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, T
 /// The cluster that every node of a load generator is of.
 const SYSTEM: &str = "loadgen";
 
-/// The actor that takes streams.
+/// The actor that takes streams, one on each core of a serving node.
 const SINK: &str = "sink";
 
-/// The actor that answers pings.
+/// The actor that answers pings, on the last core.
 const ECHO: &str = "echo";
+
+/// The name of the sink on `core`.
+fn sink_on(core: CoreId) -> String {
+    format!("{SINK}-{}", core.0)
+}
 
 /// Where a node listens that nobody dials.
 const LOCALHOST: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
@@ -62,13 +68,17 @@ pub(crate) enum WorkloadError {
     /// A mesh is asked for between two processes, or on a node of one core.
     #[error("a mesh is between two cores of one process")]
     Mesh,
+    /// A core of the sending node ended before its stream.
+    #[error("a core ended before its stream")]
+    Ended,
     /// The address could not be printed.
     #[error("cannot print the address: {0}")]
     Stdout(#[from] io::Error),
 }
 
 /// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
-/// They live on the last of `cores` cores: beside the one that listens, if there are several.
+/// A sink lives on each of `cores` cores, and the echo on the last: beside the core that listens,
+/// if there are several.
 ///
 /// # Errors
 /// When the node cannot start.
@@ -80,9 +90,13 @@ pub(crate) fn serve(
 ) -> Result<(), WorkloadError> {
     let builder = builder(bind, mode, cpu).settings(|settings| settings.cores = cores.into());
     builder.run(|node| async move {
-        let there = node.cores().last().unwrap_or(node.core());
-        node.spawn_named_on(there, SINK, Sink::new).await?;
-        node.spawn_named_on(there, ECHO, Echo::default).await?;
+        let mut last = node.core();
+        for core in node.cores() {
+            let name = sink_on(core);
+            node.spawn_named_on(core, &name, Sink::new).await?;
+            last = core;
+        }
+        node.spawn_named_on(last, ECHO, Echo::default).await?;
         // `ringmesh://system@host:port`, with brackets around the host where they belong.
         let address = node.address().to_string();
         let address = address.rsplit('@').next().unwrap_or_default();
@@ -101,9 +115,14 @@ pub(crate) fn serve(
 pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError> {
     let Plan { round, cpu, .. } = *plan;
     let any_port = SocketAddr::new(to.ip(), 0);
-    builder(any_port, round.mode, Some(cpu)).run(move |node| async move {
+    let cores = usize::from(round.connections);
+    // One connection has the CPU of the plan for itself; several go where there is room.
+    let cpu = (cores == 1).then_some(cpu);
+    let builder = builder(any_port, round.mode, cpu).settings(|settings| settings.cores = cores);
+    builder.run(move |node| async move {
         match round.traffic {
-            Traffic::Stream => stream::send(&node, to, &round).await,
+            Traffic::Stream if cores > 1 => connections::send(&node, to, &round).await,
+            Traffic::Stream => stream::send(&node, to, node.core(), &round).await,
             Traffic::Echo => echo::ask(&node, to, &round).await,
             Traffic::Mesh => Err(WorkloadError::Mesh),
         }

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ringmesh::Accepts;
 use ringmesh::prelude::*;
+use ringmesh::{Accepts, CoreId};
 
 use super::message::{
     Begin, Begun, Counts, Finish, Numbered, Pod32, Pod64, Pod128, Pod256, Pod1024, Pod4096, Probe,
     Record, SinkApi,
 };
-use super::{DRAIN_TIME_MAX, NodeMeter, SINK, Seen, WorkloadError, monotonic_ns, outcome, path};
+use super::{DRAIN_TIME_MAX, NodeMeter, Seen, WorkloadError, monotonic_ns, outcome, path, sink_on};
 use crate::latency::Recorded;
 use crate::plan::{Outcome, Round};
 
@@ -20,13 +20,14 @@ const MESSAGES_PER_LOOK: u64 = 256;
 /// With `--hgrm`, a probe follows every message whose number this divides.
 const MESSAGES_PER_PROBE: u64 = 1024;
 
-/// Streams to the sink at `to` as `round` says.
+/// Streams to the sink on core `there` of the node at `to`, as `round` says.
 pub(super) async fn send(
     node: &Node,
     to: SocketAddr,
+    there: CoreId,
     round: &Round,
 ) -> Result<Outcome, WorkloadError> {
-    let sink: Ref<SinkApi> = node.resolve(&path(to, SINK)).await?;
+    let sink: Ref<SinkApi> = node.resolve(&path(to, &sink_on(there))).await?;
     match (round.pod, round.payload_bytes) {
         (true, 32) => stream::<Pod32>(node, sink, round).await,
         (true, 64) => stream::<Pod64>(node, sink, round).await,

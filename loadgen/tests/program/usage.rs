@@ -19,11 +19,11 @@ fn a_wrong_command_line_ends_with_2_and_says_why_on_stderr() {
     for line in [
         "stream --size 0",
         "stream --pod --size 65",
-        "stream --connections 2",
+        "stream --connections 0",
         "stream --colour blue",
         "echo --rate 0",
         "serve",
-        "serve --bind 127.0.0.1:0 --cores 2",
+        "serve --bind 127.0.0.1:0 --cores 0",
         "floor",
         "nonsense",
     ] {

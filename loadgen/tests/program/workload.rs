@@ -47,6 +47,25 @@ fn a_stream_is_held_against_the_floor_of_the_same_run() {
 }
 
 #[test]
+fn a_stream_goes_over_several_connections_at_once() {
+    let line = "stream --size 64 --seconds 0.3 --mode park --connections 3 --json";
+    assert_clean(&report(line));
+}
+
+#[test]
+fn a_mesh_is_held_against_a_bare_ring_and_times_one_message_alone() {
+    let report = report("mesh --size 64 --seconds 0.3 --json");
+    assert_eq!(report["workload"], "mesh");
+    for key in ["lost", "duplicated", "reordered", "corrupt"] {
+        assert_eq!(report[key], 0, "{key}: {report}");
+    }
+    assert!(figure(&report, "messages") > 100.0, "{report}");
+    for key in ["ratio_to_floor", "floor_p50_ns", "p50_ns"] {
+        assert!(figure(&report, key) > 0.0, "{key}: {report}");
+    }
+}
+
+#[test]
 fn the_largest_size_passes() {
     for workload in ["stream", "echo"] {
         let report = report(&format!("{workload} --size 262128 --seconds 0.3 --json"));

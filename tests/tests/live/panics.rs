@@ -274,9 +274,12 @@ impl Drop for Loud {
     }
 }
 
+/// What the wakers meddle with: a node, and two actors of it.
+type Meddled = (Node, Ref<EchoApi>, Ref<SinkApi>);
+
 thread_local! {
     /// What a [`Hostile`] waker of this thread meddles with.
-    static MEDDLED: RefCell<Option<(Node, Ref<EchoApi>, Ref<SinkApi>)>> =
+    static MEDDLED: RefCell<Option<Meddled>> =
         const { RefCell::new(None) };
 }
 

@@ -141,6 +141,15 @@ impl TcpTransport {
     }
 
     /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`.
+    /// Whether the next poll, or a call of the kernel, would bring something: for a core that polls.
+    #[inline]
+    pub fn has_news(&mut self) -> bool {
+        !self.ready.is_empty()
+            || self.doorbell.is_rung()
+            || self.ring.has_submissions()
+            || self.ring.has_completions()
+    }
+
     /// Says whether the core may wait for the eventfd now; if not, something is there already (or
     /// was not submitted) and the eventfd is disabled again.
     pub fn enable_eventfd(&mut self) -> bool {
