@@ -107,7 +107,7 @@ fn a_send_that_waits_for_a_busy_actor_goes_on_when_that_is_ready() {
     let gate = Gate::default();
     spawn_keeper(&server, &gate);
     let (keeper, echo) = (server.path(KEEPER), server.path(ECHO));
-    let (path, opened) = (keeper.clone(), gate.clone());
+    let (path, opened) = (keeper, gate.clone());
     let told = client.run(move |node| async move {
         let keeper = keeper_at(&node, &path).await;
         let taken = fill(keeper, &node, 0).await;
@@ -153,7 +153,7 @@ fn a_send_that_waits_for_a_busy_actor_goes_on_when_that_is_ready() {
     heard
         .recv_timeout(ringmesh_tests::live::WAIT)
         .expect("an answer");
-    let passed = gate.clone();
+    let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken + 3);
     assert_balanced(&server.counters());
 }
@@ -185,7 +185,7 @@ fn a_flood_from_many_nodes_is_bounded_and_accounted_for() {
     let most = MAILBOX + SENDERS * (WINDOW as usize * 3 / 2) / BODY;
     assert!(taken as usize <= most, "{taken} of {most}");
     gate.open();
-    let passed = gate.clone();
+    let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken);
     let books = server.counters();
     assert_balanced(&books);
@@ -210,7 +210,7 @@ fn what_a_link_left_waiting_is_handled_after_its_end() {
     client.stop();
     server.until("the end of the link", |now| now.links == 0);
     gate.open();
-    let passed = gate.clone();
+    let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken);
     assert_balanced(&server.counters());
 }
@@ -319,7 +319,7 @@ fn actors_of_one_core_are_told_too() {
         fill(keeper, &node, 0).await
     });
     gate.open();
-    let passed = gate.clone();
+    let passed = gate;
     node.until_so("all to pass", move |_| passed.passed() == taken);
     assert_balanced(&node.counters());
 }
