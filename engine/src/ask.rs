@@ -124,7 +124,9 @@ where
                 Poll::Pending
             }
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
-            Err(AskRefusal::Send(refusal @ (Refusal::NoRoom | Refusal::Unreachable))) => {
+            Err(AskRefusal::Send(
+                refusal @ (Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable),
+            )) => {
                 if refusal == Refusal::Unreachable {
                     core.reach(self.to.erased());
                 }
@@ -142,7 +144,10 @@ where
                         phase,
                     });
                 }
-                place.wait(context.waker());
+                match refusal {
+                    Refusal::Busy => place.wait_aside(context.waker()),
+                    _ => place.wait(context.waker()),
+                }
                 Poll::Pending
             }
             Err(AskRefusal::Send(refusal)) => Poll::Ready(AskError::new(refusal)),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// The accounts of a core always close:
 /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
-/// - incoming: `received` = `delivered` + `dead_received`.
+/// - incoming: `received` = `delivered` + `dead_received` + `waiting`.
 ///
 /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
 /// connection, what came on it before is received first. When this node ends one, messages that
@@ -32,6 +32,8 @@ pub struct Counters {
     pub received: u64,
     /// Of those, how many reached a handler or the asker they answer.
     pub delivered: u64,
+    /// Of those, how many wait in the mailboxes of actors at the moment.
+    pub waiting: u64,
     /// Of those, how many could not be delivered; the fields below say why.
     pub dead_received: u64,
     /// Part of `dead_received`: the recipient does not run, or not any more.
@@ -65,7 +67,7 @@ pub struct Counters {
     pub frames_copied_straddled: u64,
     /// Frames copied because too many receive buffers were pinned.
     pub frames_copied_pinned: u64,
-    /// Frames copied for any other reason: between actors of one core.
+    /// Frames copied for any other reason: their message waits for its actor.
     pub frames_copied_other: u64,
     /// Connections closed for a fault of the peer; see the log for each reason.
     pub closed_for_fault: u64,
@@ -103,6 +105,11 @@ impl Count {
         self.0.set(self.0.get() + more);
     }
 
+    #[inline]
+    pub(crate) fn take(&self, less: u64) {
+        self.0.set(self.0.get() - less);
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.0.get()
     }
@@ -131,6 +138,7 @@ pub(crate) struct Tally {
     pub(crate) dead_maybe: Count,
     pub(crate) received: Count,
     pub(crate) delivered: Count,
+    pub(crate) waiting: Count,
     pub(crate) dead_no_recipient: Count,
     pub(crate) dead_unknown_message: Count,
     pub(crate) dead_schema_mismatch: Count,

@@ -182,9 +182,9 @@ pub enum Executed {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<M> {
-    /// No room at the moment: the peer has not yet granted more, earlier sends to it still wait for
-    /// that, or the core's memory for outgoing messages is used up. Wait with
-    /// [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
+    /// No room at the moment: the recipient's mailbox is full, the peer has not yet granted more,
+    /// earlier sends to it still wait for that, or the core's memory for outgoing messages is used
+    /// up. Wait with [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
     #[error("no room on the link for now")]
     Full(M),
     /// No room, or no link at all, came within the deadline of a waiting send.
@@ -255,7 +255,7 @@ impl<M> SendError<M> {
 
     pub(crate) fn new(refusal: Refusal, message: M) -> Self {
         match refusal {
-            Refusal::NoRoom => Self::Full(message),
+            Refusal::NoRoom | Refusal::Busy => Self::Full(message),
             Refusal::TooLarge { bytes, limit } => Self::TooLarge {
                 message,
                 bytes,
@@ -282,7 +282,12 @@ impl<M> std::fmt::Debug for SendError<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     NoRoom,
-    TooLarge { bytes: usize, limit: usize },
+    /// The recipient has no room; others may.
+    Busy,
+    TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
     Unreachable,
     NotRunning,
     OtherCore,
@@ -423,7 +428,7 @@ impl AskError {
 
     pub(crate) fn new(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoRoom | Refusal::Unreachable => Self::Unreachable {
+            Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable => Self::Unreachable {
                 phase: AskPhase::Queued,
             },
             Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },

@@ -43,7 +43,7 @@ mod rt;
 mod tell;
 mod wire_ref;
 
-pub use actor::{Accepts, Actor, Cx, Handler, Protocol};
+pub use actor::{Accepts, Actor, AsyncHandler, Cx, Handler, Protocol};
 pub use ask::Ask;
 pub use config::{
     ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
@@ -56,7 +56,7 @@ pub use look_up::LookUp;
 pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;
-pub use ringmesh_macros::{message, protocol, wire};
+pub use ringmesh_macros::{async_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use tell::Tell;
 pub use wire_ref::{ArchivedWireRef, WireRef};
@@ -68,7 +68,9 @@ pub mod __private {
     pub use ringmesh_proto as proto;
     pub use ringmesh_proto::archive::rkyv;
 
-    pub use crate::actor::{Delivery, Dispatch, Outcome, deliver, no_such_message};
+    pub use crate::actor::{
+        Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
+    };
     pub use crate::directory::{Finding, Resolve, Resolved};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};

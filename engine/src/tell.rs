@@ -66,7 +66,7 @@ where
                 Poll::Pending
             }
             Some(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            Some(Poll::Ready(Err(Refusal::NoRoom))) => {
+            Some(Poll::Ready(Err(Refusal::NoRoom | Refusal::Busy))) => {
                 let after = self.timeout.unwrap_or_default();
                 Poll::Ready(Err(SendError::TimedOut { message, after }))
             }
@@ -80,7 +80,7 @@ where
     P: Accepts<M>,
     M: Message,
 {
-    /// `NoRoom` here means that the deadline passed.
+    /// `NoRoom` or `Busy` here means that the deadline passed.
     fn poll_on(
         &mut self,
         core: &std::rc::Rc<Core>,
@@ -91,8 +91,9 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match core.tell(self.to.erased(), message, self.place.as_ref()) {
-            Err(Refusal::NoRoom) => {}
+        let told = core.tell(self.to.erased(), message, self.place.as_ref());
+        match told {
+            Err(Refusal::NoRoom | Refusal::Busy) => {}
             Err(Refusal::Unreachable) => core.reach(self.to.erased()),
             done => {
                 self.place = None;
@@ -113,7 +114,10 @@ where
         let Some(place) = &self.place else {
             return Poll::Ready(Err(Refusal::NotRunning));
         };
-        place.wait(context.waker());
+        match told {
+            Err(Refusal::Busy) => place.wait_aside(context.waker()),
+            _ => place.wait(context.waker()),
+        }
         Poll::Pending
     }
 }

@@ -174,10 +174,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             workload::serve(bind, mode, cores, None)?;
             Ok(true)
         }
-        Some(Command::Peer { plan }) => {
-            peer::play(&plan)?;
-            Ok(true)
-        }
+        Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
     }
 }
 

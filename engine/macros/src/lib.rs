@@ -1,4 +1,5 @@
-//! The macros of Ringmesh: [`macro@message`], [`macro@wire`] and [`protocol!`].
+//! The macros of Ringmesh: [`macro@message`], [`macro@wire`], [`protocol!`] and
+//! [`macro@async_handler`].
 //!
 //! They write what a person would write by hand and nothing clever: derives of the archiver, the
 //! consts that describe a layout, and a `match` over the messages of a protocol. Users reach them
@@ -6,6 +7,7 @@
 //! depends on Ringmesh alone and may forbid unsafe code.
 #![forbid(unsafe_code)]
 
+mod async_handler;
 mod expand;
 mod parse;
 mod protocol;
@@ -68,6 +70,27 @@ pub fn wire(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as parse::WireArguments);
     let item = parse_macro_input!(item as DeriveInput);
     expand::wire(&arguments, &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Says that an actor handles a message asynchronously. Stands on the `impl` of `AsyncHandler`.
+///
+/// ```ignore
+/// #[async_handler]
+/// impl AsyncHandler<Fetch> for Cache {
+///     async fn handle(&mut self, fetch: Msg<Fetch>, cx: &mut Cx<'_, Self>) -> Fetched {
+///         // ...
+///     }
+/// }
+/// ```
+///
+/// `#[async_handler(crate = path)]` names the facade, when it is not `::ringmesh`.
+#[proc_macro_attribute]
+pub fn async_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(arguments as async_handler::Arguments);
+    let item = parse_macro_input!(item as syn::ItemImpl);
+    async_handler::expand(&arguments, &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

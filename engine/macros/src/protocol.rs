@@ -103,8 +103,13 @@ impl Protocol {
             #[automatically_derived]
             impl<A> #private::Dispatch<A> for #name
             where
-                A: #facade::Actor<Api = #name> #(+ #facade::Handler<#messages>)*,
+                A: #facade::Actor<Api = #name> #(+ #private::Serves<#messages>)*,
             {
+                const IS_ASYNC: bool =
+                    false #(|| <A as #private::Serves<#messages>>::IS_ASYNC)*;
+                const CHECKS: &'static [#private::Check] =
+                    &[#(#private::Check::of::<#messages>()),*];
+
                 #[inline]
                 fn dispatch(
                     actor: &mut A,
@@ -115,6 +120,17 @@ impl Protocol {
                     match index {
                         #(#indices => #private::deliver::<A, #messages>(actor, delivery, cx),)*
                         _ => #private::no_such_message(delivery),
+                    }
+                }
+
+                async fn serve(
+                    actor: &mut A,
+                    arrived: #private::Arrived,
+                    cx: &mut #facade::Cx<'_, A>,
+                ) {
+                    match arrived.index() {
+                        #(#indices => #private::serve::<A, #messages>(actor, arrived, cx).await,)*
+                        _ => {}
                     }
                 }
             }

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageInfo, MessageType};
 
+use super::context::Origin;
+use super::looping::{Looping, Port};
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
 use crate::core::{Core, PanicPayload, dispose};
 use crate::reference::Ref;
@@ -15,6 +17,10 @@ use crate::reference::Ref;
 pub(crate) trait Behaviour {
     fn started(&mut self, core: &Rc<Core>) -> bool;
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn;
+    /// Goes on with what waited. Says whether the actor asked to be stopped.
+    fn resume(&mut self) -> bool {
+        false
+    }
     fn stopped(&mut self);
 }
 
@@ -26,6 +32,14 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// A message of which nothing more came than this.
+    pub(super) fn of(delivered: Delivered) -> Self {
+        Self {
+            outcome: Outcome(delivered),
+            stop: false,
+        }
+    }
+
     /// Whether the handler ran and there is nothing more to it.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
@@ -41,12 +55,25 @@ pub(crate) struct ActorCell {
     protocol_name: &'static str,
     messages: &'static [MessageInfo],
     alive: Cell<bool>,
+    /// Of an actor with a loop.
+    port: Option<Rc<Port>>,
     /// `None` once the actor ended.
     behaviour: RefCell<Option<Box<dyn Behaviour>>>,
 }
 
 impl ActorCell {
-    pub(crate) fn new<A: Actor>(actor: A, me: Ref<A::Api>, name: Option<Box<str>>) -> Self {
+    pub(crate) fn new<A: Actor>(
+        core: &Rc<Core>,
+        actor: A,
+        me: Ref<A::Api>,
+        name: Option<Box<str>>,
+    ) -> Self {
+        let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
+            let (looping, port) = Looping::new(actor, me, core);
+            (Box::new(looping), Some(port))
+        } else {
+            (Box::new(Running { actor, me }), None)
+        };
         Self {
             slot: me.slot,
             generation: me.generation,
@@ -54,12 +81,32 @@ impl ActorCell {
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,
             alive: Cell::new(true),
-            behaviour: RefCell::new(Some(Box::new(Running { actor, me }))),
+            port,
+            behaviour: RefCell::new(Some(behaviour)),
         }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.get()
+    }
+
+    /// What the actor's loop shares with its core, if it has one.
+    pub(crate) fn port(&self) -> Option<&Rc<Port>> {
+        self.port.as_ref()
+    }
+
+    /// Whether the actor is gone: not yet while a handler of it runs.
+    pub(crate) fn is_over(&self) -> bool {
+        self.behaviour
+            .try_borrow()
+            .is_ok_and(|place| place.is_none())
+    }
+
+    /// Polls the actor's loop. Says whether it asked to be stopped.
+    pub(crate) fn resume(&self) -> bool {
+        let mut place = self.behaviour.borrow_mut();
+        let stop = place.as_mut().is_some_and(|behaviour| behaviour.resume());
+        stop || !self.alive.get()
     }
 
     /// No message is delivered from now on.
@@ -96,11 +143,7 @@ impl ActorCell {
     pub(crate) fn deliver(&self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
         let mut place = self.behaviour.borrow_mut();
         let Some(behaviour) = place.as_mut() else {
-            let outcome = Outcome(Delivered::NoSuchMessage);
-            return Turn {
-                outcome,
-                stop: false,
-            };
+            return Turn::of(Delivered::NoSuchMessage);
         };
         let mut turn = behaviour.deliver(core, index, delivery);
         turn.stop |= !self.alive.get();
@@ -185,14 +228,18 @@ struct Running<A: Actor> {
 
 impl<A: Actor> Behaviour for Running<A> {
     fn started(&mut self, core: &Rc<Core>) -> bool {
-        let mut cx = Cx::new(core, self.me);
+        let mut cx = Cx::new(core, self.me, None);
         self.actor.started(&mut cx);
         cx.wants_stop()
     }
 
     #[inline]
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let mut cx = Cx::new(core, self.me);
+        let origin = Origin {
+            link: delivery.link,
+            question: core.running_question(),
+        };
+        let mut cx = Cx::new(core, self.me, Some(origin));
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
         Turn {
             outcome,

@@ -1,10 +1,14 @@
 //! What a handler can reach besides its actor.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
+use ringmesh_proto::address::NodeId;
+use ringmesh_proto::message::Reply;
+
 use super::Actor;
-use crate::core::Core;
+use crate::core::{Asker, Core, Link};
 use crate::node::Node;
 use crate::reference::Ref;
 
@@ -13,14 +17,24 @@ pub struct Cx<'a, A: Actor> {
     core: &'a Rc<Core>,
     me: Ref<A::Api>,
     stop: bool,
+    message: Option<Origin<'a>>,
+}
+
+/// Where the message came from that is being handled.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) link: &'a Rc<Link>,
+    /// The number of the question, if it is one and its answer is still owed.
+    pub(crate) question: &'a Cell<Option<u64>>,
 }
 
 impl<'a, A: Actor> Cx<'a, A> {
-    pub(super) fn new(core: &'a Rc<Core>, me: Ref<A::Api>) -> Self {
+    pub(super) fn new(core: &'a Rc<Core>, me: Ref<A::Api>, message: Option<Origin<'a>>) -> Self {
         Self {
             core,
             me,
             stop: false,
+            message,
         }
     }
 
@@ -34,8 +48,17 @@ impl<'a, A: Actor> Cx<'a, A> {
         Node::new(Rc::clone(self.core))
     }
 
-    /// Stops the actor when the handler returns. Messages still on their way to it become dead
-    /// letters.
+    /// The node that the message came from, as its link knows it: no message can claim another.
+    /// `None` in [`started`](Actor::started), and when the core has forgotten that node since.
+    pub fn sender(&self) -> Option<NodeId> {
+        let link = self.message?.link;
+        let address = self.core.address_of_peer(link.peer)?;
+        let uid = link.uid;
+        Some(NodeId { address, uid })
+    }
+
+    /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,
+    /// become dead letters.
     pub fn stop(&mut self) {
         self.stop = true;
     }
@@ -46,6 +69,19 @@ impl<'a, A: Actor> Cx<'a, A> {
 
     pub(super) fn wants_stop(&self) -> bool {
         self.stop
+    }
+
+    /// Answers the message if it is a question whose answer is still owed.
+    #[inline]
+    pub(super) fn answer<R: Reply>(&self, reply: &R) {
+        if let Some(Origin { link, question }) = self.message
+            && let Some(correlation) = question.get()
+        {
+            Asker::new(self.core, link, correlation).answer(reply);
+            // Whatever the handler still panics with, in the drop of its answer, this was the
+            // answer.
+            question.set(None);
+        }
     }
 }
 

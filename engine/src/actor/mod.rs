@@ -1,21 +1,33 @@
 //! Actors: state that lives on one core and handles one message at a time.
 //!
-//! An actor declares the protocol it speaks and one [`Handler`] per message of it. The
-//! [`protocol!`](crate::protocol) macro makes the `match` that takes a message to its handler, so
-//! nothing is boxed or looked up by name per message.
+//! An actor declares the protocol it speaks and, per message of it, one [`Handler`] or
+//! [`AsyncHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
+//! message to its handler, so nothing is boxed or looked up by name per message.
+//!
+//! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
+//! one has a loop of its own ([`looping`]) and a [`mailbox`].
 
 mod cell;
 mod context;
+mod looping;
+mod mailbox;
+mod serve;
 mod table;
 
 pub use context::Cx;
+pub use serve::{Arrived, Check, Serves, deliver, no_such_message, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
+pub(crate) use looping::Port;
+pub(crate) use mailbox::Letter;
 pub(crate) use table::ActorTable;
+
+use std::future::Future;
+use std::rc::Rc;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
 
-use crate::core::{Asker, Payload};
+use crate::core::{Link, Payload};
 use crate::message::{AccessError, Msg};
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
@@ -60,7 +72,8 @@ pub trait Actor: Sized + 'static {
 #[diagnostic::on_unimplemented(
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
-    note = "add `impl Handler<{M}> for {Self}`"
+    note = "add `impl Handler<{M}> for {Self}`",
+    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
 )]
 pub trait Handler<M: Message>: Actor {
     /// Handles one message, read in place, and answers it.
@@ -73,18 +86,52 @@ pub trait Handler<M: Message>: Actor {
     fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> M::Reply;
 }
 
+/// Handles message `M`, and may wait in between.
+///
+/// The `impl` carries [`#[async_handler]`](macro@crate::async_handler). An actor handles one
+/// message at a time: while this one waits, others for the same actor wait in its mailbox, and when
+/// that is full their senders are told [`Full`](crate::SendError::Full). Other actors go on.
+///
+/// An actor that is stopped while it waits drops this future where it waits, and then runs its
+/// `stopped`; whoever asked is told that the handler [`Failed`](crate::AskError::Failed).
+#[diagnostic::on_unimplemented(
+    message = "actor `{Self}` does not handle message `{M}` asynchronously",
+    note = "add `#[async_handler] impl AsyncHandler<{M}> for {Self}`"
+)]
+pub trait AsyncHandler<M: Message>: Actor {
+    /// Handles one message and answers it, as [`Handler::handle`] does.
+    ///
+    /// # Panics
+    /// As in [`Handler::handle`].
+    fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> impl Future<Output = M::Reply>;
+}
+
 /// Takes a message of a protocol to the handler of an actor. Made by
 /// [`protocol!`](crate::protocol).
 pub trait Dispatch<A: Actor>: Protocol {
-    /// Hands `delivery`, message number `index` of the protocol, to `actor`.
+    /// Whether any handler is asynchronous: then the actor has a loop.
+    const IS_ASYNC: bool;
+    /// Validates each message, by its number.
+    const CHECKS: &'static [Check];
+
+    /// Hands `delivery`, message number `index` of the protocol, to `actor`, which has no
+    /// asynchronous handler.
     fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;
+
+    /// Has `actor` handle a message, and sends the answer.
+    fn serve(actor: &mut A, arrived: Arrived, cx: &mut Cx<'_, A>) -> impl Future<Output = ()>;
 }
 
 /// One message on its way into a handler.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     pub(crate) payload: Payload<'a>,
-    pub(crate) asker: Option<Asker<'a>>,
+    /// Where it came from.
+    pub(crate) link: &'a Rc<Link>,
+    /// The recipient's number there.
+    pub(crate) target_number: u32,
+    /// The number of the question, if it is one.
+    pub(crate) question: Option<u64>,
 }
 
 /// What became of a [`Delivery`].
@@ -94,40 +141,12 @@ pub struct Outcome(pub(crate) Delivered);
 
 #[derive(Debug)]
 pub(crate) enum Delivered {
-    /// The handler ran.
+    /// It reached its handler, which may still wait for something.
     Handled,
+    /// It waits in the actor's mailbox.
+    Waiting,
     /// The bytes are not a valid archive of the message.
     Invalid(AccessError),
     /// The protocol has no message of that number: a defect of the caller.
     NoSuchMessage,
-}
-
-/// Validates a message and calls its handler; the code behind every arm of a generated `match`.
-#[inline]
-pub fn deliver<A, M>(actor: &mut A, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome
-where
-    A: Handler<M>,
-    M: Message,
-{
-    let Delivery { payload, asker } = delivery;
-    let message = if payload.must_be_copied() {
-        Msg::<M>::new(payload.copied(cx.core())).map_err(|(error, _)| error)
-    } else {
-        Msg::<M>::within(&payload)
-    };
-    let message = match message {
-        Ok(message) => message,
-        Err(error) => return Outcome(Delivered::Invalid(error)),
-    };
-    let reply = actor.handle(message, cx);
-    if let Some(asker) = asker {
-        asker.answer::<M::Reply>(&reply);
-    }
-    Outcome(Delivered::Handled)
-}
-
-/// The arm behind the last number of a generated `match`.
-#[cold]
-pub fn no_such_message(_: Delivery<'_>) -> Outcome {
-    Outcome(Delivered::NoSuchMessage)
 }

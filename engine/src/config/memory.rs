@@ -64,6 +64,8 @@ pub struct CoreMemory {
 pub struct LinkMemory {
     /// Received, and not yet taken by its handler.
     pub window_bytes: u64,
+    /// What a peer may be granted besides, while messages wait beyond the bounds of mailboxes.
+    pub held_bytes: u64,
     /// A frame that arrives in pieces; a buffer that grows takes up to twice the frame.
     pub assembly_bytes: u64,
     /// Answers that wait for credit.
@@ -88,6 +90,7 @@ impl CoreMemory {
 impl LinkMemory {
     fn total(&self) -> u64 {
         self.window_bytes
+            .saturating_add(self.held_bytes)
             .saturating_add(self.assembly_bytes)
             .saturating_add(self.answer_bytes)
     }
@@ -148,6 +151,7 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
     let window = u64::from(settings.window_bytes);
     let per_link = LinkMemory {
         window_bytes: window,
+        held_bytes: window / 2,
         assembly_bytes: 2 * (u64::from(settings.frame_bytes_max) + HEADER_BYTES as u64),
         answer_bytes: window * u64::from(DEFERRED_WINDOWS),
     };
@@ -261,7 +265,7 @@ mod tests {
         let budget = memory_budget(&small(), SOCKETS);
         let core = (8 << 20) + (6 << 20) + 2 * 16 * 64 + (10 << 20);
         assert_eq!(budget.per_core.total(), core);
-        let link = (1 << 20) + 2 * ((256 << 10) + 16) + (4 << 20);
+        let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);
         assert_eq!(budget.links_max, 2 * 9 + 3);
         assert_eq!(budget.user_bytes, 3 * core + 21 * link);

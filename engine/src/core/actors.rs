@@ -52,7 +52,8 @@ impl Core {
             place.slot,
             place.generation,
         );
-        let cell = Rc::new(ActorCell::new(actor, me, name.map(Box::from)));
+        let cell = Rc::new(ActorCell::new(self, actor, me, name.map(Box::from)));
+        self.attach_loop(&cell);
         self.actors.borrow_mut().insert(Rc::clone(&cell));
         match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
             Ok(stop) => {
@@ -72,7 +73,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn stop_actor<P: Protocol>(&self, actor: &Ref<P>) -> bool {
+    pub(crate) fn stop_actor<P: Protocol>(self: &Rc<Self>, actor: &Ref<P>) -> bool {
         if actor.uid != self.local.id.uid {
             return false;
         }
@@ -96,17 +97,22 @@ impl Core {
     }
 
     /// Stops an actor in order.
-    pub(super) fn stop_cell(&self, cell: &Rc<ActorCell>) {
+    pub(super) fn stop_cell(self: &Rc<Self>, cell: &Rc<ActorCell>) {
         self.forget(cell);
         self.end(cell, true);
     }
 
     /// Drops an actor that no table names any more.
-    fn end(&self, cell: &ActorCell, in_order: bool) {
+    fn end(self: &Rc<Self>, cell: &ActorCell, in_order: bool) {
         if let Err(payload) = cell.end(in_order) {
             self.tally.panics.add(1);
             let panic = panic_message(payload);
             tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
+        }
+        if let Some(port) = cell.port()
+            && cell.is_over()
+        {
+            self.bury_mailbox(port);
         }
     }
 
@@ -125,21 +131,26 @@ impl Core {
         (slot, generation): (u32, u64),
         message: &str,
     ) {
-        self.tally.panics.add(1);
         self.tally.delivered.add(1);
         // An actor that its own handler stopped is in the table no longer, and has to end all the
         // same: its handler was running then.
         let routed = || link.routes.borrow().actor(slot, generation);
         let cell = self.actors.borrow().at(slot, generation).cloned();
-        if let Some(cell) = cell.or_else(routed) {
-            let panic = message;
-            tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
-            self.forget(&cell);
-            self.end(&cell, false);
+        match cell.or_else(routed) {
+            Some(cell) => self.end_panicked(&cell, message),
+            None => self.tally.panics.add(1),
         }
         if let Some(correlation) = self.running.take() {
             Asker::new(self, link, correlation).fail(ErrorCode::Failed);
         }
+    }
+
+    /// Ends an actor whose handler just panicked.
+    pub(super) fn end_panicked(self: &Rc<Self>, cell: &ActorCell, panic: &str) {
+        self.tally.panics.add(1);
+        tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
+        self.forget(cell);
+        self.end(cell, false);
     }
 
     /// The actor that a frame's numbers mean, looked up and remembered.

@@ -431,6 +431,7 @@ impl Core {
         let watchers = self.peers.borrow_mut().take_watchers(node);
         watchers.into_iter().for_each(|waker| self.wake(waker));
         self.room_came(node);
+        self.recipients_came(node);
     }
 
     fn link_down(self: &Rc<Self>, node: PeerIndex, conn: ConnKey, reason: CloseReason) {

@@ -3,7 +3,8 @@
 //! All of them are woken when room may have come, oldest first. The first that still finds none
 //! holds up those behind it, and sends that have not waited at all: so a large message gets its
 //! room although small ones would fit into less, and a question its turn beside a stream. A send
-//! whose task does not poll it holds up nobody.
+//! whose task does not poll it holds up nobody, nor does one whose recipient alone has no room:
+//! such sends stand aside until a recipient of the peer says that it has some.
 
 use std::fmt;
 use std::rc::Rc;
@@ -21,12 +22,14 @@ const MEMORY_LOOKS: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct Line {
     /// In the order of their numbers. Kept between waits, so that waiting allocates nothing.
-    waiting: Vec<(Number, Waker)>,
+    waiting: Queue,
     next: u64,
     /// Places there are, whether they wait or not.
     places: usize,
     /// The first that found no room since the last wake.
     held_up_by: Option<Number>,
+    /// Those whose recipient has no room, in the same order: they hold up nobody.
+    aside: Queue,
 }
 
 /// Orders the sends at one peer by when they first found no room.
@@ -55,16 +58,9 @@ impl Line {
         Number(self.next)
     }
 
-    /// Where a send stands, or would.
-    fn index_of(&self, number: Number) -> usize {
-        self.waiting
-            .partition_point(|(earlier, _)| *earlier < number)
-    }
-
     /// Whether a send stands in the line with `waker`, or one like it; then it waits again.
     fn waits_again(&mut self, number: Number, waker: &Waker) -> bool {
-        let place = self.waiting.get(self.index_of(number));
-        let known = place.is_some_and(|(same, known)| *same == number && known.will_wake(waker));
+        let known = knows(&self.waiting, number, waker);
         if known {
             self.hold_up(number);
         }
@@ -74,14 +70,16 @@ impl Line {
     /// A send found no room, or one before it did. Gives back the waker it waited with before.
     fn wait(&mut self, number: Number, waker: Waker) -> Option<Waker> {
         self.hold_up(number);
-        let index = self.index_of(number);
-        match self.waiting.get_mut(index) {
-            Some((same, known)) if *same == number => Some(std::mem::replace(known, waker)),
-            _ => {
-                self.waiting.insert(index, (number, waker));
-                None
-            }
-        }
+        let aside = remove(&mut self.aside, number);
+        put(&mut self.waiting, number, waker).or(aside)
+    }
+
+    /// A send found that its recipient has no room. Says whether it held up others, and gives back
+    /// the waker it waited with before.
+    fn wait_aside(&mut self, number: Number, waker: Waker) -> (bool, Option<Waker>) {
+        let (held_up, former) = self.leave(number);
+        put(&mut self.aside, number, waker);
+        (held_up, former)
     }
 
     fn hold_up(&mut self, number: Number) {
@@ -91,15 +89,42 @@ impl Line {
     /// A send waits no longer. Says whether it held up others, and gives back its waker.
     fn leave(&mut self, number: Number) -> (bool, Option<Waker>) {
         self.places = self.places.saturating_sub(1);
-        let index = self.index_of(number);
-        let stands = self
-            .waiting
-            .get(index)
-            .is_some_and(|(same, _)| *same == number);
-        let waker = stands.then(|| self.waiting.remove(index).1);
+        let waker = remove(&mut self.waiting, number);
+        let waker = waker.or_else(|| remove(&mut self.aside, number));
         let held_up = self.held_up_by.take_if(|first| *first == number).is_some();
         (held_up && !self.waiting.is_empty(), waker)
     }
+}
+
+/// Sends and their wakers, in the order of their numbers.
+type Queue = Vec<(Number, Waker)>;
+
+/// Where a send stands, or would.
+fn index_of(queue: &Queue, number: Number) -> usize {
+    queue.partition_point(|(earlier, _)| *earlier < number)
+}
+
+fn knows(queue: &Queue, number: Number, waker: &Waker) -> bool {
+    let place = queue.get(index_of(queue, number));
+    place.is_some_and(|(same, known)| *same == number && known.will_wake(waker))
+}
+
+/// Gives back the waker that the send had there before.
+fn put(queue: &mut Queue, number: Number, waker: Waker) -> Option<Waker> {
+    let index = index_of(queue, number);
+    match queue.get_mut(index) {
+        Some((same, known)) if *same == number => Some(std::mem::replace(known, waker)),
+        _ => {
+            queue.insert(index, (number, waker));
+            None
+        }
+    }
+}
+
+fn remove(queue: &mut Queue, number: Number) -> Option<Waker> {
+    let index = index_of(queue, number);
+    let stands = queue.get(index).is_some_and(|(same, _)| *same == number);
+    stands.then(|| queue.remove(index).1)
 }
 
 /// A send's place in the line of a peer. Dropping it leaves the line.
@@ -117,6 +142,19 @@ impl Place {
             let waker = waker.clone();
             let former = self.with_line(|line| line.wait(self.number, waker));
             drop(former);
+        }
+    }
+
+    /// Wakes `waker` when a recipient of the peer has room again.
+    pub(crate) fn wait_aside(&self, waker: &Waker) {
+        if self.with_line(|line| knows(&line.aside, self.number, waker)) {
+            return;
+        }
+        let waker = waker.clone();
+        let (held_up, former) = self.with_line(|line| line.wait_aside(self.number, waker));
+        drop(former);
+        if held_up {
+            self.core.room_came(self.node);
         }
     }
 
@@ -158,18 +196,27 @@ impl Core {
 
     /// Wakes the sends that wait for room at a peer.
     pub(super) fn room_came(&self, node: PeerIndex) {
+        self.peers.borrow_mut().at(node).line.held_up_by = None;
+        self.wake_all(node, |line| &mut line.waiting);
+    }
+
+    /// Wakes the sends that wait because their recipient at a peer has no room.
+    pub(super) fn recipients_came(&self, node: PeerIndex) {
+        self.wake_all(node, |line| &mut line.aside);
+    }
+
+    fn wake_all(&self, node: PeerIndex, queue: fn(&mut Line) -> &mut Queue) {
         let mut peers = self.peers.borrow_mut();
-        let line = &mut peers.at(node).line;
-        line.held_up_by = None;
-        if line.waiting.is_empty() {
+        let waiting = queue(&mut peers.at(node).line);
+        if waiting.is_empty() {
             return;
         }
-        let mut woken = std::mem::take(&mut line.waiting);
+        let mut woken = std::mem::take(waiting);
         // A waker may be anybody's code, and find the table of peers free.
         drop(peers);
         woken.drain(..).for_each(|(_, waker)| self.wake(waker));
         let mut peers = self.peers.borrow_mut();
-        let waiting = &mut peers.at(node).line.waiting;
+        let waiting = queue(&mut peers.at(node).line);
         woken.append(waiting);
         *waiting = woken;
     }
@@ -243,6 +290,22 @@ mod tests {
         assert!(!line.is_empty());
         line.leave(second);
         assert!(line.is_empty());
+    }
+
+    #[test]
+    fn whoever_stands_aside_holds_up_nobody_and_comes_back_to_its_place() {
+        let mut line = Line::default();
+        let [first, second] = [line.join(), line.join()];
+        wait_in_order(&mut line, &[first, second]);
+        let (held_up, former) = line.wait_aside(first, Waker::noop().clone());
+        assert!(held_up && former.is_some());
+        assert_eq!((line.held_up_by, numbers(&line)), (None, vec![second]));
+        assert!(!line.is_empty() && knows(&line.aside, first, Waker::noop()));
+        wait_in_order(&mut line, &[first]);
+        assert!(line.aside.is_empty(), "it stands in one place");
+        assert_eq!(numbers(&line), [first, second]);
+        drop(line.wait_aside(second, Waker::noop().clone()));
+        assert!(line.leave(second).1.is_some(), "it leaves from there too");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PeerIndex;
 use super::routes::Routes;
@@ -47,6 +47,11 @@ pub(crate) struct Link {
     pub(crate) asks: Cell<usize>,
     /// Those of them that nobody waits for, by correlation. Never more than `asks`.
     pub(crate) abandoned: RefCell<FxHashSet<u64>>,
+    /// Recipients here that the peer was told are busy: their numbers, and the generations of the
+    /// actors.
+    pub(crate) told_busy: RefCell<FxHashMap<u32, u64>>,
+    /// Those of them that are ready again, while there is no room to say so.
+    pub(crate) ready_owed: RefCell<Vec<u32>>,
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
@@ -80,6 +85,8 @@ impl Link {
             sending: Cell::new(false),
             asks: Cell::new(0),
             abandoned: RefCell::default(),
+            told_busy: RefCell::default(),
+            ready_owed: RefCell::default(),
             flush_at: Cell::new(FLUSH_BYTES),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),

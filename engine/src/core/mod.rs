@@ -29,9 +29,11 @@ mod end;
 mod events;
 mod line;
 mod link;
+mod loops;
 mod main_task;
 mod mesh;
 mod peers;
+mod pressure;
 mod questions;
 mod receive;
 mod reply;
@@ -167,6 +169,12 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn id(&self) -> CoreId {
         self.id
+    }
+
+    /// The question that the running handler was asked, until it is answered.
+    #[inline]
+    pub(crate) fn running_question(&self) -> &Cell<Option<u64>> {
+        &self.running
     }
 
     pub(crate) fn shared(&self) -> &Shared {

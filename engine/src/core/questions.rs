@@ -9,8 +9,8 @@
 //! number goes out if there is credit for it. Cancelling is a favour, and may be lost:
 //! - the asker counts the answer that comes all the same as late, whatever it is;
 //! - the responder takes a cancel for an answer that still waits for credit: it drops that, and
-//!   sends the error `Cancelled` in its place. To any other question it has answered already, since
-//!   a cancel comes behind its question and handlers do not wait, and it does nothing.
+//!   sends the error `Cancelled` in its place. A question that still waits in a mailbox, or for its
+//!   handler, goes on as if nobody had cancelled it, and one that was answered is over.
 
 use std::rc::Rc;
 use std::task::Waker;

@@ -20,6 +20,7 @@ use super::user_code::panic_message;
 use super::{Asker, Core, NoRoute};
 use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::AskError;
+use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
 /// What a batch left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +234,7 @@ impl Batch<'_> {
             return self.dispatch_first(numbers, question, start, end);
         };
         self.core.tally.received.add(1);
-        let turn = self.deliver(actor, index, question, start, end);
+        let turn = self.deliver(actor, index, (numbers.0, question), start, end);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
             return Ok(());
@@ -256,7 +257,7 @@ impl Batch<'_> {
         self.core.tally.received.add(1);
         match found {
             Ok((actor, index)) => {
-                let turn = self.deliver(&actor, index, question, start, end);
+                let turn = self.deliver(&actor, index, (numbers.0, question), start, end);
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
@@ -274,7 +275,7 @@ impl Batch<'_> {
         &self,
         actor: &ActorCell,
         index: u16,
-        question: Option<u64>,
+        (target_number, question): (u32, Option<u64>),
         start: usize,
         end: usize,
     ) -> Turn {
@@ -288,7 +289,9 @@ impl Batch<'_> {
                 end,
                 copy_out: self.copy_out,
             },
-            asker: question.map(|correlation| Asker::new(core, self.link, correlation)),
+            link: self.link,
+            target_number,
+            question,
         };
         let turn = actor.deliver(core, index, delivery);
         core.running_actor.set(None);
@@ -301,6 +304,7 @@ impl Batch<'_> {
         let tally = &self.core.tally;
         match turn.outcome.0 {
             Delivered::Handled => tally.delivered.add(1),
+            Delivered::Waiting => tally.waiting.add(1),
             Delivered::Invalid(error) => {
                 tally.dead_invalid.add(1);
                 tracing::debug!(%error, actor = %actor, "a message is not valid");
@@ -381,6 +385,19 @@ impl<'a> Payload<'a> {
     pub(crate) fn copied(&self, core: &Core) -> Chunk {
         core.tally.copied_pinned.add(1);
         Chunk::copied_from(self.bytes())
+    }
+
+    /// A copy of the payload for a message that waits for its actor.
+    #[cold]
+    pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
+        core.tally.copied_other.add(1);
+        Chunk::copied_from(self.bytes())
+    }
+
+    /// The length of the frame it came in, in bytes.
+    pub(crate) fn frame_bytes(&self, has_extension: bool) -> usize {
+        let extension_bytes = if has_extension { EXTENSION_BYTES } else { 0 };
+        HEADER_BYTES + extension_bytes + (self.end - self.start)
     }
 
     /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.

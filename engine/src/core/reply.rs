@@ -20,7 +20,7 @@ pub(crate) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(core: &'a Rc<Core>, link: &'a Rc<Link>, correlation: u64) -> Self {
+    pub(crate) fn new(core: &'a Rc<Core>, link: &'a Rc<Link>, correlation: u64) -> Self {
         Self {
             core,
             link,
@@ -38,7 +38,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Says that the question reached no handler.
-    pub(super) fn refuse(self, no_route: NoRoute) {
+    pub(crate) fn refuse(self, no_route: NoRoute) {
         self.fail(match no_route {
             NoRoute::NoRecipient => ErrorCode::NotRunning,
             NoRoute::Mismatch(Mismatch::UnknownMessage) => ErrorCode::UnknownMessage,
@@ -47,7 +47,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Answers with an error.
-    pub(super) fn fail(&self, code: ErrorCode) {
+    pub(crate) fn fail(&self, code: ErrorCode) {
         let mut slabs = self.core.slabs.borrow_mut();
         let mut outbound = self.link.outbound.borrow_mut();
         let pushed = outbound.push_error(&mut slabs, self.correlation, code);
@@ -58,8 +58,6 @@ impl<'a> Asker<'a> {
     /// Accounts for an answer. More answers wait than questions may be outstanding: the peer breaks
     /// the rules, and its link ends with the turn.
     fn pushed(&self, pushed: Result<Answered, PushError>) {
-        // Whatever the handler still panics with, in the drop of its answer, this was the answer.
-        self.core.running.set(None);
         match pushed {
             Ok(answered) => {
                 self.core.tally.sent.add(1);

@@ -115,6 +115,7 @@ impl Core {
             return;
         }
         self.attach_grant(link);
+        self.queue_ready(link);
         let mut slices = self.slices.take();
         self.gather(link, &mut slices);
         if !slices.is_empty() {
@@ -272,6 +273,7 @@ fn refusal(error: PushError) -> Refusal {
         PushError::TypesExhausted => Refusal::TooManyTypes,
         PushError::Encode => Refusal::Encode,
         PushError::Ending => Refusal::Stopping,
+        PushError::TargetBusy => Refusal::Busy,
         _ => Refusal::NoRoom,
     }
 }

@@ -30,12 +30,11 @@ impl Core {
                 let defined = link.inbound.borrow_mut().define_target(&definition)?;
                 if defined == Defined::Anew {
                     link.routes.borrow_mut().redefine(definition.number);
+                    self.withdraw_busy(link, definition.number);
                 }
             }
             Kind::Grant => self.handle_grant(link, Grant::parse(frame)?)?,
-            Kind::Busy | Kind::Ready => {
-                Notice::parse(frame)?;
-            }
+            Kind::Busy | Kind::Ready => self.handle_notice(link, Notice::parse(frame)?)?,
             Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
                 if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {

@@ -27,6 +27,7 @@ impl Core {
             in_flight: sent - acknowledged - dead_sent,
             received,
             delivered: tally.delivered.total(),
+            waiting: tally.waiting.total(),
             dead_received,
             dead_no_recipient: tally.dead_no_recipient.total(),
             dead_unknown_message: tally.dead_unknown_message.total(),

@@ -37,6 +37,8 @@ struct Slot {
     /// `None` while the task is being polled, and after it ended.
     future: Option<TaskFuture>,
     waker: Option<Arc<TaskWaker>>,
+    /// It is one of those that [`Tasks::live`] counts.
+    counts: bool,
 }
 
 /// Wakes that came from other threads.
@@ -97,11 +99,24 @@ impl Tasks {
 
     /// Adds a task; it is polled first in the next turn.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let waker = self.add(Box::pin(future), true);
+        self.live.set(self.live.get() + 1);
+        self.make_ready(&waker);
+    }
+
+    /// Adds a task that belongs to an actor and does not count; it is polled when the waker that
+    /// comes back has woken it.
+    pub(crate) fn attach(&self, future: impl Future<Output = ()> + 'static) -> Waker {
+        Waker::from(self.add(Box::pin(future), false))
+    }
+
+    fn add(&self, future: TaskFuture, counts: bool) -> Arc<TaskWaker> {
         let mut slots = self.slots.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             slots.push(Slot {
                 future: None,
                 waker: None,
+                counts,
             });
             u32::try_from(slots.len() - 1).expect("fewer than 2^32 tasks on a core")
         });
@@ -112,12 +127,11 @@ impl Tasks {
             wakes: Arc::clone(&self.foreign),
         });
         slots[slot as usize] = Slot {
-            future: Some(Box::pin(future)),
+            future: Some(future),
             waker: Some(Arc::clone(&waker)),
+            counts,
         };
-        self.live.set(self.live.get() + 1);
-        drop(slots);
-        self.make_ready(&waker);
+        waker
     }
 
     /// Tasks that have not ended.
@@ -217,11 +231,14 @@ impl Tasks {
     }
 
     fn retire(&self, slot: usize) {
-        self.slots.borrow_mut()[slot].waker = None;
+        let mut slots = self.slots.borrow_mut();
+        slots[slot].waker = None;
+        let counted = usize::from(slots[slot].counts);
+        drop(slots);
         self.free
             .borrow_mut()
             .push(u32::try_from(slot).expect("slot numbers are 32 bits"));
-        self.live.set(self.live.get() - 1);
+        self.live.set(self.live.get() - counted);
     }
 
     fn make_ready(&self, waker: &Arc<TaskWaker>) {

@@ -59,7 +59,7 @@ fn balanced<const N: usize>(nodes: &[LiveNode; N]) -> [Counters; N] {
         );
         assert_eq!(
             book.received,
-            book.delivered + book.dead_received,
+            book.delivered + book.dead_received + book.waiting,
             "{book:#?}"
         );
         assert_eq!(

@@ -2,6 +2,7 @@
 //! that is linked once; tests that count what a process holds or wastes have programs of their own.
 
 mod accounting;
+mod actors;
 mod bad_input;
 mod configuration;
 mod connections;

@@ -140,8 +140,8 @@ impl TcpTransport {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`.
-    /// Whether the next poll, or a call of the kernel, would bring something: for a core that polls.
+    /// Whether the next poll, or a call of the kernel, would bring something: for a core that
+    /// polls.
     #[inline]
     pub fn has_news(&mut self) -> bool {
         !self.ready.is_empty()
@@ -150,6 +150,7 @@ impl TcpTransport {
             || self.ring.has_completions()
     }
 
+    /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`.
     /// Says whether the core may wait for the eventfd now; if not, something is there already (or
     /// was not submitted) and the eventfd is disabled again.
     pub fn enable_eventfd(&mut self) -> bool {

@@ -67,7 +67,9 @@ impl Inbound {
         Ok(())
     }
 
-    /// Takes `bytes` off the credit to come: a message waits in a mailbox.
+    /// Takes `bytes` off the credit to come: a message waits in a mailbox that is over its bound.
+    /// They stay charged until [`release`](Self::release), and one and a half windows of them at
+    /// most ever come to be.
     #[inline]
     pub fn hold(&mut self, bytes: usize) {
         self.held += bytes as u64;
@@ -162,17 +164,29 @@ impl Inbound {
     }
 
     fn make_grant(&mut self) -> Option<Grant> {
-        let open = self.received + self.window.saturating_sub(self.held);
         let grant = Grant {
             received_to: self.received,
             // A limit that was granted cannot be taken back.
-            limit: open.max(self.granted.limit),
+            limit: (self.received + self.credit()).max(self.granted.limit),
         };
         if grant == self.granted {
             return None;
         }
         self.granted = grant;
         Some(grant)
+    }
+
+    /// What the peer may send from here on: the window without what is held. Behind half a window
+    /// each held byte costs half of one, so that messages for one recipient that takes none leave
+    /// credit for the others; a peer that sends such messages all the same gets less and less, and
+    /// nothing when one and a half windows are held.
+    fn credit(&self) -> u64 {
+        let half = self.window / 2;
+        if self.held <= half {
+            self.window - self.held
+        } else {
+            (self.window + half).saturating_sub(self.held) / 2
+        }
     }
 
     #[cold]

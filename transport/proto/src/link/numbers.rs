@@ -3,7 +3,7 @@
 //! Both tables answer from a small direct-mapped cache first: a link mostly carries a handful of
 //! (recipient, type) pairs. Keys are this node's own choice, so a fast hash without a seed will do.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Target;
 use crate::limits::{TARGET_NUMBER_MAX, TYPE_NUMBER_MAX};
@@ -96,6 +96,8 @@ pub(super) struct TargetNumbers {
     owners: Vec<Target>,
     /// The index in `owners` of the number to give anew next, once all are given.
     next_again: usize,
+    /// Numbers whose owners have no room.
+    busy: FxHashSet<u32>,
 }
 
 impl TargetNumbers {
@@ -109,6 +111,7 @@ impl TargetNumbers {
             numbers: FxHashMap::default(),
             owners: Vec::new(),
             next_again: 0,
+            busy: FxHashSet::default(),
         }
     }
 
@@ -136,11 +139,29 @@ impl TargetNumbers {
                 cached.1 = 0;
             }
             self.next_again = (index + 1) % TARGET_NUMBER_MAX as usize;
+            self.busy.remove(&number);
         } else {
             self.owners.push(target);
         }
         self.numbers.insert(target, number);
         self.cache[Self::place(target)] = (target, number);
+    }
+
+    /// Whether the owner of a number that was [found](Self::find) has no room.
+    #[inline(always)]
+    pub(super) fn is_busy(&self, found: Numbered<u32>) -> bool {
+        !self.busy.is_empty() && !found.is_new && self.busy.contains(&found.number)
+    }
+
+    /// Notes whether the owner of a number has room; `false` for a number that nobody has.
+    pub(super) fn note(&mut self, number: u32, busy: bool) -> bool {
+        let given = number > 0 && number as usize <= self.owners.len();
+        if given && busy {
+            self.busy.insert(number);
+        } else {
+            self.busy.remove(&number);
+        }
+        given
     }
 
     #[cold]
@@ -247,6 +268,26 @@ mod tests {
         assert!(targets.find(target(0)).is_new);
         assert!(!targets.find(target(5)).is_new);
         assert_eq!(targets.numbers.len(), TARGET_NUMBER_MAX as usize);
+    }
+
+    #[test]
+    fn a_busy_number_is_free_for_its_next_owner() {
+        let mut targets = TargetNumbers::new();
+        assert!(!targets.note(1, true), "nobody has it");
+        for slot in 0..TARGET_NUMBER_MAX {
+            targets.give(target(slot), slot + 1);
+        }
+        assert!(targets.note(1, true) && targets.note(2, true) && !targets.note(0, true));
+        let found = targets.find(target(0));
+        assert!(targets.is_busy(found));
+        let next = targets.find(target(TARGET_NUMBER_MAX));
+        assert!(next.number == 1 && !targets.is_busy(next), "it is new");
+        targets.give(target(TARGET_NUMBER_MAX), 1);
+        let found = targets.find(target(TARGET_NUMBER_MAX));
+        assert!(!targets.is_busy(found));
+        let found = targets.find(target(1));
+        assert!(targets.is_busy(found));
+        assert!(targets.note(2, false) && !targets.is_busy(found));
     }
 
     #[test]

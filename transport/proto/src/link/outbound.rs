@@ -376,6 +376,20 @@ impl Outbound {
         Ok(freed)
     }
 
+    /// The peer says whether one of its recipients has room: while it has none, pushes to it fail.
+    /// What a notice says holds until the next for the same number, or until another recipient gets
+    /// that.
+    ///
+    /// # Errors
+    /// [`Violation::UndefinedTarget`] when no recipient has the number. Nothing changed.
+    pub fn handle_notice(&mut self, notice: Notice) -> Result<(), Violation> {
+        let number = notice.target_number;
+        let known = self.targets.note(number, notice.busy);
+        known
+            .then_some(())
+            .ok_or(Violation::UndefinedTarget(number))
+    }
+
     /// Ends the link: shows every message frame the peer did not acknowledge, in order, and gives
     /// all memory back. Returns how many messages the peer did acknowledge and no grant counted
     /// yet.

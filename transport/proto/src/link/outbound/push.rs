@@ -33,6 +33,9 @@ pub enum PushError {
     /// The peer has not granted enough. A grant will change that.
     #[error("the peer has not granted enough credit")]
     NoCredit,
+    /// The recipient has no room. It will say when it has.
+    #[error("the recipient has no room")]
+    TargetBusy,
     /// The pool has no slab. It will, when other links' frames are acknowledged.
     #[error("no memory is left for outgoing messages")]
     NoMemory,

@@ -118,7 +118,13 @@ impl Outbound {
             None => NO_TYPE,
         };
         let of_target = match draft.target {
-            Some(target) => self.targets.find(target),
+            Some(target) => {
+                let found = self.targets.find(target);
+                if self.targets.is_busy(found) {
+                    return Err(PushError::TargetBusy);
+                }
+                found
+            }
             None => NO_TARGET,
         };
         let mut definition_bytes = 0;

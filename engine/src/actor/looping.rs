@@ -1,0 +1,320 @@
+//! The loop of an actor that has an asynchronous handler.
+//!
+//! One future per actor, made when it is spawned, owns it and handles its messages one after the
+//! other. It is polled where a message arrives, if the actor is idle, so that a handler which does
+//! not wait costs no turn; and by the driver when something the handler waits for has woken it. A
+//! panic is caught inside, so that the actor is not dropped while that panic unwinds: its drop may
+//! panic itself.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::cell::{Behaviour, Turn};
+use super::context::Origin;
+use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
+use super::{Actor, Arrived, Check, Cx, Delivered, Delivery, Dispatch, Outcome};
+use crate::core::{Core, Link, PanicPayload, dispose};
+use crate::reference::Ref;
+
+/// Messages that a loop takes out of its mailbox before other tasks get their turn.
+const MESSAGES_PER_POLL: u32 = 32;
+
+/// What the loop of an actor and its core tell each other.
+pub(crate) struct Port {
+    generation: u64,
+    /// A message that arrived while the actor was idle.
+    handed: Cell<Option<Letter>>,
+    mailbox: RefCell<Mailbox>,
+    /// A handler runs or waits.
+    engaged: Cell<bool>,
+    /// The question that is being handled and not answered, and where it came from.
+    question: Cell<Option<u64>>,
+    asked_on: RefCell<Option<Rc<Link>>>,
+    /// The actor asked to be stopped.
+    wants_stop: Cell<bool>,
+    /// The core stops the actor.
+    stopping: Cell<bool>,
+    panicked: Cell<Option<PanicPayload>>,
+    /// Messages that may still be taken out of the mailbox in this poll.
+    share: Cell<u32>,
+    waker: OnceCell<Waker>,
+}
+
+impl Port {
+    fn new(generation: u64, bound: Bound) -> Self {
+        Self {
+            generation,
+            handed: Cell::default(),
+            mailbox: RefCell::new(Mailbox::new(bound)),
+            engaged: Cell::default(),
+            question: Cell::default(),
+            asked_on: RefCell::default(),
+            wants_stop: Cell::default(),
+            stopping: Cell::default(),
+            panicked: Cell::default(),
+            share: Cell::default(),
+            waker: OnceCell::new(),
+        }
+    }
+
+    /// The actor's generation, which no other actor of the process has.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Says what polls the loop when it is woken.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        // Set once: an actor is spawned once.
+        let _ = self.waker.set(waker);
+    }
+
+    /// What polls the loop when it is woken.
+    pub(crate) fn waker(&self) -> &Waker {
+        self.waker.get().unwrap_or(Waker::noop())
+    }
+
+    /// The question whose handler ended without an answer, and where it came from.
+    pub(crate) fn take_question(&self) -> Option<(Rc<Link>, u64)> {
+        let link = self.asked_on.take();
+        let question = self.question.take();
+        link.zip(question)
+    }
+
+    /// The oldest message that waits.
+    pub(crate) fn take_letter(&self) -> Option<Letter> {
+        self.mailbox.borrow_mut().take()
+    }
+
+    /// The links to be told ready, if there is room again.
+    pub(crate) fn take_told(&self) -> Vec<Told> {
+        self.mailbox.borrow_mut().take_told()
+    }
+
+    /// Whether a message that comes now has to wait.
+    #[inline]
+    fn must_wait(&self) -> bool {
+        self.engaged.get() || !self.mailbox.borrow().is_empty()
+    }
+
+    /// The next message to handle; ready with `None` when the actor is to end.
+    fn poll_next(&self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<Option<Letter>> {
+        if self.stopping.get() {
+            return Poll::Ready(None);
+        }
+        if self.wants_stop.get() {
+            return Poll::Pending;
+        }
+        let letter = match self.handed.take() {
+            Some(letter) => letter,
+            None if self.mailbox.borrow().is_empty() => return Poll::Pending,
+            None if self.share.get() == 0 => {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            None => match core.take_waiting(self) {
+                Some(letter) => letter,
+                None => return Poll::Pending,
+            },
+        };
+        self.share.set(self.share.get().saturating_sub(1));
+        self.engaged.set(true);
+        self.question.set(letter.question);
+        if letter.question.is_some() {
+            *self.asked_on.borrow_mut() = Some(Rc::clone(&letter.link));
+        }
+        Poll::Ready(Some(letter))
+    }
+
+    /// Polls a handler, unless the actor is to end. What it leaves behind is dropped when it is
+    /// ready, whether it panicked or not.
+    fn poll_handler<F: Future<Output = ()>>(
+        &self,
+        mut handler: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), PanicPayload>> {
+        let poll = || match handler.as_mut().as_pin_mut() {
+            Some(future) if !self.stopping.get() => future.poll(context),
+            _ => Poll::Ready(()),
+        };
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        if let Ok(Poll::Pending) = polled {
+            return Poll::Pending;
+        }
+        let dropped = catch_unwind(AssertUnwindSafe(|| handler.set(None)));
+        Poll::Ready(match (polled, dropped) {
+            (Err(first), Err(second)) => {
+                dispose(second);
+                Err(first)
+            }
+            (polled, dropped) => polled.map(|_| ()).and(dropped),
+        })
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("engaged", &self.engaged.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Owns `actor` until it is to end. A panic leaves it where it is, for the core to drop.
+async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let mut cx = Cx::new(&core, me, None);
+        actor.started(&mut cx);
+        port.wants_stop.set(cx.wants_stop());
+    }));
+    let ended = match done {
+        Ok(()) => handle_all(&mut actor, me, &core, &port).await,
+        Err(payload) => Err(payload),
+    };
+    let ended = ended.and_then(|()| catch_unwind(AssertUnwindSafe(|| actor.stopped())));
+    if let Err(payload) = ended {
+        port.panicked.set(Some(payload));
+    }
+    std::future::pending().await
+}
+
+/// Handles messages until the actor is to end.
+async fn handle_all<A: Actor>(
+    actor: &mut A,
+    me: Ref<A::Api>,
+    core: &Rc<Core>,
+    port: &Port,
+) -> Result<(), PanicPayload> {
+    while let Some(letter) = poll_fn(|context| port.poll_next(core, context)).await {
+        let Letter { arrived, link, .. } = letter;
+        let origin = Origin {
+            link: &link,
+            question: &port.question,
+        };
+        let mut cx = Cx::new(core, me, Some(origin));
+        {
+            let handler = <A::Api as Dispatch<A>>::serve(actor, arrived, &mut cx);
+            let mut handler = pin!(Some(handler));
+            poll_fn(|context| port.poll_handler(handler.as_mut(), context)).await?;
+        }
+        if cx.wants_stop() {
+            port.wants_stop.set(true);
+        }
+        port.engaged.set(false);
+    }
+    Ok(())
+}
+
+/// An actor with a loop, as its cell holds it.
+pub(super) struct Looping {
+    port: Rc<Port>,
+    run: Pin<Box<dyn Future<Output = ()>>>,
+    checks: &'static [Check],
+}
+
+impl Looping {
+    /// The loop of `actor`, which the core polls first in `started`, and what they share.
+    pub(super) fn new<A: Actor>(actor: A, me: Ref<A::Api>, core: &Rc<Core>) -> (Self, Rc<Port>) {
+        let settings = core.settings();
+        let bound = Bound {
+            messages: settings.mailbox_messages_max,
+            bytes: settings.mailbox_bytes_max,
+        };
+        let port = Rc::new(Port::new(me.generation, bound));
+        let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
+        let looping = Self {
+            port: Rc::clone(&port),
+            run: Box::pin(run),
+            checks: <A::Api as Dispatch<A>>::CHECKS,
+        };
+        (looping, port)
+    }
+
+    fn poll(&mut self) {
+        let mut context = Context::from_waker(self.port.waker());
+        // It is pending for ever: the actor ends with the drop of its loop.
+        let _ = self.run.as_mut().poll(&mut context);
+        if let Some(payload) = self.port.panicked.take() {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Puts a message into the mailbox.
+    #[cold]
+    fn put_by(&self, core: &Rc<Core>, index: u16, check: Check, delivery: &Delivery<'_>) -> Turn {
+        let (link, number) = (delivery.link, delivery.target_number);
+        let message = match check.0(delivery.payload.copied_to_wait(core)) {
+            Ok(message) => message,
+            Err(error) => return Turn::of(Delivered::Invalid(error)),
+        };
+        let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
+        let mut mailbox = self.port.mailbox.borrow_mut();
+        let filled = mailbox.put(Letter {
+            arrived: Arrived { index, message },
+            link: Rc::clone(link),
+            question: delivery.question,
+            bytes,
+            charged: false,
+        });
+        if mailbox.charges_last() {
+            link.charge(bytes);
+        }
+        if filled == Filled::Full && core.say_busy(link, number, self.port.generation) {
+            mailbox.note_told(Told {
+                link: Rc::clone(link),
+                target_number: number,
+            });
+        }
+        Turn::of(Delivered::Waiting)
+    }
+}
+
+impl Behaviour for Looping {
+    fn started(&mut self, _: &Rc<Core>) -> bool {
+        self.poll();
+        self.port.wants_stop.get()
+    }
+
+    #[inline]
+    fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
+        let Some(check) = self.checks.get(usize::from(index)).copied() else {
+            return Turn::of(Delivered::NoSuchMessage);
+        };
+        // The loop answers, or says at its end that nobody did.
+        core.running_question().set(None);
+        if self.port.must_wait() {
+            return self.put_by(core, index, check, &delivery);
+        }
+        let message = match check.0(delivery.payload.take(core)) {
+            Ok(message) => message,
+            Err(error) => return Turn::of(Delivered::Invalid(error)),
+        };
+        self.port.handed.set(Some(Letter {
+            arrived: Arrived { index, message },
+            link: Rc::clone(delivery.link),
+            question: delivery.question,
+            bytes: 0,
+            charged: false,
+        }));
+        self.poll();
+        Turn {
+            outcome: Outcome(Delivered::Handled),
+            stop: self.port.wants_stop.get(),
+        }
+    }
+
+    fn resume(&mut self) -> bool {
+        self.port.share.set(MESSAGES_PER_POLL);
+        self.poll();
+        self.port.wants_stop.get()
+    }
+
+    fn stopped(&mut self) {
+        self.port.stopping.set(true);
+        self.poll();
+    }
+}

@@ -1,0 +1,118 @@
+//! What the macros' code is made of: the way of one message into its handler, of either kind.
+
+use std::future::Future;
+
+use ringmesh_proto::archive::AccessError;
+use ringmesh_proto::message::Message;
+use ringmesh_transport::buffer::Chunk;
+
+use super::{Actor, Cx, Delivered, Delivery, Handler, Outcome};
+use crate::message::{Msg, Validated};
+
+/// Says that an actor handles message `M`, one way or the other. Comes with [`Handler`], or with
+/// [`#[async_handler]`](macro@crate::async_handler).
+#[diagnostic::on_unimplemented(
+    message = "actor `{Self}` does not handle message `{M}`",
+    label = "its protocol contains `{M}`",
+    note = "add `impl Handler<{M}> for {Self}`",
+    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
+)]
+pub trait Serves<M: Message>: Actor {
+    /// Whether the handler may wait.
+    const IS_ASYNC: bool;
+
+    /// Calls a handler that does not wait; `None` if it may.
+    #[inline]
+    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
+        let _ = (message, cx);
+        None
+    }
+
+    /// Calls a handler of either kind.
+    fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> impl Future<Output = M::Reply>;
+}
+
+impl<A: Handler<M>, M: Message> Serves<M> for A {
+    const IS_ASYNC: bool = false;
+
+    #[inline]
+    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
+        Some(self.handle(message, cx))
+    }
+
+    async fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> M::Reply {
+        self.handle(message, cx)
+    }
+}
+
+/// Validates a message and calls its handler, which does not wait; the code behind every arm of a
+/// generated `match`.
+#[inline]
+pub fn deliver<A, M>(actor: &mut A, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome
+where
+    A: Serves<M>,
+    M: Message,
+{
+    let payload = delivery.payload;
+    let message = if payload.must_be_copied() {
+        Msg::<M>::new(payload.copied(cx.core())).map_err(|(error, _)| error)
+    } else {
+        Msg::<M>::within(&payload)
+    };
+    let message = match message {
+        Ok(message) => message,
+        Err(error) => return Outcome(Delivered::Invalid(error)),
+    };
+    let Some(reply) = actor.serve_now(message, cx) else {
+        return Outcome(Delivered::NoSuchMessage);
+    };
+    cx.answer(&reply);
+    Outcome(Delivered::Handled)
+}
+
+/// The arm behind the last number of a generated `match`.
+#[cold]
+pub fn no_such_message(_: Delivery<'_>) -> Outcome {
+    Outcome(Delivered::NoSuchMessage)
+}
+
+/// A validated message on its way into the loop of its actor.
+#[derive(Debug)]
+pub struct Arrived {
+    pub(crate) index: u16,
+    pub(crate) message: Validated,
+}
+
+impl Arrived {
+    /// The number of the message in its protocol.
+    #[inline]
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+}
+
+/// Validates one message type.
+#[derive(Clone, Copy, Debug)]
+pub struct Check(pub(crate) fn(Chunk) -> Result<Validated, AccessError>);
+
+impl Check {
+    /// The check of `M`.
+    pub const fn of<M: Message>() -> Self {
+        Self(Validated::new::<M>)
+    }
+}
+
+/// Calls the handler of a validated message, of either kind, and answers; the code behind every arm
+/// of a generated `match` of a loop.
+pub async fn serve<A, M>(actor: &mut A, arrived: Arrived, cx: &mut Cx<'_, A>)
+where
+    A: Serves<M>,
+    M: Message,
+{
+    // It was validated as the message of its number.
+    let Some(message) = Msg::<M>::from_validated(arrived.message) else {
+        return;
+    };
+    let reply = actor.serve(message, cx).await;
+    cx.answer(&reply);
+}

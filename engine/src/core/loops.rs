@@ -1,0 +1,71 @@
+//! Loops of actors with asynchronous handlers: polled by the driver, fed from mailboxes, and what
+//! they leave behind.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Poll;
+
+use ringmesh_proto::frame::body::ErrorCode;
+
+use super::user_code::panic_message;
+use super::{Asker, Core, NoRoute};
+use crate::actor::{ActorCell, Letter, Port};
+
+impl Core {
+    /// Has the driver poll the loop of an actor whenever that is woken, until the actor ends.
+    pub(super) fn attach_loop(self: &Rc<Self>, cell: &Rc<ActorCell>) {
+        let Some(port) = cell.port() else {
+            return;
+        };
+        let (core, cell) = (Rc::clone(self), Rc::clone(cell));
+        let resume = poll_fn(move |_| {
+            if cell.is_alive() {
+                core.resume(&cell);
+            }
+            // Its end wakes it once more.
+            if cell.is_alive() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        });
+        port.set_waker(self.tasks.attach(resume));
+    }
+
+    fn resume(self: &Rc<Self>, cell: &Rc<ActorCell>) {
+        match catch_unwind(AssertUnwindSafe(|| cell.resume())) {
+            Ok(false) => {}
+            Ok(true) => self.stop_cell(cell),
+            Err(payload) => self.end_panicked(cell, &panic_message(payload)),
+        }
+    }
+
+    /// Takes the oldest message that waits for an actor to its loop.
+    pub(crate) fn take_waiting(&self, port: &Port) -> Option<Letter> {
+        let letter = port.take_letter()?;
+        self.tally.waiting.take(1);
+        self.tally.delivered.add(1);
+        self.uncharge(&letter);
+        self.say_ready(port);
+        Some(letter)
+    }
+
+    /// Accounts for the messages that still wait for an actor which has ended, and tells whoever
+    /// asked.
+    pub(super) fn bury_mailbox(self: &Rc<Self>, port: &Port) {
+        port.waker().wake_by_ref();
+        if let Some((link, correlation)) = port.take_question() {
+            Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
+        }
+        while let Some(letter) = port.take_letter() {
+            self.tally.waiting.take(1);
+            self.count_no_route(NoRoute::NoRecipient);
+            self.uncharge(&letter);
+            if let Some(correlation) = letter.question {
+                Asker::new(self, &letter.link, correlation).refuse(NoRoute::NoRecipient);
+            }
+        }
+        self.say_ready(port);
+    }
+}

@@ -1,0 +1,23 @@
+use ringmesh::{Actor, AsyncHandler, Cx, Handler, Msg, async_handler, message, protocol};
+
+#[message(id = "ui.Hello", v = 1)]
+struct Hello;
+
+protocol! { GreeterApi = "ui.greeter" { Hello } }
+
+struct Greeter;
+
+impl Actor for Greeter {
+    type Api = GreeterApi;
+}
+
+impl Handler<Hello> for Greeter {
+    fn handle(&mut self, _: Msg<Hello>, _: &mut Cx<'_, Self>) {}
+}
+
+#[async_handler]
+impl AsyncHandler<Hello> for Greeter {
+    async fn handle(&mut self, _: Msg<Hello>, _: &mut Cx<'_, Self>) {}
+}
+
+fn main() {}

@@ -1,0 +1,188 @@
+//! Handlers of both kinds in one actor.
+
+use std::time::Duration;
+
+use ringmesh::{Actor, AsyncHandler, Cx, Handler, Msg, Ref, async_handler, message, protocol};
+use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
+use ringmesh_tests::live::node::LiveNode;
+
+use super::gate::{Gate, Knock, List, pass};
+use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+
+const MESSAGES: u64 = 200;
+
+#[test]
+fn messages_of_both_kinds_are_handled_in_their_order_by_a_handler_that_waits() {
+    let (server, client) = (LiveNode::start(), LiveNode::start());
+    let gate = Gate::default();
+    spawn_keeper(&server, &gate);
+    let path = server.path(KEEPER);
+    let listing = client.begin(move |node| async move {
+        let keeper = keeper_at(&node, &path).await;
+        for number in 0..MESSAGES {
+            keeper.try_tell(pass(number)).expect("room");
+        }
+        let knock = Knock {
+            number: MESSAGES,
+            panics: false,
+        };
+        let knocked = keeper.ask(knock).await.expect("an answer");
+        let listed = keeper.ask(List).await.expect("an answer");
+        (knocked.deserialize().numbers, listed.deserialize().numbers)
+    });
+    let books = server.until("all to wait", |now| now.waiting == MESSAGES);
+    assert_balanced(&books);
+    assert_eq!(
+        books.frames_copied_other, MESSAGES,
+        "the first is in its handler"
+    );
+    assert_eq!(gate.passed(), 0);
+    gate.open();
+    let (knocked, listed) = listing.finish();
+    let all: Vec<u64> = (0..=MESSAGES).collect();
+    assert_eq!((&knocked, &listed), (&all, &all));
+    let books = server.counters();
+    assert_balanced(&books);
+    assert_eq!((books.waiting, books.dead_received), (0, 0), "{books:#?}");
+}
+
+#[test]
+fn a_handler_that_does_not_wait_is_called_in_place() {
+    let (server, client) = (LiveNode::start(), LiveNode::start());
+    let gate = Gate::default();
+    gate.open();
+    spawn_keeper(&server, &gate);
+    let path = server.path(KEEPER);
+    let listed = client.run(move |node| async move {
+        let keeper = keeper_at(&node, &path).await;
+        for number in 0..MESSAGES {
+            keeper.tell(pass(number)).await.expect("room");
+        }
+        keeper.ask(List).await.expect("an answer").deserialize()
+    });
+    assert!(listed.numbers.into_iter().eq(0..MESSAGES));
+    let books = server.counters();
+    assert_balanced(&books);
+    assert_eq!(
+        (books.frames_copied_other, books.waiting),
+        (0, 0),
+        "{books:#?}"
+    );
+}
+
+/// Asks the echo of another node, and sleeps, before it answers.
+#[message(id = "tests.Relay", v = 1, reply = Relayed)]
+struct Relay {
+    number: u64,
+}
+
+#[message(id = "tests.Relayed", v = 1)]
+struct Relayed {
+    number: u64,
+    from: String,
+}
+
+protocol! { RelayApi = "tests.relay" { Relay } }
+
+struct Relayer {
+    echo: String,
+    known: Option<Ref<EchoApi>>,
+}
+
+impl Actor for Relayer {
+    type Api = RelayApi;
+}
+
+#[async_handler]
+impl AsyncHandler<Relay> for Relayer {
+    async fn handle(&mut self, relay: Msg<Relay>, cx: &mut Cx<'_, Self>) -> Relayed {
+        let node = cx.node();
+        let echo = match self.known {
+            Some(known) => known,
+            None => node.resolve(&self.echo).await.expect("the echo is there"),
+        };
+        self.known = Some(echo);
+        node.sleep(Duration::from_micros(1)).await;
+        let question = Echo {
+            number: relay.number.to_native(),
+            body: Default::default(),
+        };
+        let answer = echo.ask(question).await.expect("an answer");
+        Relayed {
+            number: answer.number.to_native(),
+            from: cx.sender().expect("a message has a sender").to_string(),
+        }
+    }
+}
+
+#[test]
+fn a_handler_waits_for_timers_and_for_answers_of_other_nodes() {
+    let (back, front, client) = (
+        LiveNode::start_serving(),
+        LiveNode::start(),
+        LiveNode::start(),
+    );
+    let echo = back.path(ECHO);
+    front.run(move |node| async move {
+        let relayer = Relayer { echo, known: None };
+        node.spawn_named("relay", relayer).expect("a free name");
+    });
+    let path = front.path("relay");
+    let from = client.run(move |node| async move {
+        let relay: Ref<RelayApi> = node.resolve(&path).await.expect("the relay is there");
+        for number in 0..10 {
+            let relayed = relay.ask(Relay { number }).await.expect("an answer");
+            assert_eq!(relayed.number, number);
+            assert_eq!(relayed.from, node.id().to_string());
+        }
+        node.id().to_string()
+    });
+    assert!(!from.is_empty());
+    assert_balanced(&front.counters());
+}
+
+/// A keeper whose first message has it stop.
+struct Leaver;
+
+#[message(id = "tests.Leave", v = 1)]
+struct Leave;
+
+protocol! { LeaveApi = "tests.leave" { Leave, List } }
+
+impl Actor for Leaver {
+    type Api = LeaveApi;
+}
+
+#[async_handler]
+impl AsyncHandler<Leave> for Leaver {
+    async fn handle(&mut self, _: Msg<Leave>, cx: &mut Cx<'_, Self>) {
+        cx.node().sleep(Duration::from_millis(1)).await;
+        cx.stop();
+    }
+}
+
+impl Handler<List> for Leaver {
+    fn handle(&mut self, _: Msg<List>, _: &mut Cx<'_, Self>) -> super::gate::Numbers {
+        unreachable!("the actor stopped before")
+    }
+}
+
+#[test]
+fn an_actor_that_stops_itself_handles_nothing_that_waited() {
+    let node = LiveNode::start();
+    let answer = node.run(|node| async move {
+        let leaver = node.spawn(Leaver).expect("room");
+        leaver.try_tell(Leave).expect("room");
+        let listed = leaver.ask(List).await.map(|list| list.deserialize());
+        assert!(!node.stop(&leaver), "it stopped already");
+        listed
+    });
+    assert_eq!(answer.err(), Some(ringmesh::AskError::NotRunning));
+    let books = node.counters();
+    assert_balanced(&books);
+    assert_eq!(
+        (books.dead_no_recipient, books.waiting),
+        (1, 0),
+        "{books:#?}"
+    );
+}

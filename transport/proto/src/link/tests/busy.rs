@@ -1,0 +1,58 @@
+//! Recipients without room, and what they leave of the link's credit.
+
+use super::*;
+
+fn push_to(outbound: &mut Outbound, slabs: &mut SlabPool, slot: u32) -> Result<u64, PushError> {
+    let target = Target { slot, ..TARGET };
+    let message = &message(1);
+    outbound.push(slabs, SendHead::Tell { message, target }, &[1_u8][..])
+}
+
+#[test]
+fn a_window_of_held_bytes_leaves_credit_and_one_and_a_half_leave_none() {
+    let mut inbound = Inbound::new(WINDOW);
+    let window = u64::from(WINDOW);
+    inbound.accept(WINDOW as usize).unwrap();
+    inbound.hold(WINDOW as usize);
+    let limit = inbound.poll_grant(true).unwrap().limit;
+    assert_eq!(limit, window + window / 4);
+    // A peer that goes on all the same ends where nothing more is held for it.
+    let mut held = window;
+    while inbound.limit() > held {
+        let most = inbound.limit() - held;
+        inbound.accept(most as usize).unwrap();
+        inbound.hold(most as usize);
+        held += most;
+        inbound.poll_grant(true);
+    }
+    assert!(held <= window + window / 2, "{held}");
+    assert!(inbound.accept(1).is_err());
+    inbound.release(held as usize);
+    assert_eq!(inbound.poll_grant(true).unwrap().limit, held + window);
+}
+
+#[test]
+fn a_busy_recipient_is_refused_alone_until_it_is_ready() {
+    let (mut outbound, mut slabs) = (outbound(), pool());
+    let notice = |target_number, busy| Notice {
+        target_number,
+        busy,
+    };
+    let unknown = outbound.handle_notice(notice(1, true));
+    assert_eq!(unknown, Err(Violation::UndefinedTarget(1)));
+    for slot in [7, 8] {
+        push_to(&mut outbound, &mut slabs, slot).unwrap();
+    }
+    let tail = outbound.positions().tail;
+    for _ in 0..2 {
+        outbound.handle_notice(notice(1, true)).unwrap();
+        let refused = push_to(&mut outbound, &mut slabs, 7);
+        assert_eq!(refused, Err(PushError::TargetBusy));
+    }
+    assert_eq!(outbound.positions().tail, tail);
+    push_to(&mut outbound, &mut slabs, 8).unwrap();
+    for _ in 0..2 {
+        outbound.handle_notice(notice(1, false)).unwrap();
+        push_to(&mut outbound, &mut slabs, 7).unwrap();
+    }
+}
