@@ -26,7 +26,8 @@ impl LookUp {
         Self(Arc::new(find))
     }
 
-    /// A panic of the finder is an error like any other: the executor's thread must not end with it.
+    /// A panic of the finder is an error like any other: the executor's thread must not end with
+    /// it.
     pub(crate) fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let found = catch_unwind(AssertUnwindSafe(|| (self.0)(host, port)));
         found.unwrap_or_else(|payload| {

@@ -51,9 +51,9 @@ impl ArchivedWireRef {
     /// The ref, for use on this core. Its node is known here from now on, and is dialled by the
     /// first send.
     ///
-    /// A ref that means nothing here reaches nobody: sends say that its actor does not run. So it is
-    /// when it was made for another protocol, when its address cannot be read, when the core knows
-    /// as many peers as it may, and off a core.
+    /// A ref that means nothing here reaches nobody: sends say that its actor does not run. So it
+    /// is when it was made for another protocol, when its address cannot be read, when the core
+    /// knows as many peers as it may, and off a core.
     pub fn get<P: Protocol>(&self) -> Ref<P> {
         let found = current::try_with(|core| self.find::<P>(core)).flatten();
         found.unwrap_or_else(|| self.nobody())

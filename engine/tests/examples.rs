@@ -61,3 +61,10 @@ fn all_cores_count_primes() {
         );
     }
 }
+
+#[test]
+fn a_pipeline_loses_nothing() {
+    if let Some(pipeline) = example("pipeline") {
+        assert_eq!(output_of(&mut Command::new(pipeline)), "40200\n");
+    }
+}

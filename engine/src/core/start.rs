@@ -135,8 +135,8 @@ pub(crate) struct Seat {
     pub(crate) failure: Option<Failure>,
 }
 
-/// Tells the other cores when one cannot start, or cannot go on: a node is whole or not at all. Made
-/// before the core's thread, so that it also drops when that never runs its body.
+/// Tells the other cores when one cannot start, or cannot go on: a node is whole or not at all.
+/// Made before the core's thread, so that it also drops when that never runs its body.
 #[derive(Debug)]
 pub(crate) struct Failure(Option<Arc<Shared>>);
 
