@@ -116,8 +116,10 @@ impl Core {
 
     /// The other core of this node that a preface asks for.
     fn wanted_elsewhere(&self, bytes: &[u8; 64]) -> Option<CoreId> {
-        let wanted = Preface::parse(bytes).ok()?.wanted_core?;
-        (wanted != self.id && wanted.0 < self.local.cores).then_some(wanted)
+        let preface = Preface::parse(bytes).ok()?;
+        let wanted = preface.wanted_core?;
+        // Whoever does not belong here is refused here: strangers cost other cores nothing.
+        (wanted != self.id && self.local.admits(&preface)).then_some(wanted)
     }
 
     /// Hands a connection over to the core it asks for. Nothing behind its preface was received

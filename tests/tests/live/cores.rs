@@ -6,10 +6,15 @@ use bytes::Bytes;
 use ringmesh::{
     AskError, CoreId, Engine, EngineError, IdleMode, Node, NodeBuilder, Ref, SendError, SpawnError,
 };
+use ringmesh_proto::address::ClusterHash;
+use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::preface::Preface;
+use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::messages::{
     Account, Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi,
 };
 use ringmesh_tests::live::node::LiveNode;
+use ringmesh_tests::live::raw::RawPeer;
 
 const RECORDS: u64 = 20_000;
 
@@ -106,6 +111,30 @@ fn a_named_actor_on_another_core_of_another_node_is_reached_over_a_link_of_its_o
     // Core 0 asked for the names and met the core of each actor; the control core there took one.
     let links = |node: &LiveNode| node.counters().links;
     assert_eq!((links(&here), links(&there)), (3, 1));
+}
+
+#[test]
+fn a_stranger_that_names_a_core_is_refused_before_it_costs_that_core_anything() {
+    let node = LiveNode::start_with(of_cores(2));
+    let opening = |cluster| {
+        let mut peer = RawPeer::connect(node.id());
+        let preface = Preface {
+            wanted_core: Some(CoreId(1)),
+            cluster: ClusterHash::of(cluster),
+            ..peer.preface()
+        };
+        peer.send(&preface.encode());
+        let mut hello = Vec::new();
+        peer.hello().encode(&mut hello);
+        peer.send(&hello);
+        peer
+    };
+    assert_eq!(opening("tests2").ending().refusal(), RefuseReason::Cluster);
+    let refused = node.run(|node| async move { node.close_reasons() });
+    assert_eq!(refused.get("refuse_cluster"), Some(&1), "{refused:?}");
+    // One that belongs here is served by the core it names.
+    assert_eq!(opening(SYSTEM).accepted().uid, node.id().uid);
+    assert_eq!(node.counters().links, 0, "the control core has none");
 }
 
 #[test]

@@ -123,7 +123,12 @@ impl LocalNode {
         bytes
     }
 
-    /// Whether a preface is of a node that belongs here.
+    /// Whether a preface is of a node that belongs here, and its handshake may go on.
+    pub fn admits(&self, preface: &Preface) -> bool {
+        self.check_preface(preface).is_ok()
+    }
+
+    /// Why a preface is not of a node that belongs here.
     fn check_preface(&self, preface: &Preface) -> Result<(), RefuseReason> {
         if preface.cluster != self.cluster() {
             return Err(RefuseReason::Cluster);
