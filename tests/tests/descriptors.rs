@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringmesh::{Actor, Cx, Handler, LookUp, Msg, Node, Ref};
+use ringmesh::{Actor, CoreId, Cx, Handler, LookUp, Msg, Node, Ref};
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Echoed};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::{SYSTEM, WAIT};
@@ -23,23 +23,28 @@ const LATENESS: Duration = Duration::from_secs(5);
 
 #[test]
 fn descriptors_come_back_whatever_a_node_was_doing() {
-    // What is done, and with how many nodes.
-    let sorts: [(&str, usize, fn()); 6] = [
+    // What is done, and with how many cores.
+    let sorts: [(&str, usize, fn()); 7] = [
         ("idle", 1, || LiveNode::start().stop()),
         ("with an actor that holds its node", 1, with_an_actor),
         ("with tasks that hold their node", 1, with_tasks),
         ("with a peer", 2, with_a_peer),
         ("with a look-up behind it", 1, with_a_look_up),
         ("with a look-up that hangs", 1, with_a_look_up_that_hangs),
+        (
+            "with a look-up behind its other core",
+            2,
+            with_a_look_up_elsewhere,
+        ),
     ];
     // What the process makes once and keeps.
     sorts.iter().for_each(|(_, _, run)| run());
-    for (what, nodes, run) in sorts {
+    for (what, cores, run) in sorts {
         let before = settled(|_| true);
         (0..NODES).for_each(|_| run());
         // The executor loses one with each of its threads; see the head of `engine/src/rt/mod.rs`.
         let mut allowed = before.clone();
-        *allowed.entry(EVENTFD.to_owned()).or_default() += nodes * NODES;
+        *allowed.entry(EVENTFD.to_owned()).or_default() += cores * NODES;
         let is_allowed = |now: &BTreeMap<String, usize>| {
             now.iter()
                 .all(|(sort, count)| allowed.get(sort).is_some_and(|most| count <= most))
@@ -165,6 +170,27 @@ fn with_a_peer() {
     });
     serving.stop();
     client.stop();
+}
+
+fn with_a_look_up_elsewhere() {
+    let node = LiveNode::start_with(|builder| {
+        builder.settings(|settings| {
+            settings.cores = 2;
+            settings.ask_timeout = Duration::from_millis(20);
+            settings.look_up = LookUp::with(|_, _| Ok(Vec::new()));
+        })
+    });
+    node.run(|node| async move {
+        let (done, finished) = futures_channel::oneshot::channel();
+        let resolve = |there: Node| async move {
+            let path = format!("ringmesh://{SYSTEM}@some.host:1/user/{ECHO}");
+            let resolved = there.resolve::<EchoApi>(&path).await;
+            done.send(resolved.is_err()).expect("the test waits");
+        };
+        node.spawn_task_on(CoreId(1), resolve).await.expect("room");
+        assert_eq!(finished.await, Ok(true), "nobody has the name");
+    });
+    node.stop();
 }
 
 fn with_a_look_up() {

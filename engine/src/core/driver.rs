@@ -22,45 +22,44 @@ use crate::node::Node;
 use crate::rt::Runtime;
 
 /// Runs the control core until the future that `main` makes has ended and the node has stopped.
-pub(crate) async fn run<F, Fut, T>(
-    mut seat: Seat,
-    runtime: Runtime,
-    main: F,
-) -> Result<T, EngineError>
+pub(crate) async fn run<F, Fut, T>(seat: Seat, runtime: Runtime, main: F) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + 'static,
     Fut: Future<Output = T> + 'static,
     T: 'static,
 {
+    let begin = |core: &Rc<Core>| {
+        directory::spawn(core).expect("an empty core has room for its directory");
+        core.spawn_main(main)
+    };
+    let outcome = live(seat, runtime, begin).await?;
+    outcome.take().ok_or(EngineError::Aborted)?
+}
+
+/// Runs another core until the node has stopped.
+pub(crate) async fn serve(seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
+    live(seat, runtime, |_| ()).await
+}
+
+/// A core from its start to its end; gives back what `begin` made once all cores were ready.
+async fn live<R>(
+    mut seat: Seat,
+    runtime: Runtime,
+    begin: impl FnOnce(&Rc<Core>) -> R,
+) -> Result<R, EngineError> {
     let alarm = seat.failure.take();
     let core = Core::start(seat, runtime)?;
     if !core.shared().wait_for_all() {
         return Err(EngineError::Aborted);
     }
     let entered = current::enter(Rc::clone(&core));
-    directory::spawn(&core).expect("an empty core has room for its directory");
-    let outcome = core.spawn_main(main);
+    let begun = begin(&core);
     Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
     core.settle().await;
     drop(entered);
     alarm.into_iter().for_each(Failure::disarm);
-    outcome.take().ok_or(EngineError::Aborted)?
-}
-
-/// Runs another core until the node has stopped.
-pub(crate) async fn serve(mut seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
-    let alarm = seat.failure.take();
-    let core = Core::start(seat, runtime)?;
-    if !core.shared().wait_for_all() {
-        return Err(EngineError::Aborted);
-    }
-    let entered = current::enter(Rc::clone(&core));
-    Driver::new(Rc::clone(&core)).run_to_the_end().await?;
-    core.close();
-    drop(entered);
-    alarm.into_iter().for_each(Failure::disarm);
-    Ok(())
+    Ok(begun)
 }
 
 /// The loop's own state; everything that handlers can reach is in [`Core`].
