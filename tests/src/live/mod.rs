@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+pub mod books;
 pub mod bystander;
 pub mod inspector;
 pub mod log;

@@ -50,6 +50,11 @@ impl LiveNode {
         node
     }
 
+    /// A node with so many cores.
+    pub fn of_cores(cores: usize) -> Self {
+        Self::start_with(|builder| builder.cores(cores))
+    }
+
     /// A node with other settings.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use ringmesh::{AskError, Counters, Executed, Node, Ref, SendError};
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{
     ECHO, Echo, EchoApi, Echoer, Ignite, Record, Retire, SINK, SinkApi, foreign,
 };
@@ -51,29 +52,7 @@ fn balanced<const N: usize>(nodes: &[LiveNode; N]) -> [Counters; N] {
     let books = nodes
         .each_ref()
         .map(|node| node.until("quiet", |now| now.in_flight == 0));
-    for book in &books {
-        assert_eq!(
-            book.sent,
-            book.acknowledged + book.dead_sent + book.in_flight,
-            "{book:#?}"
-        );
-        assert_eq!(
-            book.received,
-            book.delivered + book.dead_received + book.waiting,
-            "{book:#?}"
-        );
-        assert_eq!(
-            book.dead_sent,
-            book.dead_unsent + book.dead_maybe,
-            "{book:#?}"
-        );
-        let by_reason = book.dead_no_recipient
-            + book.dead_unknown_message
-            + book.dead_schema_mismatch
-            + book.dead_invalid
-            + book.dead_late_answer;
-        assert_eq!(book.dead_received, by_reason, "{book:#?}");
-    }
+    books.iter().for_each(assert_closed);
     let total = |field: fn(&Counters) -> u64| books.iter().map(field).sum::<u64>();
     let accounted = total(|book| book.delivered)
         + total(|book| book.dead_received)

@@ -3,9 +3,7 @@
 use std::thread;
 
 use bytes::Bytes;
-use ringmesh::{
-    AskError, CoreId, Engine, EngineError, IdleMode, Node, NodeBuilder, Ref, SendError, SpawnError,
-};
+use ringmesh::{AskError, CoreId, Engine, EngineError, IdleMode, Node, Ref, SendError, SpawnError};
 use ringmesh_proto::address::ClusterHash;
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::preface::Preface;
@@ -18,13 +16,9 @@ use ringmesh_tests::live::raw::RawPeer;
 
 const RECORDS: u64 = 20_000;
 
-fn of_cores(cores: usize) -> impl FnOnce(NodeBuilder) -> NodeBuilder {
-    move |builder| builder.settings(move |settings| settings.cores = cores)
-}
-
 #[test]
 fn messages_reach_an_actor_on_another_core_in_order() {
-    let node = LiveNode::start_with(of_cores(2));
+    let node = LiveNode::of_cores(2);
     let account = node.run(|node| async move {
         let sink = node.spawn_on(CoreId(1), Sink::default).await.unwrap();
         assert_eq!(node.core(), CoreId(0));
@@ -40,7 +34,7 @@ fn messages_reach_an_actor_on_another_core_in_order() {
 fn every_core_asks_every_other_at_once() {
     const CORES: usize = 4;
     const QUESTIONS: u64 = 500;
-    let node = LiveNode::start_with(of_cores(CORES));
+    let node = LiveNode::of_cores(CORES);
     node.run(|node| async move {
         let echoes = node.spawn_each(|_| Echoer::default()).await.unwrap();
         assert_eq!(echoes.len(), CORES);
@@ -70,10 +64,7 @@ fn every_core_asks_every_other_at_once() {
 
 #[test]
 fn a_named_actor_on_another_core_of_another_node_is_reached_over_a_link_of_its_own() {
-    let (here, there) = (
-        LiveNode::start_with(of_cores(2)),
-        LiveNode::start_with(of_cores(3)),
-    );
+    let (here, there) = (LiveNode::of_cores(2), LiveNode::of_cores(3));
     there.run(|node| async move {
         node.spawn_named_on(CoreId(2), "sink", Sink::default)
             .await
@@ -115,7 +106,7 @@ fn a_named_actor_on_another_core_of_another_node_is_reached_over_a_link_of_its_o
 
 #[test]
 fn a_stranger_that_names_a_core_is_refused_before_it_costs_that_core_anything() {
-    let node = LiveNode::start_with(of_cores(2));
+    let node = LiveNode::of_cores(2);
     let opening = |cluster| {
         let mut peer = RawPeer::connect(node.id());
         let preface = Preface {
@@ -139,7 +130,7 @@ fn a_stranger_that_names_a_core_is_refused_before_it_costs_that_core_anything() 
 
 #[test]
 fn an_actor_stops_on_its_own_core_and_its_name_is_free() {
-    let node = LiveNode::start_with(of_cores(2));
+    let node = LiveNode::of_cores(2);
     node.run(|node| async move {
         let spawn = || node.spawn_named_on(CoreId(1), "echo", Echoer::default);
         let echo = spawn().await.unwrap();
@@ -153,7 +144,7 @@ fn an_actor_stops_on_its_own_core_and_its_name_is_free() {
 
 #[test]
 fn a_factory_that_panics_harms_nobody() {
-    let node = LiveNode::start_with(of_cores(2));
+    let node = LiveNode::of_cores(2);
     node.run(|node| async move {
         let factory = || -> Echoer { panic!("no actor today") };
         let refused = node.spawn_on(CoreId(1), factory).await;
@@ -171,7 +162,7 @@ fn a_factory_that_panics_harms_nobody() {
 #[test]
 fn a_node_stops_whichever_core_asks_for_it() {
     let builder = Engine::node("demo").idle(IdleMode::Park);
-    let ended: Result<(), EngineError> = of_cores(3)(builder).run(|node| async move {
+    let ended: Result<(), EngineError> = builder.cores(3).run(|node| async move {
         let stop = |there: Node| async move { there.shutdown() };
         node.spawn_task_on(CoreId(2), stop).await.unwrap();
         node.until_shutdown().await;
@@ -184,7 +175,7 @@ fn a_port_that_is_taken_is_the_error_of_the_whole_node() {
     let taken = LiveNode::start();
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], taken.address().port()));
     let builder = Engine::node("demo").bind(at);
-    let refused = of_cores(3)(builder).run(|_| async {});
+    let refused = builder.cores(3).run(|_| async {});
     assert!(
         matches!(refused, Err(EngineError::Bind { .. })),
         "{refused:?}"

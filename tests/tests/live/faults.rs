@@ -9,6 +9,7 @@ use ringmesh::{
     Ref, SendError, SpawnError,
 };
 use ringmesh_tests::live::SYSTEM;
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::bystander::Bystander;
 use ringmesh_tests::live::messages::{
     Account, ECHO, Echo, EchoApi, Echoed, Echoer, Ignite, Inflate, PANIC, Recall, Record, Retire,
@@ -90,22 +91,10 @@ fn a_peer_that_is_killed_under_load_is_accounted_for_and_replaced() {
 }
 
 /// Nothing is in flight, and every message has become one thing.
+/// Checks that the accounts close, and that nothing is under way.
 fn assert_balanced(books: &Counters) {
-    assert_eq!(
-        books.sent,
-        books.acknowledged + books.dead_sent,
-        "{books:#?}"
-    );
-    assert_eq!(
-        books.dead_sent,
-        books.dead_unsent + books.dead_maybe,
-        "{books:#?}"
-    );
-    assert_eq!(
-        books.received,
-        books.delivered + books.dead_received,
-        "{books:#?}"
-    );
+    assert_closed(books);
+    assert_eq!((books.in_flight, books.waiting), (0, 0), "{books:#?}");
 }
 
 /// Starts the victim again at its port while it is looked up, and talks to it.

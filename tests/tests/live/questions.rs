@@ -211,12 +211,7 @@ enum Finding {
 fn an_invalid_answer_is_counted_and_closes_the_link() {
     let client = LiveNode::start();
     let listener = RawListener::bind();
-    let path = format!("{}/user/anyone", listener.address);
-    let looking = client.begin(move |node| async move {
-        node.resolve::<EchoApi>(&path)
-            .await
-            .map(|_: Ref<EchoApi>| ())
-    });
+    let looking = listener.sought_by(&client);
     let (mut peer, preface) = listener.accept();
     let mut accept = Vec::new();
     peer.accept_of(&preface).encode(&mut accept);

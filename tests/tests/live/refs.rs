@@ -68,13 +68,13 @@ impl Handler<Confuse> for Courier {
     }
 }
 
-fn of_cores(cores: usize) -> LiveNode {
-    LiveNode::start_with(move |builder| builder.settings(move |settings| settings.cores = cores))
-}
-
 #[test]
 fn a_ref_that_was_sent_to_a_third_node_works_there() {
-    let [asking, courier, third] = [of_cores(1), of_cores(2), of_cores(3)];
+    let [asking, courier, third] = [
+        LiveNode::of_cores(1),
+        LiveNode::of_cores(2),
+        LiveNode::of_cores(3),
+    ];
     courier.run(|node| async move {
         let spawned = node.spawn_named_on(CoreId(1), "courier", || Courier).await;
         spawned.expect("a free name");
@@ -97,7 +97,7 @@ fn a_ref_that_was_sent_to_a_third_node_works_there() {
 
 #[test]
 fn a_ref_comes_home_to_its_own_node_and_to_another_core_of_it() {
-    let [home, courier] = [of_cores(2), of_cores(1)];
+    let [home, courier] = [LiveNode::of_cores(2), LiveNode::of_cores(1)];
     courier.run(|node| async move {
         node.spawn_named("courier", Courier).expect("a free name");
     });
@@ -116,7 +116,7 @@ fn a_ref_comes_home_to_its_own_node_and_to_another_core_of_it() {
 
 #[test]
 fn a_ref_that_is_read_as_one_of_another_protocol_reaches_nobody() {
-    let node = of_cores(1);
+    let node = LiveNode::of_cores(1);
     node.run(|node| async move {
         let courier = node.spawn(Courier).expect("room");
         let sink = node.spawn(Sink::default()).expect("room");

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use ringmesh::{Address, Engine, EngineError, IdleMode, Ref, ResolveError, Uid};
+use ringmesh::{Address, Engine, EngineError, IdleMode, ResolveError, Uid};
 use ringmesh_proto::address::{ClusterHash, CoreId};
 use ringmesh_proto::frame::body::{Hello, Offer, Refuse, RefuseReason};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{PREFACE_BYTES, REFUSALS_BURST, REFUSALS_PER_SECOND};
 use ringmesh_proto::preface::{PROTOCOL_VERSION, Preface, Role};
-use ringmesh_tests::live::messages::EchoApi;
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::process::Process;
 use ringmesh_tests::live::raw::{RawListener, RawPeer};
@@ -356,12 +355,7 @@ fn a_refused_look_up_fails_at_once_with_the_reason() {
     ] {
         let client = LiveNode::start();
         let listener = RawListener::bind();
-        let path = format!("{}/user/anyone", listener.address);
-        let looking = client.begin(move |node| async move {
-            node.resolve::<EchoApi>(&path)
-                .await
-                .map(|_: Ref<EchoApi>| ())
-        });
+        let looking = listener.sought_by(&client);
         let (mut peer, _) = listener.accept();
         let mut bytes = Vec::new();
         let text = "not here\nnor now".to_owned();
@@ -399,12 +393,7 @@ fn a_dialled_stranger_is_given_up_and_the_look_up_says_why() {
     for (why, answer) in answers {
         let client = LiveNode::start_with(|builder| builder.ask_timeout(PATIENCE));
         let listener = RawListener::bind();
-        let path = format!("{}/user/anyone", listener.address);
-        let looking = client.begin(move |node| async move {
-            node.resolve::<EchoApi>(&path)
-                .await
-                .map(|_: Ref<EchoApi>| ())
-        });
+        let looking = listener.sought_by(&client);
         let (mut peer, preface) = listener.accept();
         peer.send(&answer(&peer, &preface));
         // Later dials reach the listener and nobody behind it, so the first reason stays the last.

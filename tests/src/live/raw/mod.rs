@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use ringmesh::{Address, NodeId, Uid};
+use ringmesh::{Address, NodeId, Ref, ResolveError, Uid};
 use ringmesh_proto::address::{ClusterHash, CoreId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::frame::body::{Accept, Grant, Hello, Offer, Refuse, RefuseReason};
@@ -17,6 +17,8 @@ use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{FRAME_BYTES_ORDINARY, PREFACE_BYTES, WINDOW_BYTES};
 use ringmesh_proto::preface::{PROTOCOL_VERSION, Preface, Role};
 
+use super::messages::EchoApi;
+use super::node::{LiveNode, Pending};
 use super::{SYSTEM, WAIT};
 
 /// One end of a TCP connection, and who it says it is.
@@ -354,6 +356,15 @@ impl RawListener {
             .port();
         let address = Address::new(SYSTEM, "127.0.0.1", port).expect("an address");
         Self { listener, address }
+    }
+
+    /// Has `client` look an actor up here, which makes it dial.
+    pub fn sought_by(&self, client: &LiveNode) -> Pending<Result<(), ResolveError>> {
+        let path = format!("{}/user/anyone", self.address);
+        client.begin(move |node| async move {
+            let found: Result<Ref<EchoApi>, _> = node.resolve(&path).await;
+            found.map(|_| ())
+        })
     }
 
     /// Takes the next connection and reads the dialler's preface and hello.

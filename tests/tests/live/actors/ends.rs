@@ -7,11 +7,12 @@ use std::time::Duration;
 use ringmesh::{
     Actor, AskError, AsyncHandler, Cx, Executed, Msg, Ref, async_handler, message, protocol,
 };
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
 use super::gate::{Gate, KeeperApi, Knock, List, pass};
-use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::{KEEPER, keeper_at, spawn_keeper};
 
 const WAITING: u64 = 10;
 
@@ -40,7 +41,7 @@ fn two_questions(gate: &Gate, panics: bool, end: impl FnOnce(&LiveNode)) -> [Ask
     end(&server);
     let fates = asking.finish();
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!((books.waiting, books.dead_no_recipient), (0, WAITING + 1));
     // The core goes on, for others as well.
     let path = server.path(ECHO);
@@ -114,7 +115,7 @@ fn an_actor_whose_handler_panics_behind_its_wait_ends_alone() {
     let fates = two_questions(&gate, true, |server| {
         opened.open();
         let books = server.until("the panic", |now| now.panics == 1);
-        assert_balanced(&books);
+        assert_closed(&books);
     });
     assert_eq!(fates, [AskError::Failed, AskError::NotRunning]);
     assert_eq!(gate.ends(), (0, 0), "it did not end in order");
@@ -259,7 +260,7 @@ fn panics_in_every_place_of_an_actor_that_waits_end_it_alone() {
             assert_eq!(fate, Err(AskError::Failed), "{how}");
         }
         let books = server.until("the end", |now| now.actors == 1);
-        assert_balanced(&books);
+        assert_closed(&books);
         assert_eq!(dropped.load(Ordering::Relaxed), before + 1, "{how}");
         assert!(books.panics > panics, "{how}");
     }

@@ -7,11 +7,12 @@ use ringmesh::{
     Actor, AskError, AskPhase, AsyncHandler, Cx, Msg, Node, NodeBuilder, Ref, SendError,
     async_handler, message, protocol,
 };
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
 use super::gate::{Gate, Keeper, KeeperApi, List, Pass, pass};
-use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::{KEEPER, keeper_at, spawn_keeper};
 
 const MAILBOX: usize = 16;
 const WINDOW: u32 = 512 << 10;
@@ -80,12 +81,12 @@ fn an_actor_that_takes_nothing_does_not_slow_others_on_its_link() {
         });
     }
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert!(books.waiting >= MAILBOX as u64, "{books:#?}");
     let waiting = books.waiting;
     gate.open();
     let books = server.until("all to pass", |now| now.waiting == 0);
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!(gate.passed(), waiting + 1);
     // Its credit came back: a whole window passes, one message at a time.
     let echo = server.path(ECHO);
@@ -155,7 +156,7 @@ fn a_send_that_waits_for_a_busy_actor_goes_on_when_that_is_ready() {
         .expect("an answer");
     let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken + 3);
-    assert_balanced(&server.counters());
+    assert_closed(&server.counters());
 }
 
 const SENDERS: usize = 4;
@@ -179,7 +180,7 @@ fn a_flood_from_many_nodes_is_bounded_and_accounted_for() {
         .collect();
     let taken: u64 = flooding.into_iter().map(|flood| flood.finish()).sum();
     let books = server.until("all to wait", move |now| now.waiting + 1 >= taken);
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!(books.waiting + 1, taken, "one is in its handler");
     // The mailbox's bound, and one and a half windows for each link.
     let most = MAILBOX + SENDERS * (WINDOW as usize * 3 / 2) / BODY;
@@ -188,7 +189,7 @@ fn a_flood_from_many_nodes_is_bounded_and_accounted_for() {
     let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken);
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!((books.dead_received, books.waiting), (0, 0), "{books:#?}");
     for client in &clients {
         let books = client.until("quiet", |now| now.in_flight == 0);
@@ -212,7 +213,7 @@ fn what_a_link_left_waiting_is_handled_after_its_end() {
     gate.open();
     let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken);
-    assert_balanced(&server.counters());
+    assert_closed(&server.counters());
 }
 
 /// Tells the other of its kind, as long as there is room, and waits for that.
@@ -305,7 +306,7 @@ fn two_actors_that_wait_for_room_at_each_other_end_by_their_deadlines() {
     // Whoever gives up first lets the other go on.
     assert!(misses.iter().sum::<u64>() > 0, "{misses:?}");
     for node in &nodes {
-        assert_balanced(&node.until("quiet", |now| now.waiting == 0));
+        assert_closed(&node.until("quiet", |now| now.waiting == 0));
     }
 }
 
@@ -321,5 +322,5 @@ fn actors_of_one_core_are_told_too() {
     gate.open();
     let passed = gate;
     node.until_so("all to pass", move |_| passed.passed() == taken);
-    assert_balanced(&node.counters());
+    assert_closed(&node.counters());
 }

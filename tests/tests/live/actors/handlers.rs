@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use ringmesh::{Actor, AsyncHandler, Cx, Handler, Msg, Ref, async_handler, message, protocol};
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
 
 use super::gate::{Gate, Knock, List, pass};
-use super::{KEEPER, assert_balanced, keeper_at, spawn_keeper};
+use super::{KEEPER, keeper_at, spawn_keeper};
 
 const MESSAGES: u64 = 200;
 
@@ -31,7 +32,7 @@ fn messages_of_both_kinds_are_handled_in_their_order_by_a_handler_that_waits() {
         (knocked.deserialize().numbers, listed.deserialize().numbers)
     });
     let books = server.until("all to wait", |now| now.waiting == MESSAGES);
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!(
         books.frames_copied_other, MESSAGES,
         "the first is in its handler"
@@ -42,7 +43,7 @@ fn messages_of_both_kinds_are_handled_in_their_order_by_a_handler_that_waits() {
     let all: Vec<u64> = (0..=MESSAGES).collect();
     assert_eq!((&knocked, &listed), (&all, &all));
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!((books.waiting, books.dead_received), (0, 0), "{books:#?}");
 }
 
@@ -62,7 +63,7 @@ fn a_handler_that_does_not_wait_is_called_in_place() {
     });
     assert!(listed.numbers.into_iter().eq(0..MESSAGES));
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!(
         (books.frames_copied_other, books.waiting),
         (0, 0),
@@ -138,7 +139,7 @@ fn a_handler_waits_for_timers_and_for_answers_of_other_nodes() {
         node.id().to_string()
     });
     assert!(!from.is_empty());
-    assert_balanced(&front.counters());
+    assert_closed(&front.counters());
 }
 
 /// A keeper whose first message has it stop.
@@ -179,7 +180,7 @@ fn an_actor_that_stops_itself_handles_nothing_that_waited() {
     });
     assert_eq!(answer.err(), Some(ringmesh::AskError::NotRunning));
     let books = node.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     assert_eq!(
         (books.dead_no_recipient, books.waiting),
         (1, 0),

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use ringmesh::{Actor, Cx, Handler, Msg, Ref, message, protocol};
+use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
-
-use super::assert_balanced;
 
 const LEASES: u64 = 10_000;
 const BODY_BYTES: usize = 1000;
@@ -82,7 +81,7 @@ fn ten_thousand_leases_are_kept_and_the_buffers_do_not_run_out() {
         }
     });
     let books = server.counters();
-    assert_balanced(&books);
+    assert_closed(&books);
     // More than a quarter of the buffers is never kept: the rest was copied, and counted.
     assert!(books.frames_copied_pinned > LEASES / 4, "{books:#?}");
 }

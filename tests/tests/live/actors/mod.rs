@@ -6,7 +6,7 @@ mod gate;
 mod handlers;
 mod leases;
 
-use ringmesh::{Counters, Ref};
+use ringmesh::Ref;
 use ringmesh_tests::live::node::LiveNode;
 
 use gate::{Gate, Keeper, KeeperApi};
@@ -26,18 +26,4 @@ fn spawn_keeper(node: &LiveNode, gate: &Gate) {
 /// The keeper of `server`, as `node` reaches it.
 async fn keeper_at(node: &ringmesh::Node, path: &str) -> Ref<KeeperApi> {
     node.resolve(path).await.expect("the keeper is there")
-}
-
-/// Checks that the accounts of a core close.
-fn assert_balanced(books: &Counters) {
-    assert_eq!(
-        books.received,
-        books.delivered + books.dead_received + books.waiting,
-        "{books:#?}"
-    );
-    assert_eq!(
-        books.sent,
-        books.acknowledged + books.dead_sent + books.in_flight,
-        "{books:#?}"
-    );
 }

@@ -1,0 +1,32 @@
+//! The accounts of a core.
+
+use ringmesh::Counters;
+
+/// Checks that the accounts of a core close: what was sent and what was received is each somewhere,
+/// and every dead letter has a reason.
+///
+/// # Panics
+/// If they do not.
+pub fn assert_closed(books: &Counters) {
+    assert_eq!(
+        books.sent,
+        books.acknowledged + books.dead_sent + books.in_flight,
+        "{books:#?}"
+    );
+    assert_eq!(
+        books.dead_sent,
+        books.dead_unsent + books.dead_maybe,
+        "{books:#?}"
+    );
+    assert_eq!(
+        books.received,
+        books.delivered + books.dead_received + books.waiting,
+        "{books:#?}"
+    );
+    let by_reason = books.dead_no_recipient
+        + books.dead_unknown_message
+        + books.dead_schema_mismatch
+        + books.dead_invalid
+        + books.dead_late_answer;
+    assert_eq!(books.dead_received, by_reason, "{books:#?}");
+}
