@@ -1,6 +1,7 @@
 //! What the parent asks of a measuring process, and what that answers: one JSON text each way.
 
 use std::net::SocketAddr;
+use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,12 @@ pub(crate) struct Round {
     pub(crate) measured: Duration,
 }
 
+/// How long a mesh sends its messages one at a time, behind its measured interval: a quarter of
+/// that, and a second at most.
+pub(crate) fn one_by_one(measured: Duration) -> Duration {
+    (measured / 4).min(Duration::from_secs(1))
+}
+
 /// What one process is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -117,6 +124,18 @@ pub(crate) struct FramesCopied {
     pub(crate) pinned: u64,
     /// Anything else, such as waiting in a mailbox.
     pub(crate) other: u64,
+}
+
+impl Add for FramesCopied {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            straddled: self.straddled + other.straddled,
+            pinned: self.pinned + other.pinned,
+            other: self.other + other.other,
+        }
+    }
 }
 
 /// What the engine alone can tell about a round.

@@ -21,7 +21,7 @@ use crate::cost::Meter;
 use crate::latency::Latencies;
 use crate::pattern;
 use crate::placement;
-use crate::plan::{Outcome, Plan};
+use crate::plan::{Outcome, Plan, one_by_one};
 
 /// Bytes of a slab of small records.
 const SLAB_BYTES: usize = 64 * 1024;
@@ -31,12 +31,6 @@ const SLAB_RECORDS_MIN: usize = 4;
 
 /// Slabs under way: one being written, one being read, and one on each way.
 const SLABS: usize = 4;
-
-/// How long records go one at a time, as a share of the measured interval.
-const LATENCY_SHARE: u32 = 4;
-
-/// And at most so long.
-const LATENCY_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of a record's number.
 const NUMBER_BYTES: usize = 8;
@@ -114,8 +108,8 @@ impl Writer {
         let cost = meter.cost();
         let mut outcome = super::outcome(elapsed, self.next_number, cost, self.tally);
         let mut latencies = Latencies::new();
-        let one_by_one = (measured / LATENCY_SHARE).min(LATENCY_TIME_MAX);
-        self.time_for(one_by_one, &mut latencies)?;
+        let alone = one_by_one(measured);
+        self.time_for(alone, &mut latencies)?;
         outcome.latency = Some(latencies.to_recorded());
         Ok(outcome)
     }

@@ -9,7 +9,7 @@ use ringmesh::prelude::*;
 
 use super::{WorkloadError, stream};
 use crate::cost::Cost;
-use crate::plan::{EngineFacts, FramesCopied, Outcome, Round};
+use crate::plan::{EngineFacts, Outcome, Round};
 
 /// Streams from every core of `node`, and adds up what came of it.
 pub(super) async fn send(
@@ -58,11 +58,7 @@ fn sum(outcomes: &[Outcome]) -> Outcome {
         engine: facts.reduce(|all, one| EngineFacts {
             duplicated: all.duplicated + one.duplicated,
             reordered: all.reordered + one.reordered,
-            frames_copied: FramesCopied {
-                straddled: all.frames_copied.straddled + one.frames_copied.straddled,
-                pinned: all.frames_copied.pinned + one.frames_copied.pinned,
-                other: all.frames_copied.other + one.frames_copied.other,
-            },
+            frames_copied: all.frames_copied + one.frames_copied,
             enters: all.enters + one.enters,
         }),
     }

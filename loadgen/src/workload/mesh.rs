@@ -13,13 +13,7 @@ use super::{WorkloadError, stream};
 use crate::cost::Cost;
 use crate::latency::Latencies;
 use crate::pattern;
-use crate::plan::{Outcome, Round};
-
-/// How long messages go one at a time, as a share of the measured interval.
-const LATENCY_SHARE: u32 = 4;
-
-/// And at most so long.
-const LATENCY_TIME_MAX: Duration = Duration::from_secs(1);
+use crate::plan::{Outcome, Round, one_by_one};
 
 /// Streams from the core of `node` to its last one, as `round` says.
 pub(super) async fn run(node: &Node, round: &Round) -> Result<Outcome, WorkloadError> {
@@ -35,8 +29,8 @@ pub(super) async fn run(node: &Node, round: &Round) -> Result<Outcome, WorkloadE
         allocations: outcome.cost.allocations / 2,
     };
     let mut latencies = Latencies::new();
-    let one_by_one = (round.measured / LATENCY_SHARE).min(LATENCY_TIME_MAX);
-    time_for(one_by_one, echo, &mut latencies).await?;
+    let alone = one_by_one(round.measured);
+    time_for(alone, echo, &mut latencies).await?;
     outcome.latency = Some(latencies.to_recorded());
     Ok(outcome)
 }

@@ -217,7 +217,11 @@ fn outcome(seen: Seen, counts: &ArchivedCounts) -> Outcome {
         cpu_ns: counts.cpu_ns.to_native(),
         allocations: counts.allocations.to_native(),
     };
-    let ours = seen.cost.frames_copied;
+    let copied_there = FramesCopied {
+        straddled: counts.straddled.to_native(),
+        pinned: counts.pinned.to_native(),
+        other: counts.other.to_native(),
+    };
     let arrived = counts.arrived.to_native();
     Outcome {
         elapsed: seen.elapsed,
@@ -230,11 +234,7 @@ fn outcome(seen: Seen, counts: &ArchivedCounts) -> Outcome {
         engine: Some(EngineFacts {
             duplicated: counts.duplicated.to_native(),
             reordered: counts.reordered.to_native(),
-            frames_copied: FramesCopied {
-                straddled: ours.straddled + counts.straddled.to_native(),
-                pinned: ours.pinned + counts.pinned.to_native(),
-                other: ours.other + counts.other.to_native(),
-            },
+            frames_copied: seen.cost.frames_copied + copied_there,
             enters: seen.cost.enters + counts.enters.to_native(),
         }),
     }
