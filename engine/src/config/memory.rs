@@ -8,8 +8,8 @@ use ringmesh_transport::tcp;
 
 use super::Settings;
 
-/// A slot of the ring between two cores takes a cache line.
-const MESH_SLOT_BYTES: u64 = 64;
+/// A slot of the ring between two cores takes a cache line at most.
+pub(crate) const MESH_SLOT_BYTES: u64 = 64;
 
 /// The memory that a configuration allows at most.
 ///
@@ -18,8 +18,9 @@ const MESH_SLOT_BYTES: u64 = 64;
 /// each actor, task, timer, question, link and kept dead letter, the stacks, and the executor's
 /// and the kernel's share of the rings (see `tuning.md` for locked memory).
 ///
-/// The sums are ceilings: every peer connected by every link, each of them stalled at its worst
-/// moment, and every mailbox full. A node that meets its load needs far less.
+/// The sums are ceilings: every core linked to all it may know, each link stalled at its worst
+/// moment, and every mailbox full; a byte that is both in a window and in a mailbox counts twice.
+/// A node that meets its load needs far less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBudget {
@@ -27,7 +28,7 @@ pub struct MemoryBudget {
     pub cores: u64,
     /// What each core may take.
     pub per_core: CoreMemory,
-    /// Links of the node: as many as peers may have.
+    /// Links of the node: of each core to those of its node, and to as many others as it may know.
     pub links_max: u64,
     /// What each link may take besides the core's pools.
     pub per_link: LinkMemory,
@@ -155,10 +156,9 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
         assembly_bytes: 2 * (u64::from(settings.frame_bytes_max) + HEADER_BYTES as u64),
         answer_bytes: window * u64::from(DEFERRED_WINDOWS),
     };
-    let associations = settings.peers_max as u64;
-    let remote = associations.saturating_mul(settings.links_per_association_max as u64);
-    // Each core has a link with itself.
-    let links_max = remote.saturating_add(cores);
+    // Each core has a link to every core of its node, itself included, and to so many others.
+    let remote = cores.saturating_mul(settings.peers_max as u64);
+    let links_max = remote.saturating_add(cores.saturating_mul(cores));
     let half_open = cores.saturating_mul(settings.half_open_max as u64);
     let open = cores.saturating_mul(transport.connections_max.into());
     let connections_max = remote.saturating_add(half_open).min(open);
@@ -255,7 +255,6 @@ mod tests {
         settings.window_bytes = 1 << 20;
         settings.frame_bytes_max = 256 << 10;
         settings.peers_max = 2;
-        settings.links_per_association_max = 9;
         settings.half_open_max = 4;
         settings
     }
@@ -267,17 +266,17 @@ mod tests {
         assert_eq!(budget.per_core.total(), core);
         let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);
-        assert_eq!(budget.links_max, 2 * 9 + 3);
-        assert_eq!(budget.user_bytes, 3 * core + 21 * link);
-        assert_eq!(budget.connections_max, 2 * 9 + 3 * 4);
-        assert_eq!(budget.kernel_bytes, 30 * 1024);
+        assert_eq!(budget.links_max, 3 * 2 + 3 * 3);
+        assert_eq!(budget.user_bytes, 3 * core + 15 * link);
+        assert_eq!(budget.connections_max, 3 * 2 + 3 * 4);
+        assert_eq!(budget.kernel_bytes, 18 * 1024);
     }
 
     #[test]
     fn each_setting_that_allows_memory_moves_the_sum() {
         let least = memory_budget(&small(), SOCKETS);
         type Change = fn(&mut Settings);
-        let changes: [Change; 9] = [
+        let changes: [Change; 8] = [
             |settings| settings.cores += 1,
             |settings| settings.outgoing_bytes_max += 1,
             |settings| settings.mesh_slots *= 2,
@@ -286,7 +285,6 @@ mod tests {
             |settings| settings.window_bytes += 1,
             |settings| settings.frame_bytes_max += 1,
             |settings| settings.peers_max += 1,
-            |settings| settings.links_per_association_max += 1,
         ];
         for (number, change) in changes.iter().enumerate() {
             let mut settings = small();
@@ -311,7 +309,6 @@ mod tests {
         settings.window_bytes = u32::MAX;
         settings.frame_bytes_max = u32::MAX;
         settings.peers_max = usize::MAX;
-        settings.links_per_association_max = usize::MAX;
         settings.half_open_max = usize::MAX;
         assert_eq!(memory_budget(&settings, SOCKETS).user_bytes, u64::MAX);
     }
@@ -322,7 +319,7 @@ mod tests {
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
         assert!(
-            text.contains("up to 1 KiB per connection, 30 KiB with all 30"),
+            text.contains("up to 1 KiB per connection, 18 KiB with all 18"),
             "{text}"
         );
         for (bytes, shown) in [

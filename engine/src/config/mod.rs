@@ -23,6 +23,7 @@ use ringmesh_proto::limits;
 
 use self::key::Value;
 pub(crate) use self::layers::Layers;
+pub(crate) use self::memory::MESH_SLOT_BYTES;
 pub use self::memory::{CoreMemory, LinkMemory, MemoryBudget, SocketBuffers, memory_budget};
 pub use self::problem::{ConfigurationError, SettingSource};
 use self::table::KEYS;

@@ -115,7 +115,7 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "node",
         name: "peers_max",
-        meaning: "Peers that the node may know.",
+        meaning: "Cores of other nodes that each core of this one may know.",
         too_small: "dials and strangers beyond it are refused.",
         too_large: "the memory of their links is not bounded sooner.",
         kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
@@ -257,8 +257,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "link",
         name: "links_per_association_max",
-        meaning: "Links that two nodes may have between their cores; above it a link is shared, \
-                  and messages change the core once.",
+        meaning: "Links that two nodes may have between their cores; above it a link will be \
+                  shared. Not in effect yet: each core dials every core that it sends to.",
         too_small: "messages change cores.",
         too_large: "many sockets and windows for each peer.",
         kind: number!(links_per_association_max, "links", from_to(1, 1 << 16)),
@@ -339,7 +339,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "actor",
         name: "dead_letters_kept",
-        meaning: "The last dead letters that are kept for who subscribes to them; all are counted.",
+        meaning: "The last dead letters that will be kept for who subscribes to them. Not in \
+                  effect yet: they are counted.",
         too_small: "subscribers that are slow miss some.",
         too_large: "memory for letters that nobody reads.",
         kind: number!(dead_letters_kept, "letters", from_to(1, 1 << 20)),

@@ -149,9 +149,14 @@ impl Core {
         }
     }
 
-    /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.
-    fn note_close(&self, connection: &Connection, reason: CloseReason) {
+    /// Counts why a connection ended.
+    pub(super) fn count_close(&self, reason: CloseReason) {
         self.closes.borrow_mut().count(reason.label());
+    }
+
+    /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.
+    pub(super) fn note_close(&self, connection: &Connection, reason: CloseReason) {
+        self.count_close(reason);
         let fault = reason.fault();
         if fault == Fault::Nobody || matches!(reason, CloseReason::PeerClosed) {
             return;

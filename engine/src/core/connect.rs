@@ -136,17 +136,15 @@ impl Core {
         self.connections.borrow_mut()[id.slot as usize] = None;
         let errand: Errand = Box::new(move |core| core.take_over(socket, &preface));
         if self.send_errand(to, errand).is_err() {
-            tracing::warn!(
-                core = to.0,
-                "too many connections wait for a core; one is closed"
-            );
+            // It was dropped, and its socket with it.
+            self.note_close(connection, CloseReason::Overloaded);
         }
     }
 
     /// Takes over a connection that the control core accepted for this one.
     fn take_over(self: &Rc<Self>, socket: OwnedFd, preface: &[u8; 64]) {
         if self.is_closing() {
-            return;
+            return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
         }
         let adopted = self.io.borrow_mut().adopt(socket);
         match adopted {
@@ -155,7 +153,10 @@ impl Core {
                 self.accept(|acceptor, cx| acceptor.handle_accepted(cx, key));
                 self.handle_preface(id, preface);
             }
-            Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
+            Err(error) => {
+                self.count_close(CloseReason::Overloaded);
+                tracing::warn!(%error, "a connection could not be taken over");
+            }
         }
     }
 

@@ -29,7 +29,32 @@ pub(super) struct Places {
     pub(super) unknown: Option<String>,
 }
 
+/// What a dial begins with.
+enum Next {
+    /// There is an address to dial.
+    Dial,
+    /// The name is to be looked up.
+    LookUp,
+    /// A look-up is under way.
+    Wait,
+}
+
 impl Places {
+    /// What a dial has to begin with. A look-up that it asks for counts as under way.
+    fn next(&mut self, address: &Address) -> Next {
+        if self.looking_up {
+            return Next::Wait;
+        }
+        if self.left.is_empty() {
+            let Ok(ip) = address.host().parse::<IpAddr>() else {
+                self.looking_up = true;
+                return Next::LookUp;
+            };
+            self.left.push_back(SocketAddr::new(ip, address.port()));
+        }
+        Next::Dial
+    }
+
     /// Begins a round with what a look-up found.
     fn begin(&mut self, found: io::Result<Vec<SocketAddr>>) {
         self.looking_up = false;
@@ -55,26 +80,16 @@ impl Places {
 impl Core {
     /// Starts a dial: at the next address of the round, or after a look-up with a new one.
     pub(super) fn dial(self: &Rc<Self>, node: PeerIndex, address: &Address) {
-        let port = address.port();
-        {
-            let mut peers = self.peers.borrow_mut();
-            let places = &mut peers.at(node).places;
-            if places.looking_up {
-                // What it finds is dialled when it ends.
-                return;
-            }
-            if places.left.is_empty() {
-                match address.host().parse::<IpAddr>() {
-                    Ok(ip) => places.left.push_back(SocketAddr::new(ip, port)),
-                    Err(_) => places.looking_up = true,
-                }
-            }
-            if !places.looking_up {
-                drop(peers);
-                return self.dial_next(node);
-            }
+        let next = self.peers.borrow_mut().at(node).places.next(address);
+        match next {
+            Next::Dial => self.dial_next(node),
+            Next::LookUp => self.look_up_host(node, address.host().to_owned(), address.port()),
+            // What it finds is dialled when it ends.
+            Next::Wait => {}
         }
-        let host = address.host().to_owned();
+    }
+
+    fn look_up_host(self: &Rc<Self>, node: PeerIndex, host: String, port: u16) {
         let look_up = self.settings.look_up.clone();
         // A look-up may outlast the node, and whatever waits for it then is never dropped.
         let core = Rc::downgrade(self);

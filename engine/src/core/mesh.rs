@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh_proto::address::CoreId;
+use ringmesh_proto::limits::ERRANDS_WAITING_MAX;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 
@@ -18,6 +19,7 @@ use super::Core;
 use super::link::Link;
 use super::peers::PeerIndex;
 use super::shared::core_id;
+use crate::config::MESH_SLOT_BYTES;
 use crate::mesh::sleep::Sleep;
 use crate::mesh::{Consumer, Producer, ring};
 
@@ -31,8 +33,10 @@ enum Parcel {
     Errand(Errand),
 }
 
-/// Errands that may wait for room in the ring to one core.
-const ERRANDS_WAITING_MAX: usize = 1024;
+const _: () = assert!(
+    size_of::<Parcel>() as u64 <= MESH_SLOT_BYTES,
+    "the memory budget counts a slot as that"
+);
 
 /// One core's ends of the mesh.
 #[derive(Debug)]

@@ -312,9 +312,11 @@ impl PeerTable {
             met.is_none_or(|uid| uid == to.uid) && !association.is_over(to.uid)
         };
         match peer {
+            // A core of this node that ended does not come back.
+            _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
-            None if to.node != NodeIndex::SELF => Refusal::Unreachable,
-            _ => Refusal::NotRunning,
+            None => Refusal::Unreachable,
+            Some(_) => Refusal::NotRunning,
         }
     }
 

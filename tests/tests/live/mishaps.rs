@@ -2,17 +2,21 @@
 //! nobody expects it, leases that are kept, and a host that has no more descriptors.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ringmesh::{
     Actor, CoreId, Cx, Engine, EngineError, Handler, IdleMode, LookUp, Msg, Node, Ref,
-    ResolveError, SendError, protocol,
+    ResolveError, SendError, SpawnError, protocol,
 };
+use ringmesh_proto::limits::ERRANDS_WAITING_MAX;
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::messages::{EchoApi, Record};
 use ringmesh_tests::live::node::LiveNode;
@@ -144,6 +148,53 @@ fn errands_that_panic_in_their_drop_do_not_cost_the_result() {
         7
     });
     assert!(matches!(result, Ok(7)), "{result:?}");
+}
+
+#[test]
+fn errands_one_over_what_may_wait_for_a_core_are_refused() {
+    // Those in the ring, in front of those that wait.
+    const SLOTS: usize = 2;
+    let node = LiveNode::start_with(|builder| {
+        builder.settings(|settings| {
+            settings.cores = 2;
+            settings.mesh_slots = SLOTS;
+        })
+    });
+    node.run(|node| async move {
+        let (release, released) = sync_channel::<()>(0);
+        let (held, holds) = futures_channel::oneshot::channel();
+        let hold = move |_: Node| async move {
+            held.send(()).expect("the test waits");
+            // Either way it is time to go on.
+            let _ = released.recv_timeout(WAIT);
+        };
+        node.spawn_task_on(CoreId(1), hold).await.expect("room");
+        holds.await.expect("core 1 is held up");
+        let mut accepted = Vec::new();
+        let refused = loop {
+            let nothing = |_: Node| async {};
+            let mut errand = Box::pin(node.spawn_task_on(CoreId(1), nothing));
+            match poll_once(errand.as_mut()).await {
+                None => accepted.push(errand),
+                Some(outcome) => break outcome,
+            }
+        };
+        assert_eq!(refused, Err(SpawnError::CoreOverloaded { core: 1 }));
+        assert_eq!(accepted.len(), SLOTS + ERRANDS_WAITING_MAX);
+        drop(release);
+        for errand in accepted {
+            errand.await.expect("it was accepted");
+        }
+    });
+}
+
+/// The result of a future, if it is there at once.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 #[test]

@@ -122,6 +122,9 @@ pub const HALF_OPEN_MAX: usize = 256;
 /// Process starts of a peer that are remembered as ended.
 pub const FORMER_UIDS_MAX: usize = 8;
 
+/// Errands of one core that may wait for room in the ring to another.
+pub const ERRANDS_WAITING_MAX: usize = 1024;
+
 /// The most cores a node may have; their numbers are below.
 pub const CORES_MAX: u16 = 256;
 
