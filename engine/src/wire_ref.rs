@@ -1,5 +1,6 @@
 //! Refs as parts of messages: on the wire a ref carries the address of its node, and whoever reads
-//! it there turns that into a ref of its own.
+//! it there turns that into a ref of its own. Such a message costs more than others: the address is
+//! looked up behind a lock, and copied, for each ref in it.
 
 use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::archive::rkyv::rancor::Fallible;

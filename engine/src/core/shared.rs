@@ -1,8 +1,8 @@
 //! What the cores of one node share: who the node is, the names of its actors, the nodes it knows,
 //! and how it starts and stops.
 //!
-//! Everything here is behind locks, or written once, and off the hot path: names are looked up when
-//! an actor is spawned or resolved, nodes when one is first met.
+//! Everything here is behind locks, or written once. Names are looked up when an actor is spawned
+//! or resolved, nodes when one is first met, and when a ref is archived or read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
