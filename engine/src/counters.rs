@@ -42,6 +42,9 @@ pub struct Counters {
     pub dead_unknown_message: u64,
     /// Part of `dead_received`: the message is known in another version or with other fields.
     pub dead_schema_mismatch: u64,
+    /// Part of `dead_received`: a question whose deadline had passed when its turn came out of a
+    /// mailbox. Its asker is told that it was not executed.
+    pub dead_expired: u64,
     /// Part of `dead_received`: the bytes are not a valid archive of the message, or of the answer.
     pub dead_invalid: u64,
     /// Part of `dead_received`: an answer to a question no longer asked.
@@ -142,6 +145,7 @@ pub(crate) struct Tally {
     pub(crate) dead_no_recipient: Count,
     pub(crate) dead_unknown_message: Count,
     pub(crate) dead_schema_mismatch: Count,
+    pub(crate) dead_expired: Count,
     pub(crate) dead_invalid: Count,
     pub(crate) dead_late_answer: Count,
     pub(crate) dropped_unread: Count,

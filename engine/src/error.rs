@@ -378,6 +378,9 @@ pub enum AskPhase {
     Queued,
     /// It was given to the network.
     Sent,
+    /// It reached its recipient and waited there for its turn, which came too late: it was not
+    /// handled.
+    Waiting,
 }
 
 impl std::fmt::Display for AskPhase {
@@ -385,6 +388,7 @@ impl std::fmt::Display for AskPhase {
         f.write_str(match self {
             Self::Queued => "it never left this node",
             Self::Sent => "it was sent",
+            Self::Waiting => "it waited at the recipient",
         })
     }
 }
@@ -394,7 +398,7 @@ impl AskError {
     pub fn executed(&self) -> Executed {
         match self {
             Self::Timeout { phase, .. } | Self::Unreachable { phase } => match phase {
-                AskPhase::Queued => Executed::No,
+                AskPhase::Queued | AskPhase::Waiting => Executed::No,
                 AskPhase::Sent => Executed::Maybe,
             },
             Self::Failed => Executed::Maybe,
@@ -422,6 +426,11 @@ impl AskError {
             ErrorCode::Overloaded => Self::Overloaded,
             ErrorCode::TooLarge => Self::ReplyTooLarge,
             ErrorCode::Stopping => Self::Stopping,
+            ErrorCode::Expired => Self::Timeout {
+                // The asker knows it.
+                after: Duration::ZERO,
+                phase: AskPhase::Waiting,
+            },
             _ => Self::Failed,
         }
     }
@@ -437,5 +446,22 @@ impl AskError {
             Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
             Refusal::Stopping => Self::Stopping,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_waited_too_long_at_its_recipient_was_not_executed() {
+        let error = AskError::from_code(ErrorCode::Expired);
+        let waited = AskPhase::Waiting;
+        assert!(
+            matches!(error, AskError::Timeout { phase, .. } if phase == waited),
+            "{error:?}"
+        );
+        assert_eq!(error.executed(), Executed::No);
+        assert!(error.to_string().contains("waited at the recipient"));
     }
 }

@@ -81,8 +81,11 @@ impl<P: Protocol> Ref<P> {
         Tell::new(*self, message)
     }
 
-    /// Sends `message` and waits for its answer until a deadline: the node's `ask_timeout` unless
-    /// [`Ask::timeout`] gives another. The deadline covers waiting for room.
+    /// Sends `message` and waits for its answer until a deadline, which covers waiting for room.
+    ///
+    /// Made in the handler of a question it inherits the [deadline](crate::Cx::deadline) of that,
+    /// also when it is awaited elsewhere; otherwise the deadline is the node's `ask_timeout`.
+    /// [`Ask::timeout`] gives another.
     #[inline]
     pub fn ask<M>(&self, message: M) -> Ask<P, M>
     where

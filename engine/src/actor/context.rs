@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringmesh_proto::address::NodeId;
 use ringmesh_proto::message::Reply;
@@ -55,6 +56,15 @@ impl<'a, A: Actor> Cx<'a, A> {
         let address = self.core.address_of_peer(link.peer)?;
         let uid = link.uid;
         Some(NodeId { address, uid })
+    }
+
+    /// What is left of the deadline of the question that is being handled, zero when it has passed;
+    /// `None` when nobody asked. Counted from when the question reached this core. Questions that
+    /// the handler asks [inherit](Ref::ask) it.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.message?;
+        let deadline = self.core.deadline()?;
+        Some(self.core.time_to(deadline))
     }
 
     /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,

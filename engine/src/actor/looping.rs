@@ -14,6 +14,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use ringmesh_proto::time::Instant;
+
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
@@ -35,6 +37,8 @@ pub(crate) struct Port {
     /// The question that is being handled and not answered, and where it came from.
     question: Cell<Option<u64>>,
     asked_on: RefCell<Option<Rc<Link>>>,
+    /// The deadline of the question that is being handled, answered or not.
+    deadline: Cell<Option<Instant>>,
     /// The actor asked to be stopped.
     wants_stop: Cell<bool>,
     /// The core stops the actor.
@@ -54,6 +58,7 @@ impl Port {
             engaged: Cell::default(),
             question: Cell::default(),
             asked_on: RefCell::default(),
+            deadline: Cell::default(),
             wants_stop: Cell::default(),
             stopping: Cell::default(),
             panicked: Cell::default(),
@@ -109,21 +114,27 @@ impl Port {
         if self.wants_stop.get() {
             return Poll::Pending;
         }
-        let letter = match self.handed.take() {
-            Some(letter) => letter,
-            None if self.mailbox.borrow().is_empty() => return Poll::Pending,
-            None if self.share.get() == 0 => {
+        let letter = loop {
+            if let Some(letter) = self.handed.take() {
+                break letter;
+            }
+            if self.mailbox.borrow().is_empty() {
+                return Poll::Pending;
+            }
+            if self.share.get() == 0 {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            None => match core.take_waiting(self) {
-                Some(letter) => letter,
-                None => return Poll::Pending,
-            },
+            self.share.set(self.share.get() - 1);
+            // Else its time was up, and the next may have its turn.
+            if let Some(letter) = core.take_waiting(self) {
+                break letter;
+            }
         };
-        self.share.set(self.share.get().saturating_sub(1));
         self.engaged.set(true);
-        self.question.set(letter.question);
+        let question = letter.question;
+        self.question.set(question.map(|it| it.correlation));
+        self.deadline.set(question.map(|it| it.deadline));
         if letter.question.is_some() {
             *self.asked_on.borrow_mut() = Some(Rc::clone(&letter.link));
         }
@@ -134,6 +145,7 @@ impl Port {
     /// ready, whether it panicked or not.
     fn poll_handler<F: Future<Output = ()>>(
         &self,
+        core: &Core,
         mut handler: Pin<&mut Option<F>>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PanicPayload>> {
@@ -141,6 +153,7 @@ impl Port {
             Some(future) if !self.stopping.get() => future.poll(context),
             _ => Poll::Ready(()),
         };
+        let _scope = core.with_deadline(self.deadline.get());
         let polled = catch_unwind(AssertUnwindSafe(poll));
         if let Ok(Poll::Pending) = polled {
             return Poll::Pending;
@@ -199,7 +212,7 @@ async fn handle_all<A: Actor>(
         {
             let handler = <A::Api as Dispatch<A>>::serve(actor, arrived, &mut cx);
             let mut handler = pin!(Some(handler));
-            poll_fn(|context| port.poll_handler(handler.as_mut(), context)).await?;
+            poll_fn(|context| port.poll_handler(core, handler.as_mut(), context)).await?;
         }
         if cx.wants_stop() {
             port.wants_stop.set(true);

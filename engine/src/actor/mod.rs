@@ -27,7 +27,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
 
-use crate::core::{Link, Payload};
+use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
@@ -130,8 +130,8 @@ pub struct Delivery<'a> {
     pub(crate) link: &'a Rc<Link>,
     /// The recipient's number there.
     pub(crate) target_number: u32,
-    /// The number of the question, if it is one.
-    pub(crate) question: Option<u64>,
+    /// What is known of the question, if it is one.
+    pub(crate) question: Option<Question>,
 }
 
 /// What became of a [`Delivery`].

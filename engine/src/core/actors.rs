@@ -132,6 +132,7 @@ impl Core {
         message: &str,
     ) {
         self.tally.delivered.add(1);
+        self.deadline.set(None);
         // An actor that its own handler stopped is in the table no longer, and has to end all the
         // same: its handler was running then.
         let routed = || link.routes.borrow().actor(slot, generation);

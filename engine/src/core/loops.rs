@@ -9,7 +9,7 @@ use std::task::Poll;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute};
+use super::{Asker, Core, NoRoute, Question};
 use crate::actor::{ActorCell, Letter, Port};
 
 impl Core {
@@ -41,13 +41,24 @@ impl Core {
         }
     }
 
-    /// Takes the oldest message that waits for an actor to its loop.
-    pub(crate) fn take_waiting(&self, port: &Port) -> Option<Letter> {
+    /// Takes the oldest message that waits for an actor to its loop; `None` if it is a question
+    /// that nobody waits for any more: that is not handled.
+    pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
         self.tally.waiting.take(1);
-        self.tally.delivered.add(1);
         self.uncharge(&letter);
         self.say_ready(port);
+        if let Some(Question {
+            correlation,
+            deadline,
+        }) = letter.question
+            && self.clock.peek() >= deadline
+        {
+            self.tally.dead_expired.add(1);
+            Asker::new(self, &letter.link, correlation).fail(ErrorCode::Expired);
+            return None;
+        }
+        self.tally.delivered.add(1);
         Some(letter)
     }
 
@@ -62,7 +73,7 @@ impl Core {
             self.tally.waiting.take(1);
             self.count_no_route(NoRoute::NoRecipient);
             self.uncharge(&letter);
-            if let Some(correlation) = letter.question {
+            if let Some(Question { correlation, .. }) = letter.question {
                 Asker::new(self, &letter.link, correlation).refuse(NoRoute::NoRecipient);
             }
         }

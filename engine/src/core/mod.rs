@@ -23,6 +23,7 @@ mod clock;
 mod close;
 mod connect;
 pub(crate) mod current;
+mod deadline;
 mod dial;
 pub(crate) mod driver;
 mod end;
@@ -70,6 +71,7 @@ use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asks::{Answer, Correlation};
+pub(crate) use deadline::Question;
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use mesh::{Errand, Mesh};
@@ -145,6 +147,8 @@ pub(crate) struct Core {
     /// The slot and generation of the actor whose handler runs, and the question it was asked.
     running_actor: Cell<Option<(u32, u64)>>,
     running: Cell<Option<u64>>,
+    /// The deadline of the question that is being handled.
+    deadline: Cell<Option<Instant>>,
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,

@@ -17,7 +17,7 @@ use ringmesh_transport::buffer::Chunk;
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute};
+use super::{Asker, Core, NoRoute, Question};
 use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
 use crate::error::AskError;
 use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
@@ -202,7 +202,13 @@ impl Batch<'_> {
         match (kind, frame.extension) {
             (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
             (Kind::Ask, Some(extension)) => {
-                self.dispatch(numbers, Some(extension.correlation), start, end)?;
+                let Extension {
+                    correlation,
+                    remaining_us,
+                    ..
+                } = extension;
+                let question = Question::arrived(self.core, correlation, remaining_us);
+                self.dispatch(numbers, Some(question), start, end)?;
             }
             (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
@@ -224,7 +230,7 @@ impl Batch<'_> {
     fn dispatch(
         &self,
         numbers: (u32, u16),
-        question: Option<u64>,
+        question: Option<Question>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
@@ -249,7 +255,7 @@ impl Batch<'_> {
     fn dispatch_first(
         &self,
         numbers: (u32, u16),
-        question: Option<u64>,
+        question: Option<Question>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
@@ -262,7 +268,7 @@ impl Batch<'_> {
             }
             Err(no_route) => {
                 self.core.count_no_route(no_route);
-                if let Some(correlation) = question {
+                if let Some(Question { correlation, .. }) = question {
                     Asker::new(self.core, self.link, correlation).refuse(no_route);
                 }
                 Ok(())
@@ -275,12 +281,16 @@ impl Batch<'_> {
         &self,
         actor: &ActorCell,
         index: u16,
-        (target_number, question): (u32, Option<u64>),
+        (target_number, question): (u32, Option<Question>),
         start: usize,
         end: usize,
     ) -> Turn {
         let core = self.core;
-        core.running.set(question);
+        core.running
+            .set(question.map(|question| question.correlation));
+        if let Some(Question { deadline, .. }) = question {
+            core.deadline.set(Some(deadline));
+        }
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
             payload: Payload {
@@ -295,6 +305,9 @@ impl Batch<'_> {
         };
         let turn = actor.deliver(core, index, delivery);
         core.running_actor.set(None);
+        if question.is_some() {
+            core.deadline.set(None);
+        }
         turn
     }
 

@@ -32,6 +32,7 @@ impl Core {
             dead_no_recipient: tally.dead_no_recipient.total(),
             dead_unknown_message: tally.dead_unknown_message.total(),
             dead_schema_mismatch: tally.dead_schema_mismatch.total(),
+            dead_expired: tally.dead_expired.total(),
             dead_invalid: tally.dead_invalid.total(),
             dead_late_answer: tally.dead_late_answer.total(),
             dropped_unread: tally.dropped_unread.total(),
@@ -65,6 +66,7 @@ impl Core {
             &tally.dead_no_recipient,
             &tally.dead_unknown_message,
             &tally.dead_schema_mismatch,
+            &tally.dead_expired,
             &tally.dead_invalid,
             &tally.dead_late_answer,
         ]

@@ -89,6 +89,7 @@ impl Core {
             actors: RefCell::new(ActorTable::new(id, settings.actors_max)),
             running_actor: Cell::default(),
             running: Cell::default(),
+            deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             tasks: Tasks::new(doorbell),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
