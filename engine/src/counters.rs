@@ -52,6 +52,9 @@ pub struct Counters {
     /// Messages that had arrived whole behind what ended their connection, and were dropped with
     /// it; no part of `received`.
     pub dropped_unread: u64,
+    /// Messages of [`tell_lossy`](crate::Ref::tell_lossy) that were dropped because they could not be
+    /// sent at once; no part of `sent`.
+    pub dropped_lossy: u64,
     /// Answers that found their queue full: the asker got an error in their place.
     pub replies_overloaded: u64,
     /// Questions that were dropped, or timed out, with their answer still owed.
@@ -149,6 +152,7 @@ pub(crate) struct Tally {
     pub(crate) dead_invalid: Count,
     pub(crate) dead_late_answer: Count,
     pub(crate) dropped_unread: Count,
+    pub(crate) dropped_lossy: Count,
     pub(crate) replies_overloaded: Count,
     pub(crate) acknowledged: Count,
     pub(crate) asks_abandoned: Count,

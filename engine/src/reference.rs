@@ -81,6 +81,24 @@ impl<P: Protocol> Ref<P> {
         Tell::new(*self, message)
     }
 
+    /// Sends `message` if there is room for it now, and drops it otherwise: for what the next message
+    /// makes good, such as a reading that is taken again and again.
+    ///
+    /// What is dropped, for whatever reason a [`SendError`] names, is counted as
+    /// [`dropped_lossy`](crate::Counters::dropped_lossy). Use [`try_tell`](Self::try_tell) to decide
+    /// yourself what becomes of the message, and [`tell`](Self::tell) when it should rather wait.
+    /// On a thread that is not a core nothing is sent or counted, and an error is logged.
+    #[inline]
+    pub fn tell_lossy<M>(&self, message: M)
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        if !matches!(self.push(&message), Some(Ok(()))) {
+            note_lost(M::NAME);
+        }
+    }
+
     /// Sends `message` and waits for its answer until a deadline, which covers waiting for room.
     ///
     /// Made in the handler of a question it inherits the [deadline](crate::Cx::deadline) of that,
@@ -124,6 +142,14 @@ impl<P> Ref<P> {
             core: self.core,
             table: self.table,
         }
+    }
+}
+
+/// A message was dropped knowingly.
+#[cold]
+fn note_lost(message: &'static str) {
+    if current::try_with(|core| core.count_lossy()).is_none() {
+        tracing::error!(message, "a ref was used on a thread that is not a core");
     }
 }
 

@@ -52,6 +52,11 @@ impl Core {
         Ok(())
     }
 
+    /// A message was dropped because its sender would not wait.
+    pub(crate) fn count_lossy(&self) {
+        self.tally.dropped_lossy.add(1);
+    }
+
     /// Writes a message into the link's stream and returns its position. From `flush_at` on,
     /// [`flush_early`](Self::flush_early) is to follow when no cell is borrowed any more.
     #[inline]

@@ -36,6 +36,7 @@ impl Core {
             dead_invalid: tally.dead_invalid.total(),
             dead_late_answer: tally.dead_late_answer.total(),
             dropped_unread: tally.dropped_unread.total(),
+            dropped_lossy: tally.dropped_lossy.total(),
             replies_overloaded: tally.replies_overloaded.total(),
             asks_abandoned: tally.asks_abandoned.total(),
             cancels_sent: tally.cancels_sent.total(),
