@@ -108,7 +108,7 @@ where
         };
         let inherited = self.inherited;
         let timeout = *self.timeout.get_or_insert_with(|| {
-            inherited.map_or(core.settings().ask_timeout, |it| core.time_to(it))
+            inherited.map_or_else(|| core.settings().ask_timeout, |it| core.time_to(it))
         });
         if timeout.is_zero() {
             let phase = AskPhase::Queued;

@@ -64,6 +64,12 @@ pub struct Counters {
     /// Answers that waited for credit and were dropped because their asker cancelled: it got an
     /// error in their place.
     pub replies_withdrawn: u64,
+    /// Periods of [`Cx::every`](crate::Cx::every) that passed without a message of their own: the
+    /// actor had no room, or the core was late.
+    pub ticks_merged: u64,
+    /// Timers of actors that ended because their message can never be sent: it is too large, or the
+    /// node stops.
+    pub ticks_lost: u64,
     /// Handlers, tasks, wakers and drops that panicked.
     pub panics: u64,
     /// Batches of messages that held their core longer than `slow_handler`: mostly one handler in
@@ -158,6 +164,8 @@ pub(crate) struct Tally {
     pub(crate) asks_abandoned: Count,
     pub(crate) cancels_sent: Count,
     pub(crate) replies_withdrawn: Count,
+    pub(crate) ticks_merged: Count,
+    pub(crate) ticks_lost: Count,
     pub(crate) panics: Count,
     pub(crate) slow_handlers: Count,
     pub(crate) copied_straddled: Count,

@@ -54,6 +54,22 @@ pub enum EngineError {
     },
 }
 
+/// Why a timer was not set. Its message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimerError {
+    /// The actors of the core have as many timers as they may. Cancel some, or have one timer do
+    /// the work of many.
+    #[error("the actors of this core have {limit} timers already")]
+    TooManyTimers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
 /// Why an actor or a task was not spawned. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -43,20 +43,23 @@ mod rt;
 mod tell;
 mod wire_ref;
 
-pub use actor::{Accepts, Actor, AsyncHandler, Cx, Handler, Protocol};
+pub use actor::{Accepts, Actor, AsyncHandler, Cx, Handler, LaterHandler, Protocol, ReplyTo};
 pub use ask::Ask;
 pub use config::{
     ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
     SocketBuffers, memory_budget,
 };
+pub use core::TimerId;
 pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
-pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
+pub use error::{
+    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
+};
 pub use look_up::LookUp;
 pub use message::{Message, Msg};
 pub use node::Node;
 pub use reference::Ref;
-pub use ringmesh_macros::{async_handler, message, protocol, wire};
+pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use tell::Tell;
 pub use wire_ref::{ArchivedWireRef, WireRef};
@@ -69,7 +72,8 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
+        Arrived, Check, Delivery, Dispatch, Outcome, Served, Serves, deliver, no_such_message,
+        reply_to, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.

@@ -1,7 +1,7 @@
 //! Actors: state that lives on one core and handles one message at a time.
 //!
-//! An actor declares the protocol it speaks and, per message of it, one [`Handler`] or
-//! [`AsyncHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
+//! An actor declares the protocol it speaks and, per message of it, one [`Handler`],
+//! [`AsyncHandler`] or [`LaterHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
 //! message to its handler, so nothing is boxed or looked up by name per message.
 //!
 //! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
@@ -11,11 +11,13 @@ mod cell;
 mod context;
 mod looping;
 mod mailbox;
+mod reply_to;
 mod serve;
 mod table;
 
 pub use context::Cx;
-pub use serve::{Arrived, Check, Serves, deliver, no_such_message, serve};
+pub use reply_to::ReplyTo;
+pub use serve::{Arrived, Check, Served, Serves, deliver, no_such_message, reply_to, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use looping::Port;
@@ -73,7 +75,8 @@ pub trait Actor: Sized + 'static {
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
     note = "add `impl Handler<{M}> for {Self}`",
-    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
+    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there",
+    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`, with its attribute too"
 )]
 pub trait Handler<M: Message>: Actor {
     /// Handles one message, read in place, and answers it.
@@ -104,6 +107,24 @@ pub trait AsyncHandler<M: Message>: Actor {
     /// # Panics
     /// As in [`Handler::handle`].
     fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> impl Future<Output = M::Reply>;
+}
+
+/// Handles message `M` without waiting, and answers it when it will.
+///
+/// The `impl` carries [`#[later_handler]`](macro@crate::later_handler). The handler returns nothing;
+/// the answer is given through the [`ReplyTo`], from wherever that was moved. Meanwhile the actor
+/// handles other messages, and it needs no loop for this.
+#[diagnostic::on_unimplemented(
+    message = "actor `{Self}` does not handle message `{M}` to answer it later",
+    note = "add `#[later_handler] impl LaterHandler<{M}> for {Self}`"
+)]
+pub trait LaterHandler<M: Message>: Actor {
+    /// Handles one message, read in place.
+    ///
+    /// # Panics
+    /// As in [`Handler::handle`]: whoever asked is told that the handler failed, by the drop of
+    /// `reply`.
+    fn handle(&mut self, message: Msg<M>, reply: ReplyTo<M>, cx: &mut Cx<'_, Self>);
 }
 
 /// Takes a message of a protocol to the handler of an actor. Made by

@@ -109,9 +109,12 @@ impl Core {
             let panic = panic_message(payload);
             tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
         }
-        if let Some(port) = cell.port()
-            && cell.is_over()
-        {
+        // Else a handler of it runs, and this follows when that returns.
+        if !cell.is_over() {
+            return;
+        }
+        self.end_ticks(cell.generation);
+        if let Some(port) = cell.port() {
             self.bury_mailbox(port);
         }
     }

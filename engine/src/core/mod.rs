@@ -16,6 +16,7 @@
 
 mod actors;
 mod alarm;
+mod asked;
 mod asks;
 mod away;
 mod budget;
@@ -47,6 +48,7 @@ mod stall;
 mod start;
 mod stop;
 mod tasks;
+mod ticks;
 mod timers;
 mod user_code;
 
@@ -70,6 +72,7 @@ use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
+pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
 pub(crate) use deadline::Question;
 pub(crate) use line::Place;
@@ -82,6 +85,8 @@ pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
+pub(crate) use ticks::Pace;
+pub use ticks::TimerId;
 pub(crate) use timers::Token;
 pub(crate) use user_code::{dispose, panic_message};
 
@@ -98,6 +103,7 @@ use link::{Connection, End};
 use peers::PeerTable;
 use stop::Phase;
 use tasks::Tasks;
+use ticks::Ticks;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -152,6 +158,7 @@ pub(crate) struct Core {
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    ticks: RefCell<Ticks>,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::{Core, NoRoute};
 use crate::actor::Mismatch;
 
-/// Whoever asked the question that is being handled.
+/// Whoever asked a question.
 pub(crate) struct Asker<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,

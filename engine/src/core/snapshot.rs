@@ -41,6 +41,8 @@ impl Core {
             asks_abandoned: tally.asks_abandoned.total(),
             cancels_sent: tally.cancels_sent.total(),
             replies_withdrawn: tally.replies_withdrawn.total(),
+            ticks_merged: tally.ticks_merged.total(),
+            ticks_lost: tally.ticks_lost.total(),
             panics: tally.panics.total(),
             slow_handlers: tally.slow_handlers.total(),
             frames_copied_straddled: tally.copied_straddled.total(),

@@ -92,6 +92,7 @@ impl Core {
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             tasks: Tasks::new(doorbell),
+            ticks: RefCell::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),

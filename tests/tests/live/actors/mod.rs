@@ -5,7 +5,9 @@ mod ends;
 mod flow;
 mod gate;
 mod handlers;
+mod later;
 mod leases;
+mod timers;
 
 use ringmesh::Ref;
 use ringmesh_tests::live::node::LiveNode;
