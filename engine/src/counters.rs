@@ -70,6 +70,9 @@ pub struct Counters {
     /// Timers of actors that ended because their message can never be sent: it is too large, or the
     /// node stops.
     pub ticks_lost: u64,
+    /// Results of piped futures that their actors were not told, because no room came in time or
+    /// they cannot be sent; see [`Cx::pipe`](crate::Cx::pipe).
+    pub pipes_lost: u64,
     /// Handlers, tasks, wakers and drops that panicked.
     pub panics: u64,
     /// Batches of messages that held their core longer than `slow_handler`: mostly one handler in
@@ -166,6 +169,7 @@ pub(crate) struct Tally {
     pub(crate) replies_withdrawn: Count,
     pub(crate) ticks_merged: Count,
     pub(crate) ticks_lost: Count,
+    pub(crate) pipes_lost: Count,
     pub(crate) panics: Count,
     pub(crate) slow_handlers: Count,
     pub(crate) copied_straddled: Count,

@@ -10,7 +10,7 @@ use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
 use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
-use crate::error::TimerError;
+use crate::error::{SpawnError, TimerError};
 use crate::node::Node;
 use crate::reference::Ref;
 
@@ -103,6 +103,29 @@ impl<'a, A: Actor> Cx<'a, A> {
     {
         let me = self.me.erased();
         self.core.set_tick(me, Pace::Every(period), message)
+    }
+
+    /// Runs `future` as a task of this core, and has the actor itself told what `map` makes of its
+    /// result, waiting for room until the node's `send_timeout`.
+    ///
+    /// The actor goes on meanwhile: this is how a handler that does not wait asks others. Questions
+    /// in it inherit the [deadline](Self::deadline) of the one being handled. It ends early when
+    /// the actor is gone, and a panic in it ends it alone; the actor hears of neither.
+    /// [`pipes_lost`](crate::Counters::pipes_lost) counts what found no room.
+    ///
+    /// # Errors
+    /// [`SpawnError::TooManyTasks`] or [`SpawnError::Stopping`]; both were dropped.
+    pub fn pipe<F, M>(
+        &self,
+        future: F,
+        map: impl FnOnce(F::Output) -> M + 'static,
+    ) -> Result<(), SpawnError>
+    where
+        F: Future + 'static,
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        self.core.pipe(self.me, future, map)
     }
 
     /// Ends a timer of this actor. Says whether it had still to fire; what it sent before may be on

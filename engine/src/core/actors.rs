@@ -114,6 +114,7 @@ impl Core {
             return;
         }
         self.end_ticks(cell.generation);
+        self.end_pipes(cell.generation);
         if let Some(port) = cell.port() {
             self.bury_mailbox(port);
         }

@@ -35,6 +35,7 @@ mod loops;
 mod main_task;
 mod mesh;
 mod peers;
+mod pipes;
 mod pressure;
 mod questions;
 mod receive;
@@ -101,6 +102,7 @@ use budget::Budget;
 use clock::Clock;
 use link::{Connection, End};
 use peers::PeerTable;
+use pipes::Pipes;
 use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
@@ -159,6 +161,7 @@ pub(crate) struct Core {
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
     ticks: RefCell<Ticks>,
+    pipes: RefCell<Pipes>,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,

@@ -43,6 +43,7 @@ impl Core {
             replies_withdrawn: tally.replies_withdrawn.total(),
             ticks_merged: tally.ticks_merged.total(),
             ticks_lost: tally.ticks_lost.total(),
+            pipes_lost: tally.pipes_lost.total(),
             panics: tally.panics.total(),
             slow_handlers: tally.slow_handlers.total(),
             frames_copied_straddled: tally.copied_straddled.total(),

@@ -93,6 +93,7 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             tasks: Tasks::new(doorbell),
             ticks: RefCell::default(),
+            pipes: RefCell::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),

@@ -7,6 +7,7 @@ mod gate;
 mod handlers;
 mod later;
 mod leases;
+mod pipes;
 mod timers;
 
 use ringmesh::Ref;
