@@ -451,6 +451,23 @@ impl AskError {
         }
     }
 
+    /// What an asker is told whose question was passed on, and came to this.
+    pub(crate) fn to_code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownMessage => ErrorCode::UnknownMessage,
+            Self::SchemaMismatch => ErrorCode::SchemaMismatch,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::ReplyTooLarge => ErrorCode::TooLarge,
+            Self::Stopping => ErrorCode::Stopping,
+            Self::Timeout {
+                phase: AskPhase::Waiting,
+                ..
+            } => ErrorCode::Expired,
+            _ if self.executed() == Executed::No => ErrorCode::NotRunning,
+            _ => ErrorCode::Failed,
+        }
+    }
+
     pub(crate) fn new(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable => Self::Unreachable {
@@ -479,5 +496,23 @@ mod tests {
         );
         assert_eq!(error.executed(), Executed::No);
         assert!(error.to_string().contains("waited at the recipient"));
+    }
+
+    #[test]
+    fn an_error_that_is_passed_on_says_of_the_execution_what_it_said() {
+        for number in 0..=u32::from(u8::MAX) {
+            let error = AskError::from_code(ErrorCode::from_wire(number));
+            assert_eq!(AskError::from_code(error.to_code()), error);
+        }
+        let unreachable = |phase| AskError::Unreachable { phase };
+        for error in [
+            unreachable(AskPhase::Queued),
+            unreachable(AskPhase::Sent),
+            AskError::ReplyMismatch,
+        ] {
+            let told = AskError::from_code(error.to_code()).executed();
+            let is_as_sure = told == error.executed() || told == Executed::Maybe;
+            assert!(is_as_sure, "{error} became {told:?}");
+        }
     }
 }

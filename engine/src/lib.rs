@@ -43,7 +43,9 @@ mod rt;
 mod tell;
 mod wire_ref;
 
-pub use actor::{Accepts, Actor, AsyncHandler, Cx, Handler, LaterHandler, Protocol, ReplyTo};
+pub use actor::{
+    Accepts, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler, Protocol, ReplyTo,
+};
 pub use ask::Ask;
 pub use config::{
     ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,

@@ -12,6 +12,7 @@ use crate::actor::{Accepts, Protocol};
 use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
+use crate::message::Msg;
 use crate::tell::Tell;
 
 /// The name of one actor of one process start, typed by the protocol it speaks.
@@ -112,6 +113,26 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         Ask::new(*self, message)
+    }
+
+    /// Sends a received message on, as the bytes it came in.
+    pub(crate) fn pass_on<M>(&self, message: Msg<M>) -> Result<(), SendError<Msg<M>>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        let told = current::try_with(|core| {
+            let told = core.tell_payload(self.erased(), &M::TYPE, message.bytes(), None);
+            if matches!(told, Err(Refusal::Unreachable)) {
+                core.reach(self.erased());
+            }
+            told
+        });
+        match told {
+            Some(Ok(())) => Ok(()),
+            Some(Err(refusal)) => Err(SendError::new(refusal, message)),
+            None => Err(SendError::OffCore(message)),
+        }
     }
 
     /// One attempt; `None` off a core.

@@ -10,7 +10,8 @@ use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
 use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
-use crate::error::{SpawnError, TimerError};
+use crate::error::{SendError, SpawnError, TimerError};
+use crate::message::Msg;
 use crate::node::Node;
 use crate::reference::Ref;
 
@@ -126,6 +127,23 @@ impl<'a, A: Actor> Cx<'a, A> {
         A::Api: Accepts<M>,
     {
         self.core.pipe(self.me, future, map)
+    }
+
+    /// Tells `message` to whoever `to` names, as the bytes it came in, if there is room for it now.
+    /// Its sender is this node then.
+    ///
+    /// Nothing is encoded anew. A question is told like any other message, and its answer, if
+    /// it was asked, is still this handler's to give; [`ReplyTo::forward`](crate::ReplyTo::forward)
+    /// passes the question itself on.
+    ///
+    /// # Errors
+    /// As [`Ref::try_tell`]; the message comes back.
+    pub fn forward<M, P>(&self, message: Msg<M>, to: &Ref<P>) -> Result<(), SendError<Msg<M>>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        to.pass_on(message)
     }
 
     /// Ends a timer of this actor. Says whether it had still to fire; what it sent before may be on

@@ -16,7 +16,7 @@ mod serve;
 mod table;
 
 pub use context::Cx;
-pub use reply_to::ReplyTo;
+pub use reply_to::{ForwardError, ReplyTo};
 pub use serve::{Arrived, Check, Served, Serves, deliver, no_such_message, reply_to, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};

@@ -1,5 +1,6 @@
 //! An answer that is given later than its handler ends.
 
+use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -7,8 +8,11 @@ use std::time::Duration;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::message::Message;
 
-use super::{Actor, Cx};
+use super::{Accepts, Actor, Cx};
 use crate::core::Asked;
+use crate::error::SendError;
+use crate::message::Msg;
+use crate::reference::Ref;
 
 /// Where the answer to a message `M` goes, if anybody asked: what a
 /// [`LaterHandler`](crate::LaterHandler) gets beside the message.
@@ -53,6 +57,32 @@ impl<M: Message> ReplyTo<M> {
             asked.answer(&answer);
         }
     }
+
+    /// Passes the message on, as the bytes it came in: whoever `to` names answers in this place. An
+    /// error is passed on as well, and the deadline travels with the question: when it has passed
+    /// the asker is told so instead. A message that nobody asked is told.
+    ///
+    /// # Errors
+    /// [`ForwardError`], with the message and this token. The question is not answered by that.
+    pub fn forward<P>(mut self, message: Msg<M>, to: &Ref<P>) -> Result<(), ForwardError<M>>
+    where
+        P: Accepts<M>,
+        M::Reply: Message,
+    {
+        let Some(asked) = self.asked.take() else {
+            return to
+                .pass_on(message)
+                .map_err(|error| ForwardError { error, reply: self });
+        };
+        match asked.relay::<M>(to.erased(), message.bytes()) {
+            Ok(()) => Ok(()),
+            Err((refusal, asked)) => {
+                self.asked = Some(asked);
+                let error = SendError::new(refusal, message);
+                Err(ForwardError { error, reply: self })
+            }
+        }
+    }
 }
 
 impl<M: Message> Drop for ReplyTo<M> {
@@ -71,3 +101,27 @@ impl<M: Message> fmt::Debug for ReplyTo<M> {
             .finish_non_exhaustive()
     }
 }
+
+/// Why a question was not passed on. It is not answered by that: it comes back, with its message.
+#[non_exhaustive]
+pub struct ForwardError<M: Message> {
+    /// Why, with the message. [`SendError::Full`] also says that as many questions are outstanding
+    /// as may be.
+    pub error: SendError<Msg<M>>,
+    /// Where its answer goes.
+    pub reply: ReplyTo<M>,
+}
+
+impl<M: Message> fmt::Display for ForwardError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the question was not passed on: {}", self.error)
+    }
+}
+
+impl<M: Message> fmt::Debug for ForwardError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ForwardError({self})")
+    }
+}
+
+impl<M: Message> Error for ForwardError<M> {}

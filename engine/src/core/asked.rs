@@ -1,15 +1,20 @@
-//! Questions whose answer is owed beyond their handler.
+//! Questions whose answer is owed beyond their handler: kept by somebody, or passed on.
+//!
+//! A question that is passed on has a place in the table of this core's own questions. What comes
+//! for it there, an answer or an error, goes back to whoever asked; a cancel is not passed on.
 
 use std::fmt;
 use std::rc::Rc;
 
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::message::Reply;
+use ringmesh_proto::message::{Message, MessageType, Reply};
 use ringmesh_proto::time::Instant;
 
 use super::link::Link;
-use super::{Asker, Core, Question};
+use super::{Answer, Asker, Core, Question};
+use crate::error::Refusal;
+use crate::reference::Recipient;
 
 /// A question that somebody promised to answer. It counts on its link until that was done.
 pub(crate) struct Asked {
@@ -48,6 +53,38 @@ impl Asked {
 
     pub(crate) fn fail(self, code: ErrorCode) {
         self.asker().fail(code);
+    }
+
+    /// Passes the question on to `to`, with what is left of its time.
+    ///
+    /// # Errors
+    /// Gives the question back; it is still to be answered.
+    pub(crate) fn relay<M>(self, to: Recipient, payload: &[u8]) -> Result<(), (Refusal, Self)>
+    where
+        M: Message,
+        M::Reply: Message,
+    {
+        let core = Rc::clone(&self.core);
+        if core.time_to(self.deadline()).is_zero() {
+            // Nobody waits any more; and questions that go round in a circle end here.
+            self.fail(ErrorCode::Expired);
+            return Ok(());
+        }
+        let mut asked = Some(self);
+        let relayed = core.relay::<M>(to, payload, &mut asked);
+        match (relayed, asked) {
+            (Err(refusal), Some(asked)) => Err((refusal, asked)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers with what came for the question where it was passed on to: an answer of type
+    /// `message`, as it is, or the error in its place.
+    pub(super) fn pass_back(self, message: &MessageType, answer: &Answer) {
+        match answer {
+            Ok(answer) => self.asker().answer_bytes(message, answer.bytes()),
+            Err(error) => self.asker().fail(error.to_code()),
+        }
     }
 
     fn asker(&self) -> Asker<'_> {

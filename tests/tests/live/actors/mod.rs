@@ -3,6 +3,7 @@
 mod deadlines;
 mod ends;
 mod flow;
+mod forward;
 mod gate;
 mod handlers;
 mod later;
