@@ -52,8 +52,8 @@ pub struct Counters {
     /// Messages that had arrived whole behind what ended their connection, and were dropped with
     /// it; no part of `received`.
     pub dropped_unread: u64,
-    /// Messages of [`tell_lossy`](crate::Ref::tell_lossy) that were dropped because they could not be
-    /// sent at once; no part of `sent`.
+    /// Messages of [`tell_lossy`](crate::Ref::tell_lossy) that were dropped because they could not
+    /// be sent at once; no part of `sent`.
     pub dropped_lossy: u64,
     /// Answers that found their queue full: the asker got an error in their place.
     pub replies_overloaded: u64,

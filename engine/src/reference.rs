@@ -82,13 +82,13 @@ impl<P: Protocol> Ref<P> {
         Tell::new(*self, message)
     }
 
-    /// Sends `message` if there is room for it now, and drops it otherwise: for what the next message
-    /// makes good, such as a reading that is taken again and again.
+    /// Sends `message` if there is room for it now, and drops it otherwise: for what the next
+    /// message makes good, such as a reading that is taken again and again.
     ///
     /// What is dropped, for whatever reason a [`SendError`] names, is counted as
-    /// [`dropped_lossy`](crate::Counters::dropped_lossy). Use [`try_tell`](Self::try_tell) to decide
-    /// yourself what becomes of the message, and [`tell`](Self::tell) when it should rather wait.
-    /// On a thread that is not a core nothing is sent or counted, and an error is logged.
+    /// [`dropped_lossy`](crate::Counters::dropped_lossy). Use [`try_tell`](Self::try_tell) to
+    /// decide yourself what becomes of the message, and [`tell`](Self::tell) when it should rather
+    /// wait. On a thread that is not a core nothing is sent or counted, and an error is logged.
     #[inline]
     pub fn tell_lossy<M>(&self, message: M)
     where

@@ -1,8 +1,8 @@
 //! Actors: state that lives on one core and handles one message at a time.
 //!
 //! An actor declares the protocol it speaks and, per message of it, one [`Handler`],
-//! [`AsyncHandler`] or [`LaterHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
-//! message to its handler, so nothing is boxed or looked up by name per message.
+//! [`AsyncHandler`] or [`LaterHandler`]. The [`protocol!`](crate::protocol) macro makes the `match`
+//! that takes a message to its handler, so nothing is boxed or looked up by name per message.
 //!
 //! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
 //! one has a loop of its own ([`looping`]) and a [`mailbox`].
@@ -75,8 +75,8 @@ pub trait Actor: Sized + 'static {
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
     note = "add `impl Handler<{M}> for {Self}`",
-    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there",
-    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`, with its attribute too"
+    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`; the attribute as well",
+    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
 )]
 pub trait Handler<M: Message>: Actor {
     /// Handles one message, read in place, and answers it.
@@ -111,9 +111,9 @@ pub trait AsyncHandler<M: Message>: Actor {
 
 /// Handles message `M` without waiting, and answers it when it will.
 ///
-/// The `impl` carries [`#[later_handler]`](macro@crate::later_handler). The handler returns nothing;
-/// the answer is given through the [`ReplyTo`], from wherever that was moved. Meanwhile the actor
-/// handles other messages, and it needs no loop for this.
+/// The `impl` carries [`#[later_handler]`](macro@crate::later_handler). The handler returns
+/// nothing; the answer is given through the [`ReplyTo`], from wherever that was moved. Meanwhile
+/// the actor handles other messages, and it needs no loop for this.
 #[diagnostic::on_unimplemented(
     message = "actor `{Self}` does not handle message `{M}` to answer it later",
     note = "add `#[later_handler] impl LaterHandler<{M}> for {Self}`"

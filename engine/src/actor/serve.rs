@@ -27,8 +27,8 @@ pub enum Served<R> {
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
     note = "add `impl Handler<{M}> for {Self}`",
-    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there",
-    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`, with its attribute too"
+    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`; the attribute as well",
+    note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
 )]
 pub trait Serves<M: Message>: Actor {
     /// Whether the handler may wait.

@@ -117,8 +117,8 @@ impl AskTable {
         })
     }
 
-    /// Takes the place that [`next`](Self::next) named, for a question that was just sent, or passed
-    /// on for another asker.
+    /// Takes the place that [`next`](Self::next) named, for a question that was just sent, or
+    /// passed on for another asker.
     pub(crate) fn occupy(
         &mut self,
         link: &Rc<Link>,

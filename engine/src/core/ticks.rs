@@ -2,8 +2,8 @@
 //!
 //! A tick is told over the core's link to itself like any other message, so mailboxes, credit and
 //! accounts hold for it. While there is no room, a message of [`Cx::after`](crate::Cx::after) is
-//! tried again, with growing pauses; one of [`Cx::every`](crate::Cx::every) waits for its next turn,
-//! and counts as merged with that. Timers end with their actor.
+//! tried again, with growing pauses; one of [`Cx::every`](crate::Cx::every) waits for its next
+//! turn, and counts as merged with that. Timers end with their actor.
 
 use std::fmt;
 use std::time::Duration;
