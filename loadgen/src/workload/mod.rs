@@ -9,6 +9,7 @@ mod connections;
 mod echo;
 mod mesh;
 mod message;
+mod rally;
 mod receiver;
 mod sequence;
 mod stream;
