@@ -92,7 +92,6 @@ impl Driver {
     /// One turn up to its system call. Says whether there was anything to do.
     fn turn(&mut self) -> bool {
         let core = &self.core;
-        let now = core.clock.read();
         core.tally.turns.add(1);
         core.begin_turn();
         core.io.borrow_mut().poll(&mut core.events.borrow_mut());
@@ -102,12 +101,15 @@ impl Driver {
             busy = true;
         }
         busy |= core.receive_parcels();
-        let mut budget = Budget::new(now, &core.settings);
+        let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         busy |= core.send_pending();
+        // Behind everything that somebody waits for. The next turn begins with this time: a core
+        // that looks out does so for a microsecond, and one that slept reads the clock again.
+        let now = core.look_at_clock();
         if busy {
             self.busy_until = now;
         }
@@ -123,8 +125,8 @@ impl Driver {
             IdleMode::Park => Some(Duration::ZERO),
         };
         let idle = !busy && !core.has_work();
-        let sleepy =
-            patience.is_some_and(|spin| core.clock.now().saturating_since(self.busy_until) >= spin);
+        let quiet = core.clock.now().saturating_since(self.busy_until);
+        let sleepy = patience.is_some_and(|spin| quiet >= spin);
         if core.runtime.outstanding() > 0 {
             return self.rest_in_executor(idle).await;
         }
@@ -148,6 +150,7 @@ impl Driver {
         let timeout = core.time_to_next_timer();
         let woken = core.io.borrow_mut().park(timeout);
         core.is_awake();
+        core.look_at_clock();
         woken
     }
 
@@ -156,18 +159,19 @@ impl Driver {
         let core = &self.core;
         core.io.borrow_mut().submit()?;
         let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
-        if !idle || !core.may_sleep() {
-            core.runtime.pass().await;
-            return Ok(());
-        }
-        let may_wait = core.io.borrow_mut().enable_eventfd();
-        if may_wait {
-            core.runtime.wait(eventfd).await;
-            core.io.borrow_mut().disable_eventfd();
+        if idle && core.may_sleep() {
+            let may_wait = core.io.borrow_mut().enable_eventfd();
+            if may_wait {
+                core.runtime.wait(eventfd).await;
+                core.io.borrow_mut().disable_eventfd();
+            } else {
+                core.runtime.pass().await;
+            }
+            core.is_awake();
         } else {
             core.runtime.pass().await;
         }
-        core.is_awake();
+        core.look_at_clock();
         Ok(())
     }
 }

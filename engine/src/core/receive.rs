@@ -41,7 +41,7 @@ pub(super) fn drain(
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
-        let stride = budget.stride();
+        let stride = core.next_stride(budget);
         if stride == 0 {
             return Ok(Left::More);
         }
@@ -67,9 +67,7 @@ pub(super) fn drain(
             ..
         } = batch;
         intake.put_back(front, parsed.get());
-        if let Some(took) = core.spend(budget, dispatched.get()) {
-            core.note_slow(link, last.get(), dispatched.get(), took);
-        }
+        core.spend(budget, link, dispatched.get(), last.get());
         match ended? {
             Ended::Budget | Ended::Front => {}
             Ended::Link => return Ok(Left::Nothing),

@@ -21,6 +21,7 @@ use super::clock::Clock;
 use super::link::End;
 use super::peers::PeerTable;
 use super::shared::core_id;
+use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
@@ -69,6 +70,7 @@ impl Core {
             closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
+            latest_batch: LatestBatch::default(),
             local: local_node(node, id, &settings),
             runtime,
             io: RefCell::new(io),
