@@ -34,6 +34,7 @@ mod look_up;
 mod mesh;
 #[allow(unsafe_code)]
 pub mod message;
+mod metrics;
 mod node;
 pub mod prelude;
 mod random;
@@ -54,6 +55,7 @@ pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
 pub use look_up::LookUp;
 pub use message::{Message, Msg};
+pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, message, protocol, wire};

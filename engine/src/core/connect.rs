@@ -419,6 +419,7 @@ impl Core {
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
+        self.tally.links.add(1);
         tracing::info!(peer = %up.peer, dialled = up.dialled, "link up");
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);

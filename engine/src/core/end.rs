@@ -13,6 +13,9 @@ impl Core {
         if link.ended.replace(true) {
             return;
         }
+        if link.connection.is_some() {
+            self.tally.links.take(1);
+        }
         let sent = link.outbound.borrow().positions().sent;
         let mut slabs = self.slabs.borrow_mut();
         let tally = &self.tally;

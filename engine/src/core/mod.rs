@@ -85,8 +85,8 @@ pub(crate) use user_code::{dispose, panic_message};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::{CloseCounts, Tally};
 use crate::error::SpawnError;
+use crate::metrics::Page;
 use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
@@ -125,7 +125,6 @@ pub(crate) struct Core {
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
-    closes: RefCell<CloseCounts>,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
@@ -163,7 +162,8 @@ pub(crate) struct Core {
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
-    tally: Tally,
+    /// What it counts, where other threads read it.
+    tally: Arc<Page>,
 }
 
 impl Core {

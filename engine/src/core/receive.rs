@@ -93,7 +93,7 @@ fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
 fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
     let whole = intake.assemble(needed, core.settings.frame_bytes_max);
     if whole {
-        core.tally.copied_straddled.add(1);
+        core.tally.frames_copied_straddled.add(1);
     }
     whole
 }
@@ -383,14 +383,14 @@ impl<'a> Payload<'a> {
     /// A copy of the payload with a buffer of its own.
     #[cold]
     pub(crate) fn copied(&self, core: &Core) -> Chunk {
-        core.tally.copied_pinned.add(1);
+        core.tally.frames_copied_pinned.add(1);
         Chunk::copied_from(self.bytes())
     }
 
     /// A copy of the payload for a message that waits for its actor.
     #[cold]
     pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
-        core.tally.copied_other.add(1);
+        core.tally.frames_copied_other.add(1);
         Chunk::copied_from(self.bytes())
     }
 

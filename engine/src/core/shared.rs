@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
+
+use crate::metrics::Pages;
 
 /// The state that the cores of a node share.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     gate: Gate,
     /// How far the node is on its way to its end, as a [`Stop`].
     stop: AtomicU8,
+    /// What its cores count.
+    pub(crate) pages: Arc<Pages>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
 }
@@ -94,6 +98,7 @@ impl Shared {
             doorbells: (0..cores).map(|_| OnceLock::new()).collect(),
             gate: Gate::default(),
             stop: AtomicU8::new(Stop::No as u8),
+            pages: Arc::new(Pages::new(cores)),
             names: Mutex::default(),
             // Each core forgets a node only after it has met the next.
             nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),

@@ -27,7 +27,6 @@ use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::Tally;
 use crate::error::EngineError;
 use crate::rt::Runtime;
 
@@ -66,7 +65,6 @@ impl Core {
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
-            closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             local: local_node(node, id, &settings),
@@ -102,7 +100,7 @@ impl Core {
             looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
-            tally: Tally::default(),
+            tally: shared.pages.of_core(usize::from(id.0)),
             settings,
             clock: Clock::new(),
             id,

@@ -12,6 +12,7 @@ mod fairness;
 mod faults;
 mod graceful_stop;
 mod memory;
+mod metrics;
 mod mishaps;
 mod panics;
 mod questions;
