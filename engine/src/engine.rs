@@ -12,7 +12,7 @@ use ringmesh_transport::{probe, signal};
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::core::driver;
 use crate::core::shared::core_id;
-use crate::core::{Failure, Mesh, Seat, Shared};
+use crate::core::{Failure, Mesh, Seat, Shared, contain};
 use crate::error::EngineError;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
@@ -195,7 +195,8 @@ where
     Fut: Future<Output = T> + 'static,
     T: Send + 'static,
 {
-    let shared = Arc::new(Shared::new(settings.cores, settings.peers_max));
+    let (cores, letters_kept) = (settings.cores, settings.dead_letters_kept);
+    let shared = Arc::new(Shared::new(cores, settings.peers_max, letters_kept));
     metrics.begin(&shared.pages);
     let mut seats = seats(settings, &shared);
     let control = seats.remove(0);
@@ -209,6 +210,12 @@ where
     }
     let ended = join(control);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
+    for (_, waker) in shared.letters.close() {
+        // A subscription that outlives the node. There is no core any more to count a panic.
+        if let Err(panic) = contain(|| waker.wake()) {
+            tracing::error!(panic, "a waker panicked");
+        }
+    }
     for other in others {
         match other {
             Ok(()) | Err(EngineError::Aborted) => {}

@@ -12,6 +12,7 @@ use crate::actor::{Actor, Protocol};
 use crate::core::Core;
 use crate::core::shared::Stop;
 use crate::counters::Counters;
+use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
 use crate::metrics::{Metrics, MetricsReader};
 use crate::reference::Ref;
@@ -174,6 +175,12 @@ impl Node {
     /// How often this core closed connections, by the reason's name.
     pub fn close_reasons(&self) -> BTreeMap<&'static str, u64> {
         self.core.close_reasons()
+    }
+
+    /// Subscribes to the dead letters of all cores: the messages that reach nobody from now on,
+    /// with the reason. They are counted and, now and then, logged without a subscription too.
+    pub fn dead_letters(&self) -> DeadLetters {
+        self.core.dead_letters()
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

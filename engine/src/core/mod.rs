@@ -27,6 +27,7 @@ mod dial;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod letters;
 mod line;
 mod link;
 mod loops;
@@ -81,7 +82,7 @@ pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
-pub(crate) use user_code::{dispose, panic_message};
+pub(crate) use user_code::{contain, dispose, panic_message};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -92,6 +93,7 @@ use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
+use letters::LetterLog;
 use link::{Connection, End};
 use peers::PeerTable;
 use stop::Phase;
@@ -127,6 +129,7 @@ pub(crate) struct Core {
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
+    letter_log: LetterLog,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
     /// it.
     ends: Vec<End>,

@@ -12,6 +12,7 @@ use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
+use crate::dead_letter::Office;
 use crate::metrics::Pages;
 
 /// The state that the cores of a node share.
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     stop: AtomicU8,
     /// What its cores count.
     pub(crate) pages: Arc<Pages>,
+    /// What reached nobody.
+    pub(crate) letters: Arc<Office>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
 }
@@ -88,8 +91,8 @@ impl NodeIndex {
 
 impl Shared {
     /// The state of a node of `cores` that is about to start, whose cores may each know `peers_max`
-    /// others.
-    pub(crate) fn new(cores: usize, peers_max: usize) -> Self {
+    /// others, which keeps so many dead letters.
+    pub(crate) fn new(cores: usize, peers_max: usize, letters_kept: usize) -> Self {
         Self {
             uid: crate::random::uid(),
             table: TableId::next(),
@@ -99,6 +102,7 @@ impl Shared {
             gate: Gate::default(),
             stop: AtomicU8::new(Stop::No as u8),
             pages: Arc::new(Pages::new(cores)),
+            letters: Arc::new(Office::new(letters_kept)),
             names: Mutex::default(),
             // Each core forgets a node only after it has met the next.
             nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),
@@ -359,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_name_is_freed_by_its_own_actor_alone() {
-        let shared = Shared::new(2, 4);
+        let shared = Shared::new(2, 4, 1);
         let named = |generation| Named {
             core: CoreId(1),
             slot: 3,
@@ -376,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_failed_start_lets_nobody_wait() {
-        let shared = Shared::new(2, 4);
+        let shared = Shared::new(2, 4, 1);
         std::thread::scope(|scope| {
             let waiting = [
                 scope.spawn(|| shared.wait_for_id().is_some()),

@@ -18,6 +18,7 @@ use ringmesh_transport::timer::TimerWheel;
 
 use super::asks::AskTable;
 use super::clock::Clock;
+use super::letters::LetterLog;
 use super::link::End;
 use super::peers::PeerTable;
 use super::shared::core_id;
@@ -57,7 +58,7 @@ impl Core {
             shared.announce(listen(&mut io, &settings, uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
-        let ends = ends(&settings, uid);
+        let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
         let peers = PeerTable::new(&node.address, shared.table, links, settings.peers_max);
         let doorbell = io.doorbell();
@@ -67,6 +68,7 @@ impl Core {
             acceptor_timer: Cell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
+            letter_log: LetterLog::default(),
             local: local_node(node, id, &settings),
             runtime,
             io: RefCell::new(io),
@@ -193,12 +195,12 @@ fn canonical_address(
 
 /// The links to the cores of the node, itself included: they carry the same frames as others,
 /// without a connection.
-fn ends(settings: &Settings, uid: Uid) -> Vec<End> {
+fn ends(settings: &Settings, node: &NodeId) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
         let cap = settings.frame_bytes_max;
         let outbound = Outbound::within_process(cap, u64::from(window), window);
-        End::new(core_id(core), uid, outbound, Inbound::new(window))
+        End::new(core_id(core), node.clone(), outbound, Inbound::new(window))
     };
     (0..settings.cores).map(end).collect()
 }

@@ -129,6 +129,7 @@ impl Core {
         self.close_mesh();
         self.end_all_links();
         self.discard_all_unread();
+        self.log_unsaid_letters();
         self.connections.borrow_mut().clear();
         self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();

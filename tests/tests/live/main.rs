@@ -8,6 +8,7 @@ mod configuration;
 mod connections;
 mod core_loop;
 mod cores;
+mod dead_letters;
 mod fairness;
 mod faults;
 mod graceful_stop;
