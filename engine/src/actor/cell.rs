@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::message::{MessageInfo, MessageType};
+use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 
 use super::context::Origin;
 use super::looping::{Looping, Port};
@@ -179,10 +179,21 @@ impl ActorCell {
         }
     }
 
+    /// The message at a place in the protocol.
+    pub(crate) fn message(&self, index: u16) -> Option<&'static MessageInfo> {
+        self.messages.get(usize::from(index))
+    }
+
+    /// The name of a message, if the protocol has one of that id.
+    pub(crate) fn name_of(&self, id: MessageId) -> Option<&'static str> {
+        let mut messages = self.messages.iter();
+        let known = messages.find(|info| info.message_type.id == id)?;
+        Some(known.name)
+    }
+
     /// The name of the message at a place in the protocol.
     pub(crate) fn message_name(&self, index: u16) -> &'static str {
-        let info = self.messages.get(usize::from(index));
-        info.map_or("?", |info| info.name)
+        self.message(index).map_or("?", |info| info.name)
     }
 }
 

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::shared::Named;
 use super::user_code::panic_message;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
-use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
+use crate::actor::{Actor, ActorCell, Cx, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
 use crate::reference::Ref;
@@ -112,7 +112,7 @@ impl Core {
         if let Some(port) = cell.port()
             && cell.is_over()
         {
-            self.bury_mailbox(port);
+            self.bury_mailbox(cell, port);
         }
     }
 
@@ -166,14 +166,6 @@ impl Core {
             .routes
             .borrow_mut()
             .look_up(&self.actors.borrow(), target, message))
-    }
-
-    pub(super) fn count_no_route(&self, no_route: NoRoute) {
-        match no_route {
-            NoRoute::NoRecipient => self.tally.dead_no_recipient.add(1),
-            NoRoute::Mismatch(Mismatch::UnknownMessage) => self.tally.dead_unknown_message.add(1),
-            NoRoute::Mismatch(Mismatch::Schema) => self.tally.dead_schema_mismatch.add(1),
-        }
     }
 
     /// What the directory answers for a name.

@@ -57,6 +57,7 @@ async fn live<R>(
     Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
     core.settle().await;
+    core.publish_counters();
     drop(entered);
     alarm.into_iter().for_each(Failure::disarm);
     Ok(begun)
@@ -67,6 +68,8 @@ struct Driver {
     core: Rc<Core>,
     /// When the core last had something to do.
     busy_until: Instant,
+    /// The last turn had something to do, and its system call was not counted yet.
+    was_busy: bool,
 }
 
 impl Driver {
@@ -74,6 +77,7 @@ impl Driver {
         Self {
             core,
             busy_until: Instant::ZERO,
+            was_busy: false,
         }
     }
 
@@ -113,6 +117,11 @@ impl Driver {
         if busy {
             self.busy_until = now;
         }
+        // The turn after has nothing new, but knows of this one's system call.
+        if busy || self.was_busy {
+            core.publish_counters();
+        }
+        self.was_busy = busy;
         busy
     }
 
@@ -147,6 +156,7 @@ impl Driver {
         if !core.may_sleep() {
             return core.io.borrow_mut().submit();
         }
+        core.publish_counters();
         let timeout = core.time_to_next_timer();
         let woken = core.io.borrow_mut().park(timeout);
         core.is_awake();
@@ -162,6 +172,7 @@ impl Driver {
         if idle && core.may_sleep() {
             let may_wait = core.io.borrow_mut().enable_eventfd();
             if may_wait {
+                core.publish_counters();
                 core.runtime.wait(eventfd).await;
                 core.io.borrow_mut().disable_eventfd();
             } else {

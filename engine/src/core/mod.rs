@@ -27,6 +27,7 @@ mod dial;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod letters;
 mod line;
 mod link;
 mod loops;
@@ -81,17 +82,18 @@ pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
-pub(crate) use user_code::{dispose, panic_message};
+pub(crate) use user_code::{contain, dispose, panic_message};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::{CloseCounts, Tally};
 use crate::error::SpawnError;
+use crate::metrics::Page;
 use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
+use letters::LetterLog;
 use link::{Connection, End};
 use peers::PeerTable;
 use slow::LatestBatch;
@@ -126,10 +128,10 @@ pub(crate) struct Core {
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
-    closes: RefCell<CloseCounts>,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
     latest_batch: LatestBatch,
+    letter_log: LetterLog,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
     /// it.
     ends: Vec<End>,
@@ -165,7 +167,8 @@ pub(crate) struct Core {
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
-    tally: Tally,
+    /// What it counts, where other threads read it.
+    tally: Arc<Page>,
 }
 
 impl Core {

@@ -24,9 +24,11 @@ use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 
 use super::asks::{AskTable, Expected, Settled};
+use super::letters::Described;
 use super::link::Link;
 use super::{Answer, Core, Correlation, Place, Token};
 use crate::ask::AskRefusal;
+use crate::dead_letter::DeadLetterReason;
 use crate::error::{AskError, AskPhase};
 use crate::reference::Recipient;
 
@@ -130,12 +132,14 @@ impl Core {
     ) -> Result<(), CloseReason> {
         self.tally.received.add(1);
         let correlation = Correlation::from_wire(number);
+        let message = answer.as_ref().ok().map(|(message, _)| *message);
         let expected = self.asks.borrow().expected(correlation, link.id);
         let Some(expected) = expected else {
             if link.abandoned.borrow_mut().remove(&number) {
                 link.asks.set(link.asks.get() - 1);
             }
-            self.tally.dead_late_answer.add(1);
+            let describe = |_: &Self| Described::answer(message);
+            self.bury(DeadLetterReason::LateAnswer, 1, link, describe);
             return Ok(());
         };
         let answer = match answer {
@@ -153,7 +157,8 @@ impl Core {
             self.tally.delivered.add(1);
             Ok(())
         } else {
-            self.tally.dead_invalid.add(1);
+            let describe = |_: &Self| Described::answer(message);
+            self.bury(DeadLetterReason::Invalid, 1, link, describe);
             Err(CloseReason::Archive)
         }
     }

@@ -17,8 +17,9 @@ use ringmesh_transport::buffer::Chunk;
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute};
-use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
+use super::{Asker, Core};
+use crate::actor::{ActorCell, Delivered, Delivery, Turn};
+use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
 use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
@@ -91,7 +92,7 @@ fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
 fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
     let whole = intake.assemble(needed, core.settings.frame_bytes_max);
     if whole {
-        core.tally.copied_straddled.add(1);
+        core.tally.frames_copied_straddled.add(1);
     }
     whole
 }
@@ -259,7 +260,7 @@ impl Batch<'_> {
                 self.finish(&actor, turn)
             }
             Err(no_route) => {
-                self.core.count_no_route(no_route);
+                self.core.bury_unrouted(no_route, self.link, numbers);
                 if let Some(correlation) = question {
                     Asker::new(self.core, self.link, correlation).refuse(no_route);
                 }
@@ -304,19 +305,22 @@ impl Batch<'_> {
             Delivered::Handled => tally.delivered.add(1),
             Delivered::Waiting => tally.waiting.add(1),
             Delivered::Invalid(error) => {
-                tally.dead_invalid.add(1);
+                self.bury_last(DeadLetterReason::Invalid);
                 tracing::debug!(%error, actor = %actor, "a message is not valid");
                 return Err(CloseReason::Archive);
             }
-            Delivered::NoSuchMessage => {
-                self.core
-                    .count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
-            }
+            Delivered::NoSuchMessage => self.bury_last(DeadLetterReason::UnknownMessage),
         }
         if turn.stop {
             self.core.stop_cell(actor);
         }
         Ok(())
+    }
+
+    /// The message that came last reached nobody.
+    fn bury_last(&self, reason: DeadLetterReason) {
+        let describe = |core: &Core| core.describe(self.link, self.last.get());
+        self.core.bury(reason, 1, self.link, describe);
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
@@ -381,14 +385,14 @@ impl<'a> Payload<'a> {
     /// A copy of the payload with a buffer of its own.
     #[cold]
     pub(crate) fn copied(&self, core: &Core) -> Chunk {
-        core.tally.copied_pinned.add(1);
+        core.tally.frames_copied_pinned.add(1);
         Chunk::copied_from(self.bytes())
     }
 
     /// A copy of the payload for a message that waits for its actor.
     #[cold]
     pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
-        core.tally.copied_other.add(1);
+        core.tally.frames_copied_other.add(1);
         Chunk::copied_from(self.bytes())
     }
 
