@@ -72,6 +72,7 @@ pub mod __private {
         Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
+    pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

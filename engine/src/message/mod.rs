@@ -48,6 +48,9 @@
 
 #[allow(unsafe_code)]
 mod lease;
+mod line_diff;
+pub(crate) mod lock;
+mod lock_text;
 
 pub use lease::Msg;
 pub(crate) use lease::Validated;

@@ -42,6 +42,7 @@ pub mod link;
 pub mod message;
 pub mod preface;
 mod reader;
+pub mod shape;
 #[allow(unsafe_code)]
 pub mod slab;
 pub mod slab_pool;
