@@ -46,6 +46,11 @@ pub struct Counters {
     pub dead_invalid: u64,
     /// Part of `dead_received`: an answer to a question no longer asked.
     pub dead_late_answer: u64,
+    /// Part of `dead_received`: the message came in an older version, and making the current one of
+    /// it panicked or made it too long.
+    pub dead_not_upgraded: u64,
+    /// Messages and answers that came in an older version and were upgraded.
+    pub upgraded: u64,
     /// Messages that had arrived whole behind what ended their connection, and were dropped with
     /// it; no part of `received`.
     pub dropped_unread: u64,
@@ -144,6 +149,8 @@ pub(crate) struct Tally {
     pub(crate) dead_schema_mismatch: Count,
     pub(crate) dead_invalid: Count,
     pub(crate) dead_late_answer: Count,
+    pub(crate) dead_not_upgraded: Count,
+    pub(crate) upgraded: Count,
     pub(crate) dropped_unread: Count,
     pub(crate) replies_overloaded: Count,
     pub(crate) acknowledged: Count,

@@ -53,7 +53,7 @@ pub use counters::Counters;
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
 pub use look_up::LookUp;
-pub use message::{Message, Msg};
+pub use message::{Message, Msg, Upgrade};
 pub use node::Node;
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, message, protocol, wire};

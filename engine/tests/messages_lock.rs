@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use ringmesh::__private::check_messages_lock;
 use ringmesh::__private::proto::shape::MessageShape;
-use ringmesh::{Protocol, Ref, message, protocol, wire};
+use ringmesh::{Protocol, Ref, Upgrade, message, protocol, wire};
 
 /// One crate's messages, in the state they were released in.
 mod released {
@@ -98,6 +98,26 @@ variant!(answered {
     #[message(id = "lock.Stop", v = 3)]
     pub(crate) struct Stop;
 } Hello, Stop, Greeting);
+
+variant!(reading {
+    #[message(id = "lock.Hello", v = 3, reply = small::Greeting, upgrades(small::Hello))]
+    pub(crate) struct Hello;
+    impl Upgrade<small::Hello> for Hello {
+        fn upgrade(_: small::Hello) -> Self { Self }
+    }
+    #[message(id = "lock.Stop", v = 3)]
+    pub(crate) struct Stop;
+} Hello, Stop);
+
+variant!(misreading {
+    #[message(id = "lock.Hello", v = 3, reply = small::Greeting, upgrades(retyped::Hello))]
+    pub(crate) struct Hello;
+    impl Upgrade<retyped::Hello> for Hello {
+        fn upgrade(_: retyped::Hello) -> Self { Self }
+    }
+    #[message(id = "lock.Stop", v = 3)]
+    pub(crate) struct Stop;
+} Hello, Stop);
 
 variant!(other_hello {
     #[message(id = "lock.Hello", v = 2)]
@@ -239,6 +259,32 @@ fn a_higher_version_and_a_new_message_only_ask_for_the_update() {
 }
 
 #[test]
+fn an_older_version_that_is_read_stays_locked() {
+    let folder = locked(small::Api::SHAPES);
+    let old = text(folder.path());
+    let report = check(folder.path(), reading::Api::SHAPES).expect_err("there is a new version");
+    assert!(
+        report.contains("Nothing that was released changed"),
+        "{report}"
+    );
+    check_messages_lock(folder.path(), &[reading::Api::SHAPES], true).expect("written");
+    let new = text(folder.path());
+    assert!(
+        new.contains("\nlock.Hello v3 reply lock.Greeting v1\n"),
+        "{new}"
+    );
+    let block = old
+        .split("\n\n")
+        .find(|block| block.starts_with("lock.Hello v2 "));
+    assert!(new.contains(block.expect("it was locked")), "{new}");
+    let report = check(folder.path(), misreading::Api::SHAPES).expect_err("another v2");
+    assert!(
+        report.contains("- lock.Hello v2 has another layout"),
+        "{report}"
+    );
+}
+
+#[test]
 fn a_removed_message_and_a_lower_version_have_words_of_their_own() {
     let folder = locked(small::Api::SHAPES);
     let report = check(folder.path(), shrunk::Api::SHAPES).expect_err("less than before");
@@ -303,6 +349,7 @@ fn a_file_that_is_none_is_out_of_date_and_written_anew() {
 }
 
 /// Parts with a name that is used twice, or that means something else.
+#[allow(unused_qualifications, reason = "a name with a path beside its twin")]
 mod twins {
     use super::*;
 
@@ -320,7 +367,6 @@ mod twins {
     }
 
     #[message(id = "lock.Twins", v = 1)]
-    #[allow(unused_qualifications)]
     pub(crate) struct Twins(
         left::Point,
         right::Point,

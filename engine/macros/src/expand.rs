@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Field, Fields, Path, Result, Type};
+use syn::{Data, DeriveInput, Error, Field, Fields, Ident, Path, Result, Type};
 
 use crate::parse::{MessageArguments, WireArguments, check_shape};
 
@@ -14,8 +14,13 @@ pub(crate) fn message(arguments: &MessageArguments, item: &DeriveInput) -> Resul
     let proto = proto(&arguments.wire.facade());
     let name = &item.ident;
     let MessageArguments {
-        id, version, reply, ..
+        id,
+        version,
+        reply,
+        older,
+        ..
     } = arguments;
+    let (older, older_assertions) = upgrades(&proto, name, older);
     // An error about the reply points at the reply.
     let reply = quote_spanned!(within_macro(reply.span())=> #reply);
     Ok(quote! {
@@ -26,8 +31,34 @@ pub(crate) fn message(arguments: &MessageArguments, item: &DeriveInput) -> Resul
             type Reply = #reply;
             const NAME: &'static str = #id;
             const VERSION: u32 = #version;
+            #older
         }
+
+        #older_assertions
     })
+}
+
+/// The consts about older versions, and assertions that fail at the one that is to blame.
+fn upgrades(proto: &TokenStream, name: &Ident, older: &[Path]) -> (TokenStream, TokenStream) {
+    if older.is_empty() {
+        return (TokenStream::new(), TokenStream::new());
+    }
+    let consts = quote! {
+        const OLDER: &'static [#proto::upgrade::Older] =
+            &[#(#proto::upgrade::Older::of::<#older, Self>()),*];
+        const OLDER_SHAPES: &'static [#proto::shape::MessageShape] =
+            &[#(#proto::shape::MessageShape::of::<#older>()),*];
+    };
+    let each = older.iter().map(|older| {
+        quote_spanned! {within_macro(older.span())=>
+            const _: () = #proto::upgrade::assert_older::<#older, #name>();
+        }
+    });
+    let assertions = quote! {
+        #(#each)*
+        const _: () = #proto::upgrade::assert_versions_differ::<#name>();
+    };
+    (consts, assertions)
 }
 
 /// `#[wire]`: the archiver's derives and the description of the layout.
@@ -82,7 +113,7 @@ fn within_macro(span: Span) -> Span {
 /// A const of a field's type; an error about it points at the field.
 fn constant(proto: &TokenStream, ty: &Type, name: &str) -> TokenStream {
     let span = within_macro(ty.span());
-    let name = proc_macro2::Ident::new(name, span);
+    let name = Ident::new(name, span);
     quote_spanned!(span=> <#ty as #proto::message::WireSafe>::#name)
 }
 

@@ -34,6 +34,8 @@ impl Core {
             dead_schema_mismatch: tally.dead_schema_mismatch.total(),
             dead_invalid: tally.dead_invalid.total(),
             dead_late_answer: tally.dead_late_answer.total(),
+            dead_not_upgraded: tally.dead_not_upgraded.total(),
+            upgraded: tally.upgraded.total(),
             dropped_unread: tally.dropped_unread.total(),
             replies_overloaded: tally.replies_overloaded.total(),
             asks_abandoned: tally.asks_abandoned.total(),
@@ -67,6 +69,7 @@ impl Core {
             &tally.dead_schema_mismatch,
             &tally.dead_invalid,
             &tally.dead_late_answer,
+            &tally.dead_not_upgraded,
         ]
         .into_iter()
         .map(crate::counters::Count::total)

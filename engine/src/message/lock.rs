@@ -42,6 +42,7 @@ const UPDATE: &str = "UPDATE_MESSAGES_LOCK";
 /// changed and the version did not, if a message is gone, or if a version went down, which all
 /// break peers that are not built anew; and if there is something new, so that the file is written
 /// again.
+#[allow(clippy::test_attr_in_doctest, reason = "users write it so")]
 #[macro_export]
 macro_rules! assert_messages_locked {
     ($($protocol:ty),+ $(,)?) => {

@@ -127,6 +127,9 @@ impl Collected {
             Shape::Part(part) => self.layout(&part.layout),
             shape => self.shape(shape),
         }
+        for older in message.older {
+            self.message(*older)?;
+        }
         reply.map_or(Ok(()), |reply| self.message(reply))
     }
 

@@ -58,6 +58,7 @@ pub use ringmesh_proto::archive::{AccessError, Archived, EncodeError};
 pub use ringmesh_proto::message::{
     Message, MessageId, MessageInfo, MessageType, ProtocolId, Reply, ReplySink, WireSafe,
 };
+pub use ringmesh_proto::upgrade::{Older, Upgrade};
 
 #[cfg(test)]
 mod tests;

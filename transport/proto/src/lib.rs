@@ -48,3 +48,4 @@ pub mod slab;
 pub mod slab_pool;
 pub mod time;
 pub mod token_bucket;
+pub mod upgrade;

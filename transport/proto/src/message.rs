@@ -17,6 +17,7 @@ use crate::archive::rkyv::Archive;
 use crate::archive::{Archivable, Archived, DEPTH_MAX};
 use crate::fingerprint::{Fingerprint, Fnv1a};
 use crate::shape::{MessageShape, Shape};
+use crate::upgrade::Older;
 
 /// A type that may cross the wire as a message or as a part of one.
 ///
@@ -65,6 +66,13 @@ pub trait Message: Archivable + 'static {
 
     /// Counted up by the author when the layout changes.
     const VERSION: u32;
+
+    /// The older versions that become this one where they are read.
+    const OLDER: &'static [Older] = &[];
+
+    /// Their layouts.
+    #[doc(hidden)]
+    const OLDER_SHAPES: &'static [MessageShape] = &[];
 
     /// The id on the wire.
     const ID: MessageId = MessageId::of(Self::NAME);
@@ -202,6 +210,8 @@ pub struct MessageInfo {
     pub name: &'static str,
     /// Its identity.
     pub message_type: MessageType,
+    /// Its older versions that are read too.
+    pub older: &'static [Older],
 }
 
 impl MessageInfo {
@@ -210,6 +220,7 @@ impl MessageInfo {
         Self {
             name: M::NAME,
             message_type: M::TYPE,
+            older: M::OLDER,
         }
     }
 }

@@ -13,15 +13,15 @@ pub enum Shape {
     /// Known by its name alone, such as `u64`.
     Plain(&'static str),
     /// Some or none of the element.
-    Option(&'static Shape),
+    Option(&'static Self),
     /// Any number of the element.
-    Vec(&'static Shape),
+    Vec(&'static Self),
     /// Any number of the element, without a capacity.
-    BoxedSlice(&'static Shape),
+    BoxedSlice(&'static Self),
     /// A fixed number of the element.
-    Array(&'static Shape, usize),
+    Array(&'static Self, usize),
     /// The elements, in order.
-    Tuple(&'static [&'static Shape]),
+    Tuple(&'static [&'static Self]),
     /// A ref to an actor of the protocol with this name.
     Ref(&'static str),
     /// A struct or an enum with `#[wire]` or `#[message]`.
@@ -77,8 +77,10 @@ pub struct MessageShape {
     pub fingerprint: u64,
     /// Its fields.
     pub shape: &'static Shape,
+    /// Its older versions that are read too.
+    pub older: &'static [Self],
     /// Its reply. A function, because a message may be its own reply.
-    pub reply: fn() -> Option<MessageShape>,
+    pub reply: fn() -> Option<Self>,
 }
 
 impl MessageShape {
@@ -89,6 +91,7 @@ impl MessageShape {
             version: M::VERSION,
             fingerprint: M::FINGERPRINT,
             shape: M::SHAPE,
+            older: M::OLDER_SHAPES,
             reply: <M::Reply as Reply>::message_shape,
         }
     }
