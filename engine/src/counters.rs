@@ -141,6 +141,7 @@ counters! {
                 + held.dead_schema_mismatch
                 + held.dead_invalid
                 + held.dead_late_answer
+                + held.dead_not_upgraded
         },
     }
     held {
@@ -165,12 +166,17 @@ counters! {
         dead_invalid,
         /// Part of `dead_received`: an answer to a question no longer asked.
         dead_late_answer,
+        /// Part of `dead_received`: came in an older version, and making the current one of it
+        /// panicked or made it too long.
+        dead_not_upgraded,
         /// Part of `received`: reached a handler, or the asker they answer.
         delivered,
         /// Part of `received`: wait in the mailboxes of actors at the moment.
         waiting,
         /// Messages that arrived whole and undamaged.
         received,
+        /// Came in an older version and were upgraded: messages and answers.
+        upgraded,
         /// Messages that had arrived whole behind what ended their connection, or their core, and
         /// were dropped with it; no part of `received`.
         dropped_unread,

@@ -34,11 +34,13 @@ pub enum DeadLetterReason {
     Invalid,
     /// It answers a question that is no longer asked.
     LateAnswer,
+    /// It came in an older version, and making the current one of it panicked or made it too long.
+    NotUpgraded,
 }
 
 impl DeadLetterReason {
     /// All reasons there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unsent,
         Self::Maybe,
         Self::NoRecipient,
@@ -46,6 +48,7 @@ impl DeadLetterReason {
         Self::SchemaMismatch,
         Self::Invalid,
         Self::LateAnswer,
+        Self::NotUpgraded,
     ];
 
     /// A stable name for metrics and logs.
@@ -58,6 +61,7 @@ impl DeadLetterReason {
             Self::SchemaMismatch => "schema_mismatch",
             Self::Invalid => "invalid",
             Self::LateAnswer => "late_answer",
+            Self::NotUpgraded => "not_upgraded",
         }
     }
 }

@@ -56,7 +56,7 @@ pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
 pub use look_up::LookUp;
-pub use message::{Message, Msg};
+pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use reference::Ref;
@@ -77,6 +77,7 @@ pub mod __private {
         Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
+    pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

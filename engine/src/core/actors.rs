@@ -8,6 +8,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
+use super::routes::Found;
 use super::shared::Named;
 use super::user_code::panic_message;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
@@ -158,7 +159,7 @@ impl Core {
         &self,
         link: &Link,
         (target_number, type_number): (u32, u16),
-    ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, CloseReason> {
+    ) -> Result<Result<Found, NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
         let target = (target_number, inbound.target(target_number)?);
         let message = (type_number, inbound.message_type(type_number)?);

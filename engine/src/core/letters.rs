@@ -201,6 +201,7 @@ impl Core {
             DeadLetterReason::SchemaMismatch => &tally.dead_schema_mismatch,
             DeadLetterReason::Invalid => &tally.dead_invalid,
             DeadLetterReason::LateAnswer => &tally.dead_late_answer,
+            DeadLetterReason::NotUpgraded => &tally.dead_not_upgraded,
         }
     }
 

@@ -49,6 +49,7 @@ mod start;
 mod stop;
 mod tasks;
 mod timers;
+mod upgrade;
 mod user_code;
 
 use std::cell::{Cell, RefCell};

@@ -16,8 +16,10 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
+use super::routes::Found;
+use super::upgrade::NotUpgraded;
 use super::user_code::panic_message;
-use super::{Asker, Core};
+use super::{Asker, Core, NoRoute};
 use crate::actor::{ActorCell, Delivered, Delivery, Turn};
 use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
@@ -233,7 +235,8 @@ impl Batch<'_> {
             return self.dispatch_first(numbers, question, start, end);
         };
         self.core.tally.received.add(1);
-        let turn = self.deliver(actor, index, (numbers.0, question), start, end);
+        let payload = self.payload(start, end);
+        let turn = self.deliver(actor, index, (numbers.0, question), payload);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
             return Ok(());
@@ -255,17 +258,80 @@ impl Batch<'_> {
         let found = self.core.look_up(self.link, numbers)?;
         self.core.tally.received.add(1);
         match found {
-            Ok((actor, index)) => {
-                let turn = self.deliver(&actor, index, (numbers.0, question), start, end);
-                self.finish(&actor, turn)
+            Ok(found) => {
+                let payload = self.payload(start, end);
+                let Some(older) = found.older else {
+                    return self.deliver_to(&found, (numbers, question), payload);
+                };
+                match self.core.upgrade(older, payload.bytes()) {
+                    Ok(upgraded) => {
+                        let payload = Payload::whole(&upgraded);
+                        self.deliver_to(&found, (numbers, question), payload)
+                    }
+                    Err(problem) => self.not_upgraded(problem, numbers, question),
+                }
             }
             Err(no_route) => {
-                self.core.bury_unrouted(no_route, self.link, numbers);
+                self.no_route(no_route, numbers, question);
+                Ok(())
+            }
+        }
+    }
+
+    fn deliver_to(
+        &self,
+        found: &Found,
+        (numbers, question): ((u32, u16), Option<u64>),
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        // An upgrade may have stopped it.
+        if !found.actor.is_alive() {
+            self.no_route(NoRoute::NoRecipient, numbers, question);
+            return Ok(());
+        }
+        let turn = self.deliver(&found.actor, found.index, (numbers.0, question), payload);
+        self.finish(&found.actor, turn)
+    }
+
+    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), question: Option<u64>) {
+        self.core.bury_unrouted(no_route, self.link, numbers);
+        if let Some(correlation) = question {
+            Asker::new(self.core, self.link, correlation).refuse(no_route);
+        }
+    }
+
+    /// A message in an older version that did not become one in the current version.
+    fn not_upgraded(
+        &self,
+        problem: NotUpgraded,
+        numbers: (u32, u16),
+        question: Option<u64>,
+    ) -> Result<(), CloseReason> {
+        let reason = match problem {
+            NotUpgraded::Invalid => DeadLetterReason::Invalid,
+            NotUpgraded::Failed => DeadLetterReason::NotUpgraded,
+        };
+        let link = self.link;
+        self.core
+            .bury(reason, 1, link, |core| core.describe(link, numbers));
+        match problem {
+            NotUpgraded::Invalid => Err(CloseReason::Archive),
+            NotUpgraded::Failed => {
                 if let Some(correlation) = question {
-                    Asker::new(self.core, self.link, correlation).refuse(no_route);
+                    Asker::new(self.core, self.link, correlation).fail(ErrorCode::Failed);
                 }
                 Ok(())
             }
+        }
+    }
+
+    #[inline(always)]
+    fn payload(&self, start: usize, end: usize) -> Payload<'_> {
+        Payload {
+            front: &self.front,
+            start,
+            end,
+            copy_out: self.copy_out,
         }
     }
 
@@ -275,19 +341,13 @@ impl Batch<'_> {
         actor: &ActorCell,
         index: u16,
         (target_number, question): (u32, Option<u64>),
-        start: usize,
-        end: usize,
+        payload: Payload<'_>,
     ) -> Turn {
         let core = self.core;
         core.running.set(question);
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
-            payload: Payload {
-                front: &self.front,
-                start,
-                end,
-                copy_out: self.copy_out,
-            },
+            payload,
             link: self.link,
             target_number,
             question,
@@ -333,12 +393,7 @@ impl Batch<'_> {
         end: usize,
     ) -> Result<(), CloseReason> {
         let core = self.core;
-        let payload = Payload {
-            front: &self.front,
-            start,
-            end,
-            copy_out: self.copy_out,
-        };
+        let payload = self.payload(start, end);
         let Some(extension) = extension else {
             return Ok(());
         };
@@ -364,6 +419,16 @@ pub(crate) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
+    /// A payload that was not received as it is, and has its memory to itself.
+    fn whole(bytes: &'a Chunk) -> Self {
+        Self {
+            front: bytes,
+            start: 0,
+            end: bytes.len(),
+            copy_out: false,
+        }
+    }
+
     /// The bytes.
     #[inline]
     pub(crate) fn bytes(&self) -> &'a [u8] {

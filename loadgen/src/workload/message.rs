@@ -192,3 +192,13 @@ pods! {
     Pod1024 1024 "loadgen.Pod1024";
     Pod4096 4096 "loadgen.Pod4096";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EchoApi, SinkApi};
+
+    #[test]
+    fn messages_are_locked() {
+        ringmesh::assert_messages_locked!(SinkApi, EchoApi);
+    }
+}

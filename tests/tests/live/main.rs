@@ -19,3 +19,4 @@ mod panics;
 mod questions;
 mod refs;
 mod refusals;
+mod upgrades;
