@@ -3,5 +3,5 @@
 pub use crate::{
     Actor, AskError, AsyncHandler, Cx, Engine, EngineError, Executed, Handler, IdleMode,
     LaterHandler, Message, Msg, Node, Protocol, Ref, ReplyTo, ResolveError, SendError, SpawnError,
-    async_handler, later_handler, message, protocol, wire,
+    Upgrade, async_handler, later_handler, message, protocol, wire,
 };

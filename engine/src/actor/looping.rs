@@ -28,6 +28,7 @@ const MESSAGES_PER_POLL: u32 = 32;
 
 /// What the loop of an actor and its core tell each other.
 pub(crate) struct Port {
+    slot: u32,
     generation: u64,
     /// A message that arrived while the actor was idle.
     handed: Cell<Option<Letter>>,
@@ -50,8 +51,9 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    fn new(generation: u64, bound: Bound) -> Self {
+    fn new(slot: u32, generation: u64, bound: Bound) -> Self {
         Self {
+            slot,
             generation,
             handed: Cell::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
@@ -65,6 +67,11 @@ impl Port {
             share: Cell::default(),
             waker: OnceCell::new(),
         }
+    }
+
+    /// The actor's slot.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The actor's generation, which no other actor of the process has.
@@ -237,7 +244,7 @@ impl Looping {
             messages: settings.mailbox_messages_max,
             bytes: settings.mailbox_bytes_max,
         };
-        let port = Rc::new(Port::new(me.generation, bound));
+        let port = Rc::new(Port::new(me.slot, me.generation, bound));
         let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
         let looping = Self {
             port: Rc::clone(&port),

@@ -28,6 +28,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
+use ringmesh_proto::shape::MessageShape;
 
 use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
@@ -40,6 +41,9 @@ pub trait Protocol: 'static {
     const ID: ProtocolId;
     /// The messages, in declaration order.
     const MESSAGES: &'static [MessageInfo];
+    /// Their layouts, for [`assert_messages_locked!`](crate::assert_messages_locked).
+    #[doc(hidden)]
+    const SHAPES: &'static [MessageShape];
 }
 
 /// Says that a protocol contains message `M`. Made by [`protocol!`](crate::protocol).

@@ -8,10 +8,11 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 
 use super::link::Link;
+use super::routes::Found;
 use super::shared::Named;
 use super::user_code::panic_message;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
-use crate::actor::{Actor, ActorCell, Cx, Mismatch, Protocol};
+use crate::actor::{Actor, ActorCell, Cx, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
 use crate::reference::Ref;
@@ -116,7 +117,7 @@ impl Core {
         self.end_ticks(cell.generation);
         self.end_pipes(cell.generation);
         if let Some(port) = cell.port() {
-            self.bury_mailbox(port);
+            self.bury_mailbox(cell, port);
         }
     }
 
@@ -163,7 +164,7 @@ impl Core {
         &self,
         link: &Link,
         (target_number, type_number): (u32, u16),
-    ) -> Result<Result<(Rc<ActorCell>, u16), NoRoute>, CloseReason> {
+    ) -> Result<Result<Found, NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
         let target = (target_number, inbound.target(target_number)?);
         let message = (type_number, inbound.message_type(type_number)?);
@@ -171,14 +172,6 @@ impl Core {
             .routes
             .borrow_mut()
             .look_up(&self.actors.borrow(), target, message))
-    }
-
-    pub(super) fn count_no_route(&self, no_route: NoRoute) {
-        match no_route {
-            NoRoute::NoRecipient => self.tally.dead_no_recipient.add(1),
-            NoRoute::Mismatch(Mismatch::UnknownMessage) => self.tally.dead_unknown_message.add(1),
-            NoRoute::Mismatch(Mismatch::Schema) => self.tally.dead_schema_mismatch.add(1),
-        }
     }
 
     /// What the directory answers for a name.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
@@ -30,7 +30,9 @@ pub(crate) struct LinkId(pub(crate) u64);
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: PeerIndex,
-    /// The process start at the other end.
+    /// The node at the other end, by the address it gave itself: known as long as the link is.
+    pub(crate) node: NodeId,
+    /// The process start at the other end, that of `node`.
     pub(crate) uid: Uid,
     /// `None`: a link to a core of the same node, itself included.
     pub(crate) connection: Option<ConnectionId>,
@@ -69,7 +71,7 @@ impl Link {
     pub(crate) fn new(
         id: LinkId,
         peer: PeerIndex,
-        uid: Uid,
+        node: NodeId,
         (connection, to_core): (Option<ConnectionId>, CoreId),
         outbound: Outbound,
         inbound: Inbound,
@@ -77,7 +79,8 @@ impl Link {
         Self {
             id,
             peer,
-            uid,
+            uid: node.uid,
+            node,
             connection,
             to_core,
             outbound: RefCell::new(outbound),
@@ -115,11 +118,11 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// The link number `core`, to the core of that number in the process start `uid`.
-    pub(crate) fn new(core: CoreId, uid: Uid, outbound: Outbound, inbound: Inbound) -> Self {
+    /// The link number `core`, to the core of that number in the node itself.
+    pub(crate) fn new(core: CoreId, node: NodeId, outbound: Outbound, inbound: Inbound) -> Self {
         let peer = PeerIndex::of_core(core);
         let id = LinkId(u64::from(core.0));
-        let link = Link::new(id, peer, uid, (None, core), outbound, inbound);
+        let link = Link::new(id, peer, node, (None, core), outbound, inbound);
         let link = Rc::new(link);
         let nowhere = ConnectionId {
             slot: u32::MAX,

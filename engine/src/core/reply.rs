@@ -91,8 +91,11 @@ impl<'a> Asker<'a> {
                 }
                 self.core.enqueue(self.link);
             }
-            Err(PushError::Ending) => {}
-            Err(_) => self.core.doom(self.link),
+            Err(PushError::Ending) => self.core.tally.replies_dropped.add(1),
+            Err(_) => {
+                self.core.tally.replies_dropped.add(1);
+                self.core.doom(self.link);
+            }
         }
     }
 }
