@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringmesh_proto::message::Message;
+use ringmesh_proto::time::Instant;
 
 use crate::actor::{Accepts, Protocol};
 use crate::core::{Alarm, Core, Correlation, Place, current};
@@ -27,6 +28,8 @@ pub struct Ask<P, M: Message> {
     to: Ref<P>,
     message: Option<M>,
     timeout: Option<Duration>,
+    /// The deadline of the question whose handler made this one.
+    inherited: Option<Instant>,
     state: State,
     marker: PhantomData<fn() -> M::Reply>,
 }
@@ -52,13 +55,15 @@ impl<P, M: Message> Ask<P, M> {
             to,
             message: Some(message),
             timeout: None,
+            inherited: current::try_with(|core| core.deadline()).flatten(),
             state,
             marker: PhantomData,
         }
     }
 
-    /// Waits at most `timeout` for the answer, counted from the first poll. What is left of it when
-    /// the question leaves travels with it.
+    /// Waits at most `timeout` for the answer, counted from the first poll, whatever is left to the
+    /// question that is being handled. What is left of it when the question leaves travels with it,
+    /// as 71 minutes at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -101,9 +106,15 @@ where
         let State::Queued(waiting) = &mut self.state else {
             return Poll::Pending;
         };
-        let timeout = *self
-            .timeout
-            .get_or_insert_with(|| core.settings().ask_timeout);
+        let inherited = self.inherited;
+        let timeout = *self.timeout.get_or_insert_with(|| {
+            inherited.map_or_else(|| core.settings().ask_timeout, |it| core.time_to(it))
+        });
+        if timeout.is_zero() {
+            let phase = AskPhase::Queued;
+            let after = timeout;
+            return Poll::Ready(AskError::Timeout { after, phase });
+        }
         let (remaining, place) = match waiting {
             Some((alarm, place)) => (alarm.remaining(), Some(&*place)),
             None => (timeout, None),

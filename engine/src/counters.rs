@@ -139,6 +139,7 @@ counters! {
             held.dead_no_recipient
                 + held.dead_unknown_message
                 + held.dead_schema_mismatch
+                + held.dead_expired
                 + held.dead_invalid
                 + held.dead_late_answer
                 + held.dead_not_upgraded
@@ -162,6 +163,9 @@ counters! {
         dead_unknown_message,
         /// Part of `dead_received`: the message is known in another version or with other fields.
         dead_schema_mismatch,
+        /// Part of `dead_received`: a question whose deadline had passed when its turn came out of a
+        /// mailbox. Its asker is told that it was not executed.
+        dead_expired,
         /// Part of `dead_received`: the bytes are not a valid archive of the message or answer.
         dead_invalid,
         /// Part of `dead_received`: an answer to a question no longer asked.
@@ -190,6 +194,18 @@ counters! {
         /// Answers for which there was no link any more: their askers were told when it ended. No
         /// part of `sent`.
         replies_dropped,
+        /// Messages of [`tell_lossy`](crate::Ref::tell_lossy) that were dropped because they could
+        /// not be sent at once; no part of `sent`.
+        dropped_lossy,
+        /// Periods of [`Cx::every`](crate::Cx::every) that passed without a message of their own:
+        /// the actor had no room, or the core was late.
+        ticks_merged,
+        /// Timers of actors that ended because their message can never be sent: it is too large, or
+        /// the node stops.
+        ticks_lost,
+        /// Results of piped futures that their actors were not told, because no room came in time
+        /// or they cannot be sent; see [`Cx::pipe`](crate::Cx::pipe).
+        pipes_lost,
         /// Handlers, tasks, wakers and drops that panicked.
         panics,
         /// Batches of messages that held their core longer than `slow_handler`: mostly one handler

@@ -30,6 +30,8 @@ pub enum DeadLetterReason {
     UnknownMessage,
     /// It arrived, and is known here in another version or with other fields.
     SchemaMismatch,
+    /// It arrived, and is a question whose deadline had passed when its turn came.
+    Expired,
     /// It arrived, and is not a valid archive of the message or answer.
     Invalid,
     /// It answers a question that is no longer asked.
@@ -40,12 +42,13 @@ pub enum DeadLetterReason {
 
 impl DeadLetterReason {
     /// All reasons there are.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unsent,
         Self::Maybe,
         Self::NoRecipient,
         Self::UnknownMessage,
         Self::SchemaMismatch,
+        Self::Expired,
         Self::Invalid,
         Self::LateAnswer,
         Self::NotUpgraded,
@@ -59,6 +62,7 @@ impl DeadLetterReason {
             Self::NoRecipient => "no_recipient",
             Self::UnknownMessage => "unknown_message",
             Self::SchemaMismatch => "schema_mismatch",
+            Self::Expired => "expired",
             Self::Invalid => "invalid",
             Self::LateAnswer => "late_answer",
             Self::NotUpgraded => "not_upgraded",

@@ -54,6 +54,22 @@ pub enum EngineError {
     },
 }
 
+/// Why a timer was not set. Its message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimerError {
+    /// The actors of the core have as many timers as they may. Cancel some, or have one timer do
+    /// the work of many.
+    #[error("the actors of this core have {limit} timers already")]
+    TooManyTimers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
 /// Why an actor or a task was not spawned. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -382,6 +398,9 @@ pub enum AskPhase {
     Queued,
     /// It was given to the network.
     Sent,
+    /// It reached its recipient and waited there for its turn, which came too late: it was not
+    /// handled.
+    Waiting,
 }
 
 impl std::fmt::Display for AskPhase {
@@ -389,6 +408,7 @@ impl std::fmt::Display for AskPhase {
         f.write_str(match self {
             Self::Queued => "it never left this node",
             Self::Sent => "it was sent",
+            Self::Waiting => "it waited at the recipient",
         })
     }
 }
@@ -398,7 +418,7 @@ impl AskError {
     pub fn executed(&self) -> Executed {
         match self {
             Self::Timeout { phase, .. } | Self::Unreachable { phase } => match phase {
-                AskPhase::Queued => Executed::No,
+                AskPhase::Queued | AskPhase::Waiting => Executed::No,
                 AskPhase::Sent => Executed::Maybe,
             },
             Self::Failed => Executed::Maybe,
@@ -428,7 +448,29 @@ impl AskError {
             ErrorCode::Overloaded => Self::Overloaded,
             ErrorCode::TooLarge => Self::ReplyTooLarge,
             ErrorCode::Stopping => Self::Stopping,
+            ErrorCode::Expired => Self::Timeout {
+                // The asker knows it.
+                after: Duration::ZERO,
+                phase: AskPhase::Waiting,
+            },
             _ => Self::Failed,
+        }
+    }
+
+    /// What an asker is told whose question was passed on, and came to this.
+    pub(crate) fn to_code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownMessage => ErrorCode::UnknownMessage,
+            Self::SchemaMismatch => ErrorCode::SchemaMismatch,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::ReplyTooLarge => ErrorCode::TooLarge,
+            Self::Stopping => ErrorCode::Stopping,
+            Self::Timeout {
+                phase: AskPhase::Waiting,
+                ..
+            } => ErrorCode::Expired,
+            _ if self.executed() == Executed::No => ErrorCode::NotRunning,
+            _ => ErrorCode::Failed,
         }
     }
 
@@ -442,6 +484,41 @@ impl AskError {
             Refusal::OtherCore => Self::OtherCore,
             Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
             Refusal::Stopping => Self::Stopping,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_waited_too_long_at_its_recipient_was_not_executed() {
+        let error = AskError::from_code(ErrorCode::Expired);
+        let waited = AskPhase::Waiting;
+        assert!(
+            matches!(error, AskError::Timeout { phase, .. } if phase == waited),
+            "{error:?}"
+        );
+        assert_eq!(error.executed(), Executed::No);
+        assert!(error.to_string().contains("waited at the recipient"));
+    }
+
+    #[test]
+    fn an_error_that_is_passed_on_says_of_the_execution_what_it_said() {
+        for number in 0..=u32::from(u8::MAX) {
+            let error = AskError::from_code(ErrorCode::from_wire(number));
+            assert_eq!(AskError::from_code(error.to_code()), error);
+        }
+        let unreachable = |phase| AskError::Unreachable { phase };
+        for error in [
+            unreachable(AskPhase::Queued),
+            unreachable(AskPhase::Sent),
+            AskError::ReplyMismatch,
+        ] {
+            let told = AskError::from_code(error.to_code()).executed();
+            let is_as_sure = told == error.executed() || told == Executed::Maybe;
+            assert!(is_as_sure, "{error} became {told:?}");
         }
     }
 }

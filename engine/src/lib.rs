@@ -45,22 +45,27 @@ mod rt;
 mod tell;
 mod wire_ref;
 
-pub use actor::{Accepts, Actor, AsyncHandler, Cx, Handler, Protocol};
+pub use actor::{
+    Accepts, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler, Protocol, ReplyTo,
+};
 pub use ask::Ask;
 pub use config::{
     ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
     SocketBuffers, memory_budget,
 };
+pub use core::TimerId;
 pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use engine::{Engine, NodeBuilder};
-pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
+pub use error::{
+    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
+};
 pub use look_up::LookUp;
 pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use reference::Ref;
-pub use ringmesh_macros::{async_handler, message, protocol, wire};
+pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::message::MessageId;
 pub use tell::Tell;
@@ -74,7 +79,8 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
+        Arrived, Check, Delivery, Dispatch, Outcome, Served, Serves, deliver, no_such_message,
+        reply_to, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};

@@ -1,7 +1,7 @@
 //! What most programs need, for one `use ringmesh::prelude::*`.
 
 pub use crate::{
-    Actor, AskError, AsyncHandler, Cx, Engine, EngineError, Executed, Handler, IdleMode, Message,
-    Msg, Node, Protocol, Ref, ResolveError, SendError, SpawnError, Upgrade, async_handler, message,
-    protocol, wire,
+    Actor, AskError, AsyncHandler, Cx, Engine, EngineError, Executed, Handler, IdleMode,
+    LaterHandler, Message, Msg, Node, Protocol, Ref, ReplyTo, ResolveError, SendError, SpawnError,
+    Upgrade, async_handler, later_handler, message, protocol, wire,
 };

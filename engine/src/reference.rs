@@ -12,6 +12,7 @@ use crate::actor::{Accepts, Protocol};
 use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
+use crate::message::Msg;
 use crate::tell::Tell;
 
 /// The name of one actor of one process start, typed by the protocol it speaks.
@@ -81,8 +82,29 @@ impl<P: Protocol> Ref<P> {
         Tell::new(*self, message)
     }
 
-    /// Sends `message` and waits for its answer until a deadline: the node's `ask_timeout` unless
-    /// [`Ask::timeout`] gives another. The deadline covers waiting for room.
+    /// Sends `message` if there is room for it now, and drops it otherwise: for what the next
+    /// message makes good, such as a reading that is taken again and again.
+    ///
+    /// What is dropped, for whatever reason a [`SendError`] names, is counted as
+    /// [`dropped_lossy`](crate::Counters::dropped_lossy). Use [`try_tell`](Self::try_tell) to
+    /// decide yourself what becomes of the message, and [`tell`](Self::tell) when it should rather
+    /// wait. On a thread that is not a core nothing is sent or counted, and an error is logged.
+    #[inline]
+    pub fn tell_lossy<M>(&self, message: M)
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        if !matches!(self.push(&message), Some(Ok(()))) {
+            note_lost(M::NAME);
+        }
+    }
+
+    /// Sends `message` and waits for its answer until a deadline, which covers waiting for room.
+    ///
+    /// Made in the handler of a question it inherits the [deadline](crate::Cx::deadline) of that,
+    /// also when it is awaited elsewhere; otherwise the deadline is the node's `ask_timeout`.
+    /// [`Ask::timeout`] gives another.
     #[inline]
     pub fn ask<M>(&self, message: M) -> Ask<P, M>
     where
@@ -91,6 +113,26 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         Ask::new(*self, message)
+    }
+
+    /// Sends a received message on, as the bytes it came in.
+    pub(crate) fn pass_on<M>(&self, message: Msg<M>) -> Result<(), SendError<Msg<M>>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        let told = current::try_with(|core| {
+            let told = core.tell_payload(self.erased(), &M::TYPE, message.bytes(), None);
+            if matches!(told, Err(Refusal::Unreachable)) {
+                core.reach(self.erased());
+            }
+            told
+        });
+        match told {
+            Some(Ok(())) => Ok(()),
+            Some(Err(refusal)) => Err(SendError::new(refusal, message)),
+            None => Err(SendError::OffCore(message)),
+        }
     }
 
     /// One attempt; `None` off a core.
@@ -121,6 +163,14 @@ impl<P> Ref<P> {
             core: self.core,
             table: self.table,
         }
+    }
+}
+
+/// A message was dropped knowingly.
+#[cold]
+fn note_lost(message: &'static str) {
+    if current::try_with(|core| core.count_lossy()).is_none() {
+        tracing::error!(message, "a ref was used on a thread that is not a core");
     }
 }
 

@@ -1,5 +1,5 @@
-//! The macros of Ringmesh: [`macro@message`], [`macro@wire`], [`protocol!`] and
-//! [`macro@async_handler`].
+//! The macros of Ringmesh: [`macro@message`], [`macro@wire`], [`protocol!`],
+//! [`macro@async_handler`] and [`macro@later_handler`].
 //!
 //! They write what a person would write by hand and nothing clever: derives of the archiver, the
 //! consts that describe a layout, and a `match` over the messages of a protocol. Users reach them
@@ -7,8 +7,8 @@
 //! depends on Ringmesh alone and may forbid unsafe code.
 #![forbid(unsafe_code)]
 
-mod async_handler;
 mod expand;
+mod handler;
 mod parse;
 mod protocol;
 
@@ -89,9 +89,28 @@ pub fn wire(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[async_handler(crate = path)]` names the facade, when it is not `::ringmesh`.
 #[proc_macro_attribute]
 pub fn async_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = parse_macro_input!(arguments as async_handler::Arguments);
     let item = parse_macro_input!(item as syn::ItemImpl);
-    async_handler::expand(&arguments, &item)
+    handler::expand(handler::Kind::Async, arguments.into(), &item)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Says that an actor answers a message when it will. Stands on the `impl` of `LaterHandler`.
+///
+/// ```ignore
+/// #[later_handler]
+/// impl LaterHandler<Fetch> for Cache {
+///     fn handle(&mut self, fetch: Msg<Fetch>, reply: ReplyTo<Fetch>, cx: &mut Cx<'_, Self>) {
+///         self.waiting.push(reply);
+///     }
+/// }
+/// ```
+///
+/// `#[later_handler(crate = path)]` names the facade, when it is not `::ringmesh`.
+#[proc_macro_attribute]
+pub fn later_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as syn::ItemImpl);
+    handler::expand(handler::Kind::Later, arguments.into(), &item)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -3,12 +3,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringmesh_proto::address::NodeId;
-use ringmesh_proto::message::Reply;
+use ringmesh_proto::message::{Message, Reply};
 
-use super::Actor;
-use crate::core::{Asker, Core, Link};
+use super::{Accepts, Actor};
+use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
+use crate::error::{SendError, SpawnError, TimerError};
+use crate::message::Msg;
 use crate::node::Node;
 use crate::reference::Ref;
 
@@ -57,6 +60,98 @@ impl<'a, A: Actor> Cx<'a, A> {
         Some(NodeId { address, uid })
     }
 
+    /// What is left of the deadline of the question that is being handled, zero when it has passed;
+    /// `None` when nobody asked. Counted from when the question reached this core. Questions that
+    /// the handler asks [inherit](Ref::ask) it.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.message?;
+        let deadline = self.core.deadline()?;
+        Some(self.core.time_to(deadline))
+    }
+
+    /// Has the actor itself told `message` when `span` has passed, rounded up to the tick of the
+    /// core's timers (65.5 us).
+    ///
+    /// It comes like any message told by the actor, behind those that are on their way then. While
+    /// the actor's mailbox has no room it is tried again, with pauses of 1 to 64 ms. The timer ends
+    /// with the actor.
+    ///
+    /// # Errors
+    /// [`TimerError`]; the message was dropped. A message that is too large to be sent is counted
+    /// as [`ticks_lost`](crate::Counters::ticks_lost) when its time has come.
+    pub fn after<M>(&self, span: Duration, message: M) -> Result<TimerId, TimerError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.erased();
+        self.core.set_tick(me, Pace::Once(span), message)
+    }
+
+    /// Has the actor itself told `message` each time that `period` has passed, the same value over
+    /// and over.
+    ///
+    /// One that finds no room in the actor's mailbox is merged with the next, as are those that a
+    /// slow core missed; [`ticks_merged`](crate::Counters::ticks_merged) counts them. A period
+    /// below a tick of the core's timers (65.5 us) is a tick. The timer ends with the actor.
+    ///
+    /// # Errors
+    /// As [`after`](Self::after).
+    pub fn every<M>(&self, period: Duration, message: M) -> Result<TimerId, TimerError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.erased();
+        self.core.set_tick(me, Pace::Every(period), message)
+    }
+
+    /// Runs `future` as a task of this core, and has the actor itself told what `map` makes of its
+    /// result, waiting for room until the node's `send_timeout`.
+    ///
+    /// The actor goes on meanwhile: this is how a handler that does not wait asks others. Questions
+    /// in it inherit the [deadline](Self::deadline) of the one being handled. It ends early when
+    /// the actor is gone, and a panic in it ends it alone; the actor hears of neither.
+    /// [`pipes_lost`](crate::Counters::pipes_lost) counts what found no room.
+    ///
+    /// # Errors
+    /// [`SpawnError::TooManyTasks`] or [`SpawnError::Stopping`]; both were dropped.
+    pub fn pipe<F, M>(
+        &self,
+        future: F,
+        map: impl FnOnce(F::Output) -> M + 'static,
+    ) -> Result<(), SpawnError>
+    where
+        F: Future + 'static,
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        self.core.pipe(self.me, future, map)
+    }
+
+    /// Tells `message` to whoever `to` names, as the bytes it came in, if there is room for it now.
+    /// Its sender is this node then.
+    ///
+    /// Nothing is encoded anew. A question is told like any other message, and its answer, if
+    /// it was asked, is still this handler's to give; [`ReplyTo::forward`](crate::ReplyTo::forward)
+    /// passes the question itself on.
+    ///
+    /// # Errors
+    /// As [`Ref::try_tell`]; the message comes back.
+    pub fn forward<M, P>(&self, message: Msg<M>, to: &Ref<P>) -> Result<(), SendError<Msg<M>>>
+    where
+        M: Message,
+        P: Accepts<M>,
+    {
+        to.pass_on(message)
+    }
+
+    /// Ends a timer of this actor. Says whether it had still to fire; what it sent before may be on
+    /// its way.
+    pub fn cancel(&self, timer: TimerId) -> bool {
+        self.core.cancel_tick(self.me.generation, timer)
+    }
+
     /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,
     /// become dead letters.
     pub fn stop(&mut self) {
@@ -69,6 +164,19 @@ impl<'a, A: Actor> Cx<'a, A> {
 
     pub(super) fn wants_stop(&self) -> bool {
         self.stop
+    }
+
+    /// Takes the question over, if the message is one whose answer is still owed.
+    #[inline]
+    pub(super) fn take_question(&self) -> Option<Asked> {
+        let Origin { link, question } = self.message?;
+        let correlation = question.take()?;
+        let question = Question {
+            correlation,
+            // It is there as long as the handler of a question runs.
+            deadline: self.core.deadline()?,
+        };
+        Asked::new(self.core, link, question)
     }
 
     /// Answers the message if it is a question whose answer is still owed.

@@ -14,6 +14,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use ringmesh_proto::time::Instant;
+
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
@@ -26,6 +28,7 @@ const MESSAGES_PER_POLL: u32 = 32;
 
 /// What the loop of an actor and its core tell each other.
 pub(crate) struct Port {
+    slot: u32,
     generation: u64,
     /// A message that arrived while the actor was idle.
     handed: Cell<Option<Letter>>,
@@ -35,6 +38,8 @@ pub(crate) struct Port {
     /// The question that is being handled and not answered, and where it came from.
     question: Cell<Option<u64>>,
     asked_on: RefCell<Option<Rc<Link>>>,
+    /// The deadline of the question that is being handled, answered or not.
+    deadline: Cell<Option<Instant>>,
     /// The actor asked to be stopped.
     wants_stop: Cell<bool>,
     /// The core stops the actor.
@@ -46,20 +51,27 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    fn new(generation: u64, bound: Bound) -> Self {
+    fn new(slot: u32, generation: u64, bound: Bound) -> Self {
         Self {
+            slot,
             generation,
             handed: Cell::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
             engaged: Cell::default(),
             question: Cell::default(),
             asked_on: RefCell::default(),
+            deadline: Cell::default(),
             wants_stop: Cell::default(),
             stopping: Cell::default(),
             panicked: Cell::default(),
             share: Cell::default(),
             waker: OnceCell::new(),
         }
+    }
+
+    /// The actor's slot.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The actor's generation, which no other actor of the process has.
@@ -109,21 +121,27 @@ impl Port {
         if self.wants_stop.get() {
             return Poll::Pending;
         }
-        let letter = match self.handed.take() {
-            Some(letter) => letter,
-            None if self.mailbox.borrow().is_empty() => return Poll::Pending,
-            None if self.share.get() == 0 => {
+        let letter = loop {
+            if let Some(letter) = self.handed.take() {
+                break letter;
+            }
+            if self.mailbox.borrow().is_empty() {
+                return Poll::Pending;
+            }
+            if self.share.get() == 0 {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            None => match core.take_waiting(self) {
-                Some(letter) => letter,
-                None => return Poll::Pending,
-            },
+            self.share.set(self.share.get() - 1);
+            // Else its time was up, and the next may have its turn.
+            if let Some(letter) = core.take_waiting(self) {
+                break letter;
+            }
         };
-        self.share.set(self.share.get().saturating_sub(1));
         self.engaged.set(true);
-        self.question.set(letter.question);
+        let question = letter.question;
+        self.question.set(question.map(|it| it.correlation));
+        self.deadline.set(question.map(|it| it.deadline));
         if letter.question.is_some() {
             *self.asked_on.borrow_mut() = Some(Rc::clone(&letter.link));
         }
@@ -134,6 +152,7 @@ impl Port {
     /// ready, whether it panicked or not.
     fn poll_handler<F: Future<Output = ()>>(
         &self,
+        core: &Core,
         mut handler: Pin<&mut Option<F>>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PanicPayload>> {
@@ -141,6 +160,7 @@ impl Port {
             Some(future) if !self.stopping.get() => future.poll(context),
             _ => Poll::Ready(()),
         };
+        let _scope = core.with_deadline(self.deadline.get());
         let polled = catch_unwind(AssertUnwindSafe(poll));
         if let Ok(Poll::Pending) = polled {
             return Poll::Pending;
@@ -199,7 +219,7 @@ async fn handle_all<A: Actor>(
         {
             let handler = <A::Api as Dispatch<A>>::serve(actor, arrived, &mut cx);
             let mut handler = pin!(Some(handler));
-            poll_fn(|context| port.poll_handler(handler.as_mut(), context)).await?;
+            poll_fn(|context| port.poll_handler(core, handler.as_mut(), context)).await?;
         }
         if cx.wants_stop() {
             port.wants_stop.set(true);
@@ -224,7 +244,7 @@ impl Looping {
             messages: settings.mailbox_messages_max,
             bytes: settings.mailbox_bytes_max,
         };
-        let port = Rc::new(Port::new(me.generation, bound));
+        let port = Rc::new(Port::new(me.slot, me.generation, bound));
         let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
         let looping = Self {
             port: Rc::clone(&port),

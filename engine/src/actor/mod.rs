@@ -1,8 +1,8 @@
 //! Actors: state that lives on one core and handles one message at a time.
 //!
-//! An actor declares the protocol it speaks and, per message of it, one [`Handler`] or
-//! [`AsyncHandler`]. The [`protocol!`](crate::protocol) macro makes the `match` that takes a
-//! message to its handler, so nothing is boxed or looked up by name per message.
+//! An actor declares the protocol it speaks and, per message of it, one [`Handler`],
+//! [`AsyncHandler`] or [`LaterHandler`]. The [`protocol!`](crate::protocol) macro makes the `match`
+//! that takes a message to its handler, so nothing is boxed or looked up by name per message.
 //!
 //! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
 //! one has a loop of its own ([`looping`]) and a [`mailbox`].
@@ -11,11 +11,13 @@ mod cell;
 mod context;
 mod looping;
 mod mailbox;
+mod reply_to;
 mod serve;
 mod table;
 
 pub use context::Cx;
-pub use serve::{Arrived, Check, Serves, deliver, no_such_message, serve};
+pub use reply_to::{ForwardError, ReplyTo};
+pub use serve::{Arrived, Check, Served, Serves, deliver, no_such_message, reply_to, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use looping::Port;
@@ -28,7 +30,7 @@ use std::rc::Rc;
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
 use ringmesh_proto::shape::MessageShape;
 
-use crate::core::{Link, Payload};
+use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
@@ -77,6 +79,7 @@ pub trait Actor: Sized + 'static {
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
     note = "add `impl Handler<{M}> for {Self}`",
+    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`; the attribute as well",
     note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
 )]
 pub trait Handler<M: Message>: Actor {
@@ -110,6 +113,24 @@ pub trait AsyncHandler<M: Message>: Actor {
     fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> impl Future<Output = M::Reply>;
 }
 
+/// Handles message `M` without waiting, and answers it when it will.
+///
+/// The `impl` carries [`#[later_handler]`](macro@crate::later_handler). The handler returns
+/// nothing; the answer is given through the [`ReplyTo`], from wherever that was moved. Meanwhile
+/// the actor handles other messages, and it needs no loop for this.
+#[diagnostic::on_unimplemented(
+    message = "actor `{Self}` does not handle message `{M}` to answer it later",
+    note = "add `#[later_handler] impl LaterHandler<{M}> for {Self}`"
+)]
+pub trait LaterHandler<M: Message>: Actor {
+    /// Handles one message, read in place.
+    ///
+    /// # Panics
+    /// As in [`Handler::handle`]: whoever asked is told that the handler failed, by the drop of
+    /// `reply`.
+    fn handle(&mut self, message: Msg<M>, reply: ReplyTo<M>, cx: &mut Cx<'_, Self>);
+}
+
 /// Takes a message of a protocol to the handler of an actor. Made by
 /// [`protocol!`](crate::protocol).
 pub trait Dispatch<A: Actor>: Protocol {
@@ -134,8 +155,8 @@ pub struct Delivery<'a> {
     pub(crate) link: &'a Rc<Link>,
     /// The recipient's number there.
     pub(crate) target_number: u32,
-    /// The number of the question, if it is one.
-    pub(crate) question: Option<u64>,
+    /// What is known of the question, if it is one.
+    pub(crate) question: Option<Question>,
 }
 
 /// What became of a [`Delivery`].

@@ -6,42 +6,59 @@ use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
-use super::{Actor, Cx, Delivered, Delivery, Handler, Outcome};
+use super::{Actor, Cx, Delivered, Delivery, Handler, Outcome, ReplyTo};
 use crate::message::{Msg, Validated};
 
-/// Says that an actor handles message `M`, one way or the other. Comes with [`Handler`], or with
-/// [`#[async_handler]`](macro@crate::async_handler).
+/// What came of calling a handler without waiting.
+#[derive(Debug)]
+pub enum Served<R> {
+    /// Its answer.
+    Answer(R),
+    /// It ran, and the answer is given elsewhere.
+    Later,
+    /// It did not run, because it may wait.
+    MayWait,
+}
+
+/// Says that an actor handles message `M`, one way or another. Comes with [`Handler`], or with
+/// [`#[async_handler]`](macro@crate::async_handler) or
+/// [`#[later_handler]`](macro@crate::later_handler).
 #[diagnostic::on_unimplemented(
     message = "actor `{Self}` does not handle message `{M}`",
     label = "its protocol contains `{M}`",
     note = "add `impl Handler<{M}> for {Self}`",
+    note = "or `#[later_handler] impl LaterHandler<{M}> for {Self}`; the attribute as well",
     note = "or `#[async_handler] impl AsyncHandler<{M}> for {Self}`; the attribute must stand there"
 )]
 pub trait Serves<M: Message>: Actor {
     /// Whether the handler may wait.
     const IS_ASYNC: bool;
 
-    /// Calls a handler that does not wait; `None` if it may.
+    /// Calls a handler that does not wait.
     #[inline]
-    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
+    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Served<M::Reply> {
         let _ = (message, cx);
-        None
+        Served::MayWait
     }
 
-    /// Calls a handler of either kind.
-    fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> impl Future<Output = M::Reply>;
+    /// Calls a handler of any kind; `None` when the answer is given elsewhere.
+    fn serve(
+        &mut self,
+        message: Msg<M>,
+        cx: &mut Cx<'_, Self>,
+    ) -> impl Future<Output = Option<M::Reply>>;
 }
 
 impl<A: Handler<M>, M: Message> Serves<M> for A {
     const IS_ASYNC: bool = false;
 
     #[inline]
-    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
-        Some(self.handle(message, cx))
+    fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Served<M::Reply> {
+        Served::Answer(self.handle(message, cx))
     }
 
-    async fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> M::Reply {
-        self.handle(message, cx)
+    async fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
+        Some(self.handle(message, cx))
     }
 }
 
@@ -63,11 +80,18 @@ where
         Ok(message) => message,
         Err(error) => return Outcome(Delivered::Invalid(error)),
     };
-    let Some(reply) = actor.serve_now(message, cx) else {
-        return Outcome(Delivered::NoSuchMessage);
-    };
-    cx.answer(&reply);
+    match actor.serve_now(message, cx) {
+        Served::Answer(reply) => cx.answer(&reply),
+        Served::Later => {}
+        Served::MayWait => return Outcome(Delivered::NoSuchMessage),
+    }
     Outcome(Delivered::Handled)
+}
+
+/// Takes over the answer to the message that is being handled.
+#[inline]
+pub fn reply_to<A: Actor, M: Message>(cx: &Cx<'_, A>) -> ReplyTo<M> {
+    ReplyTo::new(cx)
 }
 
 /// The arm behind the last number of a generated `match`.
@@ -102,7 +126,7 @@ impl Check {
     }
 }
 
-/// Calls the handler of a validated message, of either kind, and answers; the code behind every arm
+/// Calls the handler of a validated message, of any kind, and answers; the code behind every arm
 /// of a generated `match` of a loop.
 pub async fn serve<A, M>(actor: &mut A, arrived: Arrived, cx: &mut Cx<'_, A>)
 where
@@ -113,6 +137,7 @@ where
     let Some(message) = Msg::<M>::from_validated(arrived.message) else {
         return;
     };
-    let reply = actor.serve(message, cx).await;
-    cx.answer(&reply);
+    if let Some(reply) = actor.serve(message, cx).await {
+        cx.answer(&reply);
+    }
 }

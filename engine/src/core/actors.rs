@@ -110,9 +110,13 @@ impl Core {
             let panic = panic_message(payload);
             tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
         }
-        if let Some(port) = cell.port()
-            && cell.is_over()
-        {
+        // Else a handler of it runs, and this follows when that returns.
+        if !cell.is_over() {
+            return;
+        }
+        self.end_ticks(cell.generation);
+        self.end_pipes(cell.generation);
+        if let Some(port) = cell.port() {
             self.bury_mailbox(cell, port);
         }
     }
@@ -133,6 +137,7 @@ impl Core {
         message: &str,
     ) {
         self.tally.delivered.add(1);
+        self.deadline.set(None);
         // An actor that its own handler stopped is in the table no longer, and has to end all the
         // same: its handler was running then.
         let routed = || link.routes.borrow().actor(slot, generation);

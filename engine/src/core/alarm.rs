@@ -11,7 +11,8 @@ use ringmesh_transport::timer::TimerKey;
 use super::{Core, Token};
 
 /// Alarms that one core may have at one time; more end at once. The rest of the wheel is kept for
-/// questions, connections and peers, which must not go without a deadline; see [`super::timers`].
+/// actors, questions, connections and peers, which must not go without a deadline; see
+/// [`super::timers`].
 pub(super) const ALARMS_MAX: usize = 1 << 19;
 
 /// A deadline that a future waits for. Dropping it cancels it.

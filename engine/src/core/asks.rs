@@ -10,7 +10,7 @@ use ringmesh_proto::upgrade::Older;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
 
-use super::{Link, LinkId};
+use super::{Asked, Link, LinkId};
 use crate::error::{AskError, AskPhase};
 use crate::message::Validated;
 
@@ -72,12 +72,17 @@ pub(crate) struct Settled {
     pub(crate) owed_on: Option<Rc<Link>>,
     pub(crate) timer: Option<TimerKey>,
     pub(crate) waker: Option<Waker>,
+    /// Who asked a question that was passed on, and what is to be told: an answer of this type, or
+    /// an error.
+    pub(crate) relayed: Option<(Asked, MessageType, Answer)>,
 }
 
 #[derive(Debug)]
 enum State {
     Free,
     Waiting(Option<Waker>),
+    /// It was passed on, for this asker.
+    Relayed(Asked),
     Answered(Answer),
 }
 
@@ -118,13 +123,15 @@ impl AskTable {
         })
     }
 
-    /// Takes the place that [`next`](Self::next) named, for a question that was just sent.
+    /// Takes the place that [`next`](Self::next) named, for a question that was just sent, or
+    /// passed on for another asker.
     pub(crate) fn occupy(
         &mut self,
         link: &Rc<Link>,
         position: u64,
         expected: &'static Expected,
         deadline: Option<TimerKey>,
+        relayed: Option<Asked>,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
             let state = State::Free;
@@ -139,7 +146,7 @@ impl AskTable {
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
         });
         let entry = &mut self.entries[slot as usize];
-        entry.state = State::Waiting(None);
+        entry.state = relayed.map_or(State::Waiting(None), State::Relayed);
         entry.link = Some(Rc::clone(link));
         entry.position = position;
         entry.expected = expected;
@@ -155,7 +162,7 @@ impl AskTable {
     ) -> Option<&'static Expected> {
         let entry = self.entries.get(correlation.slot as usize)?;
         let waits = entry.generation == correlation.generation
-            && matches!(entry.state, State::Waiting(_))
+            && matches!(entry.state, State::Waiting(_) | State::Relayed(_))
             && entry
                 .link
                 .as_ref()
@@ -166,16 +173,26 @@ impl AskTable {
     /// Records what a question came to. `None` when nobody waits for it any more.
     pub(crate) fn resolve(&mut self, correlation: Correlation, answer: Answer) -> Option<Settled> {
         let entry = self.entry(correlation)?;
-        let State::Waiting(waker) = &mut entry.state else {
-            return None;
-        };
-        let waker = waker.take();
-        entry.state = State::Answered(answer);
-        Some(Settled {
-            owed_on: entry.link.take(),
-            timer: entry.deadline.take(),
-            waker,
-        })
+        let mut settled = Settled::default();
+        match std::mem::replace(&mut entry.state, State::Free) {
+            State::Waiting(waker) => {
+                settled.waker = waker;
+                entry.state = State::Answered(answer);
+            }
+            State::Relayed(asked) => {
+                settled.relayed = Some((asked, entry.expected.message, answer));
+            }
+            other => {
+                entry.state = other;
+                return None;
+            }
+        }
+        settled.owed_on = entry.link.take();
+        settled.timer = entry.deadline.take();
+        if settled.relayed.is_some() {
+            self.release(correlation);
+        }
+        Some(settled)
     }
 
     /// Takes the answer out, if it is there, and frees the place.
@@ -215,12 +232,13 @@ impl AskTable {
         };
         let waker = match &mut entry.state {
             State::Waiting(waker) => waker.take(),
-            State::Free | State::Answered(_) => None,
+            State::Free | State::Relayed(_) | State::Answered(_) => None,
         };
         let settled = Settled {
             owed_on: entry.link.take(),
             timer: entry.deadline.take(),
             waker,
+            relayed: None,
         };
         self.release(correlation);
         settled

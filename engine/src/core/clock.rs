@@ -28,8 +28,13 @@ impl Clock {
 
     /// Reads the system's clock.
     pub(crate) fn read(&self) -> Instant {
-        let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.now.set(Instant::from_nanos(nanos));
+        self.now.set(self.peek());
         self.now.get()
+    }
+
+    /// Reads the system's clock for somebody within a turn, whose own time goes on as it was.
+    pub(crate) fn peek(&self) -> Instant {
+        let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Instant::from_nanos(nanos)
     }
 }

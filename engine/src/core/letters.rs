@@ -199,6 +199,7 @@ impl Core {
             DeadLetterReason::NoRecipient => &tally.dead_no_recipient,
             DeadLetterReason::UnknownMessage => &tally.dead_unknown_message,
             DeadLetterReason::SchemaMismatch => &tally.dead_schema_mismatch,
+            DeadLetterReason::Expired => &tally.dead_expired,
             DeadLetterReason::Invalid => &tally.dead_invalid,
             DeadLetterReason::LateAnswer => &tally.dead_late_answer,
             DeadLetterReason::NotUpgraded => &tally.dead_not_upgraded,

@@ -49,6 +49,8 @@ pub(crate) struct Link {
     pub(crate) asks: Cell<usize>,
     /// Those of them that nobody waits for, by correlation. Never more than `asks`.
     pub(crate) abandoned: RefCell<FxHashSet<u64>>,
+    /// Questions of the peer whose answers somebody here promised to give later.
+    pub(crate) owed: Cell<usize>,
     /// Recipients here that the peer was told are busy: their numbers, and the generations of the
     /// actors.
     pub(crate) told_busy: RefCell<FxHashMap<u32, u64>>,
@@ -88,6 +90,7 @@ impl Link {
             sending: Cell::new(false),
             asks: Cell::new(0),
             abandoned: RefCell::default(),
+            owed: Cell::new(0),
             told_busy: RefCell::default(),
             ready_owed: RefCell::default(),
             flush_at: Cell::new(FLUSH_BYTES),

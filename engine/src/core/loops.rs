@@ -10,7 +10,7 @@ use ringmesh_proto::frame::body::ErrorCode;
 
 use super::letters::Described;
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute};
+use super::{Asker, Core, NoRoute, Question};
 use crate::actor::{ActorCell, Letter, Port};
 use crate::dead_letter::DeadLetterReason;
 
@@ -43,13 +43,31 @@ impl Core {
         }
     }
 
-    /// Takes the oldest message that waits for an actor to its loop.
-    pub(crate) fn take_waiting(&self, port: &Port) -> Option<Letter> {
+    /// Takes the oldest message that waits for an actor to its loop; `None` if it is a question
+    /// that nobody waits for any more: that is not handled.
+    pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
         self.tally.waiting.take(1);
-        self.tally.delivered.add(1);
         self.uncharge(&letter);
         self.say_ready(port);
+        if let Some(Question {
+            correlation,
+            deadline,
+        }) = letter.question
+            && self.clock.peek() >= deadline
+        {
+            let describe = |core: &Self| {
+                let actors = core.actors.borrow();
+                let cell = actors.at(port.slot(), port.generation());
+                cell.map_or_else(Described::default, |cell| {
+                    Described::of_actor(cell, letter.arrived.index)
+                })
+            };
+            self.bury(DeadLetterReason::Expired, 1, &letter.link, describe);
+            Asker::new(self, &letter.link, correlation).fail(ErrorCode::Expired);
+            return None;
+        }
+        self.tally.delivered.add(1);
         Some(letter)
     }
 
@@ -65,7 +83,7 @@ impl Core {
             let describe = |_: &Self| Described::of_actor(cell, letter.arrived.index);
             self.bury(DeadLetterReason::NoRecipient, 1, &letter.link, describe);
             self.uncharge(&letter);
-            if let Some(correlation) = letter.question {
+            if let Some(Question { correlation, .. }) = letter.question {
                 Asker::new(self, &letter.link, correlation).refuse(NoRoute::NoRecipient);
             }
         }

@@ -16,6 +16,7 @@
 
 mod actors;
 mod alarm;
+mod asked;
 mod asks;
 mod away;
 mod budget;
@@ -23,6 +24,7 @@ mod clock;
 mod close;
 mod connect;
 pub(crate) mod current;
+mod deadline;
 mod dial;
 pub(crate) mod driver;
 mod end;
@@ -34,6 +36,7 @@ mod loops;
 mod main_task;
 mod mesh;
 mod peers;
+mod pipes;
 mod pressure;
 mod questions;
 mod receive;
@@ -48,6 +51,7 @@ mod stall;
 mod start;
 mod stop;
 mod tasks;
+mod ticks;
 mod timers;
 mod upgrade;
 mod user_code;
@@ -71,7 +75,9 @@ use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 
 pub(crate) use alarm::Alarm;
+pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
+pub(crate) use deadline::Question;
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use mesh::{Errand, Mesh};
@@ -82,6 +88,8 @@ pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
+pub(crate) use ticks::Pace;
+pub use ticks::TimerId;
 pub(crate) use timers::Token;
 pub(crate) use user_code::{contain, dispose, panic_message};
 
@@ -97,9 +105,11 @@ use clock::Clock;
 use letters::LetterLog;
 use link::{Connection, End};
 use peers::PeerTable;
+use pipes::Pipes;
 use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
+use ticks::Ticks;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -150,9 +160,13 @@ pub(crate) struct Core {
     /// The slot and generation of the actor whose handler runs, and the question it was asked.
     running_actor: Cell<Option<(u32, u64)>>,
     running: Cell<Option<u64>>,
+    /// The deadline of the question that is being handled.
+    deadline: Cell<Option<Instant>>,
     asks: RefCell<AskTable>,
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
+    ticks: RefCell<Ticks>,
+    pipes: RefCell<Pipes>,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,

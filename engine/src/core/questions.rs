@@ -19,7 +19,7 @@ use std::time::Duration;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::link::SendHead;
+use ringmesh_proto::link::{Payload, SendHead};
 use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 
@@ -27,11 +27,19 @@ use super::asks::{AskTable, Expected, Settled};
 use super::letters::Described;
 use super::link::Link;
 use super::upgrade::NotUpgraded;
-use super::{Answer, Core, Correlation, Place, Token};
+use super::{Answer, Asked, Core, Correlation, Place, Token};
 use crate::ask::AskRefusal;
 use crate::dead_letter::DeadLetterReason;
-use crate::error::{AskError, AskPhase};
+use crate::error::{AskError, AskPhase, Refusal};
 use crate::reference::Recipient;
+
+/// A question on its way out.
+struct Outgoing<'a, P: ?Sized> {
+    message: &'a MessageType,
+    payload: &'a P,
+    expected: &'static Expected,
+    timeout: Duration,
+}
 
 impl Core {
     /// Sends a question. Its answer, or what became of it, is at the correlation afterwards.
@@ -46,6 +54,54 @@ impl Core {
         M: Message,
         M::Reply: Message,
     {
+        let question = Outgoing {
+            message: &M::TYPE,
+            payload: message,
+            expected: Expected::of::<M::Reply>(),
+            timeout,
+        };
+        self.send_question(to, &question, place, &mut None)
+    }
+
+    /// Passes a question on as the bytes it came in. Whoever `asked` is taken when it was sent, and
+    /// gets what comes for it.
+    pub(super) fn relay<M>(
+        self: &Rc<Self>,
+        to: Recipient,
+        payload: &[u8],
+        asked: &mut Option<Asked>,
+    ) -> Result<(), Refusal>
+    where
+        M: Message,
+        M::Reply: Message,
+    {
+        let left = asked.as_ref().map(|asked| self.time_to(asked.deadline()));
+        let question = Outgoing {
+            message: &M::TYPE,
+            payload,
+            expected: Expected::of::<M::Reply>(),
+            timeout: left.unwrap_or_default(),
+        };
+        match self.send_question(to, &question, None, asked) {
+            Ok(_) => Ok(()),
+            Err(AskRefusal::TooManyAsks { .. }) => Err(Refusal::NoRoom),
+            Err(AskRefusal::Send(refusal)) => {
+                if refusal == Refusal::Unreachable {
+                    self.reach(to);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Sends a question of this core, or one that it passes on for an asker, who is taken then.
+    fn send_question<P: Payload + ?Sized>(
+        &self,
+        to: Recipient,
+        question: &Outgoing<'_, P>,
+        place: Option<&Place>,
+        relayed: &mut Option<Asked>,
+    ) -> Result<Correlation, AskRefusal> {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
@@ -58,21 +114,23 @@ impl Core {
         }
         let extension = Extension {
             correlation: correlation.to_wire(),
-            remaining_us: Extension::micros(timeout),
+            remaining_us: Extension::micros(question.timeout),
             code: 0,
         };
         let head = SendHead::Ask {
-            message: &M::TYPE,
+            message: question.message,
             target: to.target(),
             extension,
         };
         let position = self
-            .push(link, held_up, head, message)
+            .push(link, held_up, head, question.payload)
             .map_err(AskRefusal::Send)?;
         // There is a timer for each place of the table; see `timers`.
-        let deadline = self.set_timer(self.clock.read() + timeout, Token::Ask(correlation));
+        let overdue = self.clock.read() + question.timeout;
+        let deadline = self.set_timer(overdue, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
-        asks.occupy(link, position, Expected::of::<M::Reply>(), deadline);
+        let expected = question.expected;
+        asks.occupy(link, position, expected, deadline, relayed.take());
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop((asks, peers));
@@ -100,6 +158,7 @@ impl Core {
             owed_on,
             timer,
             waker,
+            relayed: _,
         } = settled;
         if let Some(timer) = timer {
             self.cancel_timer(timer);
@@ -220,6 +279,9 @@ impl Core {
         }
         if let Some(waker) = settled.waker {
             self.wake(waker);
+        }
+        if let Some((asked, message, answer)) = settled.relayed {
+            asked.pass_back(&message, &answer);
         }
         settled.owed_on
     }

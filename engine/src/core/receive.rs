@@ -19,7 +19,7 @@ use super::link::{Connection, Intake, Link};
 use super::routes::Found;
 use super::upgrade::NotUpgraded;
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute};
+use super::{Asker, Core, NoRoute, Question};
 use crate::actor::{ActorCell, Delivered, Delivery, Turn};
 use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
@@ -203,7 +203,13 @@ impl Batch<'_> {
         match (kind, frame.extension) {
             (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
             (Kind::Ask, Some(extension)) => {
-                self.dispatch(numbers, Some(extension.correlation), start, end)?;
+                let Extension {
+                    correlation,
+                    remaining_us,
+                    ..
+                } = extension;
+                let question = Question::arrived(self.core, correlation, remaining_us);
+                self.dispatch(numbers, Some(question), start, end)?;
             }
             (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
@@ -225,7 +231,7 @@ impl Batch<'_> {
     fn dispatch(
         &self,
         numbers: (u32, u16),
-        question: Option<u64>,
+        question: Option<Question>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
@@ -251,7 +257,7 @@ impl Batch<'_> {
     fn dispatch_first(
         &self,
         numbers: (u32, u16),
-        question: Option<u64>,
+        question: Option<Question>,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
@@ -281,7 +287,7 @@ impl Batch<'_> {
     fn deliver_to(
         &self,
         found: &Found,
-        (numbers, question): ((u32, u16), Option<u64>),
+        (numbers, question): ((u32, u16), Option<Question>),
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         // An upgrade may have stopped it.
@@ -293,9 +299,9 @@ impl Batch<'_> {
         self.finish(&found.actor, turn)
     }
 
-    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), question: Option<u64>) {
+    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), question: Option<Question>) {
         self.core.bury_unrouted(no_route, self.link, numbers);
-        if let Some(correlation) = question {
+        if let Some(Question { correlation, .. }) = question {
             Asker::new(self.core, self.link, correlation).refuse(no_route);
         }
     }
@@ -305,7 +311,7 @@ impl Batch<'_> {
         &self,
         problem: NotUpgraded,
         numbers: (u32, u16),
-        question: Option<u64>,
+        question: Option<Question>,
     ) -> Result<(), CloseReason> {
         let reason = match problem {
             NotUpgraded::Invalid => DeadLetterReason::Invalid,
@@ -317,7 +323,7 @@ impl Batch<'_> {
         match problem {
             NotUpgraded::Invalid => Err(CloseReason::Archive),
             NotUpgraded::Failed => {
-                if let Some(correlation) = question {
+                if let Some(Question { correlation, .. }) = question {
                     Asker::new(self.core, self.link, correlation).fail(ErrorCode::Failed);
                 }
                 Ok(())
@@ -340,11 +346,15 @@ impl Batch<'_> {
         &self,
         actor: &ActorCell,
         index: u16,
-        (target_number, question): (u32, Option<u64>),
+        (target_number, question): (u32, Option<Question>),
         payload: Payload<'_>,
     ) -> Turn {
         let core = self.core;
-        core.running.set(question);
+        core.running
+            .set(question.map(|question| question.correlation));
+        if let Some(Question { deadline, .. }) = question {
+            core.deadline.set(Some(deadline));
+        }
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
             payload,
@@ -354,6 +364,9 @@ impl Batch<'_> {
         };
         let turn = actor.deliver(core, index, delivery);
         core.running_actor.set(None);
+        if question.is_some() {
+            core.deadline.set(None);
+        }
         turn
     }
 

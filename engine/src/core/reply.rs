@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::frame::body::ErrorCode;
-use ringmesh_proto::link::{Answered, PushError};
-use ringmesh_proto::message::{Message, Reply, ReplySink};
+use ringmesh_proto::link::{Answered, Payload, PushError};
+use ringmesh_proto::message::{Message, MessageType, Reply, ReplySink};
 
 use super::link::Link;
 use super::{Core, NoRoute};
 use crate::actor::Mismatch;
 
-/// Whoever asked the question that is being handled.
+/// Whoever asked a question.
 pub(crate) struct Asker<'a> {
     core: &'a Rc<Core>,
     link: &'a Rc<Link>,
@@ -35,6 +35,31 @@ impl<'a> Asker<'a> {
         if reply.send_to(Sink(&self)).is_none() {
             self.fail(ErrorCode::UnknownMessage);
         }
+    }
+
+    /// Sends the archive of an answer of type `message` as it is.
+    pub(super) fn answer_bytes(&self, message: &MessageType, payload: &[u8]) {
+        self.push(message, "(passed on)", payload);
+    }
+
+    #[inline]
+    fn push<P: Payload + ?Sized>(&self, message: &MessageType, name: &str, payload: &P) {
+        let extension = Extension {
+            correlation: self.correlation,
+            remaining_us: 0,
+            code: 0,
+        };
+        let mut slabs = self.core.slabs.borrow_mut();
+        let mut outbound = self.link.outbound.borrow_mut();
+        let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
+        drop((slabs, outbound));
+        let code = match pushed {
+            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
+            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
+            pushed => return self.pushed(pushed),
+        };
+        tracing::error!(message = name, error = ?pushed, "an answer could not be sent");
+        self.fail(code);
     }
 
     /// Says that the question reached no handler.
@@ -90,22 +115,6 @@ impl ReplySink for Sink<'_, '_> {
 
     #[inline]
     fn send<M: Message>(self, reply: &M) {
-        let asker = self.0;
-        let extension = Extension {
-            correlation: asker.correlation,
-            remaining_us: 0,
-            code: 0,
-        };
-        let mut slabs = asker.core.slabs.borrow_mut();
-        let mut outbound = asker.link.outbound.borrow_mut();
-        let pushed = outbound.push_reply(&mut slabs, &M::TYPE, extension, reply);
-        drop((slabs, outbound));
-        let code = match pushed {
-            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
-            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
-            pushed => return asker.pushed(pushed),
-        };
-        tracing::error!(message = M::NAME, error = ?pushed, "an answer could not be sent");
-        asker.fail(code);
+        self.0.push(&M::TYPE, M::NAME, reply);
     }
 }

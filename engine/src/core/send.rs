@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::archive::measure;
+use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::limits::EXTENSION_BYTES;
-use ringmesh_proto::link::{Outbound, PushError, SendHead};
-use ringmesh_proto::message::Message;
+use ringmesh_proto::link::{Outbound, Payload, PushError, SendHead};
+use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::contract::{Event, Transport};
@@ -37,13 +37,25 @@ impl Core {
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
+        self.tell_payload(to, &M::TYPE, message, place)
+    }
+
+    /// The same with what may be archived already.
+    #[inline]
+    pub(crate) fn tell_payload<P: Payload + ?Sized>(
+        &self,
+        to: Recipient,
+        message: &MessageType,
+        payload: &P,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
-            message: &M::TYPE,
+            message,
             target: to.target(),
         };
-        let position = self.push(link, held_up, head, message)?;
+        let position = self.push(link, held_up, head, payload)?;
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop(peers);
@@ -52,29 +64,34 @@ impl Core {
         Ok(())
     }
 
+    /// A message was dropped because its sender would not wait.
+    pub(crate) fn count_lossy(&self) {
+        self.tally.dropped_lossy.add(1);
+    }
+
     /// Writes a message into the link's stream and returns its position. From `flush_at` on,
     /// [`flush_early`](Self::flush_early) is to follow when no cell is borrowed any more.
     #[inline]
-    pub(super) fn push<M: Message>(
+    pub(super) fn push<P: Payload + ?Sized>(
         &self,
         link: &Rc<Link>,
         held_up: bool,
         head: SendHead<'_>,
-        message: &M,
+        payload: &P,
     ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
-            return Err(no_room(&outbound, head, message));
+            return Err(no_room(&outbound, head, payload));
         }
-        match outbound.push(&mut slabs, head, message) {
+        match outbound.push(&mut slabs, head, payload) {
             Ok(position) => {
                 drop((slabs, outbound));
                 self.tally.sent.add(1);
                 self.enqueue(link);
                 Ok(position)
             }
-            Err(PushError::NoCredit) => Err(no_room(&outbound, head, message)),
+            Err(PushError::NoCredit) => Err(no_room(&outbound, head, payload)),
             Err(error) => Err(refusal(error)),
         }
     }
@@ -257,16 +274,23 @@ impl Core {
 
 /// What to say of a message that finds no room now: one that is too long never will.
 #[cold]
-fn no_room<M: Message>(outbound: &Outbound, head: SendHead<'_>, message: &M) -> Refusal {
+fn no_room<P>(outbound: &Outbound, head: SendHead<'_>, payload: &P) -> Refusal
+where
+    P: Payload + ?Sized,
+{
     let limit = outbound.body_cap() as usize;
     let extension_bytes = match head {
         SendHead::Tell { .. } => 0,
         SendHead::Ask { .. } => EXTENSION_BYTES,
     };
-    match measure(message).map(|bytes| bytes + extension_bytes) {
-        Ok(bytes) if bytes > limit => Refusal::TooLarge { bytes, limit },
-        Ok(_) => Refusal::NoRoom,
-        Err(_) => Refusal::Encode,
+    let bytes = match payload.write(&mut []) {
+        Ok(bytes) | Err(EncodeError::NoRoom { needed: bytes }) => bytes + extension_bytes,
+        Err(_) => return Refusal::Encode,
+    };
+    if bytes > limit {
+        Refusal::TooLarge { bytes, limit }
+    } else {
+        Refusal::NoRoom
     }
 }
 

@@ -10,6 +10,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::alarm::{ALARMS_MAX, BellKey};
 use super::asks::AskTable;
 use super::peers::PeerIndex;
+use super::ticks::{TICKS_MAX, TickKey};
 use super::{Core, Correlation};
 use crate::config::PEERS_CEILING;
 
@@ -22,10 +23,16 @@ pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 /// The acceptor's, the flush's, and those that look for stalls and for memory.
 const SINGLE_TIMERS: usize = 4;
 
-// Whatever has a bound finds a timer: futures cannot take those of questions (one each while it
-// waits), connections and peers (one each). So no question waits without a deadline.
+// Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
+// while it waits), connections and peers (one each). So no question waits without a deadline.
 const _: () = assert!(
-    ALARMS_MAX + AskTable::ASKS_MAX + CONNECTIONS_MAX as usize + PEERS_CEILING + 1 + SINGLE_TIMERS
+    ALARMS_MAX
+        + TICKS_MAX
+        + AskTable::ASKS_MAX
+        + CONNECTIONS_MAX as usize
+        + PEERS_CEILING
+        + 1
+        + SINGLE_TIMERS
         <= TIMERS_MAX as usize
 );
 
@@ -36,6 +43,8 @@ pub(crate) enum Token {
     Alarm(BellKey),
     /// A question's time is up.
     Ask(Correlation),
+    /// An actor has itself told something.
+    Tick(TickKey),
     /// A connection must have got further by now.
     Connection(ConnectionId),
     /// The association with a peer has something to do.
@@ -96,6 +105,7 @@ impl Core {
         match token {
             Token::Alarm(bell) => self.ring(bell),
             Token::Ask(correlation) => self.ask_overdue(correlation),
+            Token::Tick(key) => self.tick(key),
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),

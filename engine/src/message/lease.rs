@@ -129,6 +129,11 @@ impl Validated {
             of: TypeId::of::<M>(),
         })
     }
+
+    /// The archive as it was received.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl fmt::Debug for Validated {

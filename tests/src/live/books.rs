@@ -26,6 +26,7 @@ pub fn assert_closed(books: &Counters) {
     let by_reason = books.dead_no_recipient
         + books.dead_unknown_message
         + books.dead_schema_mismatch
+        + books.dead_expired
         + books.dead_invalid
         + books.dead_late_answer
         + books.dead_not_upgraded;

@@ -80,13 +80,18 @@ pub fn tell_bytes(payload: &[u8]) -> Vec<u8> {
 
 /// A question with a deadline of ten seconds.
 pub fn ask<M: Message>(message: &M, correlation: u64) -> Vec<u8> {
+    ask_within(message, correlation, 10_000_000)
+}
+
+/// A question with a deadline of so many microseconds.
+pub fn ask_within<M: Message>(message: &M, correlation: u64, remaining_us: u32) -> Vec<u8> {
     let head = Head {
         kind: Kind::Ask,
         type_number: TYPE,
         target_number: TARGET,
         extension: Some(Extension {
             correlation,
-            remaining_us: 10_000_000,
+            remaining_us,
             code: 0,
         }),
     };

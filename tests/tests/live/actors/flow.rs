@@ -324,3 +324,52 @@ fn actors_of_one_core_are_told_too() {
     node.until_so("all to pass", move |_| passed.passed() == taken);
     assert_closed(&node.counters());
 }
+
+#[test]
+fn a_lossy_send_is_dropped_and_counted_when_there_is_no_room() {
+    let (server, client) = (LiveNode::start_with(small), LiveNode::start_with(small));
+    let gate = Gate::default();
+    spawn_keeper(&server, &gate);
+    let path = server.path(KEEPER);
+    let (before, taken, now) = client.run(move |node| async move {
+        let keeper = keeper_at(&node, &path).await;
+        // There is room for the first.
+        let before = node.counters();
+        keeper.tell_lossy(pass(0));
+        assert_eq!(node.counters().sent, before.sent + 1);
+        let taken = fill(keeper, &node, 0).await;
+        let before = node.counters();
+        (0..3).for_each(|number| keeper.tell_lossy(pass(number)));
+        (before, taken, node.counters())
+    });
+    assert_eq!((before.dropped_lossy, now.dropped_lossy), (0, 3));
+    assert_eq!(now.sent, before.sent, "what was dropped was not sent");
+    assert_closed(&now);
+    gate.open();
+    let passed = gate;
+    server.until_so("all to pass", move |_| passed.passed() == taken + 1);
+    // Nor is anything sent where nobody can be reached.
+    server.stop();
+    let books = client.until("the end of the link", |now| now.links == 0);
+    assert_closed(&books);
+}
+
+#[test]
+fn a_lossy_send_to_whoever_is_gone_is_counted() {
+    let (server, client) = (LiveNode::start(), LiveNode::start());
+    let gate = Gate::default();
+    spawn_keeper(&server, &gate);
+    let path = server.path(KEEPER);
+    let keeper = client.run(move |node| async move { keeper_at(&node, &path).await });
+    server.stop();
+    client.until("the end of the link", |now| now.links == 0);
+    let books = client.run(move |node| async move {
+        keeper.tell_lossy(pass(1));
+        node.counters()
+    });
+    assert_eq!(books.dropped_lossy, 1);
+    assert_closed(&books);
+    // Not on a core: there is nothing to count on, and nothing breaks.
+    keeper.tell_lossy(pass(2));
+    assert_eq!(client.counters().dropped_lossy, 1);
+}

@@ -55,7 +55,7 @@ impl Gate {
         self.pass().await;
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let mut waiting = Waiting(Some(self));
         poll_fn(|context| {
             self.with(|state| {

@@ -1,10 +1,15 @@
 //! Actors whose handlers wait: what waits behind them, who is told, and what is left when they end.
 
+mod deadlines;
 mod ends;
 mod flow;
+mod forward;
 mod gate;
 mod handlers;
+mod later;
 mod leases;
+mod pipes;
+mod timers;
 
 use ringmesh::Ref;
 use ringmesh_tests::live::node::LiveNode;

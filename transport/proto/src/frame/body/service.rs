@@ -302,6 +302,8 @@ pub enum ErrorCode {
     Stopping = 7,
     /// The asker cancelled, and the answer that waited for credit was dropped. It was handled.
     Cancelled = 8,
+    /// The question's deadline had passed when its turn came. Nothing was executed.
+    Expired = 9,
 }
 
 impl ErrorCode {
@@ -317,6 +319,7 @@ impl ErrorCode {
             6 => Self::TooLarge,
             7 => Self::Stopping,
             8 => Self::Cancelled,
+            9 => Self::Expired,
             _ => Self::Other,
         }
     }
