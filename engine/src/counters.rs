@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 ///
 /// The accounts of a core always close:
 /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
-/// - incoming: `received` = `delivered` + `dead_received` + `waiting`.
+/// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
+///
+/// A message that arrives on another core than its recipient's, because two nodes share links, is
+/// received, hopped and sent anew by that core, and received again and delivered by the recipient's;
+/// so is its answer on the way back.
 ///
 /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
 /// connection, what came on it before is received first. When this node ends one, messages that
@@ -32,8 +36,12 @@ pub struct Counters {
     pub received: u64,
     /// Of those, how many reached a handler or the asker they answer.
     pub delivered: u64,
-    /// Of those, how many wait in the mailboxes of actors at the moment.
+    /// Of those, how many wait in the mailboxes of actors at the moment, or for room on their way
+    /// to another core.
     pub waiting: u64,
+    /// Of those, how many were passed on: to another core of this node, where their recipient
+    /// lives, or from there back to the node that asked.
+    pub hopped: u64,
     /// Of those, how many could not be delivered; the fields below say why.
     pub dead_received: u64,
     /// Part of `dead_received`: the recipient does not run, or not any more.
@@ -139,6 +147,7 @@ pub(crate) struct Tally {
     pub(crate) received: Count,
     pub(crate) delivered: Count,
     pub(crate) waiting: Count,
+    pub(crate) hopped: Count,
     pub(crate) dead_no_recipient: Count,
     pub(crate) dead_unknown_message: Count,
     pub(crate) dead_schema_mismatch: Count,

@@ -52,6 +52,9 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// `None` in [`started`](Actor::started), and when the core has forgotten that node since.
     pub fn sender(&self) -> Option<NodeId> {
         let link = self.message?.link;
+        if let Some(sender) = &link.sender {
+            return Some(NodeId::clone(sender));
+        }
         let address = self.core.address_of_peer(link.peer)?;
         let uid = link.uid;
         Some(NodeId { address, uid })

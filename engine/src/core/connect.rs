@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringmesh_proto::address::{Address, CoreId};
+use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
@@ -23,9 +23,9 @@ use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
-use super::link::{Connection, End, Link, LinkId, Stage, id_of};
+use super::link::{Connection, End, Link, Stage, id_of};
 use super::peers::{PeerIndex, PeerState};
-use super::{Core, Errand, NodeIndex, Token};
+use super::{CONTROL_CORE, Core, Errand, Met, NodeIndex, Token};
 use crate::error::ResolveError;
 use crate::reference::Recipient;
 
@@ -41,13 +41,36 @@ impl Core {
     /// come here from other cores and in messages.
     #[cold]
     pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
-        let known = self.peers.borrow().find(to.node, to.core);
-        let address = || self.shared.address_of(to.node);
-        let node = known.or_else(|| self.peer(&address()?, to.core).ok());
-        if let Some(node) = node
-            && !self.is_closing()
+        if self.is_closing() {
+            return;
+        }
+        if let Some(address) = self.shared.address_of(to.node)
+            && let Ok(node) = self.peer_towards(&address, to.uid, to.core)
         {
             self.want_link(node);
+        }
+    }
+
+    /// The index of the peer to send to for what goes to a core of the process start `uid` at
+    /// `address`. Before any core has met that, nobody knows which links there may be: then it is
+    /// the control core, and the handshake with it tells.
+    pub(crate) fn peer_towards(
+        &self,
+        address: &Address,
+        uid: Uid,
+        core: CoreId,
+    ) -> Result<PeerIndex, ResolveError> {
+        if let Some(node) = self.peers.borrow().towards(address, uid, core) {
+            return Ok(node);
+        }
+        match self.shared.met(address) {
+            Some((NodeIndex::SELF, _)) => self.peer(address, core),
+            Some((number, Some(met))) if met.uid == uid => {
+                let node = self.peer(address, met.matrix.way(self.id, core))?;
+                self.peers.borrow_mut().learn(number, met);
+                Ok(node)
+            }
+            _ => self.peer(address, CONTROL_CORE),
         }
     }
 
@@ -276,7 +299,7 @@ impl Core {
         let nodes: Vec<PeerIndex> = peers.others().collect();
         let over = |node| peers.at(node).association.status() == Status::Stopped;
         let idle = |end: &End| end.link.outbound.borrow().is_idle();
-        nodes.into_iter().all(over) && self.ends.iter().all(idle)
+        nodes.into_iter().all(over) && self.ends.iter().all(idle) && self.tunnels_are_idle()
     }
 
     /// Calls the association with a peer and carries out what it says.
@@ -408,8 +431,7 @@ impl Core {
         let Some(connection) = self.connection_of(up.conn) else {
             return;
         };
-        let id = LinkId(self.next_link.get());
-        self.next_link.set(id.0 + 1);
+        let id = self.take_link_id();
         let window = self.settings.window_bytes;
         let outbound = Outbound::new(up.body_cap, up.limit, window);
         let inbound = Inbound::new(window);
@@ -425,6 +447,10 @@ impl Core {
         peer.link = Some(link);
         peer.problem = None;
         peer.places.found();
+        let number = peer.node;
+        let (uid, matrix) = (up.peer.uid, up.matrix);
+        let met = self.shared.learn(number, Met { uid, matrix });
+        peers.learn(number, met);
         drop(peers);
         self.peer_changed(node);
     }

@@ -32,7 +32,8 @@ impl Core {
             });
         tally.acknowledged.add(acknowledged);
         drop(slabs);
-        drop(link.routes.take());
+        let relays = link.routes.take().relays();
+        self.close_relays(relays.into_iter());
         self.end_questions(link, sent);
         self.memory_came();
     }
@@ -45,7 +46,9 @@ impl Core {
     /// Ends the links that were doomed in this turn.
     pub(super) fn end_doomed(self: &Rc<Self>) {
         while let Some(link) = { self.doomed.borrow_mut().pop() } {
-            if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
+            if link.passage.is_some() {
+                self.tunnel_fault(&link, CloseReason::TooManyAsks);
+            } else if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
                 self.connection_fault(&connection, CloseReason::TooManyAsks);
             }
         }
@@ -55,6 +58,7 @@ impl Core {
     pub(super) fn end_all_links(&self) {
         let links: Vec<Rc<Link>> = self.linked().collect();
         links.iter().for_each(|link| self.end_link(link));
+        self.end_tunnels();
         self.ends.iter().for_each(|end| self.end_link(&end.link));
     }
 

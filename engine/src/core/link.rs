@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
@@ -21,9 +21,10 @@ use super::PeerIndex;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
+use super::tunnel::Passage;
 
 /// A link of this process, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
 /// A two-way byte stream between this core and one of another node, or of this core with itself.
@@ -36,6 +37,10 @@ pub(crate) struct Link {
     pub(crate) connection: Option<ConnectionId>,
     /// The core at the other end.
     pub(crate) to_core: CoreId,
+    /// Of a link that is a tunnel.
+    pub(crate) passage: Option<Passage>,
+    /// Whose messages come on it, if that is not the node at the other end.
+    pub(crate) sender: Option<Box<NodeId>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) routes: RefCell<Routes>,
@@ -78,6 +83,8 @@ impl Link {
             uid,
             connection,
             to_core,
+            passage: None,
+            sender: None,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
             routes: RefCell::default(),
@@ -118,12 +125,8 @@ impl End {
         let id = LinkId(u64::from(core.0));
         let link = Link::new(id, peer, uid, (None, core), outbound, inbound);
         let link = Rc::new(link);
-        let nowhere = ConnectionId {
-            slot: u32::MAX,
-            generation: u32::from(core.0),
-        };
-        let stage = Stage::Linked(Rc::clone(&link));
-        let connection = Rc::new(Connection::new(nowhere, None, stage));
+        let connection = Connection::within_process(Rc::clone(&link), u32::from(core.0));
+        let connection = Rc::new(connection);
         Self { link, connection }
     }
 }
@@ -183,6 +186,15 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
+    /// Where what comes on a link of this process is parsed.
+    pub(crate) fn within_process(link: Rc<Link>, number: u32) -> Self {
+        let nowhere = ConnectionId {
+            slot: u32::MAX,
+            generation: number,
+        };
+        Self::new(nowhere, None, Stage::Linked(link))
+    }
+
     pub(crate) fn new(id: ConnectionId, node: Option<PeerIndex>, stage: Stage) -> Self {
         Self {
             id,

@@ -14,7 +14,9 @@ use ringmesh_proto::frame::{Checksums, Extension, Frame, Header, Parsed, parse_w
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
+use super::actors::Found;
 use super::budget::Budget;
+use super::hop::Heading;
 use super::link::{Connection, Intake, Link};
 use super::user_code::panic_message;
 use super::{Asker, Core, NoRoute};
@@ -256,7 +258,17 @@ impl Batch<'_> {
         let found = self.core.look_up(self.link, numbers)?;
         self.core.tally.received.add(1);
         match found {
-            Ok((actor, index)) => {
+            Ok(Found::Elsewhere(relay, target, message)) => {
+                let heading = Heading {
+                    message,
+                    target,
+                    extension: question.and_then(|_| self.extension_before(start)),
+                };
+                let payload = &self.front[start..end];
+                self.core.hop(&relay, numbers.0, heading, payload);
+                Ok(())
+            }
+            Ok(Found::Here(actor, index)) => {
                 let turn = self.deliver(&actor, index, (numbers.0, question), start, end);
                 self.finish(&actor, turn)
             }
@@ -268,6 +280,12 @@ impl Batch<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The extension of the frame whose payload begins at `start`.
+    fn extension_before(&self, start: usize) -> Option<Extension> {
+        let before = self.front.get(..start)?;
+        before.last_chunk().map(Extension::parse)
     }
 
     #[inline(always)]
@@ -340,11 +358,17 @@ impl Batch<'_> {
         let Some(extension) = extension else {
             return Ok(());
         };
-        let answer = match kind {
-            Kind::Reply => {
-                let message = *self.link.inbound.borrow().message_type(type_number)?;
-                Ok((message, payload.take(core)))
-            }
+        let message = match kind {
+            Kind::Reply => Some(*self.link.inbound.borrow().message_type(type_number)?),
+            _ => None,
+        };
+        if self.link.is_near_end() {
+            let reply = message.as_ref().map(|message| (message, payload.bytes()));
+            core.answer_back(self.link, extension, reply);
+            return Ok(());
+        }
+        let answer = match message {
+            Some(message) => Ok((message, payload.take(core))),
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         core.answer_arrived(self.link, extension.correlation, answer)

@@ -28,6 +28,7 @@ impl Core {
             received,
             delivered: tally.delivered.total(),
             waiting: tally.waiting.total(),
+            hopped: tally.hopped.total(),
             dead_received,
             dead_no_recipient: tally.dead_no_recipient.total(),
             dead_unknown_message: tally.dead_unknown_message.total(),

@@ -17,3 +17,4 @@ mod panics;
 mod questions;
 mod refs;
 mod refusals;
+mod shared_links;

@@ -1,8 +1,8 @@
 //! Actors whose handlers wait: what waits behind them, who is told, and what is left when they end.
 
 mod ends;
-mod flow;
-mod gate;
+pub(crate) mod flow;
+pub(crate) mod gate;
 mod handlers;
 mod leases;
 
