@@ -29,7 +29,6 @@ pub(crate) struct Place {
 
 impl ActorTable {
     /// The core where a generation was given.
-    #[expect(clippy::cast_possible_truncation, reason = "16 bits are left")]
     pub(crate) fn core_of(generation: u64) -> CoreId {
         CoreId((generation >> CORE_SHIFT) as u16)
     }

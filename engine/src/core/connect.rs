@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringmesh_proto::address::{Address, CoreId, Uid};
+use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
@@ -25,9 +25,8 @@ use ringmesh_transport::contract::{ConnectionId, Transport};
 
 use super::link::{Connection, End, Link, Stage, id_of};
 use super::peers::{PeerIndex, PeerState};
-use super::{CONTROL_CORE, Core, Errand, Met, NodeIndex, Token};
+use super::{Core, Errand, Met, NodeIndex, Token};
 use crate::error::ResolveError;
-use crate::reference::Recipient;
 
 impl Core {
     /// The index of a core of the node at `address`.
@@ -35,43 +34,6 @@ impl Core {
         self.peers
             .borrow_mut()
             .find_or_add(address, core, &self.shared)
-    }
-
-    /// Has the core dialled where a recipient lives, if there is none in sight of this one: refs
-    /// come here from other cores and in messages.
-    #[cold]
-    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
-        if self.is_closing() {
-            return;
-        }
-        if let Some(address) = self.shared.address_of(to.node)
-            && let Ok(node) = self.peer_towards(&address, to.uid, to.core)
-        {
-            self.want_link(node);
-        }
-    }
-
-    /// The index of the peer to send to for what goes to a core of the process start `uid` at
-    /// `address`. Before any core has met that, nobody knows which links there may be: then it is
-    /// the control core, and the handshake with it tells.
-    pub(crate) fn peer_towards(
-        &self,
-        address: &Address,
-        uid: Uid,
-        core: CoreId,
-    ) -> Result<PeerIndex, ResolveError> {
-        if let Some(node) = self.peers.borrow().towards(address, uid, core) {
-            return Ok(node);
-        }
-        match self.shared.met(address) {
-            Some((NodeIndex::SELF, _)) => self.peer(address, core),
-            Some((number, Some(met))) if met.uid == uid => {
-                let node = self.peer(address, met.matrix.way(self.id, core))?;
-                self.peers.borrow_mut().learn(number, met);
-                Ok(node)
-            }
-            _ => self.peer(address, CONTROL_CORE),
-        }
     }
 
     /// The number of the node that a peer is a core of.

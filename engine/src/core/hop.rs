@@ -41,6 +41,8 @@ pub(crate) struct Relay {
     busy: RefCell<Busy>,
     /// The shared link has ended.
     closing: Cell<bool>,
+    /// The far end takes nothing more.
+    broken: Cell<bool>,
     /// The far end was told.
     closed: Cell<bool>,
 }
@@ -79,6 +81,7 @@ impl Relay {
             charged: Cell::default(),
             busy: RefCell::default(),
             closing: Cell::default(),
+            broken: Cell::default(),
             closed: Cell::default(),
         }
     }
@@ -221,6 +224,9 @@ impl Core {
 
     /// Goes on with what waits before a tunnel, and with its end.
     pub(super) fn relay_moved(&self, relay: &Relay) {
+        if relay.broken.get() {
+            self.drop_waiting(relay);
+        }
         while let Some(waiting) = relay.take_waiting() {
             match self.push_on(relay, &waiting.heading, &waiting.payload) {
                 Ok(()) => self.tally.waiting.take(1),
@@ -253,13 +259,23 @@ impl Core {
         }
     }
 
+    /// The far end takes nothing more; the shared link is about to end for it.
+    pub(super) fn break_off(&self, relay: &Relay) {
+        relay.broken.set(true);
+        self.relay_moved(relay);
+    }
+
     /// The tunnel has ended.
     pub(super) fn bury_relay(&self, relay: &Relay) {
+        self.drop_waiting(relay);
+        self.charge_origin(relay);
+    }
+
+    fn drop_waiting(&self, relay: &Relay) {
         while let Some(waiting) = relay.take_waiting() {
             self.tally.waiting.take(1);
             self.no_way_on(relay, &waiting.heading);
         }
-        self.charge_origin(relay);
     }
 
     /// Takes an answer, or the error that stands for it, back to the peer that asked.

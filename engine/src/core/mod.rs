@@ -50,6 +50,7 @@ mod tasks;
 mod timers;
 mod tunnel;
 mod user_code;
+mod ways;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -288,6 +288,7 @@ impl Core {
     }
 
     fn origin_fault(self: &Rc<Self>, relay: &Relay, reason: CloseReason) {
+        self.break_off(relay);
         let origin = relay.origin.connection;
         if let Some(connection) = origin.and_then(|id| self.connection(id)) {
             self.connection_fault(&connection, reason);

@@ -6,6 +6,7 @@ mod pressure;
 mod raw;
 mod traffic;
 
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 use futures_channel::oneshot;
@@ -93,4 +94,19 @@ fn balanced(nodes: &[&LiveNode]) -> Vec<Counters> {
         |book: &Counters| book.delivered + book.hopped + book.dead_received + book.dead_sent;
     assert_eq!(sent, books.iter().map(became).sum::<u64>(), "{books:#?}");
     books
+}
+
+/// Holds a core until the barrier is waited for: nothing is read there meanwhile.
+fn block(node: &LiveNode, core: CoreId) -> Arc<Barrier> {
+    let barrier = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&barrier);
+    node.run(move |node| async move {
+        let hold = move |_: Node| async move {
+            held.wait();
+            held.wait();
+        };
+        node.spawn_task_on(core, hold).await.expect("room");
+    });
+    barrier.wait();
+    barrier
 }

@@ -1,6 +1,5 @@
 //! Recipients and cores without room, behind a link that others share.
 
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{Echoer, Recall, Record, Sink, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{CORES, balanced, books_of, run_on, settled, total};
+use super::{CORES, balanced, block, books_of, run_on, settled, total};
 use crate::actors::flow::{echo_often, fill};
 use crate::actors::gate::{Gate, Keeper, KeeperApi, List, pass};
 
@@ -140,18 +139,6 @@ fn what_came_before_the_end_of_a_link_is_handled_on_the_other_core_too() {
     assert_eq!(total(&books, |book| book.dead_received + book.dead_sent), 0);
 }
 
-/// Holds its core for as long as the gate is closed: nothing is read there meanwhile.
-fn block(gate: &Arc<Barrier>, server: &LiveNode) {
-    let gate = Arc::clone(gate);
-    server.run(move |node| async move {
-        let hold = move |_: Node| async move {
-            gate.wait();
-            gate.wait();
-        };
-        node.spawn_task_on(CoreId(1), hold).await.expect("room");
-    });
-}
-
 #[test]
 fn a_core_that_is_behind_is_felt_by_the_sender_and_its_link_goes_on_for_others() {
     let server = serving(&Gate::default());
@@ -166,9 +153,7 @@ fn a_core_that_is_behind_is_felt_by_the_sender_and_its_link_goes_on_for_others()
         sink.ask(Recall).await.expect("it runs");
         sink
     });
-    let barrier = Arc::new(Barrier::new(2));
-    block(&barrier, &server);
-    barrier.wait();
+    let blocked = block(&server, CoreId(1));
     let before = server.path("echo2");
     let taken = run_on(&client, 1, move |node| async move {
         let (mut taken, mut refused) = (0_u64, 0);
@@ -192,7 +177,10 @@ fn a_core_that_is_behind_is_felt_by_the_sender_and_its_link_goes_on_for_others()
     let bytes = taken as usize * 1000;
     let window = WINDOW as usize;
     assert!(bytes > window / 2 && bytes < 2 * window, "{bytes}");
-    barrier.wait();
+    // Some of it found no room in the tunnel.
+    let waiting = run_on(&server, 2, |node| async move { node.counters().waiting });
+    assert!(waiting > 0);
+    blocked.wait();
     let account = run_on(&client, 1, move |node| async move {
         echo_often(&node, &before, 20, 20_000).await;
         sink.ask(Recall).await.expect("it runs").deserialize()

@@ -7,7 +7,7 @@ use ringmesh::{CoreId, Ref};
 use ringmesh_proto::frame::body::{ErrorCode, Grant};
 use ringmesh_proto::frame::{Extension, Head};
 use ringmesh_proto::kind::Kind;
-use ringmesh_proto::limits::WINDOW_BYTES;
+use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, WINDOW_BYTES};
 use ringmesh_proto::link::Target;
 use ringmesh_tests::live::bystander::Bystander;
 use ringmesh_tests::live::messages::{
@@ -16,7 +16,7 @@ use ringmesh_tests::live::messages::{
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 
-use super::{settled, total};
+use super::{block, settled, total};
 
 /// Two cores: an echo and a sink on the other one, and another echo.
 struct Server {
@@ -48,13 +48,15 @@ fn record(number: u64) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_peer_said_before_its_connection_broke_is_handled_on_the_other_core() {
+fn what_a_peer_said_before_its_connection_ended_is_handled_on_the_other_core() {
     const RECORDS: u64 = 3000;
     let Server { node, sink, .. } = server();
     let mut peer = RawPeer::link(node.id());
     peer.send(&make::definitions::<Record>(make::target_of(&sink)));
     (1..=RECORDS).for_each(|number| peer.send(&record(number)));
-    drop(peer);
+    // Its last frame is behind it when the other side hears of the end.
+    peer.finish_sending();
+    peer.ending();
     let account = node.run(move |node| async move {
         loop {
             let account = sink.ask(Recall).await.expect("it runs").deserialize();
@@ -226,4 +228,70 @@ fn a_number_that_is_given_anew_means_its_new_recipient_on_the_other_core_too() {
     assert_eq!((errors, answered), (TARGETS - 1, u64::from(TARGETS)));
     drop(peer);
     settled(&[&node]);
+}
+
+#[test]
+fn a_peer_that_asks_the_other_core_more_than_it_may_loses_its_link_alone() {
+    let Server { node, echo, .. } = server();
+    let bystander = Bystander::of(&node.path(ECHO));
+    let mut peer = RawPeer::link(node.id());
+    peer.send(&make::definitions::<Inflate>(make::target_of(&echo)));
+    // It takes no answer over, so some use up its credit, and then one too many waits.
+    let body_bytes = 4096;
+    let with_credit = u64::from(WINDOW_BYTES / body_bytes);
+    let questions = ASKS_OUTSTANDING_MAX as u64 + with_credit + 1;
+    let asks: Vec<u8> = (0..questions)
+        .flat_map(|number| make::ask(&Inflate { body_bytes }, number))
+        .collect();
+    peer.send(&asks);
+    let ended = |node: &ringmesh::Node| node.close_reasons().contains_key("too_many_asks");
+    node.until_so("the end of the link", ended);
+    peer.ending();
+    let books = settled(&[&node]);
+    assert_eq!(total(&books, |book| book.closed_for_fault), 1, "{books:#?}");
+    assert!(
+        total(&books, |book| book.replies_overloaded) > 0,
+        "{books:#?}"
+    );
+    bystander.saw_nothing();
+}
+
+#[test]
+fn a_fault_on_the_other_core_takes_what_waits_before_its_tunnel_with_it() {
+    let Server { node, sink, .. } = server();
+    let mut peer = RawPeer::link(node.id());
+    let mut bytes = make::definitions::<Record>(make::target_of(&sink));
+    bytes.extend(make::tell_bytes(&[0xFF; 24]));
+    let blocked = block(&node, CoreId(1));
+    // As much as is granted while the other core takes nothing over.
+    let body = Bytes::from(vec![1; 8000]);
+    let record = make::tell(&Record { number: 1, body });
+    let (mut sent, mut limit) = (0, u64::from(WINDOW_BYTES));
+    loop {
+        while sent + (bytes.len() + record.len()) as u64 <= limit {
+            bytes.extend(&record);
+        }
+        if bytes.is_empty() {
+            break;
+        }
+        peer.send(&bytes);
+        sent += bytes.len() as u64;
+        bytes.clear();
+        while {
+            let grant = peer.frame_of(Kind::Grant).body(Grant::parse);
+            limit = grant.limit;
+            grant.received_to < sent
+        } {}
+    }
+    let books = node.until("no room", |now| now.waiting > 0);
+    assert!(books.hopped > 0 && books.received == books.hopped + books.waiting);
+    blocked.wait();
+    peer.ending();
+    let reasons = node.run(|node| async move { node.close_reasons() });
+    assert_eq!(reasons.get("archive"), Some(&1), "{reasons:?}");
+    let now = settled(&[&node]);
+    assert_eq!(total(&now, |book| book.dead_invalid), 1, "{now:#?}");
+    let given_up = total(&now, |book| book.dead_no_recipient);
+    assert_eq!(given_up, books.waiting, "{now:#?}");
+    assert_eq!(total(&now, |book| book.delivered), 0, "{now:#?}");
 }

@@ -44,7 +44,7 @@ fn talk(from: &LiveNode, to: &LiveNode, cores_there: usize) -> Pending<()> {
                 for to in 0..cores_there {
                     one_talk(&there, &address, to).await;
                 }
-                drop(said.send(()));
+                let _ = said.send(());
             };
             node.spawn_task_on(core, task).await.expect("room");
             talking.push(heard);
