@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
 ///
 /// A message that arrives on another core than its recipient's, because two nodes share links, is
-/// received, hopped and sent anew by that core, and received again and delivered by the recipient's;
-/// so is its answer on the way back.
+/// received, hopped and sent anew by that core, and received again and delivered by the
+/// recipient's; so is its answer on the way back.
 ///
 /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
 /// connection, what came on it before is received first. When this node ends one, messages that

@@ -418,6 +418,7 @@ impl PeerTable {
 mod tests {
     use ringmesh_proto::address::NodeId;
     use ringmesh_proto::link::{Inbound, Outbound};
+    use ringmesh_proto::matrix::LinkMatrix;
 
     use super::*;
     use crate::core::link::End;
@@ -467,6 +468,44 @@ mod tests {
             refused,
             Err(ResolveError::TooManyPeers { limit: 2 })
         ));
+    }
+
+    #[test]
+    fn a_core_without_a_link_is_reached_by_way_of_another() {
+        let (mut table, shared) = (table(8), shared());
+        table.me = CoreId(1);
+        let uid = Uid::new(5).unwrap();
+        let matrix = LinkMatrix::new(3, 3, 1);
+        let mut meet = |core| {
+            let met = table.find_or_add(&address(2), CoreId(core), &shared);
+            let number = table.number(&address(2)).unwrap();
+            table.learn(number, Met { uid, matrix });
+            let ways = [0, 1, 2].map(|to| table.towards(&address(2), uid, CoreId(to)));
+            (met.unwrap(), ways)
+        };
+        let (control, ways) = meet(0);
+        assert_eq!(ways, [Some(control), None, None]);
+        let (other, ways) = meet(2);
+        assert_eq!(ways, [Some(control), Some(other), Some(other)]);
+        // Of another process start nobody knows.
+        let restarted = Uid::new(6).unwrap();
+        assert_eq!(table.towards(&address(2), restarted, CoreId(1)), None);
+        let to = |uid, core| Recipient {
+            uid,
+            generation: 0,
+            slot: 0,
+            node: table.number(&address(2)).unwrap(),
+            core: CoreId(core),
+            table: table.table,
+        };
+        assert_eq!(table.awaited(to(uid, 1)), Some(other));
+        assert_eq!(table.awaited(to(restarted, 1)), Some(control));
+        let refused = |to| table.link_to(to, None).map(drop).unwrap_err();
+        assert!(matches!(refused(to(uid, 1)), Refusal::Unreachable));
+        assert!(
+            matches!(refused(to(uid, 3)), Refusal::NotRunning),
+            "no such core"
+        );
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn what_came_before_the_end_of_a_link_is_handled_on_the_other_core_too() {
         }
     });
     gate.open();
-    let passed = gate.clone();
+    let passed = gate;
     server.until_so("all to pass", move |_| passed.passed() == taken);
     let books = settled(&[&server]);
     assert_eq!(total(&books, |book| book.dead_received + book.dead_sent), 0);
