@@ -1,169 +1,259 @@
-//! What a core counts: plain cells, touched by its own thread alone.
+//! What a core counts, and how other threads read it while it counts on.
+//!
+//! [`counters!`] holds the one list of the counters: each has a cell in the page of its core, and
+//! the sums are worked out of those when somebody reads.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::iter::Sum;
+use std::ops::Add;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of one core since it started. Read with [`Node::counters`](crate::Node::counters).
-///
-/// The accounts of a core always close:
-/// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
-/// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
-///
-/// A message that arrives on another core than its recipient's, because two nodes share links, is
-/// received, hopped and sent anew by that core, and received again and delivered by the
-/// recipient's; so is its answer on the way back.
-///
-/// A message counts as received when its turn comes, and its grant follows. When a peer ends a
-/// connection, what came on it before is received first. When this node ends one, messages that
-/// still wait are not received but counted in `dropped_unread`: they are in flight for their
-/// sender, who gives them up as `dead_maybe`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Messages (tells, asks and answers) accepted for sending.
-    pub sent: u64,
-    /// Of those, how many the receiving side has taken over.
-    pub acknowledged: u64,
-    /// Of those, how many were given up when their link ended; see `dead_unsent`, `dead_maybe`.
-    pub dead_sent: u64,
-    /// Part of `dead_sent`: never left this node.
-    pub dead_unsent: u64,
-    /// Part of `dead_sent`: left this node, and may or may not have been handled.
-    pub dead_maybe: u64,
-    /// Messages accepted and neither acknowledged nor given up.
-    pub in_flight: u64,
-    /// Messages that arrived whole and undamaged.
-    pub received: u64,
-    /// Of those, how many reached a handler or the asker they answer.
-    pub delivered: u64,
-    /// Of those, how many wait in the mailboxes of actors at the moment, or for room on their way
-    /// to another core.
-    pub waiting: u64,
-    /// Of those, how many were passed on: to another core of this node, where their recipient
-    /// lives, or from there back to the node that asked.
-    pub hopped: u64,
-    /// Of those, how many could not be delivered; the fields below say why.
-    pub dead_received: u64,
-    /// Part of `dead_received`: the recipient does not run, or not any more.
-    pub dead_no_recipient: u64,
-    /// Part of `dead_received`: the recipient's protocol has no such message.
-    pub dead_unknown_message: u64,
-    /// Part of `dead_received`: the message is known in another version or with other fields.
-    pub dead_schema_mismatch: u64,
-    /// Part of `dead_received`: the bytes are not a valid archive of the message, or of the answer.
-    pub dead_invalid: u64,
-    /// Part of `dead_received`: an answer to a question no longer asked.
-    pub dead_late_answer: u64,
-    /// Messages that had arrived whole behind what ended their connection, and were dropped with
-    /// it; no part of `received`.
-    pub dropped_unread: u64,
-    /// Answers that found their queue full: the asker got an error in their place.
-    pub replies_overloaded: u64,
-    /// Questions that were dropped, or timed out, with their answer still owed.
-    pub asks_abandoned: u64,
-    /// Of those, how many were cancelled at the peer; for the others there was no credit.
-    pub cancels_sent: u64,
-    /// Answers that waited for credit and were dropped because their asker cancelled: it got an
-    /// error in their place.
-    pub replies_withdrawn: u64,
-    /// Handlers, tasks, wakers and drops that panicked.
-    pub panics: u64,
-    /// Batches of messages that held their core longer than `slow_handler`: mostly one handler in
-    /// each, or another program on the same CPU.
-    pub slow_handlers: u64,
-    /// Frames copied because they straddled two receive buffers.
-    pub frames_copied_straddled: u64,
-    /// Frames copied because too many receive buffers were pinned.
-    pub frames_copied_pinned: u64,
-    /// Frames copied for any other reason: their message waits for its actor.
-    pub frames_copied_other: u64,
-    /// Connections closed for a fault of the peer; see the log for each reason.
-    pub closed_for_fault: u64,
-    /// Turns of the core's loop.
-    pub turns: u64,
-    /// `io_uring_enter` calls of the core's own ring.
-    pub enters: u64,
-    /// How often the core slept.
-    pub parks: u64,
-    /// Send operations given to the kernel.
-    pub sends: u64,
-    /// Receive completions.
-    pub receives: u64,
-    /// Bytes given to the kernel.
-    pub bytes_sent: u64,
-    /// Bytes received.
-    pub bytes_received: u64,
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Connections dialled.
-    pub dialled: u64,
-    /// Links up at the moment.
-    pub links: u64,
-    /// Actors alive at the moment.
-    pub actors: u64,
-}
+use ringmesh_transport::contract;
 
-/// One count. A core's thread is the only one that touches it.
+/// One count, written by one core and read by anybody.
+///
+/// An atomic so that other threads may read it, and no more: with a single writer nothing is lost
+/// between its load and its store, so counting needs no read-modify-write. The stores are releases
+/// and the loads of readers acquires, which costs nothing on x86-64: whoever sees a count sees
+/// everything that its core counted before. [`Tally::read`] builds on that.
 #[derive(Debug, Default)]
-pub(crate) struct Count(Cell<u64>);
+pub(crate) struct Count(AtomicU64);
 
 impl Count {
+    /// Counts. On the thread of the core that owns the count.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
-        self.0.set(self.0.get() + more);
+        self.set(self.0.load(Ordering::Relaxed) + more);
     }
 
+    /// Takes back. On the thread of the core that owns the count.
     #[inline]
     pub(crate) fn take(&self, less: u64) {
-        self.0.set(self.0.get() - less);
+        self.set(self.0.load(Ordering::Relaxed) - less);
+    }
+
+    /// Takes over what somebody else counts. On the thread of the core that owns the count.
+    #[inline]
+    pub(crate) fn set(&self, total: u64) {
+        self.0.store(total, Ordering::Release);
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.0.get()
+        self.0.load(Ordering::Acquire)
     }
 }
 
-/// How often connections were closed, by reason. The reasons are a closed list.
-#[derive(Debug, Default)]
-pub(crate) struct CloseCounts(BTreeMap<&'static str, u64>);
+/// Makes [`Counters`] and [`Tally`] of one list.
+macro_rules! counters {
+    (
+        $(#[$of_counters:meta])*
+        sums { $( $(#[$of_sum:meta])* $sum:ident = $work_out:expr, )+ }
+        held { $( $(#[$of_held:meta])* $held:ident, )+ }
+    ) => {
+        $(#[$of_counters])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $( $(#[$of_sum])* pub $sum: u64, )+
+            $( $(#[$of_held])* pub $held: u64, )+
+        }
 
-impl CloseCounts {
-    pub(crate) fn count(&mut self, label: &'static str) {
-        *self.0.entry(label).or_default() += 1;
+        impl Counters {
+            /// Each counter with its name, which is that of the field.
+            pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, u64)> + use<> {
+                [
+                    $( (stringify!($sum), self.$sum), )+
+                    $( (stringify!($held), self.$held), )+
+                ]
+                .into_iter()
+            }
+        }
+
+        /// Those of several cores together: the gauges too are sums.
+        impl Add for Counters {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self {
+                    $( $sum: self.$sum + other.$sum, )+
+                    $( $held: self.$held + other.$held, )+
+                }
+            }
+        }
+
+        /// The counts of one core, in its page. See [`Counters`] for each.
+        #[derive(Debug, Default)]
+        pub(crate) struct Tally {
+            $( pub(crate) $held: Count, )+
+        }
+
+        impl Tally {
+            /// What was counted so far, by this core or, while it runs, another thread.
+            ///
+            /// Loads in the order of the list. There each part of a sum stands before the whole,
+            /// and what a message leaves (`waiting`) behind what it goes over to, while the core
+            /// counts the whole first. So a message that moves meanwhile is missed at worst, and
+            /// never counted twice.
+            pub(crate) fn read(&self) -> Counters {
+                let mut read = Counters {
+                    $( $held: self.$held.total(), )+
+                    ..Counters::default()
+                };
+                $( read.$sum = work_out(&read, $work_out); )+
+                read
+            }
+        }
+    };
+}
+
+fn work_out(held: &Counters, sum: impl FnOnce(&Counters) -> u64) -> u64 {
+    sum(held)
+}
+
+counters! {
+    /// Counts of one core since it started, or of several together. Read with
+    /// [`Node::counters`](crate::Node::counters) on the core itself, and with a
+    /// [`MetricsReader`](crate::MetricsReader) from anywhere.
+    ///
+    /// The accounts of a core always close:
+    /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
+    /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
+    ///
+    /// A message that arrives on another core than its recipient's, because two nodes share links,
+    /// is received, hopped and sent anew by that core, and received again and delivered by the
+    /// recipient's; so is its answer on the way back.
+    ///
+    /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
+    /// connection, what came on it before is received first. When this node ends one, messages that
+    /// still wait are not received but counted in `dropped_unread`: they are in flight for their
+    /// sender, who gives them up as `dead_maybe`.
+    ///
+    /// Read from another thread while the core runs, the counters are not of one instant: a
+    /// message that is being handled is in the whole and in none of its parts. The inequalities
+    /// hold all the same: `sent` >= `acknowledged` + `dead_sent`, and `received` >= `delivered` +
+    /// `dead_received` + `waiting` + `hopped`. The counts but the gauges (`in_flight`, `waiting`,
+    /// `links`, `actors`, `tasks`) only grow. Those from `enters` on are as of the end of the
+    /// core's last turn that did something, or of its last sleep; the others are never old.
+    sums {
+        /// Part of `sent`: given up when their link ended. `dead_unsent` and `dead_maybe` together.
+        dead_sent = |held| held.dead_unsent + held.dead_maybe,
+        /// Part of `sent`: neither acknowledged nor given up.
+        in_flight = |held| held.sent - held.acknowledged - held.dead_sent,
+        /// Part of `received`: could not be delivered. The fields `dead_` with a reason say why.
+        dead_received = |held| {
+            held.dead_no_recipient
+                + held.dead_unknown_message
+                + held.dead_schema_mismatch
+                + held.dead_invalid
+                + held.dead_late_answer
+                + held.dead_not_upgraded
+        },
     }
-
-    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
-        self.0.clone()
+    held {
+        // The parts of a sum before the whole; see `Tally::read`.
+        /// Part of `sent`: the receiving side has taken them over.
+        acknowledged,
+        /// Part of `dead_sent`: never left this node.
+        dead_unsent,
+        /// Part of `dead_sent`: left this node, and may or may not have been handled.
+        dead_maybe,
+        /// Answers that found their queue full: the asker got an error in their place.
+        replies_overloaded,
+        /// Messages (tells, asks and answers) accepted for sending.
+        sent,
+        /// Part of `dead_received`: the recipient does not run, or not any more.
+        dead_no_recipient,
+        /// Part of `dead_received`: the recipient's protocol has no such message.
+        dead_unknown_message,
+        /// Part of `dead_received`: the message is known in another version or with other fields.
+        dead_schema_mismatch,
+        /// Part of `dead_received`: the bytes are not a valid archive of the message or answer.
+        dead_invalid,
+        /// Part of `dead_received`: an answer to a question no longer asked.
+        dead_late_answer,
+        /// Part of `dead_received`: came in an older version, and making the current one of it
+        /// panicked or made it too long.
+        dead_not_upgraded,
+        /// Part of `received`: reached a handler, or the asker they answer.
+        delivered,
+        /// Part of `received`: passed on, to another core of this node, where their recipient
+        /// lives, or from there back to the node that asked.
+        hopped,
+        /// Part of `received`: wait at the moment, in the mailboxes of actors, or for room on their
+        /// way to another core.
+        waiting,
+        /// Messages that arrived whole and undamaged.
+        received,
+        /// Came in an older version and were upgraded: messages and answers.
+        upgraded,
+        /// Messages that had arrived whole behind what ended their connection, or their core, and
+        /// were dropped with it; no part of `received`.
+        dropped_unread,
+        /// Part of `asks_abandoned`: cancelled at the peer; for the others there was no credit.
+        cancels_sent,
+        /// Questions that were dropped, or timed out, with their answer still owed.
+        asks_abandoned,
+        /// Answers that waited for credit and were dropped because their asker cancelled: it got an
+        /// error in their place.
+        replies_withdrawn,
+        /// Answers for which there was no link any more: their askers were told when it ended. No
+        /// part of `sent`.
+        replies_dropped,
+        /// Handlers, tasks, wakers and drops that panicked.
+        panics,
+        /// Batches of messages that held their core longer than `slow_handler`: mostly one handler
+        /// in each, or another program on the same CPU.
+        slow_handlers,
+        /// Frames copied because they straddled two receive buffers.
+        frames_copied_straddled,
+        /// Frames copied because too many receive buffers were pinned.
+        frames_copied_pinned,
+        /// Frames copied for any other reason: their message waits for its actor.
+        frames_copied_other,
+        /// Connections closed for a fault of the peer; see the log for each reason.
+        closed_for_fault,
+        /// Turns of the core's loop.
+        turns,
+        /// Links up at the moment.
+        links,
+        /// `io_uring_enter` calls of the core's own ring.
+        enters,
+        /// How often the core slept.
+        parks,
+        /// Send operations given to the kernel.
+        sends,
+        /// Receive completions.
+        receives,
+        /// Bytes given to the kernel.
+        bytes_sent,
+        /// Bytes received.
+        bytes_received,
+        /// Connections accepted.
+        accepted,
+        /// Connections dialled.
+        dialled,
+        /// Actors alive at the moment.
+        actors,
+        /// Tasks that run at the moment, the main future among them.
+        tasks,
     }
 }
 
-/// The counts that the core keeps itself; the rest of [`Counters`] is asked from the transport and
-/// the links when a snapshot is taken.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) sent: Count,
-    pub(crate) dead_unsent: Count,
-    pub(crate) dead_maybe: Count,
-    pub(crate) received: Count,
-    pub(crate) delivered: Count,
-    pub(crate) waiting: Count,
-    pub(crate) hopped: Count,
-    pub(crate) dead_no_recipient: Count,
-    pub(crate) dead_unknown_message: Count,
-    pub(crate) dead_schema_mismatch: Count,
-    pub(crate) dead_invalid: Count,
-    pub(crate) dead_late_answer: Count,
-    pub(crate) dropped_unread: Count,
-    pub(crate) replies_overloaded: Count,
-    pub(crate) acknowledged: Count,
-    pub(crate) asks_abandoned: Count,
-    pub(crate) cancels_sent: Count,
-    pub(crate) replies_withdrawn: Count,
-    pub(crate) panics: Count,
-    pub(crate) slow_handlers: Count,
-    pub(crate) copied_straddled: Count,
-    pub(crate) copied_pinned: Count,
-    pub(crate) copied_other: Count,
-    pub(crate) closed_for_fault: Count,
-    pub(crate) turns: Count,
+impl Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), Add::add)
+    }
+}
+
+impl Tally {
+    /// Takes over what the transport counted.
+    pub(crate) fn set_transport(&self, counted: contract::Counters) {
+        self.enters.set(counted.enters);
+        self.parks.set(counted.parks);
+        self.sends.set(counted.sends);
+        self.receives.set(counted.receives);
+        self.bytes_sent.set(counted.bytes_sent);
+        self.bytes_received.set(counted.bytes_received);
+        self.accepted.set(counted.accepted);
+        self.dialled.set(counted.dialled);
+    }
 }

@@ -117,3 +117,13 @@ impl ArchivedFinding {
 pub(crate) fn protocol_key<P: Protocol>() -> u64 {
     P::ID.as_u64()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DirectoryApi;
+
+    #[test]
+    fn the_messages_between_nodes_are_locked() {
+        crate::assert_messages_locked!(DirectoryApi);
+    }
+}

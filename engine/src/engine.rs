@@ -12,8 +12,9 @@ use ringmesh_transport::{probe, signal};
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::core::driver;
 use crate::core::shared::core_id;
-use crate::core::{Failure, Mesh, Seat, Shared};
+use crate::core::{Failure, Mesh, Seat, Shared, contain};
 use crate::error::EngineError;
+use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
 use crate::rt;
 
@@ -28,7 +29,14 @@ impl Engine {
         NodeBuilder {
             settings: Settings::new(system),
             layers: Layers::default(),
+            metrics: MetricsReader::default(),
         }
+    }
+
+    /// What the cores of a node have counted so far, from any thread. The reader comes from the
+    /// [builder](NodeBuilder::metrics_reader) or from the [node](Node::metrics_reader).
+    pub fn metrics(reader: &MetricsReader) -> Metrics {
+        reader.metrics()
     }
 }
 
@@ -40,11 +48,23 @@ impl Engine {
 /// ([`environment`](Self::environment)), the command line ([`set`](Self::set)). File and
 /// environment are read when the node starts, and only if asked for. The keys stand at
 /// [`Settings`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a node starts when `run` is called"]
 pub struct NodeBuilder {
     settings: Settings,
     layers: Layers,
+    metrics: MetricsReader,
+}
+
+/// The same settings, for another node: it has a metrics reader of its own.
+impl Clone for NodeBuilder {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            layers: self.layers.clone(),
+            metrics: MetricsReader::default(),
+        }
+    }
 }
 
 impl NodeBuilder {
@@ -130,6 +150,12 @@ impl NodeBuilder {
         Ok(self.layers.resolve(self.settings.clone(), env::vars_os)?)
     }
 
+    /// Reads what the cores of the node count, from any thread: nothing before it starts, and the
+    /// last counts after its end. For an exporter that is there before the node.
+    pub fn metrics_reader(&self) -> MetricsReader {
+        self.metrics.clone()
+    }
+
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
     ///
     /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
@@ -158,18 +184,20 @@ impl NodeBuilder {
         {
             tracing::info!("{line}");
         }
-        start(&settings, main)
+        start(&settings, &self.metrics, main)
     }
 }
 
 /// Starts the cores, and waits for all of them to end.
-fn start<F, Fut, T>(settings: &Settings, main: F) -> Result<T, EngineError>
+fn start<F, Fut, T>(settings: &Settings, metrics: &MetricsReader, main: F) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + Send + 'static,
     Fut: Future<Output = T> + 'static,
     T: Send + 'static,
 {
-    let shared = Arc::new(Shared::new(settings.cores, settings.peers_max));
+    let (cores, letters_kept) = (settings.cores, settings.dead_letters_kept);
+    let shared = Arc::new(Shared::new(cores, settings.peers_max, letters_kept));
+    metrics.begin(&shared.pages);
     let mut seats = seats(settings, &shared);
     let control = seats.remove(0);
     let control = start_core(control, |seat, runtime| driver::run(seat, runtime, main));
@@ -182,6 +210,12 @@ where
     }
     let ended = join(control);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
+    for (_, waker) in shared.letters.close() {
+        // A subscription that outlives the node. There is no core any more to count a panic.
+        if let Err(panic) = contain(|| waker.wake()) {
+            tracing::error!(panic, "a waker panicked");
+        }
+    }
     for other in others {
         match other {
             Ok(()) | Err(EngineError::Aborted) => {}

@@ -348,6 +348,10 @@ pub enum AskError {
     /// answer, or with the same in another version or with other fields.
     #[error("the answer is of another type, version or layout than expected")]
     ReplyMismatch,
+    /// The handler ran, and answered with an older version of what is expected; this side's
+    /// [`upgrade`](crate::Upgrade::upgrade) of it panicked, or made it too long.
+    #[error("the answer came in an older version and could not be upgraded")]
+    ReplyNotUpgraded,
     /// The answer's bytes are not valid. The link was closed for it.
     #[error("the answer is not a valid message")]
     InvalidReply,
@@ -398,9 +402,11 @@ impl AskError {
                 AskPhase::Sent => Executed::Maybe,
             },
             Self::Failed => Executed::Maybe,
-            Self::Overloaded | Self::InvalidReply | Self::ReplyMismatch | Self::ReplyTooLarge => {
-                Executed::Yes
-            }
+            Self::Overloaded
+            | Self::InvalidReply
+            | Self::ReplyMismatch
+            | Self::ReplyNotUpgraded
+            | Self::ReplyTooLarge => Executed::Yes,
             Self::NotRunning
             | Self::OtherCore
             | Self::UnknownMessage

@@ -27,6 +27,7 @@ mod ask;
 mod config;
 mod core;
 mod counters;
+mod dead_letter;
 mod directory;
 mod engine;
 mod error;
@@ -34,6 +35,7 @@ mod look_up;
 mod mesh;
 #[allow(unsafe_code)]
 pub mod message;
+mod metrics;
 mod node;
 pub mod prelude;
 mod random;
@@ -50,14 +52,17 @@ pub use config::{
     SocketBuffers, memory_budget,
 };
 pub use counters::Counters;
+pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError};
 pub use look_up::LookUp;
-pub use message::{Message, Msg};
+pub use message::{Message, Msg, Upgrade};
+pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
+pub use ringmesh_proto::message::MessageId;
 pub use tell::Tell;
 pub use wire_ref::{ArchivedWireRef, WireRef};
 
@@ -72,6 +77,7 @@ pub mod __private {
         Arrived, Check, Delivery, Dispatch, Outcome, Serves, deliver, no_such_message, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
+    pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

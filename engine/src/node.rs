@@ -12,7 +12,9 @@ use crate::actor::{Actor, Protocol};
 use crate::core::Core;
 use crate::core::shared::Stop;
 use crate::counters::Counters;
+use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
+use crate::metrics::{Metrics, MetricsReader};
 use crate::reference::Ref;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
@@ -158,9 +160,27 @@ impl Node {
         self.core.counters()
     }
 
-    /// How often connections were closed, by the reason's name.
+    /// What all cores of the node have counted so far. A core that runs is read as it is: see
+    /// [`Counters`].
+    pub fn metrics(&self) -> Metrics {
+        self.core.publish_counters();
+        self.metrics_reader().metrics()
+    }
+
+    /// Reads what the cores count from any thread, while the node runs and after.
+    pub fn metrics_reader(&self) -> MetricsReader {
+        MetricsReader::of(&self.core.shared().pages)
+    }
+
+    /// How often this core closed connections, by the reason's name.
     pub fn close_reasons(&self) -> BTreeMap<&'static str, u64> {
         self.core.close_reasons()
+    }
+
+    /// Subscribes to the dead letters of all cores: the messages that reach nobody from now on,
+    /// with the reason. They are counted and, now and then, logged without a subscription too.
+    pub fn dead_letters(&self) -> DeadLetters {
+        self.core.dead_letters()
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

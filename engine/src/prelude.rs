@@ -2,6 +2,6 @@
 
 pub use crate::{
     Actor, AskError, AsyncHandler, Cx, Engine, EngineError, Executed, Handler, IdleMode, Message,
-    Msg, Node, Protocol, Ref, ResolveError, SendError, SpawnError, async_handler, message,
+    Msg, Node, Protocol, Ref, ResolveError, SendError, SpawnError, Upgrade, async_handler, message,
     protocol, wire,
 };

@@ -7,6 +7,7 @@ use ringmesh_proto::archive::rkyv::rancor::Fallible;
 use ringmesh_proto::archive::rkyv::{Archive, Deserialize, Place, Serialize};
 use ringmesh_proto::fingerprint::Fingerprint;
 use ringmesh_proto::message::WireSafe;
+use ringmesh_proto::shape::Shape;
 
 use crate::actor::Protocol;
 use crate::core::{Core, Home, NodeIndex, current};
@@ -95,6 +96,7 @@ impl<P: Protocol> WireSafe for Ref<P> {
         .field("ref", WireRef::FINGERPRINT)
         .field("protocol", P::ID.as_u64())
         .finish();
+    const SHAPE: &'static Shape = &Shape::Ref(P::NAME);
     const DEPTH: u32 = WireRef::DEPTH;
     const POD: bool = false;
 }

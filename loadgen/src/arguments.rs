@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Echo(Echo),
     /// Messages from an actor to one on another core of the same node.
     Mesh(Load),
+    /// Twice as many messages as the receiver can handle, between two nodes of one process.
+    Overload(Overload),
     /// What this machine does without Ringmesh: a tight loop of plain system calls.
     Floor {
         /// What the floor carries.
@@ -138,6 +140,22 @@ pub(crate) struct Echo {
     pub(crate) hgrm: Option<PathBuf>,
 }
 
+/// More than the receiver can handle.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Overload {
+    /// How much of what.
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// What the receiver's handler works per message, in microseconds.
+    #[arg(
+        long,
+        value_name = "US",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=10_000),
+    )]
+    pub(crate) work_us: u64,
+}
+
 /// A node to send to.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
@@ -219,6 +237,7 @@ mod tests {
             "floor echo --size 64 --seconds 5 --mode park",
             "mesh --size 64 --seconds 5 --json",
             "floor mesh --size 64 --seconds 5 --json",
+            "overload --size 64 --seconds 300 --work-us 20 --json",
             "serve --bind 127.0.0.1:0",
             "serve --bind 127.0.0.1:0 --cores 4 --mode park",
         ] {
@@ -250,6 +269,7 @@ mod tests {
             ),
             ("stream --rate 5", ErrorKind::UnknownArgument),
             ("echo --rate inf", ErrorKind::ValueValidation),
+            ("overload --work-us 0", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
             (
                 "serve --bind 127.0.0.1:0 --cores 0",

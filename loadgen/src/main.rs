@@ -17,6 +17,7 @@ mod floor;
 mod host;
 mod latency;
 mod median;
+mod overload;
 mod pattern;
 mod peer;
 mod placement;
@@ -31,6 +32,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
@@ -43,6 +45,7 @@ use crate::arguments::{
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
+use crate::overload::{Overload, OverloadError};
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
 use crate::plan::{Mode, Mover, Round, Traffic};
@@ -73,6 +76,9 @@ enum Failure {
         /// What the system answered.
         error: io::Error,
     },
+    /// The overload could not be made.
+    #[error(transparent)]
+    Overload(#[from] OverloadError),
     /// Stdout cannot be written, or the kernel does not say which CPUs are allowed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -157,6 +163,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round, &workload.load, true);
             measure_and_print(&experiment, workload.load.json, None)
         }
+        Some(Command::Overload(arguments)) => overload(&arguments),
         Some(Command::Floor { traffic }) => {
             let (traffic, workload) = match traffic {
                 Floor::Stream(workload) => (Traffic::Stream, workload),
@@ -176,6 +183,30 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
         }
         Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
     }
+}
+
+fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
+    let host = Host::inspect();
+    let overload = Overload {
+        payload_bytes: arguments.load.size as usize,
+        work: Duration::from_micros(arguments.work_us),
+        time: arguments.load.seconds,
+    };
+    let report = overload::run(overload, host)?;
+    print(&report, arguments.load.json)?;
+    Ok(report.is_clean())
+}
+
+/// Writes a report to stdout, as one object of JSON or as text.
+fn print(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut stdout, report)?;
+        writeln!(stdout)?;
+    } else {
+        writeln!(stdout, "{report}")?;
+    }
+    stdout.flush()
 }
 
 /// Ends the process with a usage error when there is no fixed-layout message of the wanted size.

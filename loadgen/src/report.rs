@@ -9,7 +9,7 @@ use crate::plan::{EngineFacts, FramesCopied, Mode, Mover, Outcome, Round, Traffi
 use crate::rounds::{Experiment, Outcomes};
 
 /// Version of the keys of a report.
-const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// A floor that varies more than this between rounds says that the host was not quiet.
 const FLOOR_SPREAD_MAX: f64 = 0.25;

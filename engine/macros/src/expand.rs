@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Fields, Path, Result, Type};
+use syn::{Data, DeriveInput, Error, Field, Fields, Ident, Path, Result, Type};
 
 use crate::parse::{MessageArguments, WireArguments, check_shape};
 
@@ -14,8 +14,13 @@ pub(crate) fn message(arguments: &MessageArguments, item: &DeriveInput) -> Resul
     let proto = proto(&arguments.wire.facade());
     let name = &item.ident;
     let MessageArguments {
-        id, version, reply, ..
+        id,
+        version,
+        reply,
+        older,
+        ..
     } = arguments;
+    let (older, older_assertions) = upgrades(&proto, name, older);
     // An error about the reply points at the reply.
     let reply = quote_spanned!(within_macro(reply.span())=> #reply);
     Ok(quote! {
@@ -26,8 +31,34 @@ pub(crate) fn message(arguments: &MessageArguments, item: &DeriveInput) -> Resul
             type Reply = #reply;
             const NAME: &'static str = #id;
             const VERSION: u32 = #version;
+            #older
         }
+
+        #older_assertions
     })
+}
+
+/// The consts about older versions, and assertions that fail at the one that is to blame.
+fn upgrades(proto: &TokenStream, name: &Ident, older: &[Path]) -> (TokenStream, TokenStream) {
+    if older.is_empty() {
+        return (TokenStream::new(), TokenStream::new());
+    }
+    let consts = quote! {
+        const OLDER: &'static [#proto::upgrade::Older] =
+            &[#(#proto::upgrade::Older::of::<#older, Self>()),*];
+        const OLDER_SHAPES: &'static [#proto::shape::MessageShape] =
+            &[#(#proto::shape::MessageShape::of::<#older>()),*];
+    };
+    let each = older.iter().map(|older| {
+        quote_spanned! {within_macro(older.span())=>
+            const _: () = #proto::upgrade::assert_older::<#older, #name>();
+        }
+    });
+    let assertions = quote! {
+        #(#each)*
+        const _: () = #proto::upgrade::assert_versions_differ::<#name>();
+    };
+    (consts, assertions)
 }
 
 /// `#[wire]`: the archiver's derives and the description of the layout.
@@ -41,6 +72,7 @@ pub(crate) fn wire(arguments: &WireArguments, item: &DeriveInput) -> Result<Toke
     let resolver = format_ident!("{}ArchiveResolver", name.unraw());
     let types = field_types(&item.data);
     let fingerprint = fingerprint(&proto, &item.data);
+    let shape = shape(&proto, item);
     let pod = pod(&proto, &item.data);
     let pod_assertions = if arguments.pod {
         assert_pod(&proto, item)?
@@ -56,6 +88,7 @@ pub(crate) fn wire(arguments: &WireArguments, item: &DeriveInput) -> Result<Toke
         #[automatically_derived]
         impl #proto::message::WireSafe for #name {
             const FINGERPRINT: u64 = #fingerprint;
+            const SHAPE: &'static #proto::shape::Shape = #shape;
             const DEPTH: u32 = #proto::message::deepest(&[#(#depths),*]);
             const POD: bool = #pod;
         }
@@ -80,7 +113,7 @@ fn within_macro(span: Span) -> Span {
 /// A const of a field's type; an error about it points at the field.
 fn constant(proto: &TokenStream, ty: &Type, name: &str) -> TokenStream {
     let span = within_macro(ty.span());
-    let name = proc_macro2::Ident::new(name, span);
+    let name = Ident::new(name, span);
     quote_spanned!(span=> <#ty as #proto::message::WireSafe>::#name)
 }
 
@@ -119,15 +152,57 @@ fn fingerprint(proto: &TokenStream, data: &Data) -> TokenStream {
 }
 
 fn fields_of_fingerprint(proto: &TokenStream, fields: &Fields) -> TokenStream {
-    let fields = fields.iter().enumerate().map(|(index, field)| {
-        let name = match &field.ident {
-            Some(name) => name.unraw().to_string(),
-            None => index.to_string(),
-        };
+    let fields = named(fields).map(|(name, field)| {
         let fingerprint = constant(proto, &field.ty, "FINGERPRINT");
         quote!(.field(#name, #fingerprint))
     });
     quote!(#(#fields)*)
+}
+
+/// The fields, those without a name by their position.
+fn named(fields: &Fields) -> impl Iterator<Item = (String, &Field)> {
+    fields.iter().enumerate().map(|(index, field)| {
+        let name = match &field.ident {
+            Some(name) => name.unraw().to_string(),
+            None => index.to_string(),
+        };
+        (name, field)
+    })
+}
+
+fn shape(proto: &TokenStream, item: &DeriveInput) -> TokenStream {
+    let shape = quote!(#proto::shape);
+    let layout = match &item.data {
+        Data::Enum(data) => {
+            let variants = data.variants.iter().map(|variant| {
+                let name = variant.ident.unraw().to_string();
+                let fields = fields_of_shape(proto, &variant.fields);
+                quote!(#shape::Variant { name: #name, fields: #fields })
+            });
+            quote!(Enumeration(&[#(#variants),*]))
+        }
+        Data::Struct(data) => {
+            let fields = fields_of_shape(proto, &data.fields);
+            quote!(Structure(#fields))
+        }
+        Data::Union(_) => quote!(Structure(&[])),
+    };
+    let name = item.ident.unraw().to_string();
+    quote! {
+        &#shape::Shape::Part(&#shape::Part {
+            name: #name,
+            module: ::core::module_path!(),
+            layout: #shape::Layout::#layout,
+        })
+    }
+}
+
+fn fields_of_shape(proto: &TokenStream, fields: &Fields) -> TokenStream {
+    let fields = named(fields).map(|(name, field)| {
+        let shape = constant(proto, &field.ty, "SHAPE");
+        quote!(#proto::shape::Field { name: #name, shape: #shape })
+    });
+    quote!(&[#(#fields),*])
 }
 
 fn pod(proto: &TokenStream, data: &Data) -> TokenStream {

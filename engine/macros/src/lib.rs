@@ -29,6 +29,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `id = "..."` | the name on the wire; never changes, wherever the type moves |
 /// | `v = N` | the version, from 1; count it up when the layout changes |
 /// | `reply = T` | what its handler returns; `()`, for nothing, when left out |
+/// | `upgrades(T, ..)` | older versions that become this one where they are read; see `Upgrade` |
 /// | `pod` | a promise, checked here: plain numbers only, so that validating is a length check |
 /// | `crate = path` | where the facade is, when it is not `::ringmesh` |
 ///

@@ -4,14 +4,18 @@ use proc_macro2::TokenTree;
 use quote::ToTokens;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Field, Fields, Ident, LitInt, LitStr, Path, Result, Type,
-    Variant, parse_quote,
+    Attribute, Data, DeriveInput, Error, Field, Fields, Ident, LitInt, LitStr, Path, Result, Token,
+    Type, Variant, parenthesized, parse_quote,
 };
 
 /// The longest name of a message or a protocol, in bytes.
 const NAME_BYTES_MAX: usize = 128;
+
+/// The most older versions of one message that are read: their number is kept in a byte.
+const OLDER_VERSIONS_MAX: usize = 255;
 
 /// The arguments of `#[wire(...)]`, and those that `#[message(...)]` has in common with it.
 #[derive(Default)]
@@ -25,6 +29,8 @@ pub(crate) struct MessageArguments {
     pub(crate) id: LitStr,
     pub(crate) version: u32,
     pub(crate) reply: Type,
+    /// The older versions it is made of.
+    pub(crate) older: Vec<Path>,
     pub(crate) wire: WireArguments,
 }
 
@@ -67,6 +73,7 @@ impl Parse for MessageArguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut wire = WireArguments::default();
         let (mut id, mut version, mut reply) = (None::<LitStr>, None::<LitInt>, None::<Type>);
+        let mut older = None;
         let span = input.span();
         let parser = syn::meta::parser(|meta| {
             if meta.path.is_ident("id") {
@@ -75,12 +82,14 @@ impl Parse for MessageArguments {
                 set(&mut version, &meta, meta.value()?.parse()?)
             } else if meta.path.is_ident("reply") {
                 set(&mut reply, &meta, meta.value()?.parse()?)
+            } else if meta.path.is_ident("upgrades") {
+                set(&mut older, &meta, parse_older(&meta)?)
             } else if wire.take(&meta)? {
                 Ok(())
             } else {
                 Err(meta.error(
-                    "`#[message]` takes `id = \"...\"`, `v = N`, `reply = T`, `pod` and \
-                     `crate = path`",
+                    "`#[message]` takes `id = \"...\"`, `v = N`, `reply = T`, `upgrades(..)`, \
+                     `pod` and `crate = path`",
                 ))
             }
         });
@@ -92,6 +101,7 @@ impl Parse for MessageArguments {
             id: check_name(id)?,
             version: check_version(&version)?,
             reply: reply.unwrap_or_else(|| parse_quote!(())),
+            older: older.unwrap_or_default(),
             wire,
         })
     }
@@ -169,6 +179,22 @@ fn set<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, value: T) -> Result<
     Ok(())
 }
 
+/// The list in `upgrades(AddV1, AddV2)`.
+fn parse_older(meta: &ParseNestedMeta<'_>) -> Result<Vec<Path>> {
+    let list;
+    parenthesized!(list in meta.input);
+    let older = Punctuated::<Path, Token![,]>::parse_terminated(&list)?;
+    if older.is_empty() {
+        return Err(meta.error("name the older versions: `upgrades(AddV1)`"));
+    }
+    if older.len() > OLDER_VERSIONS_MAX {
+        return Err(meta.error(format!(
+            "a message is made of at most {OLDER_VERSIONS_MAX} older versions"
+        )));
+    }
+    Ok(older.into_iter().collect())
+}
+
 fn check_version(version: &LitInt) -> Result<u32> {
     match version.base10_parse()? {
         0 => Err(Error::new(version.span(), "versions start at 1")),
@@ -242,4 +268,22 @@ fn flatten(tokens: proc_macro2::TokenStream) -> Vec<TokenTree> {
             token => vec![token],
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_over_the_older_versions_is_refused() {
+        let parsed = |count: usize| {
+            let older = vec!["Old"; count].join(", ");
+            let arguments = format!("id = \"a.Message\", v = 900, upgrades({older})");
+            let parsed = syn::parse_str::<MessageArguments>(&arguments);
+            parsed.map(|arguments| arguments.older.len())
+        };
+        assert_eq!(parsed(OLDER_VERSIONS_MAX).expect("as many as may be"), 255);
+        let error = parsed(OLDER_VERSIONS_MAX + 1).expect_err("one more");
+        assert!(error.to_string().contains("at most 255"), "{error}");
+    }
 }

@@ -76,6 +76,8 @@ impl Protocol {
                 const ID: #proto::message::ProtocolId = #proto::message::ProtocolId::of(#id);
                 const MESSAGES: &'static [#proto::message::MessageInfo] =
                     &[#(#proto::message::MessageInfo::of::<#messages>()),*];
+                const SHAPES: &'static [#proto::shape::MessageShape] =
+                    &[#(#proto::shape::MessageShape::of::<#messages>()),*];
             }
 
             #(

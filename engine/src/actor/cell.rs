@@ -5,7 +5,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::message::{MessageInfo, MessageType};
+use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
+use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
 use super::looping::{Looping, Port};
@@ -114,18 +115,30 @@ impl ActorCell {
         self.alive.set(false);
     }
 
-    /// The place of a message type in the actor's protocol, or what is wrong with it.
-    pub(crate) fn index_of(&self, message: &MessageType) -> Result<u16, Mismatch> {
+    /// The place of a message type in the actor's protocol, and the place among its older versions
+    /// if it is one; or what is wrong with it.
+    pub(crate) fn index_of(&self, message: &MessageType) -> Result<(u16, Option<u8>), Mismatch> {
         let position = self
             .messages
             .iter()
             .position(|known| known.message_type.id == message.id);
         let index = position.ok_or(Mismatch::UnknownMessage)?;
-        let known = &self.messages[index].message_type;
-        if known.version != message.version || known.fingerprint != message.fingerprint {
-            return Err(Mismatch::Schema);
-        }
-        u16::try_from(index).map_err(|_| Mismatch::UnknownMessage)
+        let known = &self.messages[index];
+        let older = if known.message_type == *message {
+            None
+        } else {
+            let place = known.older.iter().position(|old| old.message == *message);
+            let place = place.and_then(|place| u8::try_from(place).ok());
+            Some(place.ok_or(Mismatch::Schema)?)
+        };
+        let index = u16::try_from(index).map_err(|_| Mismatch::UnknownMessage)?;
+        Ok((index, older))
+    }
+
+    /// An older version of a message, by the places that [`index_of`](Self::index_of) found.
+    pub(crate) fn older(&self, index: u16, place: u8) -> Option<&'static Older> {
+        let info = self.messages.get(usize::from(index))?;
+        info.older.get(usize::from(place))
     }
 
     /// Runs the actor's `started`. Says whether it asked to be stopped.
@@ -179,10 +192,21 @@ impl ActorCell {
         }
     }
 
+    /// The message at a place in the protocol.
+    pub(crate) fn message(&self, index: u16) -> Option<&'static MessageInfo> {
+        self.messages.get(usize::from(index))
+    }
+
+    /// The name of a message, if the protocol has one of that id.
+    pub(crate) fn name_of(&self, id: MessageId) -> Option<&'static str> {
+        let mut messages = self.messages.iter();
+        let known = messages.find(|info| info.message_type.id == id)?;
+        Some(known.name)
+    }
+
     /// The name of the message at a place in the protocol.
     pub(crate) fn message_name(&self, index: u16) -> &'static str {
-        let info = self.messages.get(usize::from(index));
-        info.map_or("?", |info| info.name)
+        self.message(index).map_or("?", |info| info.name)
     }
 }
 

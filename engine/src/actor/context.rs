@@ -49,15 +49,10 @@ impl<'a, A: Actor> Cx<'a, A> {
     }
 
     /// The node that the message came from, as its link knows it: no message can claim another.
-    /// `None` in [`started`](Actor::started), and when the core has forgotten that node since.
+    /// `None` in [`started`](Actor::started).
     pub fn sender(&self) -> Option<NodeId> {
         let link = self.message?.link;
-        if let Some(sender) = &link.sender {
-            return Some(NodeId::clone(sender));
-        }
-        let address = self.core.address_of_peer(link.peer)?;
-        let uid = link.uid;
-        Some(NodeId { address, uid })
+        Some(link.node.clone())
     }
 
     /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,

@@ -26,6 +26,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
+use ringmesh_proto::shape::MessageShape;
 
 use crate::core::{Link, Payload};
 use crate::message::{AccessError, Msg};
@@ -38,6 +39,9 @@ pub trait Protocol: 'static {
     const ID: ProtocolId;
     /// The messages, in declaration order.
     const MESSAGES: &'static [MessageInfo];
+    /// Their layouts, for [`assert_messages_locked!`](crate::assert_messages_locked).
+    #[doc(hidden)]
+    const SHAPES: &'static [MessageShape];
 }
 
 /// Says that a protocol contains message `M`. Made by [`protocol!`](crate::protocol).

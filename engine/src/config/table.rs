@@ -341,8 +341,9 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "actor",
         name: "dead_letters_kept",
-        meaning: "The last dead letters that will be kept for who subscribes to them. Not in \
-                  effect yet: they are counted.",
+        meaning: "The last dead letters of all cores that are kept while somebody subscribes to \
+                  them. When there is no room the oldest goes, and the subscriptions that have \
+                  not read it count it as missed. A letter takes some hundred bytes.",
         too_small: "subscribers that are slow miss some.",
         too_large: "memory for letters that nobody reads.",
         kind: number!(dead_letters_kept, "letters", from_to(1, 1 << 20)),

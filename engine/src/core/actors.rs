@@ -7,24 +7,24 @@ use ringmesh_proto::address::{CoreId, check_actor_name};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::link::Target;
-use ringmesh_proto::message::MessageType;
 
-use super::hop::Relay;
+use super::hop::{Heading, Relay};
 use super::link::Link;
+use super::routes::Found;
 use super::shared::Named;
 use super::user_code::panic_message;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
-use crate::actor::{Actor, ActorCell, ActorTable, Cx, Mismatch, Protocol};
+use crate::actor::{Actor, ActorCell, ActorTable, Cx, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
 use crate::reference::Ref;
 
 /// Where a message goes.
-pub(super) enum Found {
-    /// To an actor of this core, which has the message at this place of its protocol.
-    Here(Rc<ActorCell>, u16),
-    /// To another core of this node.
-    Elsewhere(Rc<Relay>, Target, MessageType),
+pub(super) enum Way {
+    /// To an actor of this core.
+    Here(Found),
+    /// On to another core of this node.
+    On(Rc<Relay>, Heading),
 }
 
 impl Core {
@@ -123,7 +123,7 @@ impl Core {
         if let Some(port) = cell.port()
             && cell.is_over()
         {
-            self.bury_mailbox(port);
+            self.bury_mailbox(cell, port);
         }
     }
 
@@ -169,18 +169,23 @@ impl Core {
         &self,
         link: &Rc<Link>,
         (target_number, type_number): (u32, u16),
-    ) -> Result<Result<Found, NoRoute>, CloseReason> {
+    ) -> Result<Result<Way, NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
         let target = inbound.target(target_number)?;
         let message = inbound.message_type(type_number)?;
         if let Some(core) = self.lives_elsewhere(link, target) {
             let relay = self.relay_to(link, core).ok_or(NoRoute::NoRecipient);
-            return Ok(relay.map(|relay| Found::Elsewhere(relay, target, *message)));
+            let heading = Heading {
+                message: *message,
+                target,
+                extension: None,
+            };
+            return Ok(relay.map(|relay| Way::On(relay, heading)));
         }
         let (target, message) = ((target_number, target), (type_number, message));
         let mut routes = link.routes.borrow_mut();
         let found = routes.look_up(&self.actors.borrow(), target, message);
-        Ok(found.map(|(actor, index)| Found::Here(actor, index)))
+        Ok(found.map(Way::Here))
     }
 
     /// The other core of this node where a recipient lives. What has made its hop makes no other.
@@ -188,14 +193,6 @@ impl Core {
         link.connection?;
         let core = ActorTable::core_of(target.generation);
         (core != self.id && core.0 < self.local.cores).then_some(core)
-    }
-
-    pub(super) fn count_no_route(&self, no_route: NoRoute) {
-        match no_route {
-            NoRoute::NoRecipient => self.tally.dead_no_recipient.add(1),
-            NoRoute::Mismatch(Mismatch::UnknownMessage) => self.tally.dead_unknown_message.add(1),
-            NoRoute::Mismatch(Mismatch::Schema) => self.tally.dead_schema_mismatch.add(1),
-        }
     }
 
     /// What the directory answers for a name.

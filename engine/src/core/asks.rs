@@ -6,6 +6,7 @@ use std::task::Waker;
 use ringmesh_proto::archive::AccessError;
 
 use ringmesh_proto::message::{Message, MessageType};
+use ringmesh_proto::upgrade::Older;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
 
@@ -46,13 +47,18 @@ pub(crate) struct Expected {
     pub(crate) message: MessageType,
     /// Validates the answer when it arrives, which is the only time.
     pub(crate) validate: fn(Chunk) -> Result<Validated, AccessError>,
+    /// What may come in its place.
+    pub(crate) older: &'static [Older],
 }
 
 impl Expected {
-    pub(crate) fn of<M: Message>() -> Self {
-        Self {
-            message: M::TYPE,
-            validate: Validated::new::<M>,
+    pub(crate) fn of<M: Message>() -> &'static Self {
+        const {
+            &Self {
+                message: M::TYPE,
+                validate: Validated::new::<M>,
+                older: M::OLDER,
+            }
         }
     }
 }
@@ -83,7 +89,7 @@ struct Entry {
     link: Option<Rc<Link>>,
     /// The position of the question's first byte on its link.
     position: u64,
-    expected: Expected,
+    expected: &'static Expected,
     deadline: Option<TimerKey>,
 }
 
@@ -117,7 +123,7 @@ impl AskTable {
         &mut self,
         link: &Rc<Link>,
         position: u64,
-        expected: Expected,
+        expected: &'static Expected,
         deadline: Option<TimerKey>,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -142,7 +148,11 @@ impl AskTable {
 
     /// What an answer that comes on `link` has to be; `None` when nobody waits for it any more, or
     /// `link` is not the one its question was sent on.
-    pub(crate) fn expected(&self, correlation: Correlation, link: LinkId) -> Option<Expected> {
+    pub(crate) fn expected(
+        &self,
+        correlation: Correlation,
+        link: LinkId,
+    ) -> Option<&'static Expected> {
         let entry = self.entries.get(correlation.slot as usize)?;
         let waits = entry.generation == correlation.generation
             && matches!(entry.state, State::Waiting(_))

@@ -3,7 +3,6 @@
 
 use ringmesh_proto::time::Instant;
 
-use super::clock::Clock;
 use crate::config::Settings;
 
 /// Messages between two readings of the clock.
@@ -36,10 +35,14 @@ impl Budget {
         now >= self.deadline
     }
 
-    /// Takes off what was dispatched, and reads the clock.
-    pub(crate) fn spend(&mut self, messages: u32, clock: &Clock) {
+    /// Takes off what was dispatched.
+    pub(crate) fn spend(&mut self, messages: u32) {
         self.messages -= messages.min(self.messages);
-        if clock.read() >= self.deadline {
+    }
+
+    /// Takes note of the time.
+    pub(crate) fn look(&mut self, now: Instant) {
+        if self.is_over(now) {
             self.messages = 0;
         }
     }

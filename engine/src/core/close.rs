@@ -95,6 +95,14 @@ impl Core {
         intake.clear();
     }
 
+    /// The same for all connections, when the core ends.
+    pub(super) fn discard_all_unread(&self) {
+        let (connections, draining) = (self.connections.borrow(), self.draining.borrow());
+        let others = connections.iter().flatten().chain(&*draining);
+        let all = others.chain(self.ends.iter().map(|end| &end.connection));
+        all.for_each(|connection| self.discard_unread(connection));
+    }
+
     /// Closes a connection once what was written is sent; what it still brings is ignored.
     pub(super) fn close_connection(
         self: &Rc<Self>,
@@ -157,7 +165,7 @@ impl Core {
 
     /// Counts why a connection ended.
     pub(super) fn count_close(&self, reason: CloseReason) {
-        self.closes.borrow_mut().count(reason.label());
+        self.tally.closes.count(reason.label());
     }
 
     /// Counts the reason, and logs it when somebody has to act; a flood of them is only counted.

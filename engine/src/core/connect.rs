@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
-use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
@@ -399,10 +399,12 @@ impl Core {
         let inbound = Inbound::new(window);
         let to_core = self.peers.borrow_mut().at(node).core;
         let at = (Some(connection.id), to_core);
-        let link = Rc::new(Link::new(id, node, up.peer.uid, at, outbound, inbound));
+        let link = Link::new(id, node, up.peer.clone(), at, outbound, inbound);
+        let link = Rc::new(link);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
+        self.tally.links.add(1);
         tracing::info!(peer = %up.peer, dialled = up.dialled, "link up");
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
@@ -434,7 +436,7 @@ impl Core {
                 .take_if(|link| link.connection == Some(id_of(conn)))
         };
         if let Some(link) = link {
-            self.end_link(&link);
+            self.end_link(&link, reason.fault() == Fault::Nobody);
         }
         self.peer_changed(node);
     }

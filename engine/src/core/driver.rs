@@ -57,6 +57,7 @@ async fn live<R>(
     Driver::new(Rc::clone(&core)).run_to_the_end().await?;
     core.close();
     core.settle().await;
+    core.publish_counters();
     drop(entered);
     alarm.into_iter().for_each(Failure::disarm);
     Ok(begun)
@@ -67,6 +68,8 @@ struct Driver {
     core: Rc<Core>,
     /// When the core last had something to do.
     busy_until: Instant,
+    /// The last turn had something to do, and its system call was not counted yet.
+    was_busy: bool,
 }
 
 impl Driver {
@@ -74,6 +77,7 @@ impl Driver {
         Self {
             core,
             busy_until: Instant::ZERO,
+            was_busy: false,
         }
     }
 
@@ -92,7 +96,6 @@ impl Driver {
     /// One turn up to its system call. Says whether there was anything to do.
     fn turn(&mut self) -> bool {
         let core = &self.core;
-        let now = core.clock.read();
         core.tally.turns.add(1);
         core.begin_turn();
         core.io.borrow_mut().poll(&mut core.events.borrow_mut());
@@ -102,15 +105,23 @@ impl Driver {
             busy = true;
         }
         busy |= core.receive_parcels();
-        let mut budget = Budget::new(now, &core.settings);
+        let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch_waiting(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         busy |= core.send_pending();
+        // Behind everything that somebody waits for. The next turn begins with this time: a core
+        // that looks out does so for a microsecond, and one that slept reads the clock again.
+        let now = core.look_at_clock();
         if busy {
             self.busy_until = now;
         }
+        // The turn after has nothing new, but knows of this one's system call.
+        if busy || self.was_busy {
+            core.publish_counters();
+        }
+        self.was_busy = busy;
         busy
     }
 
@@ -123,8 +134,8 @@ impl Driver {
             IdleMode::Park => Some(Duration::ZERO),
         };
         let idle = !busy && !core.has_work();
-        let sleepy =
-            patience.is_some_and(|spin| core.clock.now().saturating_since(self.busy_until) >= spin);
+        let quiet = core.clock.now().saturating_since(self.busy_until);
+        let sleepy = patience.is_some_and(|spin| quiet >= spin);
         if core.runtime.outstanding() > 0 {
             return self.rest_in_executor(idle).await;
         }
@@ -145,9 +156,11 @@ impl Driver {
         if !core.may_sleep() {
             return core.io.borrow_mut().submit();
         }
+        core.publish_counters();
         let timeout = core.time_to_next_timer();
         let woken = core.io.borrow_mut().park(timeout);
         core.is_awake();
+        core.look_at_clock();
         woken
     }
 
@@ -156,18 +169,20 @@ impl Driver {
         let core = &self.core;
         core.io.borrow_mut().submit()?;
         let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
-        if !idle || !core.may_sleep() {
-            core.runtime.pass().await;
-            return Ok(());
-        }
-        let may_wait = core.io.borrow_mut().enable_eventfd();
-        if may_wait {
-            core.runtime.wait(eventfd).await;
-            core.io.borrow_mut().disable_eventfd();
+        if idle && core.may_sleep() {
+            let may_wait = core.io.borrow_mut().enable_eventfd();
+            if may_wait {
+                core.publish_counters();
+                core.runtime.wait(eventfd).await;
+                core.io.borrow_mut().disable_eventfd();
+            } else {
+                core.runtime.pass().await;
+            }
+            core.is_awake();
         } else {
             core.runtime.pass().await;
         }
-        core.is_awake();
+        core.look_at_clock();
         Ok(())
     }
 }

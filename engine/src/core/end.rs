@@ -5,17 +5,23 @@ use std::rc::Rc;
 use ringmesh_proto::close_reason::CloseReason;
 
 use super::Core;
+use super::letters::Described;
 use super::link::Link;
+use crate::dead_letter::DeadLetterReason;
 
 impl Core {
     /// Accounts for what the peer of an ended link did not take over, and tells whoever asked.
-    pub(super) fn end_link(&self, link: &Rc<Link>) {
+    /// `in_order`: nothing went wrong that somebody should look into.
+    pub(super) fn end_link(&self, link: &Rc<Link>, in_order: bool) {
         if link.ended.replace(true) {
             return;
         }
+        if link.connection.is_some() {
+            self.tally.links.take(1);
+        }
         let sent = link.outbound.borrow().positions().sent;
         let mut slabs = self.slabs.borrow_mut();
-        let tally = &self.tally;
+        let (mut unsent, mut maybe) = (0, 0);
         let acknowledged = link
             .outbound
             .borrow_mut()
@@ -23,15 +29,18 @@ impl Core {
                 if !frame.kind.is_message() {
                     return;
                 }
-                let count = if frame.sent {
-                    &tally.dead_maybe
-                } else {
-                    &tally.dead_unsent
-                };
-                count.add(1);
+                let count = if frame.sent { &mut maybe } else { &mut unsent };
+                *count += 1;
             });
-        tally.acknowledged.add(acknowledged);
+        self.tally.acknowledged.add(acknowledged);
         drop(slabs);
+        let dead = [
+            (DeadLetterReason::Unsent, unsent),
+            (DeadLetterReason::Maybe, maybe),
+        ];
+        for (reason, count) in dead.into_iter().filter(|(_, count)| *count > 0) {
+            self.bury(reason, count, link, |_| Described::with_its_link(in_order));
+        }
         let relays = link.routes.take().relays();
         self.close_relays(relays.into_iter());
         self.end_questions(link, sent);
@@ -57,9 +66,11 @@ impl Core {
     /// Ends every link there is, when the core does.
     pub(super) fn end_all_links(&self) {
         let links: Vec<Rc<Link>> = self.linked().collect();
-        links.iter().for_each(|link| self.end_link(link));
+        let own = self.ends.iter().map(|end| &end.link);
+        // Whatever did not leave in time was said when the flush was over.
+        links.iter().for_each(|link| self.end_link(link, true));
         self.end_tunnels();
-        self.ends.iter().for_each(|end| self.end_link(&end.link));
+        own.for_each(|link| self.end_link(link, true));
     }
 
     /// Bytes that have not left.

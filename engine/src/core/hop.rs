@@ -23,8 +23,10 @@ use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 use ringmesh_proto::link::{PushError, SendHead, Target};
 use ringmesh_proto::message::MessageType;
 
+use super::Core;
+use super::letters::Described;
 use super::link::Link;
-use super::{Core, NoRoute};
+use crate::dead_letter::DeadLetterReason;
 
 /// Goes on with a shared link to another core: the near end of their tunnel.
 pub(crate) struct Relay {
@@ -54,6 +56,14 @@ pub(super) struct Heading {
     pub(super) target: Target,
     /// Of a question.
     pub(super) extension: Option<Extension>,
+}
+
+impl Heading {
+    /// The same with the extension that stands at the end of `before`, if it is a question's.
+    pub(super) fn with_extension(self, question: Option<u64>, before: &[u8]) -> Self {
+        let extension = question.and_then(|_| before.last_chunk().map(Extension::parse));
+        Self { extension, ..self }
+    }
 }
 
 struct Waiting {
@@ -152,7 +162,7 @@ impl Core {
             Ok(()) => {}
             Err(error) if is_short_of_room(error) => {
                 self.tally.waiting.add(1);
-                self.tally.copied_other.add(1);
+                self.tally.frames_copied_other.add(1);
                 relay.put_by(Waiting {
                     heading,
                     payload: Box::from(payload),
@@ -192,7 +202,8 @@ impl Core {
 
     /// The core of a recipient has ended, or is about to.
     fn no_way_on(&self, relay: &Relay, heading: &Heading) {
-        self.count_no_route(NoRoute::NoRecipient);
+        let describe = |_: &Self| Described::of_target(heading.message, heading.target);
+        self.bury(DeadLetterReason::NoRecipient, 1, &relay.origin, describe);
         if let Some(Extension { correlation, .. }) = heading.extension {
             self.answer_error(&relay.origin, correlation, ErrorCode::NotRunning);
         }
@@ -297,7 +308,8 @@ impl Core {
         if passed_on {
             self.tally.hopped.add(1);
         } else {
-            self.tally.dead_late_answer.add(1);
+            let describe = |_: &Self| Described::answer(reply.map(|(message, _)| *message));
+            self.bury(DeadLetterReason::LateAnswer, 1, near_end, describe);
         }
     }
 

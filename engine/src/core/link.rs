@@ -31,7 +31,9 @@ pub(crate) struct LinkId(pub(crate) u64);
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: PeerIndex,
-    /// The process start at the other end.
+    /// The node at the other end, by the address it gave itself: known as long as the link is.
+    pub(crate) node: NodeId,
+    /// The process start at the other end, that of `node`.
     pub(crate) uid: Uid,
     /// `None`: a link to a core of the same node, itself included.
     pub(crate) connection: Option<ConnectionId>,
@@ -39,8 +41,6 @@ pub(crate) struct Link {
     pub(crate) to_core: CoreId,
     /// Of a link that is a tunnel.
     pub(crate) passage: Option<Passage>,
-    /// Whose messages come on it, if that is not the node at the other end.
-    pub(crate) sender: Option<Box<NodeId>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) routes: RefCell<Routes>,
@@ -72,7 +72,7 @@ impl Link {
     pub(crate) fn new(
         id: LinkId,
         peer: PeerIndex,
-        uid: Uid,
+        node: NodeId,
         (connection, to_core): (Option<ConnectionId>, CoreId),
         outbound: Outbound,
         inbound: Inbound,
@@ -80,11 +80,11 @@ impl Link {
         Self {
             id,
             peer,
-            uid,
+            uid: node.uid,
+            node,
             connection,
             to_core,
             passage: None,
-            sender: None,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
             routes: RefCell::default(),
@@ -119,11 +119,11 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// The link number `core`, to the core of that number in the process start `uid`.
-    pub(crate) fn new(core: CoreId, uid: Uid, outbound: Outbound, inbound: Inbound) -> Self {
+    /// The link number `core`, to the core of that number in the node itself.
+    pub(crate) fn new(core: CoreId, node: NodeId, outbound: Outbound, inbound: Inbound) -> Self {
         let peer = PeerIndex::of_core(core);
         let id = LinkId(u64::from(core.0));
-        let link = Link::new(id, peer, uid, (None, core), outbound, inbound);
+        let link = Link::new(id, peer, node, (None, core), outbound, inbound);
         let link = Rc::new(link);
         let connection = Connection::within_process(Rc::clone(&link), u32::from(core.0));
         let connection = Rc::new(connection);

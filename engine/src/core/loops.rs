@@ -8,9 +8,11 @@ use std::task::Poll;
 
 use ringmesh_proto::frame::body::ErrorCode;
 
+use super::letters::Described;
 use super::user_code::panic_message;
 use super::{Asker, Core, NoRoute};
 use crate::actor::{ActorCell, Letter, Port};
+use crate::dead_letter::DeadLetterReason;
 
 impl Core {
     /// Has the driver poll the loop of an actor whenever that is woken, until the actor ends.
@@ -53,14 +55,15 @@ impl Core {
 
     /// Accounts for the messages that still wait for an actor which has ended, and tells whoever
     /// asked.
-    pub(super) fn bury_mailbox(self: &Rc<Self>, port: &Port) {
+    pub(super) fn bury_mailbox(self: &Rc<Self>, cell: &ActorCell, port: &Port) {
         port.waker().wake_by_ref();
         if let Some((link, correlation)) = port.take_question() {
             Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
         }
         while let Some(letter) = port.take_letter() {
             self.tally.waiting.take(1);
-            self.count_no_route(NoRoute::NoRecipient);
+            let describe = |_: &Self| Described::of_actor(cell, letter.arrived.index);
+            self.bury(DeadLetterReason::NoRecipient, 1, &letter.link, describe);
             self.uncharge(&letter);
             if let Some(correlation) = letter.question {
                 Asker::new(self, &letter.link, correlation).refuse(NoRoute::NoRecipient);

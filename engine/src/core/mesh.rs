@@ -317,7 +317,7 @@ impl Core {
         let index = PeerIndex::of_core(core);
         let link = self.peers.borrow_mut().at(index).link.take();
         if let Some(link) = link {
-            self.end_link(&link);
+            self.end_link(&link, false);
         }
         self.lose_tunnels(core);
         let waiting = match &mut self.mesh.borrow_mut().outboxes[usize::from(core.0)] {

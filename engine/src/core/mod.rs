@@ -28,6 +28,7 @@ pub(crate) mod driver;
 mod end;
 mod events;
 mod hop;
+mod letters;
 mod line;
 mod link;
 mod loops;
@@ -42,6 +43,7 @@ mod routes;
 mod send;
 mod service;
 pub(crate) mod shared;
+mod slow;
 mod snapshot;
 mod stall;
 mod start;
@@ -49,6 +51,7 @@ mod stop;
 mod tasks;
 mod timers;
 mod tunnel;
+mod upgrade;
 mod user_code;
 mod ways;
 
@@ -58,7 +61,6 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
@@ -84,19 +86,21 @@ pub(crate) use shared::{Home, Met, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use timers::Token;
-pub(crate) use user_code::{dispose, panic_message};
+pub(crate) use user_code::{contain, dispose, panic_message};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::{CloseCounts, Tally};
 use crate::error::SpawnError;
+use crate::metrics::Page;
 use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
+use letters::LetterLog;
 use link::{Connection, End};
 use peers::PeerTable;
+use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
 use tunnel::Tunnels;
@@ -129,9 +133,10 @@ pub(crate) struct Core {
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
-    closes: RefCell<CloseCounts>,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
+    latest_batch: LatestBatch,
+    letter_log: LetterLog,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
     /// it.
     ends: Vec<End>,
@@ -168,7 +173,8 @@ pub(crate) struct Core {
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
-    tally: Tally,
+    /// What it counts, where other threads read it.
+    tally: Arc<Page>,
 }
 
 impl Core {
@@ -263,43 +269,11 @@ impl Core {
     /// Polls the tasks that are ready, as many as the turn's time allows and one at least. Says
     /// whether any was.
     fn poll_tasks(&self, budget: &Budget) -> bool {
-        let has_time = || !budget.is_over(self.clock.read());
+        let has_time = || !budget.is_over(self.look_at_clock());
         self.tasks.poll_ready(has_time, |payload| {
             self.tally.panics.add(1);
             tracing::error!(panic = panic_message(payload), "a task panicked; it ends");
         })
-    }
-
-    /// Takes a batch off the turn's budget. Gives back how long one took that took too long.
-    fn spend(&self, budget: &mut Budget, messages: u32) -> Option<Duration> {
-        let before = self.clock.now();
-        budget.spend(messages, &self.clock);
-        let took = self.clock.now().saturating_since(before);
-        (messages > 0 && took >= self.settings.slow_handler).then_some(took)
-    }
-
-    /// Counts a batch that took too long, and says so now and then: with at most a few dozen
-    /// messages in it, one handler was slow, or the core was pre-empted. The clock is not read per
-    /// message, so which of them it was is known of a batch of one; of others the last is named.
-    #[cold]
-    fn note_slow(&self, link: &Link, last: (u32, u16), messages: u32, took: Duration) {
-        self.tally.slow_handlers.add(1);
-        if !self.slow_log_budget.borrow_mut().take(self.clock.now()) {
-            return;
-        }
-        let named = {
-            let routes = link.routes.borrow();
-            let known = routes.known(last.0, last.1);
-            known.map(|(actor, index)| (actor.to_string(), actor.message_name(index)))
-        };
-        let (actor, message) = named.unwrap_or_else(|| ("one that stopped".to_owned(), "?"));
-        tracing::warn!(
-            ?took,
-            messages,
-            last_actor = %actor,
-            last_message = message,
-            "handlers held their core for too long, or it was pre-empted",
-        );
     }
 
     /// Whether so many receive buffers are held by messages that the next ones are copied: more
@@ -320,7 +294,7 @@ impl Core {
     /// sooner, and leaves more of a shared physical core to its neighbour.
     fn look_out(&self) {
         for _ in 0..LOOKS {
-            if self.io.borrow_mut().has_news() || self.mesh_has_work() {
+            if self.mesh_has_work() || self.io.borrow_mut().has_news() {
                 return;
             }
             std::hint::spin_loop();

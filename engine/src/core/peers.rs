@@ -429,8 +429,11 @@ mod tests {
 
     fn table(peers_max: usize) -> PeerTable {
         let outbound = Outbound::new(64 << 10, 1 << 20, 1 << 20);
-        let uid = Uid::new(7).unwrap();
-        let end = End::new(CoreId(0), uid, outbound, Inbound::new(1 << 20));
+        let node = NodeId {
+            address: address(1),
+            uid: Uid::new(7).unwrap(),
+        };
+        let end = End::new(CoreId(0), node, outbound, Inbound::new(1 << 20));
         PeerTable::new(
             &address(1),
             (shared().table, CoreId(0)),
@@ -440,7 +443,7 @@ mod tests {
     }
 
     fn shared() -> Shared {
-        let shared = Shared::new(1, 8);
+        let shared = Shared::new(1, 8, 1);
         let uid = shared.uid;
         shared.announce(NodeId {
             address: address(1),

@@ -24,9 +24,12 @@ use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 
 use super::asks::{AskTable, Expected, Settled};
+use super::letters::Described;
 use super::link::Link;
+use super::upgrade::NotUpgraded;
 use super::{Answer, Core, Correlation, Place, Token};
 use crate::ask::AskRefusal;
+use crate::dead_letter::DeadLetterReason;
 use crate::error::{AskError, AskPhase};
 use crate::reference::Recipient;
 
@@ -130,21 +133,28 @@ impl Core {
     ) -> Result<(), CloseReason> {
         self.tally.received.add(1);
         let correlation = Correlation::from_wire(number);
+        let message = answer.as_ref().ok().map(|(message, _)| *message);
         let expected = self.asks.borrow().expected(correlation, link.id);
-        let Some(expected) = expected else {
+        let answer = match (expected, answer) {
+            (None, _) => None,
+            (Some(expected), Ok((message, payload))) if message != expected.message => {
+                self.answer_in_older(link, correlation, expected, (&message, payload))
+            }
+            (Some(expected), Ok((_, payload))) => {
+                Some((expected.validate)(payload).map_err(|error| {
+                    tracing::debug!(%error, "an answer is not valid");
+                    AskError::InvalidReply
+                }))
+            }
+            (Some(_), Err(error)) => Some(Err(error)),
+        };
+        let Some(answer) = answer else {
             if link.abandoned.borrow_mut().remove(&number) {
                 link.asks.set(link.asks.get() - 1);
             }
-            self.tally.dead_late_answer.add(1);
+            let describe = |_: &Self| Described::answer(message);
+            self.bury(DeadLetterReason::LateAnswer, 1, link, describe);
             return Ok(());
-        };
-        let answer = match answer {
-            Ok((message, _)) if message != expected.message => Err(AskError::ReplyMismatch),
-            Ok((_, payload)) => (expected.validate)(payload).map_err(|error| {
-                tracing::debug!(%error, "an answer is not valid");
-                AskError::InvalidReply
-            }),
-            Err(error) => Err(error),
         };
         let is_valid = !matches!(answer, Err(AskError::InvalidReply));
         link.asks.set(link.asks.get() - 1);
@@ -153,9 +163,32 @@ impl Core {
             self.tally.delivered.add(1);
             Ok(())
         } else {
-            self.tally.dead_invalid.add(1);
+            let describe = |_: &Self| Described::answer(message);
+            self.bury(DeadLetterReason::Invalid, 1, link, describe);
             Err(CloseReason::Archive)
         }
+    }
+
+    /// Makes the answer that is expected of one in another version. `None` when nobody waits for it
+    /// any more: user code ran.
+    #[cold]
+    fn answer_in_older(
+        &self,
+        link: &Rc<Link>,
+        correlation: Correlation,
+        expected: &Expected,
+        (message, payload): (&MessageType, Chunk),
+    ) -> Option<Answer> {
+        let Some(older) = expected.older.iter().find(|old| old.message == *message) else {
+            return Some(Err(AskError::ReplyMismatch));
+        };
+        let answer = match self.upgrade(older, &payload) {
+            Ok(upgraded) => (expected.validate)(upgraded).map_err(|_| AskError::ReplyNotUpgraded),
+            Err(NotUpgraded::Invalid) => Err(AskError::InvalidReply),
+            Err(NotUpgraded::Failed) => Err(AskError::ReplyNotUpgraded),
+        };
+        let is_asked = self.asks.borrow().expected(correlation, link.id).is_some();
+        is_asked.then_some(answer)
     }
 
     /// The answer to a question is no longer wanted.

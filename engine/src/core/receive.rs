@@ -14,13 +14,15 @@ use ringmesh_proto::frame::{Checksums, Extension, Frame, Header, Parsed, parse_w
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
-use super::actors::Found;
+use super::actors::Way;
 use super::budget::Budget;
-use super::hop::Heading;
 use super::link::{Connection, Intake, Link};
+use super::routes::Found;
+use super::upgrade::NotUpgraded;
 use super::user_code::panic_message;
 use super::{Asker, Core, NoRoute};
-use crate::actor::{ActorCell, Delivered, Delivery, Mismatch, Turn};
+use crate::actor::{ActorCell, Delivered, Delivery, Turn};
+use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
 use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
@@ -43,7 +45,7 @@ pub(super) fn drain(
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
-        let stride = budget.stride();
+        let stride = core.next_stride(budget);
         if stride == 0 {
             return Ok(Left::More);
         }
@@ -69,9 +71,7 @@ pub(super) fn drain(
             ..
         } = batch;
         intake.put_back(front, parsed.get());
-        if let Some(took) = core.spend(budget, dispatched.get()) {
-            core.note_slow(link, last.get(), dispatched.get(), took);
-        }
+        core.spend(budget, link, dispatched.get(), last.get());
         match ended? {
             Ended::Budget | Ended::Front => {}
             Ended::Link => return Ok(Left::Nothing),
@@ -95,7 +95,7 @@ fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
 fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
     let whole = intake.assemble(needed, core.settings.frame_bytes_max);
     if whole {
-        core.tally.copied_straddled.add(1);
+        core.tally.frames_copied_straddled.add(1);
     }
     whole
 }
@@ -236,7 +236,8 @@ impl Batch<'_> {
             return self.dispatch_first(numbers, question, start, end);
         };
         self.core.tally.received.add(1);
-        let turn = self.deliver(actor, index, (numbers.0, question), start, end);
+        let payload = self.payload(start, end);
+        let turn = self.deliver(actor, index, (numbers.0, question), payload);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
             return Ok(());
@@ -258,34 +259,87 @@ impl Batch<'_> {
         let found = self.core.look_up(self.link, numbers)?;
         self.core.tally.received.add(1);
         match found {
-            Ok(Found::Elsewhere(relay, target, message)) => {
-                let heading = Heading {
-                    message,
-                    target,
-                    extension: question.and_then(|_| self.extension_before(start)),
-                };
+            Ok(Way::On(relay, heading)) => {
+                let heading = heading.with_extension(question, &self.front[..start]);
                 let payload = &self.front[start..end];
                 self.core.hop(&relay, numbers.0, heading, payload);
                 Ok(())
             }
-            Ok(Found::Here(actor, index)) => {
-                let turn = self.deliver(&actor, index, (numbers.0, question), start, end);
-                self.finish(&actor, turn)
+            Ok(Way::Here(found)) => {
+                let payload = self.payload(start, end);
+                let Some(older) = found.older else {
+                    return self.deliver_to(&found, (numbers, question), payload);
+                };
+                match self.core.upgrade(older, payload.bytes()) {
+                    Ok(upgraded) => {
+                        let payload = Payload::whole(&upgraded);
+                        self.deliver_to(&found, (numbers, question), payload)
+                    }
+                    Err(problem) => self.not_upgraded(problem, numbers, question),
+                }
             }
             Err(no_route) => {
-                self.core.count_no_route(no_route);
+                self.no_route(no_route, numbers, question);
+                Ok(())
+            }
+        }
+    }
+
+    fn deliver_to(
+        &self,
+        found: &Found,
+        (numbers, question): ((u32, u16), Option<u64>),
+        payload: Payload<'_>,
+    ) -> Result<(), CloseReason> {
+        // An upgrade may have stopped it.
+        if !found.actor.is_alive() {
+            self.no_route(NoRoute::NoRecipient, numbers, question);
+            return Ok(());
+        }
+        let turn = self.deliver(&found.actor, found.index, (numbers.0, question), payload);
+        self.finish(&found.actor, turn)
+    }
+
+    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), question: Option<u64>) {
+        self.core.bury_unrouted(no_route, self.link, numbers);
+        if let Some(correlation) = question {
+            Asker::new(self.core, self.link, correlation).refuse(no_route);
+        }
+    }
+
+    /// A message in an older version that did not become one in the current version.
+    fn not_upgraded(
+        &self,
+        problem: NotUpgraded,
+        numbers: (u32, u16),
+        question: Option<u64>,
+    ) -> Result<(), CloseReason> {
+        let reason = match problem {
+            NotUpgraded::Invalid => DeadLetterReason::Invalid,
+            NotUpgraded::Failed => DeadLetterReason::NotUpgraded,
+        };
+        let link = self.link;
+        self.core
+            .bury(reason, 1, link, |core| core.describe(link, numbers));
+        match problem {
+            NotUpgraded::Invalid => Err(CloseReason::Archive),
+            NotUpgraded::Failed => {
                 if let Some(correlation) = question {
-                    Asker::new(self.core, self.link, correlation).refuse(no_route);
+                    Asker::new(self.core, self.link, correlation).fail(ErrorCode::Failed);
                 }
                 Ok(())
             }
         }
     }
 
-    /// The extension of the frame whose payload begins at `start`.
-    fn extension_before(&self, start: usize) -> Option<Extension> {
-        let before = self.front.get(..start)?;
-        before.last_chunk().map(Extension::parse)
+    #[inline(always)]
+    fn payload(&self, start: usize, end: usize) -> Payload<'_> {
+        Payload {
+            front: &self.front,
+            start,
+            end,
+            copy_out: self.copy_out,
+        }
     }
 
     #[inline(always)]
@@ -294,19 +348,13 @@ impl Batch<'_> {
         actor: &ActorCell,
         index: u16,
         (target_number, question): (u32, Option<u64>),
-        start: usize,
-        end: usize,
+        payload: Payload<'_>,
     ) -> Turn {
         let core = self.core;
         core.running.set(question);
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
-            payload: Payload {
-                front: &self.front,
-                start,
-                end,
-                copy_out: self.copy_out,
-            },
+            payload,
             link: self.link,
             target_number,
             question,
@@ -324,19 +372,22 @@ impl Batch<'_> {
             Delivered::Handled => tally.delivered.add(1),
             Delivered::Waiting => tally.waiting.add(1),
             Delivered::Invalid(error) => {
-                tally.dead_invalid.add(1);
+                self.bury_last(DeadLetterReason::Invalid);
                 tracing::debug!(%error, actor = %actor, "a message is not valid");
                 return Err(CloseReason::Archive);
             }
-            Delivered::NoSuchMessage => {
-                self.core
-                    .count_no_route(NoRoute::Mismatch(Mismatch::UnknownMessage));
-            }
+            Delivered::NoSuchMessage => self.bury_last(DeadLetterReason::UnknownMessage),
         }
         if turn.stop {
             self.core.stop_cell(actor);
         }
         Ok(())
+    }
+
+    /// The message that came last reached nobody.
+    fn bury_last(&self, reason: DeadLetterReason) {
+        let describe = |core: &Core| core.describe(self.link, self.last.get());
+        self.core.bury(reason, 1, self.link, describe);
     }
 
     /// Takes an answer, or the error that stands for it, to whoever asked.
@@ -349,12 +400,7 @@ impl Batch<'_> {
         end: usize,
     ) -> Result<(), CloseReason> {
         let core = self.core;
-        let payload = Payload {
-            front: &self.front,
-            start,
-            end,
-            copy_out: self.copy_out,
-        };
+        let payload = self.payload(start, end);
         let Some(extension) = extension else {
             return Ok(());
         };
@@ -386,6 +432,16 @@ pub(crate) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
+    /// A payload that was not received as it is, and has its memory to itself.
+    fn whole(bytes: &'a Chunk) -> Self {
+        Self {
+            front: bytes,
+            start: 0,
+            end: bytes.len(),
+            copy_out: false,
+        }
+    }
+
     /// The bytes.
     #[inline]
     pub(crate) fn bytes(&self) -> &'a [u8] {
@@ -407,14 +463,14 @@ impl<'a> Payload<'a> {
     /// A copy of the payload with a buffer of its own.
     #[cold]
     pub(crate) fn copied(&self, core: &Core) -> Chunk {
-        core.tally.copied_pinned.add(1);
+        core.tally.frames_copied_pinned.add(1);
         Chunk::copied_from(self.bytes())
     }
 
     /// A copy of the payload for a message that waits for its actor.
     #[cold]
     pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
-        core.tally.copied_other.add(1);
+        core.tally.frames_copied_other.add(1);
         Chunk::copied_from(self.bytes())
     }
 

@@ -79,8 +79,12 @@ impl Core {
                 self.enqueue(link);
                 true
             }
-            Err(PushError::Ending) => false,
+            Err(PushError::Ending) => {
+                self.tally.replies_dropped.add(1);
+                false
+            }
             Err(_) => {
+                self.tally.replies_dropped.add(1);
                 self.doom(link);
                 false
             }

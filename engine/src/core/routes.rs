@@ -10,6 +10,7 @@ use crate::actor::{ActorCell, ActorTable, Mismatch};
 use ringmesh_proto::address::CoreId;
 use ringmesh_proto::link::Target;
 use ringmesh_proto::message::MessageType;
+use ringmesh_proto::upgrade::Older;
 
 /// The recipients of one link, by the peer's target number.
 #[derive(Debug, Default)]
@@ -32,7 +33,25 @@ enum Step {
     #[default]
     Unknown,
     Index(u16),
+    /// An older version of the message at `index`.
+    Older {
+        index: u16,
+        place: u8,
+    },
     Wrong(Mismatch),
+}
+
+/// What the hot path indexes.
+const _: () = assert!(size_of::<Step>() == 4);
+
+/// Where a message goes.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) actor: Rc<ActorCell>,
+    /// The place of the message in the actor's protocol.
+    pub(crate) index: u16,
+    /// What it has to become first.
+    pub(crate) older: Option<&'static Older>,
 }
 
 /// Why a message has no recipient.
@@ -103,7 +122,7 @@ impl Routes {
         actors: &ActorTable,
         (target_number, target): (u32, Target),
         (type_number, message): (u16, &MessageType),
-    ) -> Result<(Rc<ActorCell>, u16), NoRoute> {
+    ) -> Result<Found, NoRoute> {
         let slot = target_number as usize;
         if self.targets.len() <= slot {
             self.targets.resize_with(slot + 1, || None);
@@ -127,14 +146,22 @@ impl Routes {
         }
         if route.types[place] == Step::Unknown {
             route.types[place] = match route.actor.index_of(message) {
-                Ok(index) => Step::Index(index),
+                Ok((index, None)) => Step::Index(index),
+                Ok((index, Some(place))) => Step::Older { index, place },
                 Err(mismatch) => Step::Wrong(mismatch),
             };
         }
-        match route.types[place] {
-            Step::Index(index) => Ok((Rc::clone(&route.actor), index)),
-            Step::Wrong(mismatch) => Err(NoRoute::Mismatch(mismatch)),
-            Step::Unknown => Err(NoRoute::Mismatch(Mismatch::UnknownMessage)),
-        }
+        let (index, older) = match route.types[place] {
+            Step::Index(index) => (index, None),
+            Step::Older { index, place } => (index, route.actor.older(index, place)),
+            Step::Wrong(mismatch) => return Err(NoRoute::Mismatch(mismatch)),
+            Step::Unknown => return Err(NoRoute::Mismatch(Mismatch::UnknownMessage)),
+        };
+        let actor = Rc::clone(&route.actor);
+        Ok(Found {
+            actor,
+            index,
+            older,
+        })
     }
 }

@@ -6,12 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::matrix::LinkMatrix;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
+
+use crate::dead_letter::Office;
+use crate::metrics::Pages;
 
 /// The state that the cores of a node share.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub(crate) struct Shared {
     gate: Gate,
     /// How far the node is on its way to its end, as a [`Stop`].
     stop: AtomicU8,
+    /// What its cores count.
+    pub(crate) pages: Arc<Pages>,
+    /// What reached nobody.
+    pub(crate) letters: Arc<Office>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
 }
@@ -93,8 +100,8 @@ impl NodeIndex {
 
 impl Shared {
     /// The state of a node of `cores` that is about to start, whose cores may each know `peers_max`
-    /// others.
-    pub(crate) fn new(cores: usize, peers_max: usize) -> Self {
+    /// others, which keeps so many dead letters.
+    pub(crate) fn new(cores: usize, peers_max: usize, letters_kept: usize) -> Self {
         Self {
             uid: crate::random::uid(),
             table: TableId::next(),
@@ -103,6 +110,8 @@ impl Shared {
             doorbells: (0..cores).map(|_| OnceLock::new()).collect(),
             gate: Gate::default(),
             stop: AtomicU8::new(Stop::No as u8),
+            pages: Arc::new(Pages::new(cores)),
+            letters: Arc::new(Office::new(letters_kept)),
             names: Mutex::default(),
             // Each core forgets a node only after it has met the next.
             nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),
@@ -412,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_name_is_freed_by_its_own_actor_alone() {
-        let shared = Shared::new(2, 4);
+        let shared = Shared::new(2, 4, 1);
         let named = |generation| Named {
             core: CoreId(1),
             slot: 3,
@@ -429,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_failed_start_lets_nobody_wait() {
-        let shared = Shared::new(2, 4);
+        let shared = Shared::new(2, 4, 1);
         std::thread::scope(|scope| {
             let waiting = [
                 scope.spawn(|| shared.wait_for_id().is_some()),

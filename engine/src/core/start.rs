@@ -18,16 +18,17 @@ use ringmesh_transport::timer::TimerWheel;
 
 use super::asks::AskTable;
 use super::clock::Clock;
+use super::letters::LetterLog;
 use super::link::End;
 use super::peers::PeerTable;
 use super::shared::core_id;
+use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
-use crate::counters::Tally;
 use crate::error::EngineError;
 use crate::rt::Runtime;
 
@@ -58,7 +59,7 @@ impl Core {
             shared.announce(listen(&mut io, &settings, uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
-        let ends = ends(&settings, uid);
+        let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
         let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
         let doorbell = io.doorbell();
@@ -66,9 +67,10 @@ impl Core {
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
-            closes: RefCell::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
+            latest_batch: LatestBatch::default(),
+            letter_log: LetterLog::default(),
             local: local_node(node, id, &settings),
             runtime,
             io: RefCell::new(io),
@@ -103,7 +105,7 @@ impl Core {
             looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
-            tally: Tally::default(),
+            tally: shared.pages.of_core(usize::from(id.0)),
             settings,
             clock: Clock::new(),
             id,
@@ -197,12 +199,12 @@ fn canonical_address(
 
 /// The links to the cores of the node, itself included: they carry the same frames as others,
 /// without a connection.
-fn ends(settings: &Settings, uid: Uid) -> Vec<End> {
+fn ends(settings: &Settings, node: &NodeId) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
         let cap = settings.frame_bytes_max;
         let outbound = Outbound::within_process(cap, u64::from(window), window);
-        End::new(core_id(core), uid, outbound, Inbound::new(window))
+        End::new(core_id(core), node.clone(), outbound, Inbound::new(window))
     };
     (0..settings.cores).map(end).collect()
 }

@@ -128,6 +128,8 @@ impl Core {
         actors.iter().for_each(|cell| self.stop_cell(cell));
         self.close_mesh();
         self.end_all_links();
+        self.discard_all_unread();
+        self.log_unsaid_letters();
         self.connections.borrow_mut().clear();
         self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();

@@ -15,7 +15,7 @@
 
 use std::rc::Rc;
 
-use ringmesh_proto::address::{CoreId, NodeId, Uid};
+use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
@@ -103,23 +103,21 @@ impl Core {
         if self.is_closing() || origin.ended.get() {
             return None;
         }
-        let address = self.address_of_peer(origin.peer)?;
         let passage = Passage {
             link: origin.id,
             side: Side::Near,
         };
         let cap = self.settings.frame_bytes_max;
-        let link = self.tunnel_link((core, passage), self.shared.uid, cap, None);
+        let link = self.tunnel_link((core, passage), self.identity().clone(), cap);
         let relay = Rc::new(Relay::new(Rc::clone(origin), Rc::clone(&link)));
         self.add_tunnel((core, passage), link, Some(Rc::clone(&relay)));
         let routes = &origin.routes;
         routes.borrow_mut().add_relay(core, Rc::clone(&relay));
         let answer_cap = origin.outbound.borrow().body_cap();
         let (from, far) = (self.id, passage.other_end());
-        let uid = origin.uid;
+        let peer = origin.node.clone();
         let open = move |there: &Rc<Self>| {
-            let sender = NodeId { address, uid };
-            let link = there.tunnel_link((from, far), uid, answer_cap, Some(Box::new(sender)));
+            let link = there.tunnel_link((from, far), peer, answer_cap);
             there.add_tunnel((from, far), link, None);
         };
         self.send_word(core, Box::new(open));
@@ -129,18 +127,16 @@ impl Core {
     fn tunnel_link(
         &self,
         (core, passage): (CoreId, Passage),
-        uid: Uid,
+        node: NodeId,
         body_cap: u32,
-        sender: Option<Box<NodeId>>,
     ) -> Rc<Link> {
         let id = self.take_link_id();
         let window = self.settings.window_bytes;
         let outbound = Outbound::within_process(body_cap, u64::from(window), window);
         let at = (None, core);
         let inbound = Inbound::new(window);
-        let mut link = Link::new(id, PeerIndex::of_core(core), uid, at, outbound, inbound);
+        let mut link = Link::new(id, PeerIndex::of_core(core), node, at, outbound, inbound);
         link.passage = Some(passage);
-        link.sender = sender;
         Rc::new(link)
     }
 
@@ -244,7 +240,7 @@ impl Core {
         }
         let key = (link.to_core, passage);
         let end = self.tunnels.borrow_mut().ends.remove(&key);
-        self.end_link(&link);
+        self.end_link(&link, true);
         if let Some(relay) = end.and_then(|end| end.relay) {
             self.bury_relay(&relay);
         }
@@ -253,10 +249,10 @@ impl Core {
     /// Tells the near end how much of its stream was taken over.
     fn say_last_grant(&self, link: &Rc<Link>) {
         link.owes_grant.set(true);
+        self.attach_grant(link);
         if !link.sending.get() {
             return self.send_on(link);
         }
-        self.attach_grant(link);
         let last = link.outbound.borrow_mut().gather_control();
         self.hand_over(link, &mut last.into_iter().collect());
     }
@@ -274,7 +270,7 @@ impl Core {
         if connection.closing.replace(true) {
             return;
         }
-        self.end_link(link);
+        self.end_link(link, false);
         if let Some(relay) = relay {
             return self.origin_fault(&relay, reason);
         }
@@ -319,8 +315,9 @@ impl Core {
     fn end_tunnel(&self, end: TunnelEnd) {
         let TunnelEnd { connection, relay } = end;
         connection.closing.set(true);
+        self.discard_unread(&connection);
         if let Some(link) = connection.link() {
-            self.end_link(&link);
+            self.end_link(&link, true);
         }
         if let Some(relay) = relay {
             self.bury_relay(&relay);

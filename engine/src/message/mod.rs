@@ -48,6 +48,9 @@
 
 #[allow(unsafe_code)]
 mod lease;
+mod line_diff;
+pub(crate) mod lock;
+mod lock_text;
 
 pub use lease::Msg;
 pub(crate) use lease::Validated;
@@ -55,6 +58,7 @@ pub use ringmesh_proto::archive::{AccessError, Archived, EncodeError};
 pub use ringmesh_proto::message::{
     Message, MessageId, MessageInfo, MessageType, ProtocolId, Reply, ReplySink, WireSafe,
 };
+pub use ringmesh_proto::upgrade::{Older, Upgrade};
 
 #[cfg(test)]
 mod tests;

@@ -80,6 +80,40 @@ protocol! {
     }
 }
 
+/// Begins a rally: the receiver hits the first ball.
+#[message(id = "loadgen.Serve", v = 1)]
+pub(crate) struct Serve {
+    /// The other player.
+    pub(crate) to: Ref<PlayerApi>,
+    /// Bytes of a ball's body.
+    pub(crate) body_bytes: u32,
+}
+
+/// The one message under way.
+#[message(id = "loadgen.Ball", v = 1)]
+pub(crate) struct Ball {
+    /// 0, 1, 2 ... from hit to hit.
+    pub(crate) number: u64,
+    /// The first bytes of the pattern.
+    pub(crate) body: Bytes,
+}
+
+/// Ends a rally.
+#[message(id = "loadgen.Over", v = 1, reply = Flights)]
+pub(crate) struct Over;
+
+/// How long the balls flew.
+#[message(id = "loadgen.Flights", v = 1)]
+pub(crate) struct Flights {
+    /// The times, encoded.
+    pub(crate) recorded: Bytes,
+}
+
+protocol! {
+    /// Plays a rally.
+    pub(crate) PlayerApi = "loadgen.player" { Serve, Ball, Over }
+}
+
 protocol! {
     /// Answers pings.
     pub(crate) EchoApi = "loadgen.echo" { Ping, Begin, Finish }
@@ -157,4 +191,14 @@ pods! {
     Pod256 256 "loadgen.Pod256";
     Pod1024 1024 "loadgen.Pod1024";
     Pod4096 4096 "loadgen.Pod4096";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EchoApi, SinkApi};
+
+    #[test]
+    fn messages_are_locked() {
+        ringmesh::assert_messages_locked!(SinkApi, EchoApi);
+    }
 }

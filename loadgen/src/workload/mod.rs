@@ -9,6 +9,7 @@ mod connections;
 mod echo;
 mod mesh;
 mod message;
+mod rally;
 mod receiver;
 mod sequence;
 mod stream;
@@ -21,8 +22,10 @@ use ringmesh::prelude::*;
 use ringmesh::{CoreId, Counters, NodeBuilder};
 use rustix::time::{ClockId, clock_gettime};
 
+pub(crate) use self::message::ARCHIVE_OVERHEAD_BYTES;
 use self::message::ArchivedCounts;
 use self::receiver::{Echo, Sink};
+pub(crate) use self::sequence::Sequence;
 use crate::cost::{Cost, Meter};
 use crate::latency::Recorded;
 use crate::plan::{EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, Traffic};

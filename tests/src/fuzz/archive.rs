@@ -3,8 +3,12 @@
 use std::fmt::Debug;
 
 use ringmesh::__private::{Finding, Resolve, Resolved};
-use ringmesh::{message, wire};
-use ringmesh_proto::archive::{Archivable, access, deserialize, encode, explain, measure};
+use ringmesh::message::{Message, Older};
+use ringmesh::{Upgrade, message, wire};
+use ringmesh_proto::archive::{
+    ARCHIVE_BYTES_MAX, Archivable, access, deserialize, encode, explain, measure,
+};
+use ringmesh_proto::upgrade::UpgradeError;
 
 /// Numbers alone: validated by its length.
 #[message(id = "fuzz.Tick", v = 1, pod)]
@@ -36,6 +40,25 @@ struct Order {
     body: Vec<u8>,
 }
 
+/// The next version of an order, as its reader makes it of an old one.
+#[message(id = "fuzz.Order", v = 2, upgrades(Order))]
+#[derive(Debug, PartialEq)]
+struct LaterOrder {
+    legs: Vec<Leg>,
+    account: Box<str>,
+    notes: Vec<String>,
+}
+
+impl Upgrade<Order> for LaterOrder {
+    fn upgrade(old: Order) -> Self {
+        Self {
+            legs: old.legs,
+            account: old.account.into(),
+            notes: old.note.into_iter().collect(),
+        }
+    }
+}
+
 #[wire]
 #[derive(Debug, PartialEq)]
 enum Side {
@@ -59,12 +82,13 @@ pub fn archive(bytes: &[u8]) {
     let Some((choice, payload)) = bytes.split_first() else {
         return;
     };
-    match choice % 5 {
+    match choice % 6 {
         0 => read::<Tick>(payload),
         1 => read::<Flags>(payload),
         2 => read::<Order>(payload),
         3 => read::<Resolve>(payload),
-        _ => read::<Resolved>(payload),
+        4 => read::<Resolved>(payload),
+        _ => upgrade::<Order, LaterOrder>(payload),
     }
 }
 
@@ -87,6 +111,25 @@ fn read<M: Archivable + Debug + PartialEq>(payload: &[u8]) {
     assert_eq!(encode(&value, &mut again), Ok(size), "the measure is exact");
     let archived = access::<M>(&again).expect("what was encoded is accepted");
     assert_eq!(deserialize::<M>(archived), value);
+}
+
+/// What is accepted as the older version becomes what its author says, within the limit.
+fn upgrade<Old: Message, New: Upgrade<Old> + Debug + PartialEq>(payload: &[u8]) {
+    let older = Older::of::<Old, New>();
+    let upgraded = older.upgrade(payload, ARCHIVE_BYTES_MAX);
+    let archived = match access::<Old>(payload) {
+        Ok(archived) => archived,
+        Err(error) => return assert_eq!(upgraded, Err(UpgradeError::Invalid(error))),
+    };
+    let bytes = upgraded.expect("a valid one is upgraded");
+    let value = deserialize::<New>(access::<New>(&bytes).expect("what was encoded is accepted"));
+    assert_eq!(value, New::upgrade(deserialize::<Old>(archived)));
+    let limit = bytes.len() - 1;
+    let one_over = UpgradeError::TooLarge {
+        bytes: bytes.len(),
+        limit,
+    };
+    assert_eq!(older.upgrade(payload, limit), Err(one_over));
 }
 
 /// A valid payload of each message, small and rich.
@@ -155,6 +198,8 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         seed("order-empty", 2, &empty),
         seed("order-rich", 2, &order),
+        seed("older-order-empty", 5, &empty),
+        seed("older-order-rich", 5, &order),
     ]);
     seeds
 }
@@ -200,7 +245,8 @@ mod tests {
                 1 => access::<Flags>(payload).is_ok(),
                 2 => access::<Order>(payload).is_ok(),
                 3 => access::<Resolve>(payload).is_ok(),
-                _ => access::<Resolved>(payload).is_ok(),
+                4 => access::<Resolved>(payload).is_ok(),
+                _ => access::<Order>(payload).is_ok(),
             };
             assert!(accepted, "{name}");
         }

@@ -27,6 +27,7 @@ pub fn assert_closed(books: &Counters) {
         + books.dead_unknown_message
         + books.dead_schema_mismatch
         + books.dead_invalid
-        + books.dead_late_answer;
+        + books.dead_late_answer
+        + books.dead_not_upgraded;
     assert_eq!(books.dead_received, by_reason, "{books:#?}");
 }

@@ -37,14 +37,15 @@ impl Watched {
     }
 
     /// Does something to the node that must make it close exactly one connection, for the reason of
-    /// this name, and say so in exactly one line of its log.
+    /// this name, and say so in exactly one line of its log, beside those about messages that were
+    /// given up with it.
     ///
     /// # Panics
     /// If nothing was closed, or more, or for another reason, or the log says less or more.
     pub fn closes_one<R>(&self, reason: &'static str, act: impl FnOnce() -> R) -> R {
-        let warned = self.node.log().with("WARN").len();
+        let warned = self.closing_lines().len();
         let result = self.closes_one_quietly(reason, act);
-        let warnings = self.node.log().with("WARN").split_off(warned);
+        let warnings = self.closing_lines().split_off(warned);
         let named = format!("label=\"{reason}\"");
         let is_named = warnings.len() == 1 && warnings[0].contains(&named);
         assert!(is_named, "expected one line with {named}: {warnings:#?}");
@@ -69,6 +70,13 @@ impl Watched {
             });
         assert_eq!(self.close_reasons(), expected, "counted for {reason}");
         result
+    }
+
+    /// Warnings that are not about dead letters.
+    fn closing_lines(&self) -> Vec<String> {
+        let mut lines = self.node.log().with("WARN");
+        lines.retain(|line| !line.contains("dead letters"));
+        lines
     }
 
     /// How often connections of the node were closed, by the reason's name.

@@ -43,8 +43,10 @@ pub mod matrix;
 pub mod message;
 pub mod preface;
 mod reader;
+pub mod shape;
 #[allow(unsafe_code)]
 pub mod slab;
 pub mod slab_pool;
 pub mod time;
 pub mod token_bucket;
+pub mod upgrade;

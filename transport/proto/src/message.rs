@@ -16,6 +16,8 @@ use bytes::Bytes;
 use crate::archive::rkyv::Archive;
 use crate::archive::{Archivable, Archived, DEPTH_MAX};
 use crate::fingerprint::{Fingerprint, Fnv1a};
+use crate::shape::{MessageShape, Shape};
+use crate::upgrade::Older;
 
 /// A type that may cross the wire as a message or as a part of one.
 ///
@@ -33,6 +35,9 @@ use crate::fingerprint::{Fingerprint, Fnv1a};
 pub trait WireSafe: Archive {
     /// What the layout is, see [`Fingerprint`].
     const FINGERPRINT: u64;
+
+    /// The same layout in words, for a `messages.lock`.
+    const SHAPE: &'static Shape;
 
     /// How many levels of out-of-line data hang below the value: none for a number, one for a
     /// string, two for a vector of strings.
@@ -62,6 +67,13 @@ pub trait Message: Archivable + 'static {
     /// Counted up by the author when the layout changes.
     const VERSION: u32;
 
+    /// The older versions that become this one where they are read.
+    const OLDER: &'static [Older] = &[];
+
+    /// Their layouts.
+    #[doc(hidden)]
+    const OLDER_SHAPES: &'static [MessageShape] = &[];
+
     /// The id on the wire.
     const ID: MessageId = MessageId::of(Self::NAME);
 
@@ -83,6 +95,9 @@ pub trait Reply: 'static {
     /// The type of the reply, `None` for `()`.
     const MESSAGE_TYPE: Option<MessageType>;
 
+    /// Its layout, `None` for `()`.
+    fn message_shape() -> Option<MessageShape>;
+
     /// Gives the reply to `sink` if it is a message, and returns what the sink made of it.
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output>;
 }
@@ -99,6 +114,10 @@ pub trait ReplySink {
 impl Reply for () {
     const MESSAGE_TYPE: Option<MessageType> = None;
 
+    fn message_shape() -> Option<MessageShape> {
+        None
+    }
+
     #[inline]
     fn send_to<S: ReplySink>(&self, _: S) -> Option<S::Output> {
         None
@@ -108,6 +127,10 @@ impl Reply for () {
 #[diagnostic::do_not_recommend]
 impl<M: Message> Reply for M {
     const MESSAGE_TYPE: Option<MessageType> = Some(<M as Message>::TYPE);
+
+    fn message_shape() -> Option<MessageShape> {
+        Some(MessageShape::of::<M>())
+    }
 
     #[inline]
     fn send_to<S: ReplySink>(&self, sink: S) -> Option<S::Output> {
@@ -187,6 +210,8 @@ pub struct MessageInfo {
     pub name: &'static str,
     /// Its identity.
     pub message_type: MessageType,
+    /// Its older versions that are read too.
+    pub older: &'static [Older],
 }
 
 impl MessageInfo {
@@ -195,6 +220,7 @@ impl MessageInfo {
         Self {
             name: M::NAME,
             message_type: M::TYPE,
+            older: M::OLDER,
         }
     }
 }
@@ -248,6 +274,7 @@ macro_rules! plain {
     ($($ty:ident pod = $pod:literal;)*) => { $(
         impl WireSafe for $ty {
             const FINGERPRINT: u64 = Fingerprint::primitive(stringify!($ty)).finish();
+            const SHAPE: &'static Shape = &Shape::Plain(stringify!($ty));
             const DEPTH: u32 = 0;
             const POD: bool = $pod;
         }
@@ -273,18 +300,21 @@ plain! {
 
 impl WireSafe for () {
     const FINGERPRINT: u64 = Fingerprint::primitive("()").finish();
+    const SHAPE: &'static Shape = &Shape::Plain("()");
     const DEPTH: u32 = 0;
     const POD: bool = true;
 }
 
 impl WireSafe for String {
     const FINGERPRINT: u64 = Fingerprint::primitive("String").finish();
+    const SHAPE: &'static Shape = &Shape::Plain("String");
     const DEPTH: u32 = 1;
     const POD: bool = false;
 }
 
 impl WireSafe for Box<str> {
     const FINGERPRINT: u64 = Fingerprint::primitive("Box<str>").finish();
+    const SHAPE: &'static Shape = &Shape::Plain("Box<str>");
     const DEPTH: u32 = 1;
     const POD: bool = false;
 }
@@ -292,18 +322,21 @@ impl WireSafe for Box<str> {
 /// The same on the wire as a `Vec<u8>`, so either may become the other without a new version.
 impl WireSafe for Bytes {
     const FINGERPRINT: u64 = <Vec<u8>>::FINGERPRINT;
+    const SHAPE: &'static Shape = <Vec<u8>>::SHAPE;
     const DEPTH: u32 = <Vec<u8>>::DEPTH;
     const POD: bool = false;
 }
 
 impl<T: WireSafe> WireSafe for Vec<T> {
     const FINGERPRINT: u64 = sequence::<T>("vec");
+    const SHAPE: &'static Shape = &Shape::Vec(T::SHAPE);
     const DEPTH: u32 = 1 + T::DEPTH;
     const POD: bool = false;
 }
 
 impl<T: WireSafe> WireSafe for Box<[T]> {
     const FINGERPRINT: u64 = sequence::<T>("boxed slice");
+    const SHAPE: &'static Shape = &Shape::BoxedSlice(T::SHAPE);
     const DEPTH: u32 = 1 + T::DEPTH;
     const POD: bool = false;
 }
@@ -312,6 +345,7 @@ impl<T: WireSafe> WireSafe for Option<T> {
     const FINGERPRINT: u64 = Fingerprint::container("option")
         .element(T::FINGERPRINT)
         .finish();
+    const SHAPE: &'static Shape = &Shape::Option(T::SHAPE);
     const DEPTH: u32 = T::DEPTH;
     const POD: bool = false;
 }
@@ -321,6 +355,7 @@ impl<T: WireSafe, const N: usize> WireSafe for [T; N] {
         .count(N as u64)
         .element(T::FINGERPRINT)
         .finish();
+    const SHAPE: &'static Shape = &Shape::Array(T::SHAPE, N);
     const DEPTH: u32 = T::DEPTH;
     const POD: bool = T::POD;
 }
@@ -343,6 +378,7 @@ macro_rules! tuples {
         impl<$($element: WireSafe),+> WireSafe for ($($element,)+) {
             const FINGERPRINT: u64 =
                 Fingerprint::tuple()$(.element($element::FINGERPRINT))+.finish();
+            const SHAPE: &'static Shape = &Shape::Tuple(&[$($element::SHAPE),+]);
             const DEPTH: u32 = deepest(&[$($element::DEPTH),+]);
             const POD: bool = $($element::POD)&&+;
         }

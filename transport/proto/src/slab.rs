@@ -12,25 +12,86 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, Ordering, fence};
 
 /// The memory of a slab, shared by its writer and its slices.
-struct Memory(Box<[UnsafeCell<u8>]>);
+///
+/// Slices are often dropped on another core than the writer's, so they are not counted in one place
+/// by both: the writer counts what it hands out in a field of its own, and slices count themselves
+/// back in `home`. So handing a slice out touches no line that the other core writes to, and the
+/// writer looks at `home` only when it wants the slab back.
+struct Memory {
+    home: Home,
+    bytes: Box<[UnsafeCell<u8>]>,
+}
+
+/// How many slices came back, less those that were made of others. [`WRITTEN`] more while the slab
+/// lives; after that less by what it had handed out, so that zero says: nobody is left.
+#[repr(align(128))]
+struct Home(AtomicI64);
+
+/// Keeps the count of a living slab from being zero. No slab hands out as many slices.
+const WRITTEN: i64 = 1 << 62;
 
 // SAFETY: bytes below the writer's `frozen` mark are only read, and bytes at or above it are only
 // touched through the unique `Slab` (`Slab::tail_mut` takes `&mut self`); `Slab::reclaim` moves the
-// mark back only when `Arc::get_mut` has shown that no slice exists.
+// mark back only when `home` has shown that no slice exists. `home` is an atomic.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn zeroed(capacity: usize) -> Self {
-        Self((0..capacity).map(|_| UnsafeCell::new(0)).collect())
+    fn zeroed(capacity: usize) -> NonNull<Self> {
+        let memory = Box::new(Self {
+            home: Home(AtomicI64::new(WRITTEN)),
+            bytes: (0..capacity).map(|_| UnsafeCell::new(0)).collect(),
+        });
+        NonNull::from(Box::leak(memory))
+    }
+}
+
+/// One count of a memory, which keeps it alive. The slab's own and that of each slice.
+struct Share(NonNull<Memory>);
+
+// SAFETY: a share gives `&Memory` and nothing more, and `Memory` is `Sync`; the last one frees it,
+// on whatever thread, and boxed bytes may be freed anywhere.
+unsafe impl Send for Share {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Share {}
+
+impl Share {
+    #[inline]
+    fn memory(&self) -> &Memory {
+        // SAFETY: the memory is freed by `settle` alone, with the last count, and `self` is one.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Adds `change` to what is home, as the last that this count does. Frees the memory when
+    /// nobody is left.
+    #[inline]
+    fn settle(&self, change: i64) {
+        let home = &self.memory().home.0;
+        // Release: what this count read comes before the bytes are written again, or freed.
+        if home.fetch_add(change, Ordering::Release) + change == 0 {
+            self.free();
+        }
+    }
+
+    #[cold]
+    fn free(&self) {
+        // Acquire: what all others read comes before.
+        fence(Ordering::Acquire);
+        // SAFETY: `zeroed` leaked this box. The count is zero once: the slab has gone, for it is
+        // far above before, and so has every slice, for each that is out keeps it one below, and
+        // makes another only while it is out itself. So nobody is left who could use it.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
 /// The unique writer of an append-only buffer of fixed capacity.
 pub struct Slab {
-    memory: Arc<Memory>,
+    memory: Share,
+    /// Slices handed out since the slab was empty.
+    handed_out: i64,
     /// Bytes below this mark belong to slices and no longer change.
     frozen: usize,
     /// Bytes in `frozen..tail` are written and not yet frozen.
@@ -41,7 +102,8 @@ impl Slab {
     /// A slab of `capacity` bytes, allocated and zeroed once.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
-            memory: Arc::new(Memory::zeroed(capacity)),
+            memory: Share(Memory::zeroed(capacity)),
+            handed_out: 0,
             frozen: 0,
             tail: 0,
         }
@@ -49,7 +111,7 @@ impl Slab {
 
     /// The bytes the slab can hold.
     pub fn capacity(&self) -> usize {
-        self.memory.0.len()
+        self.memory.memory().bytes.len()
     }
 
     /// The bytes written so far, frozen or not.
@@ -69,7 +131,7 @@ impl Slab {
 
     /// The whole unwritten rest. What is written here counts only after [`advance`](Self::advance).
     pub fn tail_mut(&mut self) -> &mut [u8] {
-        let rest = &self.memory.0[self.tail..];
+        let rest = &self.memory.memory().bytes[self.tail..];
         // SAFETY: `rest` lies at or above `tail >= frozen`. Slices cover only bytes below `frozen`
         // (`freeze` is the one place that makes them), and `&mut self` excludes another writer.
         unsafe { std::slice::from_raw_parts_mut(rest.as_ptr().cast::<u8>().cast_mut(), rest.len()) }
@@ -86,39 +148,48 @@ impl Slab {
 
     /// The bytes written since the last freeze; from now on they never change.
     pub fn freeze(&mut self) -> SlabSlice {
-        let slice = SlabSlice {
-            memory: Arc::clone(&self.memory),
-            start: self.frozen,
-            end: self.tail,
-        };
-        self.frozen = self.tail;
-        slice
+        let start = std::mem::replace(&mut self.frozen, self.tail);
+        self.hand_out(start, self.tail)
     }
 
     /// A slice over bytes `start..end` that are already frozen.
     ///
     /// # Panics
     /// If the range is reversed or reaches past what was frozen.
-    pub fn frozen_slice(&self, start: usize, end: usize) -> SlabSlice {
+    pub fn frozen_slice(&mut self, start: usize, end: usize) -> SlabSlice {
         assert!(
             start <= end && end <= self.frozen,
             "slice of bytes that are not frozen"
         );
-        SlabSlice {
-            memory: Arc::clone(&self.memory),
-            start,
-            end,
-        }
+        self.hand_out(start, end)
+    }
+
+    #[inline]
+    fn hand_out(&mut self, start: usize, end: usize) -> SlabSlice {
+        self.handed_out += 1;
+        let memory = Share(self.memory.0);
+        SlabSlice { memory, start, end }
     }
 
     /// Empties the slab for reuse if no slice of it is left; says whether it did.
     pub fn reclaim(&mut self) -> bool {
-        let unshared = Arc::get_mut(&mut self.memory).is_some();
+        let home = &self.memory.memory().home.0;
+        // Acquire: what the slices read comes before what is written next.
+        let unshared = home.load(Ordering::Acquire) == WRITTEN + self.handed_out;
         if unshared {
+            // Nobody else counts: a slice comes from this slab, or from another slice.
+            home.store(WRITTEN, Ordering::Relaxed);
+            self.handed_out = 0;
             self.frozen = 0;
             self.tail = 0;
         }
         unshared
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        self.memory.settle(-(WRITTEN + self.handed_out));
     }
 }
 
@@ -133,11 +204,30 @@ impl fmt::Debug for Slab {
 }
 
 /// Frozen bytes of a slab; keeps their memory alive.
-#[derive(Clone)]
 pub struct SlabSlice {
-    memory: Arc<Memory>,
+    memory: Share,
     start: usize,
     end: usize,
+}
+
+impl Clone for SlabSlice {
+    fn clone(&self) -> Self {
+        // Relaxed: this slice is out for as long as it takes, so nobody concludes anything.
+        let home = &self.memory.memory().home.0;
+        home.fetch_sub(1, Ordering::Relaxed);
+        Self {
+            memory: Share(self.memory.0),
+            start: self.start,
+            end: self.end,
+        }
+    }
+}
+
+impl Drop for SlabSlice {
+    #[inline]
+    fn drop(&mut self) {
+        self.memory.settle(1);
+    }
 }
 
 impl SlabSlice {
@@ -159,11 +249,10 @@ impl SlabSlice {
             range.start <= range.end && range.end <= self.len(),
             "range past the slice"
         );
-        Self {
-            memory: Arc::clone(&self.memory),
-            start: self.start + range.start,
-            end: self.start + range.end,
-        }
+        let mut part = self.clone();
+        part.end = part.start + range.end;
+        part.start += range.start;
+        part
     }
 }
 
@@ -171,7 +260,7 @@ impl Deref for SlabSlice {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let bytes = &self.memory.0[self.start..self.end];
+        let bytes = &self.memory.memory().bytes[self.start..self.end];
         // SAFETY: `end` was at or below `frozen` when the slice was made (`freeze`,
         // `frozen_slice`), and `reclaim` cannot lower the mark while this slice holds a count of
         // the memory, so no one writes these bytes for as long as the borrow lives.
@@ -218,6 +307,53 @@ mod tests {
         drop(copy);
         assert!(slab.reclaim());
         assert_eq!((slab.len(), slab.room()), (0, 4));
+    }
+
+    /// Whoever goes last frees the memory; a sanitizer sees when two do, or nobody.
+    #[test]
+    fn a_slice_outlives_its_slab_and_slices_are_dropped_anywhere() {
+        for round in 0..200 {
+            let mut slab = Slab::with_capacity(64);
+            let mut slices = Vec::new();
+            for byte in 0..8 {
+                append(&mut slab, &[byte; 8]);
+                slices.push(slab.freeze());
+            }
+            let copies = slices.clone();
+            let reader = |slices: Vec<SlabSlice>| {
+                for (byte, slice) in (0..).zip(slices) {
+                    assert_eq!(&*slice.slice(2..6), [byte; 4]);
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(move || reader(slices));
+                scope.spawn(move || reader(copies));
+                if round % 2 == 0 {
+                    drop(slab);
+                } else {
+                    while !slab.reclaim() {
+                        std::thread::yield_now();
+                    }
+                    append(&mut slab, b"again");
+                    assert_eq!(&*slab.freeze(), b"again");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_slab_comes_back_however_often_it_was_lent() {
+        let mut slab = Slab::with_capacity(4);
+        for _ in 0..3 {
+            append(&mut slab, b"ab");
+            let first = slab.freeze();
+            let part = first.slice(0..1);
+            drop(first);
+            assert!(!slab.reclaim());
+            assert_eq!(&*part, b"a");
+            drop(part);
+            assert!(slab.reclaim());
+        }
     }
 
     #[test]

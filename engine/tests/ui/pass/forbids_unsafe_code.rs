@@ -3,7 +3,7 @@
 #![deny(warnings, missing_docs, unused, unreachable_pub, unused_qualifications)]
 #![deny(elided_lifetimes_in_paths, rust_2018_idioms, missing_debug_implementations)]
 
-use ringmesh::{Actor, Cx, Handler, Msg, message, protocol, wire};
+use ringmesh::{Actor, Cx, Handler, Msg, Upgrade, message, protocol, wire};
 
 /// A part.
 #[wire(pod)]
@@ -35,8 +35,19 @@ pub struct Move {
     pub to: Vec<Target>,
 }
 
+/// What the reply was once.
+#[message(id = "ui.Moved", v = 1)]
+#[derive(Clone, Copy, Debug)]
+pub struct MovedV1;
+
+impl Upgrade<MovedV1> for Moved {
+    fn upgrade(_: MovedV1) -> Self {
+        Self(true)
+    }
+}
+
 /// A reply that nobody looks into.
-#[message(id = "ui.Moved", v = 2)]
+#[message(id = "ui.Moved", v = 2, upgrades(MovedV1))]
 #[derive(Clone, Copy, Debug)]
 pub struct Moved(pub bool);
 
