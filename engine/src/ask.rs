@@ -141,9 +141,18 @@ where
                 if refusal == Refusal::Unreachable {
                     core.reach(self.to.erased());
                 }
-                if waiting.is_none() {
-                    let place = core.join_line(self.to.erased());
-                    *waiting = place.map(|place| (core.alarm(timeout), place));
+                let to = self.to.erased();
+                match waiting {
+                    Some((_, place)) if !core.is_astray(place, to) => {}
+                    Some((_, place)) => {
+                        if let Some(other) = core.join_line(to) {
+                            *place = other;
+                        }
+                    }
+                    None => {
+                        let place = core.join_line(to);
+                        *waiting = place.map(|place| (core.alarm(timeout), place));
+                    }
                 }
                 let Some((alarm, place)) = waiting else {
                     return Poll::Ready(AskError::new(Refusal::NotRunning));

@@ -116,7 +116,11 @@ counters! {
     ///
     /// The accounts of a core always close:
     /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
-    /// - incoming: `received` = `delivered` + `dead_received` + `waiting`.
+    /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
+    ///
+    /// A message that arrives on another core than its recipient's, because two nodes share links,
+    /// is received, hopped and sent anew by that core, and received again and delivered by the
+    /// recipient's; so is its answer on the way back.
     ///
     /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
     /// connection, what came on it before is received first. When this node ends one, messages that
@@ -126,9 +130,9 @@ counters! {
     /// Read from another thread while the core runs, the counters are not of one instant: a
     /// message that is being handled is in the whole and in none of its parts. The inequalities
     /// hold all the same: `sent` >= `acknowledged` + `dead_sent`, and `received` >= `delivered` +
-    /// `dead_received` + `waiting`. The counts but the gauges (`in_flight`, `waiting`, `links`,
-    /// `actors`, `tasks`) only grow. Those from `enters` on are as of the end of the core's last
-    /// turn that did something, or of its last sleep; the others are never old.
+    /// `dead_received` + `waiting` + `hopped`. The counts but the gauges (`in_flight`, `waiting`,
+    /// `links`, `actors`, `tasks`) only grow. Those from `enters` on are as of the end of the
+    /// core's last turn that did something, or of its last sleep; the others are never old.
     sums {
         /// Part of `sent`: given up when their link ended. `dead_unsent` and `dead_maybe` together.
         dead_sent = |held| held.dead_unsent + held.dead_maybe,
@@ -175,7 +179,11 @@ counters! {
         dead_not_upgraded,
         /// Part of `received`: reached a handler, or the asker they answer.
         delivered,
-        /// Part of `received`: wait in the mailboxes of actors at the moment.
+        /// Part of `received`: passed on, to another core of this node, where their recipient
+        /// lives, or from there back to the node that asked.
+        hopped,
+        /// Part of `received`: wait at the moment, in the mailboxes of actors, or for room on their
+        /// way to another core.
         waiting,
         /// Messages that arrived whole and undamaged.
         received,

@@ -108,7 +108,8 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        if self.place.is_none() {
+        let stays = |place: &Place| !core.is_astray(place, self.to.erased());
+        if !self.place.as_ref().is_some_and(stays) {
             self.place = core.join_line(self.to.erased());
         }
         let Some(place) = &self.place else {

@@ -52,12 +52,10 @@ impl<'a, A: Actor> Cx<'a, A> {
     }
 
     /// The node that the message came from, as its link knows it: no message can claim another.
-    /// `None` in [`started`](Actor::started), and when the core has forgotten that node since.
+    /// `None` in [`started`](Actor::started).
     pub fn sender(&self) -> Option<NodeId> {
         let link = self.message?.link;
-        let address = self.core.address_of_peer(link.peer)?;
-        let uid = link.uid;
-        Some(NodeId { address, uid })
+        Some(link.node.clone())
     }
 
     /// What is left of the deadline of the question that is being handled, zero when it has passed;

@@ -28,6 +28,11 @@ pub(crate) struct Place {
 }
 
 impl ActorTable {
+    /// The core where a generation was given.
+    pub(crate) fn core_of(generation: u64) -> CoreId {
+        CoreId((generation >> CORE_SHIFT) as u16)
+    }
+
     /// The table of core number `core`.
     pub(crate) fn new(core: CoreId, actors_max: usize) -> Self {
         Self {
@@ -105,6 +110,7 @@ mod tests {
     fn one_over_the_limit_is_refused_and_generations_are_never_reused() {
         let mut table = ActorTable::new(CoreId(1), 2);
         let first = table.reserve().unwrap();
+        assert_eq!(ActorTable::core_of(first.generation), CoreId(1));
         let second = table.reserve().unwrap();
         assert_ne!(first.generation, second.generation);
         assert!(matches!(

@@ -20,7 +20,9 @@ pub(crate) const MESH_SLOT_BYTES: u64 = 64;
 ///
 /// The sums are ceilings: every core linked to all it may know, each link stalled at its worst
 /// moment, and every mailbox full; a byte that is both in a window and in a mailbox counts twice.
-/// A node that meets its load needs far less.
+/// A node that meets its load needs far less. Not counted is what messages take that change cores,
+/// where `links_per_association_max` has peers share links: it may be as much as a link of their
+/// own would take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBudget {

@@ -257,9 +257,11 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "link",
         name: "links_per_association_max",
-        meaning: "Links that two nodes may have between their cores; above it a link will be \
-                  shared. Not in effect yet: each core dials every core that it sends to.",
-        too_small: "messages change cores.",
+        meaning: "Links that two nodes may have between their cores: the smaller setting of both \
+                  counts. With more pairs of cores than that they share links, and messages \
+                  change cores once at the receiver. Each core may still have a link with the \
+                  control core at the other end and one with another, however small this is.",
+        too_small: "more messages change cores.",
         too_large: "many sockets and windows for each peer.",
         kind: number!(links_per_association_max, "links", from_to(1, 1 << 16)),
     },

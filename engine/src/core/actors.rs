@@ -3,19 +3,29 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::address::check_actor_name;
+use ringmesh_proto::address::{CoreId, check_actor_name};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
+use ringmesh_proto::link::Target;
 
+use super::hop::{Heading, Relay};
 use super::link::Link;
 use super::routes::Found;
 use super::shared::Named;
 use super::user_code::panic_message;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
-use crate::actor::{Actor, ActorCell, Cx, Protocol};
+use crate::actor::{Actor, ActorCell, ActorTable, Cx, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
 use crate::reference::Ref;
+
+/// Where a message goes.
+pub(super) enum Way {
+    /// To an actor of this core.
+    Here(Found),
+    /// On to another core of this node.
+    On(Rc<Relay>, Heading),
+}
 
 impl Core {
     pub(crate) fn spawn<A: Actor>(
@@ -162,16 +172,32 @@ impl Core {
     /// The actor that a frame's numbers mean, looked up and remembered.
     pub(super) fn look_up(
         &self,
-        link: &Link,
+        link: &Rc<Link>,
         (target_number, type_number): (u32, u16),
-    ) -> Result<Result<Found, NoRoute>, CloseReason> {
+    ) -> Result<Result<Way, NoRoute>, CloseReason> {
         let inbound = link.inbound.borrow();
-        let target = (target_number, inbound.target(target_number)?);
-        let message = (type_number, inbound.message_type(type_number)?);
-        Ok(link
-            .routes
-            .borrow_mut()
-            .look_up(&self.actors.borrow(), target, message))
+        let target = inbound.target(target_number)?;
+        let message = inbound.message_type(type_number)?;
+        if let Some(core) = self.lives_elsewhere(link, target) {
+            let relay = self.relay_to(link, core).ok_or(NoRoute::NoRecipient);
+            let heading = Heading {
+                message: *message,
+                target,
+                extension: None,
+            };
+            return Ok(relay.map(|relay| Way::On(relay, heading)));
+        }
+        let (target, message) = ((target_number, target), (type_number, message));
+        let mut routes = link.routes.borrow_mut();
+        let found = routes.look_up(&self.actors.borrow(), target, message);
+        Ok(found.map(Way::Here))
+    }
+
+    /// The other core of this node where a recipient lives. What has made its hop makes no other.
+    fn lives_elsewhere(&self, link: &Link, target: Target) -> Option<CoreId> {
+        link.connection?;
+        let core = ActorTable::core_of(target.generation);
+        (core != self.id && core.0 < self.local.cores).then_some(core)
     }
 
     /// What the directory answers for a name.

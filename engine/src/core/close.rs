@@ -16,6 +16,9 @@ impl Core {
         connection: &Rc<Connection>,
         reason: CloseReason,
     ) {
+        if let Some(link) = connection.link().filter(|link| link.passage.is_some()) {
+            return self.tunnel_fault(&link, reason);
+        }
         let key = connection.key;
         match connection.node.get() {
             Some(node) => {
@@ -55,6 +58,9 @@ impl Core {
 
     /// A connection that the transport has forgotten has brought all it can.
     pub(super) fn end_draining(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        if connection.link().is_some_and(|link| link.passage.is_some()) {
+            return self.tunnel_over(connection);
+        }
         self.forget_draining(connection);
         self.connection_over(connection, reason);
     }

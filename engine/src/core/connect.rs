@@ -23,11 +23,10 @@ use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
-use super::link::{Connection, End, Link, LinkId, Stage, id_of};
+use super::link::{Connection, End, Link, Stage, id_of};
 use super::peers::{PeerIndex, PeerState};
-use super::{Core, Errand, NodeIndex, Token};
+use super::{Core, Errand, Met, NodeIndex, Token};
 use crate::error::ResolveError;
-use crate::reference::Recipient;
 
 impl Core {
     /// The index of a core of the node at `address`.
@@ -35,20 +34,6 @@ impl Core {
         self.peers
             .borrow_mut()
             .find_or_add(address, core, &self.shared)
-    }
-
-    /// Has the core dialled where a recipient lives, if there is none in sight of this one: refs
-    /// come here from other cores and in messages.
-    #[cold]
-    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
-        let known = self.peers.borrow().find(to.node, to.core);
-        let address = || self.shared.address_of(to.node);
-        let node = known.or_else(|| self.peer(&address()?, to.core).ok());
-        if let Some(node) = node
-            && !self.is_closing()
-        {
-            self.want_link(node);
-        }
     }
 
     /// The number of the node that a peer is a core of.
@@ -276,7 +261,7 @@ impl Core {
         let nodes: Vec<PeerIndex> = peers.others().collect();
         let over = |node| peers.at(node).association.status() == Status::Stopped;
         let idle = |end: &End| end.link.outbound.borrow().is_idle();
-        nodes.into_iter().all(over) && self.ends.iter().all(idle)
+        nodes.into_iter().all(over) && self.ends.iter().all(idle) && self.tunnels_are_idle()
     }
 
     /// Calls the association with a peer and carries out what it says.
@@ -408,8 +393,7 @@ impl Core {
         let Some(connection) = self.connection_of(up.conn) else {
             return;
         };
-        let id = LinkId(self.next_link.get());
-        self.next_link.set(id.0 + 1);
+        let id = self.take_link_id();
         let window = self.settings.window_bytes;
         let outbound = Outbound::new(up.body_cap, up.limit, window);
         let inbound = Inbound::new(window);
@@ -427,6 +411,10 @@ impl Core {
         peer.link = Some(link);
         peer.problem = None;
         peer.places.found();
+        let number = peer.node;
+        let (uid, matrix) = (up.peer.uid, up.matrix);
+        let met = self.shared.learn(number, Met { uid, matrix });
+        peers.learn(number, met);
         drop(peers);
         self.peer_changed(node);
     }

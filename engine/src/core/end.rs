@@ -41,7 +41,8 @@ impl Core {
         for (reason, count) in dead.into_iter().filter(|(_, count)| *count > 0) {
             self.bury(reason, count, link, |_| Described::with_its_link(in_order));
         }
-        drop(link.routes.take());
+        let relays = link.routes.take().relays();
+        self.close_relays(relays.into_iter());
         self.end_questions(link, sent);
         self.memory_came();
     }
@@ -54,7 +55,9 @@ impl Core {
     /// Ends the links that were doomed in this turn.
     pub(super) fn end_doomed(self: &Rc<Self>) {
         while let Some(link) = { self.doomed.borrow_mut().pop() } {
-            if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
+            if link.passage.is_some() {
+                self.tunnel_fault(&link, CloseReason::TooManyAsks);
+            } else if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
                 self.connection_fault(&connection, CloseReason::TooManyAsks);
             }
         }
@@ -65,10 +68,9 @@ impl Core {
         let links: Vec<Rc<Link>> = self.linked().collect();
         let own = self.ends.iter().map(|end| &end.link);
         // Whatever did not leave in time was said when the flush was over.
-        links
-            .iter()
-            .chain(own)
-            .for_each(|link| self.end_link(link, true));
+        links.iter().for_each(|link| self.end_link(link, true));
+        self.end_tunnels();
+        own.for_each(|link| self.end_link(link, true));
     }
 
     /// Bytes that have not left.

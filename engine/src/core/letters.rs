@@ -90,6 +90,20 @@ impl Described {
         }
     }
 
+    /// A message for an actor of another core.
+    pub(super) fn of_target(message: MessageType, target: Target) -> Self {
+        let Target { slot, generation } = target;
+        Self {
+            message: Some(message.id),
+            recipient: Some(DeadRecipient {
+                name: None,
+                slot,
+                generation,
+            }),
+            ..Self::default()
+        }
+    }
+
     /// Message number `index` of the protocol of `actor`.
     pub(super) fn of_actor(actor: &ActorCell, index: u16) -> Self {
         let info = actor.message(index);

@@ -182,16 +182,23 @@ impl fmt::Debug for Place {
 }
 
 impl Core {
-    /// The last place in the line of a recipient's core; none when this core does not know it.
+    /// The last place in the line of the peer that a recipient is sent to; none when this core does
+    /// not know it.
     pub(crate) fn join_line(self: &Rc<Self>, to: Recipient) -> Option<Place> {
         let mut peers = self.peers.borrow_mut();
-        let node = peers.find(to.node, to.core)?;
+        let node = peers.awaited(to)?;
         let number = peers.at(node).line.join();
         Some(Place {
             core: Rc::clone(self),
             node,
             number,
         })
+    }
+
+    /// Whether a place is in the line of another peer than the one that a recipient is sent to: it
+    /// was taken before that was known.
+    pub(crate) fn is_astray(&self, place: &Place, to: Recipient) -> bool {
+        self.peers.borrow().awaited(to) != Some(place.node)
     }
 
     /// Wakes the sends that wait for room at a peer.
@@ -245,11 +252,13 @@ impl Core {
             return;
         }
         let own = self.ends.iter().map(|end| Rc::clone(&end.link));
-        for link in self.linked().chain(own) {
+        for link in self.linked().chain(own).chain(self.tunnel_links()) {
             if link.outbound.borrow().deferred() > 0 {
                 self.enqueue(&link);
             }
         }
+        let relays = self.relays();
+        relays.iter().for_each(|relay| self.relay_moved(relay));
         let all = self.peers.borrow().all();
         all.for_each(|node| self.room_came(node));
     }

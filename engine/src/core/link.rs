@@ -21,9 +21,10 @@ use super::PeerIndex;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
+use super::tunnel::Passage;
 
 /// A link of this process, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
 /// A two-way byte stream between this core and one of another node, or of this core with itself.
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) connection: Option<ConnectionId>,
     /// The core at the other end.
     pub(crate) to_core: CoreId,
+    /// Of a link that is a tunnel.
+    pub(crate) passage: Option<Passage>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) routes: RefCell<Routes>,
@@ -83,6 +86,7 @@ impl Link {
             node,
             connection,
             to_core,
+            passage: None,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
             routes: RefCell::default(),
@@ -124,12 +128,8 @@ impl End {
         let id = LinkId(u64::from(core.0));
         let link = Link::new(id, peer, node, (None, core), outbound, inbound);
         let link = Rc::new(link);
-        let nowhere = ConnectionId {
-            slot: u32::MAX,
-            generation: u32::from(core.0),
-        };
-        let stage = Stage::Linked(Rc::clone(&link));
-        let connection = Rc::new(Connection::new(nowhere, None, stage));
+        let connection = Connection::within_process(Rc::clone(&link), u32::from(core.0));
+        let connection = Rc::new(connection);
         Self { link, connection }
     }
 }
@@ -189,6 +189,15 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
+    /// Where what comes on a link of this process is parsed.
+    pub(crate) fn within_process(link: Rc<Link>, number: u32) -> Self {
+        let nowhere = ConnectionId {
+            slot: u32::MAX,
+            generation: number,
+        };
+        Self::new(nowhere, None, Stage::Linked(link))
+    }
+
     pub(crate) fn new(id: ConnectionId, node: Option<PeerIndex>, stage: Stage) -> Self {
         Self {
             id,

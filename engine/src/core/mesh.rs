@@ -19,6 +19,7 @@ use super::Core;
 use super::link::Link;
 use super::peers::PeerIndex;
 use super::shared::core_id;
+use super::tunnel::Passage;
 use crate::config::MESH_SLOT_BYTES;
 use crate::mesh::sleep::Sleep;
 use crate::mesh::{Consumer, Producer, ring};
@@ -30,6 +31,8 @@ pub(crate) type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
 enum Parcel {
     /// Whole frames in the wire encoding.
     Frames(SlabSlice),
+    /// The same, for the end of a tunnel.
+    Passing(Passage, SlabSlice),
     Errand(Errand),
 }
 
@@ -117,6 +120,13 @@ impl Mesh {
             || self.outboxes.iter_mut().flatten().any(Outbox::may_go_on)
     }
 
+    /// Whether a core takes nothing any more.
+    pub(super) fn is_gone(&self, core: CoreId) -> bool {
+        let outbox = self.outboxes.get(usize::from(core.0));
+        let outbox = outbox.and_then(Option::as_ref);
+        outbox.is_none_or(|outbox| outbox.ring.is_abandoned())
+    }
+
     fn outbox(&mut self, core: CoreId) -> Option<&mut Outbox> {
         let outbox = self.outboxes.get_mut(usize::from(core.0))?.as_mut()?;
         if !std::mem::replace(&mut outbox.touched, true) {
@@ -134,6 +144,12 @@ impl Outbox {
         if let Err(parcel) = self.ring.push(parcel) {
             self.waiting.push_back(parcel);
         }
+    }
+
+    fn put_errand(&mut self, errand: Errand) {
+        let before = self.waiting.len();
+        self.put(Parcel::Errand(errand));
+        self.errands_waiting += self.waiting.len() - before;
     }
 
     /// Moves what waits into the ring, as far as there is room, and shows all of it to the other
@@ -170,10 +186,16 @@ impl Core {
         if outbox.errands_waiting >= ERRANDS_WAITING_MAX {
             return Err(TooManyErrands);
         }
-        let before = outbox.waiting.len();
-        outbox.put(Parcel::Errand(errand));
-        outbox.errands_waiting += outbox.waiting.len() - before;
+        outbox.put_errand(errand);
         Ok(())
+    }
+
+    /// The same for what the core itself has to tell another one, behind all that it handed over.
+    /// It waits for room in any case: a tunnel has three such errands in its life.
+    pub(super) fn send_word(&self, to: CoreId, errand: Errand) {
+        if let Some(outbox) = self.mesh.borrow_mut().outbox(to) {
+            outbox.put_errand(errand);
+        }
     }
 
     /// Hands what a link gathered over to the core at its other end. Its next slices follow when
@@ -184,9 +206,14 @@ impl Core {
             return slices.clear();
         };
         link.sending.set(true);
-        slices
-            .drain(..)
-            .for_each(|slice| outbox.put(Parcel::Frames(slice)));
+        let slices = slices.drain(..);
+        match link.passage.map(Passage::other_end) {
+            None => slices.for_each(|slice| outbox.put(Parcel::Frames(slice))),
+            Some(end) => {
+                slices.for_each(|slice| outbox.put(Parcel::Passing(end, slice)));
+                self.note_leaving(link);
+            }
+        }
     }
 
     /// Takes what other cores handed over: frames are parsed later in this turn, errands run now.
@@ -211,6 +238,9 @@ impl Core {
             };
             match parcel {
                 Some(Parcel::Frames(slice)) => self.receive_slice(index, slice),
+                Some(Parcel::Passing(end, slice)) => {
+                    self.receive_passing(core_id(index), end, slice);
+                }
                 // The errand may hand something over itself, and finds the mesh free.
                 Some(Parcel::Errand(errand)) => errand(self),
                 None => break,
@@ -250,8 +280,13 @@ impl Core {
             let left = self.publish_to(core);
             let link = &self.ends[usize::from(core.0)].link;
             match left {
-                Left::All if link.sending.get() => self.handle_sent(link),
-                Left::All | Left::Some => {}
+                Left::All => {
+                    if link.sending.get() {
+                        self.handle_sent(link);
+                    }
+                    self.passed_on(core);
+                }
+                Left::Some => {}
                 Left::Nobody => self.lose_core(core),
             }
         }
@@ -284,6 +319,7 @@ impl Core {
         if let Some(link) = link {
             self.end_link(&link, false);
         }
+        self.lose_tunnels(core);
         let waiting = match &mut self.mesh.borrow_mut().outboxes[usize::from(core.0)] {
             Some(outbox) => outbox.take_waiting(),
             None => VecDeque::new(),

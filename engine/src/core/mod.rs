@@ -29,6 +29,7 @@ mod dial;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod hop;
 mod letters;
 mod line;
 mod link;
@@ -53,8 +54,10 @@ mod stop;
 mod tasks;
 mod ticks;
 mod timers;
+mod tunnel;
 mod upgrade;
 mod user_code;
+mod ways;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -85,7 +88,7 @@ pub(crate) use peers::{PeerIndex, PeerState};
 pub(crate) use receive::Payload;
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
-pub(crate) use shared::{Home, NodeIndex, Shared, TableId};
+pub(crate) use shared::{Home, Met, NodeIndex, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
@@ -110,6 +113,7 @@ use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
+use tunnel::Tunnels;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -147,6 +151,7 @@ pub(crate) struct Core {
     /// it.
     ends: Vec<End>,
     mesh: RefCell<Mesh>,
+    tunnels: RefCell<Tunnels>,
     next_link: Cell<u64>,
     /// Connections with bytes to parse.
     readable: RefCell<Vec<Rc<Connection>>>,
@@ -204,6 +209,13 @@ impl Core {
     /// The link of the core with itself, and what it arrives on.
     fn own_end(&self) -> &End {
         &self.ends[usize::from(self.id.0)]
+    }
+
+    /// The id of the next link.
+    fn take_link_id(&self) -> LinkId {
+        let id = LinkId(self.next_link.get());
+        self.next_link.set(id.0 + 1);
+        id
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -12,10 +12,11 @@ use ringmesh_proto::limits::CORES_MAX;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
+use super::CONTROL_CORE;
 use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
-use super::shared::{NodeIndex, Shared, TableId};
+use super::shared::{Met, NodeIndex, Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
@@ -51,6 +52,8 @@ pub(crate) enum PeerState {
 pub(super) struct PeerTable {
     /// Where the numbers of nodes count.
     table: TableId,
+    /// The core whose table it is.
+    me: CoreId,
     peers: Vec<Peer>,
     /// The indices of a node's cores, by the node's number and the core's.
     rows: Vec<Row>,
@@ -64,24 +67,48 @@ pub(super) struct PeerTable {
 
 /// The cores of a node that this one knows, by their number.
 #[derive(Debug, Default)]
-struct Row(Vec<Option<PeerIndex>>);
+struct Row {
+    cores: Vec<Option<PeerIndex>>,
+    /// Which of them is sent to for each: another one for a core that this one has no link with.
+    ways: Vec<Option<PeerIndex>>,
+    /// What a handshake told of the node.
+    met: Option<Met>,
+}
 
 impl Row {
     #[inline]
     fn at(&self, core: CoreId) -> Option<PeerIndex> {
-        *self.0.get(usize::from(core.0))?
+        *self.cores.get(usize::from(core.0))?
+    }
+
+    /// The core that is sent to for what goes to `core`.
+    #[inline]
+    fn way(&self, core: CoreId) -> Option<PeerIndex> {
+        *self.ways.get(usize::from(core.0))?
     }
 
     fn set(&mut self, core: CoreId, index: Option<PeerIndex>) {
         let place = usize::from(core.0);
-        if self.0.len() <= place {
-            self.0.resize(place + 1, None);
+        if self.cores.len() <= place {
+            self.cores.resize(place + 1, None);
         }
-        self.0[place] = index;
+        self.cores[place] = index;
+    }
+
+    /// Finds the ways from core `me` anew.
+    fn find_ways(&mut self, me: CoreId) {
+        self.ways = match self.met {
+            Some(Met { matrix, .. }) => {
+                let way = |core| self.at(matrix.way(me, core));
+                matrix.cores_there().map(way).collect()
+            }
+            // Names of this node: it has no matrix with itself.
+            None => self.cores.clone(),
+        };
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.cores.iter().all(Option::is_none)
     }
 }
 
@@ -126,12 +153,13 @@ impl PeerTable {
     /// A table that knows this node alone, by the links to its cores.
     pub(super) fn new(
         address: &Address,
-        table: TableId,
+        (table, me): (TableId, CoreId),
         links: impl Iterator<Item = Rc<Link>>,
         peers_max: usize,
     ) -> Self {
         let mut table = Self {
             table,
+            me,
             peers: Vec::new(),
             rows: vec![Row::default()],
             by_address: HashMap::from([(address.clone(), NodeIndex::SELF)]),
@@ -168,9 +196,46 @@ impl PeerTable {
         if (latest_node, latest_core) == (node, core) {
             return Some(index);
         }
-        let index = self.find(node, core)?;
+        let index = self.rows.get(node.0 as usize)?.way(core)?;
         self.latest.set((node, core, index));
         Some(index)
+    }
+
+    /// Notes what a handshake told of a node that this core knows.
+    pub(super) fn learn(&mut self, node: NodeIndex, met: Met) {
+        if let Some(row) = self.rows.get_mut(node.0 as usize)
+            && row.met != Some(met)
+        {
+            row.met = Some(met);
+            self.change_ways(node);
+        }
+    }
+
+    /// The row of a node has changed.
+    fn change_ways(&mut self, node: NodeIndex) {
+        let own = (NodeIndex::SELF, CoreId(0), PeerIndex(0));
+        self.latest.set(own);
+        self.rows[node.0 as usize].find_ways(self.me);
+    }
+
+    /// The peer that what goes to a core of a process start is sent to, as far as this core knows
+    /// of both.
+    pub(super) fn towards(&self, address: &Address, uid: Uid, core: CoreId) -> Option<PeerIndex> {
+        let row = self.rows.get(self.number(address)?.0 as usize)?;
+        let is_met = row.met.is_some_and(|met| met.uid == uid);
+        is_met.then(|| row.way(core))?
+    }
+
+    /// The peer whose link a send to `to` waits for: of a node that this core has not met, the
+    /// control core.
+    pub(super) fn awaited(&self, to: Recipient) -> Option<PeerIndex> {
+        let row = self.rows.get(to.node.0 as usize)?;
+        let is_met = row.met.is_some_and(|met| met.uid == to.uid);
+        if is_met || to.node == NodeIndex::SELF {
+            row.way(to.core)
+        } else {
+            row.at(CONTROL_CORE)
+        }
     }
 
     /// The index of a core of the node at `address`, known from now on. Nodes met for the first
@@ -216,11 +281,14 @@ impl PeerTable {
     /// Forgets a peer that is [`forgettable`](Self::forgettable).
     fn forget(&mut self, place: PeerIndex, shared: &Shared) {
         let Peer { node, core, .. } = self.peers[place.0 as usize];
-        let own = (NodeIndex::SELF, CoreId(0), PeerIndex(0));
-        self.latest.set(own);
         let row = &mut self.rows[node.0 as usize];
         row.set(core, None);
-        if row.is_empty() {
+        let is_empty = row.is_empty();
+        if is_empty {
+            row.met = None;
+        }
+        self.change_ways(node);
+        if is_empty {
             self.by_address
                 .remove(&self.peers[place.0 as usize].address);
             shared.forget(node);
@@ -261,6 +329,7 @@ impl PeerTable {
             self.rows.resize_with(row + 1, Row::default);
         }
         self.rows[row].set(peer.core, Some(index));
+        self.change_ways(peer.node);
     }
 
     /// Every core of every node, but those of this one.
@@ -314,10 +383,18 @@ impl PeerTable {
         match peer {
             // A core of this node that ended does not come back.
             _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
+            None if self.has_no_such_core(to) => Refusal::NotRunning,
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             None => Refusal::Unreachable,
             Some(_) => Refusal::NotRunning,
         }
+    }
+
+    /// Whether a node is known to be smaller than a ref says.
+    fn has_no_such_core(&self, to: Recipient) -> bool {
+        let row = self.rows.get(to.node.0 as usize);
+        row.and_then(|row| row.met)
+            .is_some_and(|met| met.uid == to.uid && !met.matrix.reaches(to.core))
     }
 
     /// Whether `waker`, or one like it, is woken when the link to that peer comes or goes.
@@ -341,6 +418,7 @@ impl PeerTable {
 mod tests {
     use ringmesh_proto::address::NodeId;
     use ringmesh_proto::link::{Inbound, Outbound};
+    use ringmesh_proto::matrix::LinkMatrix;
 
     use super::*;
     use crate::core::link::End;
@@ -358,7 +436,7 @@ mod tests {
         let end = End::new(CoreId(0), node, outbound, Inbound::new(1 << 20));
         PeerTable::new(
             &address(1),
-            shared().table,
+            (shared().table, CoreId(0)),
             [end.link].into_iter(),
             peers_max,
         )
@@ -393,6 +471,44 @@ mod tests {
             refused,
             Err(ResolveError::TooManyPeers { limit: 2 })
         ));
+    }
+
+    #[test]
+    fn a_core_without_a_link_is_reached_by_way_of_another() {
+        let (mut table, shared) = (table(8), shared());
+        table.me = CoreId(1);
+        let uid = Uid::new(5).unwrap();
+        let matrix = LinkMatrix::new(3, 3, 1);
+        let mut meet = |core| {
+            let met = table.find_or_add(&address(2), CoreId(core), &shared);
+            let number = table.number(&address(2)).unwrap();
+            table.learn(number, Met { uid, matrix });
+            let ways = [0, 1, 2].map(|to| table.towards(&address(2), uid, CoreId(to)));
+            (met.unwrap(), ways)
+        };
+        let (control, ways) = meet(0);
+        assert_eq!(ways, [Some(control), None, None]);
+        let (other, ways) = meet(2);
+        assert_eq!(ways, [Some(control), Some(other), Some(other)]);
+        // Of another process start nobody knows.
+        let restarted = Uid::new(6).unwrap();
+        assert_eq!(table.towards(&address(2), restarted, CoreId(1)), None);
+        let to = |uid, core| Recipient {
+            uid,
+            generation: 0,
+            slot: 0,
+            node: table.number(&address(2)).unwrap(),
+            core: CoreId(core),
+            table: table.table,
+        };
+        assert_eq!(table.awaited(to(uid, 1)), Some(other));
+        assert_eq!(table.awaited(to(restarted, 1)), Some(control));
+        let refused = |to| table.link_to(to, None).map(drop).unwrap_err();
+        assert!(matches!(refused(to(uid, 1)), Refusal::Unreachable));
+        assert!(
+            matches!(refused(to(uid, 3)), Refusal::NotRunning),
+            "no such core"
+        );
     }
 
     #[test]

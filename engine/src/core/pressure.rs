@@ -94,6 +94,11 @@ impl Core {
         link: &Link,
         notice: Notice,
     ) -> Result<(), ringmesh_proto::link::Violation> {
+        if link.is_near_end() {
+            // What its peer has sent is passed on all the same.
+            self.relay_notice(link, notice);
+            return Ok(());
+        }
         link.outbound.borrow_mut().handle_notice(notice)?;
         if !notice.busy {
             self.recipients_came(link.peer);

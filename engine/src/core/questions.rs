@@ -252,11 +252,14 @@ impl Core {
 
     /// The answer to a question is no longer wanted.
     pub(super) fn handle_cancel(&self, link: &Link, extension: Option<Extension>) {
-        let Some(Extension { correlation, .. }) = extension else {
+        let Some(extension) = extension else {
             return;
         };
-        if link.outbound.borrow_mut().withdraw(correlation) {
+        let withdrawn = link.outbound.borrow_mut().withdraw(extension.correlation);
+        if withdrawn {
             self.tally.replies_withdrawn.add(1);
+        } else {
+            self.pass_cancel_on(link, extension);
         }
     }
 

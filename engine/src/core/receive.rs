@@ -14,6 +14,7 @@ use ringmesh_proto::frame::{Checksums, Extension, Frame, Header, Parsed, parse_w
 use ringmesh_proto::kind::Kind;
 use ringmesh_transport::buffer::Chunk;
 
+use super::actors::Way;
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::routes::Found;
@@ -264,7 +265,13 @@ impl Batch<'_> {
         let found = self.core.look_up(self.link, numbers)?;
         self.core.tally.received.add(1);
         match found {
-            Ok(found) => {
+            Ok(Way::On(relay, heading)) => {
+                let heading = heading.with_extension(question.is_some(), &self.front[..start]);
+                let payload = &self.front[start..end];
+                self.core.hop(&relay, numbers.0, heading, payload);
+                Ok(())
+            }
+            Ok(Way::Here(found)) => {
                 let payload = self.payload(start, end);
                 let Some(older) = found.older else {
                     return self.deliver_to(&found, (numbers, question), payload);
@@ -410,11 +417,17 @@ impl Batch<'_> {
         let Some(extension) = extension else {
             return Ok(());
         };
-        let answer = match kind {
-            Kind::Reply => {
-                let message = *self.link.inbound.borrow().message_type(type_number)?;
-                Ok((message, payload.take(core)))
-            }
+        let message = match kind {
+            Kind::Reply => Some(*self.link.inbound.borrow().message_type(type_number)?),
+            _ => None,
+        };
+        if self.link.is_near_end() {
+            let reply = message.as_ref().map(|message| (message, payload.bytes()));
+            core.answer_back(self.link, extension, reply);
+            return Ok(());
+        }
+        let answer = match message {
+            Some(message) => Ok((message, payload.take(core))),
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         core.answer_arrived(self.link, extension.correlation, answer)

@@ -56,7 +56,10 @@ impl<'a> Asker<'a> {
         let code = match pushed {
             Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
             Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
-            pushed => return self.pushed(pushed),
+            pushed => {
+                self.core.answer_pushed(self.link, pushed);
+                return;
+            }
         };
         tracing::error!(message = name, error = ?pushed, "an answer could not be sent");
         self.fail(code);
@@ -73,28 +76,45 @@ impl<'a> Asker<'a> {
 
     /// Answers with an error.
     pub(crate) fn fail(&self, code: ErrorCode) {
-        let mut slabs = self.core.slabs.borrow_mut();
-        let mut outbound = self.link.outbound.borrow_mut();
-        let pushed = outbound.push_error(&mut slabs, self.correlation, code);
+        self.core.answer_error(self.link, self.correlation, code);
+    }
+}
+
+impl Core {
+    /// Answers with an error. Says whether that is on its way.
+    pub(super) fn answer_error(&self, link: &Rc<Link>, correlation: u64, code: ErrorCode) -> bool {
+        let mut slabs = self.slabs.borrow_mut();
+        let mut outbound = link.outbound.borrow_mut();
+        let pushed = outbound.push_error(&mut slabs, correlation, code);
         drop((slabs, outbound));
-        self.pushed(pushed);
+        self.answer_pushed(link, pushed)
     }
 
-    /// Accounts for an answer. More answers wait than questions may be outstanding: the peer breaks
-    /// the rules, and its link ends with the turn.
-    fn pushed(&self, pushed: Result<Answered, PushError>) {
+    /// Accounts for an answer, and says whether it is on its way. When more answers wait than
+    /// questions may be outstanding, the peer breaks the rules, and its link ends with the turn.
+    #[inline]
+    pub(super) fn answer_pushed(
+        &self,
+        link: &Rc<Link>,
+        pushed: Result<Answered, PushError>,
+    ) -> bool {
         match pushed {
             Ok(answered) => {
-                self.core.tally.sent.add(1);
+                self.tally.sent.add(1);
                 if answered == Answered::Overloaded {
-                    self.core.tally.replies_overloaded.add(1);
+                    self.tally.replies_overloaded.add(1);
                 }
-                self.core.enqueue(self.link);
+                self.enqueue(link);
+                true
             }
-            Err(PushError::Ending) => self.core.tally.replies_dropped.add(1),
+            Err(PushError::Ending) => {
+                self.tally.replies_dropped.add(1);
+                false
+            }
             Err(_) => {
-                self.core.tally.replies_dropped.add(1);
-                self.core.doom(self.link);
+                self.tally.replies_dropped.add(1);
+                self.doom(link);
+                false
             }
         }
     }

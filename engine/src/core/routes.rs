@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
+use super::hop::Relay;
 use crate::actor::{ActorCell, ActorTable, Mismatch};
+use ringmesh_proto::address::CoreId;
 use ringmesh_proto::link::Target;
 use ringmesh_proto::message::MessageType;
 use ringmesh_proto::upgrade::Older;
@@ -14,6 +16,8 @@ use ringmesh_proto::upgrade::Older;
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     targets: Vec<Option<Route>>,
+    /// What goes on to other cores of this node, by core.
+    relays: Vec<Option<Rc<Relay>>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,25 @@ pub(crate) enum NoRoute {
 }
 
 impl Routes {
+    /// What goes on to a core of this node.
+    pub(super) fn relay(&self, core: CoreId) -> Option<Rc<Relay>> {
+        self.relays.get(usize::from(core.0))?.clone()
+    }
+
+    /// Notes what goes on to a core of this node.
+    pub(super) fn add_relay(&mut self, core: CoreId, relay: Rc<Relay>) {
+        let place = usize::from(core.0);
+        if self.relays.len() <= place {
+            self.relays.resize(place + 1, None);
+        }
+        self.relays[place] = Some(relay);
+    }
+
+    /// All that goes on to other cores.
+    pub(super) fn relays(&self) -> Vec<Rc<Relay>> {
+        self.relays.iter().flatten().cloned().collect()
+    }
+
     /// Forgets what a target number meant: the peer gave it to another recipient.
     pub(crate) fn redefine(&mut self, target_number: u32) {
         if let Some(route) = self.targets.get_mut(target_number as usize) {

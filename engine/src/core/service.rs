@@ -58,6 +58,7 @@ impl Core {
             self.enqueue(link);
         }
         drop(outbound);
+        self.near_end_moved(link);
         self.room_came(link.peer);
         self.memory_came();
         Ok(())

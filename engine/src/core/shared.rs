@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::matrix::LinkMatrix;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
@@ -80,6 +81,14 @@ pub(crate) struct Home {
 /// A node as all cores name it: their refs carry the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeIndex(pub(crate) u32);
+
+/// What a handshake told of a node: the process start, and the links that this node may have with
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub(crate) uid: Uid,
+    pub(crate) matrix: LinkMatrix,
+}
 
 impl NodeIndex {
     /// This node.
@@ -200,6 +209,17 @@ impl Shared {
         lock(&self.nodes).address(node).cloned()
     }
 
+    /// The number of the node at `address`, and what was told of it last.
+    pub(crate) fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
+        lock(&self.nodes).met(address)
+    }
+
+    /// Notes what a handshake told of a node. Gives back what holds: what its process start told
+    /// first, so that all cores of this one agree.
+    pub(crate) fn learn(&self, node: NodeIndex, met: Met) -> Met {
+        lock(&self.nodes).learn(node, met)
+    }
+
     /// A core knows that node no more.
     pub(crate) fn forget(&self, node: NodeIndex) {
         lock(&self.nodes).forget(node);
@@ -270,6 +290,7 @@ struct Entry {
     address: Address,
     /// How many cores know it.
     cores: usize,
+    met: Option<Met>,
 }
 
 impl Nodes {
@@ -286,7 +307,11 @@ impl Nodes {
     fn add_self(&mut self, address: Address) {
         debug_assert!(self.entries.is_empty(), "the node itself comes first");
         self.by_address.insert(address.clone(), NodeIndex::SELF);
-        self.entries.push(Entry { address, cores: 1 });
+        self.entries.push(Entry {
+            address,
+            cores: 1,
+            met: None,
+        });
     }
 
     fn meet(&mut self, address: &Address) -> Option<NodeIndex> {
@@ -297,6 +322,7 @@ impl Nodes {
         let entry = Entry {
             address: address.clone(),
             cores: 1,
+            met: None,
         };
         let node = if let Some(node) = self.free.pop() {
             self.entries[node.0 as usize] = entry;
@@ -315,6 +341,19 @@ impl Nodes {
     fn address(&self, node: NodeIndex) -> Option<&Address> {
         let entry = self.entries.get(node.0 as usize)?;
         (entry.cores > 0).then_some(&entry.address)
+    }
+
+    fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
+        let node = *self.by_address.get(address)?;
+        Some((node, self.entries[node.0 as usize].met))
+    }
+
+    fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
+        let known = &mut self.entries[node.0 as usize].met;
+        match known {
+            Some(known) if known.uid == met.uid => *known,
+            _ => *known.insert(met),
+        }
     }
 
     fn forget(&mut self, node: NodeIndex) {
@@ -352,6 +391,25 @@ mod tests {
         assert_eq!(nodes.address(met), None);
         assert_eq!(nodes.meet(&address(3)), Some(met), "the number is free");
         assert_eq!(nodes.meet(&address(1)), Some(NodeIndex::SELF));
+    }
+
+    #[test]
+    fn what_a_process_start_told_first_holds_until_another_is_met() {
+        let mut nodes = nodes(2);
+        let node = nodes.meet(&address(2)).unwrap();
+        assert_eq!(nodes.met(&address(2)), Some((node, None)));
+        let met = |uid, cores| Met {
+            uid: Uid::new(uid).unwrap(),
+            matrix: LinkMatrix::new(1, cores, 64),
+        };
+        assert_eq!(nodes.learn(node, met(1, 2)), met(1, 2));
+        assert_eq!(nodes.learn(node, met(1, 3)), met(1, 2));
+        assert_eq!(nodes.learn(node, met(2, 3)), met(2, 3));
+        assert_eq!(nodes.met(&address(2)), Some((node, Some(met(2, 3)))));
+        nodes.forget(node);
+        assert_eq!(nodes.met(&address(2)), None);
+        nodes.meet(&address(2)).unwrap();
+        assert_eq!(nodes.met(&address(2)), Some((node, None)));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Core {
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
-        let peers = PeerTable::new(&node.address, shared.table, links, settings.peers_max);
+        let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
         let doorbell = io.doorbell();
         shared.core_ready(id, doorbell.clone());
         Ok(Rc::new(Self {
@@ -83,6 +83,7 @@ impl Core {
             draining: RefCell::default(),
             ends,
             mesh: RefCell::new(mesh),
+            tunnels: RefCell::default(),
             next_link: Cell::new(settings.cores as u64),
             readable: RefCell::default(),
             sendable: RefCell::default(),
@@ -125,6 +126,7 @@ fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
         format_fingerprint: FORMAT_FINGERPRINT,
         body_cap: settings.frame_bytes_max,
         window_bytes: settings.window_bytes,
+        links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
         features: 0,
         stop_timeout: settings.flush_timeout,
     }

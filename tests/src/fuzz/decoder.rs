@@ -298,6 +298,8 @@ const OFFER: Offer = Offer {
     limit: 1 << 20,
     features: 1,
     received_to: 0,
+    cores: 1,
+    links_max: 64,
 };
 
 fn address(host: &str, port: u16) -> Address {

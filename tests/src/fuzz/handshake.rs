@@ -177,6 +177,8 @@ const OFFER: Offer = Offer {
     limit: WINDOW_BYTES as u64,
     features: 1,
     received_to: 0,
+    cores: 1,
+    links_max: 64,
 };
 
 /// A preface that is accepted.

@@ -20,7 +20,7 @@ pub fn assert_closed(books: &Counters) {
     );
     assert_eq!(
         books.received,
-        books.delivered + books.dead_received + books.waiting,
+        books.delivered + books.dead_received + books.waiting + books.hopped,
         "{books:#?}"
     );
     let by_reason = books.dead_no_recipient

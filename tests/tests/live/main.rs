@@ -19,4 +19,5 @@ mod panics;
 mod questions;
 mod refs;
 mod refusals;
+mod shared_links;
 mod upgrades;

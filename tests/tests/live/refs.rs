@@ -70,13 +70,24 @@ impl Handler<Confuse> for Courier {
 
 #[test]
 fn a_ref_that_was_sent_to_a_third_node_works_there() {
-    let [asking, courier, third] = [
-        LiveNode::of_cores(1),
-        LiveNode::of_cores(2),
-        LiveNode::of_cores(3),
-    ];
+    introduce_a_third(1000);
+}
+
+#[test]
+fn a_ref_that_was_sent_to_a_third_node_works_there_over_shared_links() {
+    introduce_a_third(1);
+}
+
+fn introduce_a_third(links_max: usize) {
+    let [asking, courier, third] = [1, 3, 3].map(|cores| {
+        LiveNode::start_with(|builder| {
+            builder.cores(cores).settings(|settings| {
+                settings.links_per_association_max = links_max;
+            })
+        })
+    });
     courier.run(|node| async move {
-        let spawned = node.spawn_named_on(CoreId(1), "courier", || Courier).await;
+        let spawned = node.spawn_named_on(CoreId(2), "courier", || Courier).await;
         spawned.expect("a free name");
     });
     third.run(|node| async move {

@@ -6,7 +6,7 @@ use ringmesh::{Address, Engine, EngineError, IdleMode, ResolveError, Uid};
 use ringmesh_proto::address::{ClusterHash, CoreId};
 use ringmesh_proto::frame::body::{Hello, Offer, Refuse, RefuseReason};
 use ringmesh_proto::lane::Lane;
-use ringmesh_proto::limits::{PREFACE_BYTES, REFUSALS_BURST, REFUSALS_PER_SECOND};
+use ringmesh_proto::limits::{CORES_MAX, PREFACE_BYTES, REFUSALS_BURST, REFUSALS_PER_SECOND};
 use ringmesh_proto::preface::{PROTOCOL_VERSION, Preface, Role};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::process::Process;
@@ -266,7 +266,7 @@ fn a_node_does_not_link_with_itself() {
 #[test]
 fn a_hello_that_offers_nothing_usable_is_refused() {
     let watched = Watched::start();
-    let offers: [fn(Offer) -> Offer; 3] = [
+    let offers: [fn(Offer) -> Offer; 6] = [
         |offer| Offer {
             body_cap: 0,
             ..offer
@@ -274,6 +274,15 @@ fn a_hello_that_offers_nothing_usable_is_refused() {
         |offer| Offer { limit: 0, ..offer },
         |offer| Offer {
             received_to: 1,
+            ..offer
+        },
+        |offer| Offer { cores: 0, ..offer },
+        |offer| Offer {
+            cores: CORES_MAX + 1,
+            ..offer
+        },
+        |offer| Offer {
+            links_max: 0,
             ..offer
         },
     ];

@@ -10,6 +10,7 @@ use crate::address::{Address, NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::LocalNode;
+use crate::matrix::LinkMatrix;
 use crate::time::Instant;
 
 /// Names a connection between machine and driver. The driver chooses it and never reuses it.
@@ -132,6 +133,8 @@ pub struct LinkUp {
     pub limit: u64,
     /// What both sides can do besides the base version.
     pub features: u64,
+    /// Which links the two nodes may have.
+    pub matrix: LinkMatrix,
 }
 
 /// Effects in the order they are to be carried out.

@@ -23,6 +23,7 @@ use crate::effect::ConnKey;
 use crate::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
 use crate::lane::Lane;
 use crate::limits::{CORES_MAX, FRAME_BYTES_CEILING, FRAME_BYTES_MIN, window_bytes_min};
+use crate::matrix::LinkMatrix;
 use crate::preface::{PROTOCOL_VERSION, Preface, Role};
 
 /// What this node says of itself in every handshake.
@@ -41,6 +42,8 @@ pub struct LocalNode {
     pub body_cap: u32,
     /// How much it lets a peer send ahead on a link, in bytes.
     pub window_bytes: u32,
+    /// How many links it has with the cores of one peer at most.
+    pub links_max: u32,
     /// What it can do besides the base version, one bit each.
     pub features: u64,
     /// How long a stopping association waits for its last bytes and its connections to end.
@@ -76,6 +79,8 @@ impl LocalNode {
             limit: u64::from(self.window_bytes),
             features: self.features,
             received_to: 0,
+            cores: self.cores,
+            links_max: self.links_max,
         }
     }
 
@@ -156,7 +161,7 @@ impl LocalNode {
     }
 
     /// Whether a hello is meant for this node and offers what a link needs.
-    fn check_hello(&self, hello: &Hello) -> Result<(), RefuseReason> {
+    fn check_hello(&self, hello: &Hello, sending_core: CoreId) -> Result<(), RefuseReason> {
         if hello.to != self.id.address {
             return Err(RefuseReason::Destination);
         }
@@ -167,7 +172,7 @@ impl LocalNode {
         if hello.from.system() != self.id.address.system() {
             return Err(RefuseReason::Cluster);
         }
-        if is_usable(&hello.offer) {
+        if is_usable(&hello.offer) && sending_core.0 < hello.offer.cores {
             Ok(())
         } else {
             Err(RefuseReason::Hello)
@@ -196,14 +201,21 @@ impl LocalNode {
     pub(crate) fn common_body_cap(&self, offer: &Offer) -> u32 {
         self.body_cap.min(offer.body_cap)
     }
+
+    /// The links that this node and the one with that offer may have.
+    pub(crate) fn matrix(&self, offer: &Offer) -> LinkMatrix {
+        LinkMatrix::new(self.cores, offer.cores, self.links_max.min(offer.links_max))
+    }
 }
 
 /// Whether a new link can live on an offer: a cap within the bounds, credit for the largest frame,
-/// and nothing received before.
+/// nothing received before, and a node of a size that there can be.
 fn is_usable(offer: &Offer) -> bool {
     (FRAME_BYTES_MIN..=FRAME_BYTES_CEILING).contains(&offer.body_cap)
         && offer.limit >= u64::from(window_bytes_min(offer.body_cap))
         && offer.received_to == 0
+        && (1..=CORES_MAX).contains(&offer.cores)
+        && offer.links_max > 0
 }
 
 /// The frame that refuses a connection.

@@ -39,6 +39,7 @@ pub mod kind;
 pub mod lane;
 pub mod limits;
 pub mod link;
+pub mod matrix;
 pub mod message;
 pub mod preface;
 mod reader;

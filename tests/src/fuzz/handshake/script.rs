@@ -82,6 +82,8 @@ impl Script<'_> {
             3 => offer.limit = 0,
             4 => offer.received_to = 1,
             5 => offer.limit = u64::MAX,
+            6 => offer.cores = 0,
+            7 => offer.links_max = 0,
             _ => {}
         }
         offer

@@ -72,6 +72,7 @@ impl World {
             format_fingerprint: FORMAT_FINGERPRINT,
             body_cap: FRAME_BYTES_ORDINARY,
             window_bytes: WINDOW_BYTES,
+            links_max: 64,
             features: 1,
             stop_timeout: STOP_TIMEOUT,
         };

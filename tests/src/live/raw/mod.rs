@@ -415,6 +415,8 @@ pub const OFFER: Offer = Offer {
     limit: WINDOW_BYTES as u64,
     features: 0,
     received_to: 0,
+    cores: 1,
+    links_max: 64,
 };
 
 /// The nonce of every opening.

@@ -26,7 +26,7 @@ fn small(builder: NodeBuilder) -> NodeBuilder {
 }
 
 /// Tells until there is no room, and returns how many were taken.
-async fn fill(keeper: Ref<KeeperApi>, node: &Node, body_bytes: usize) -> u64 {
+pub(crate) async fn fill(keeper: Ref<KeeperApi>, node: &Node, body_bytes: usize) -> u64 {
     let mut taken = 0;
     let mut refused = 0;
     // What waits for a grant is told from what waits for the recipient: the latter stays.
@@ -50,7 +50,7 @@ async fn fill(keeper: Ref<KeeperApi>, node: &Node, body_bytes: usize) -> u64 {
     taken
 }
 
-async fn echo_often(node: &Node, path: &str, count: u64, body_bytes: usize) {
+pub(crate) async fn echo_often(node: &Node, path: &str, count: u64, body_bytes: usize) {
     let echo: Ref<EchoApi> = node.resolve(path).await.expect("the echo is there");
     for number in 0..count {
         let question = Echo {

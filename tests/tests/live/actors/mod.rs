@@ -2,9 +2,9 @@
 
 mod deadlines;
 mod ends;
-mod flow;
+pub(crate) mod flow;
 mod forward;
-mod gate;
+pub(crate) mod gate;
 mod handlers;
 mod later;
 mod leases;

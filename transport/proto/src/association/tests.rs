@@ -15,6 +15,7 @@ use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
     PREFACE_BYTES, PROBE_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
 };
+use crate::matrix::LinkMatrix;
 use crate::preface::Preface;
 
 const CAP: u32 = 256 << 10;
@@ -33,6 +34,7 @@ fn local(host: &str, uid: u64) -> LocalNode {
         format_fingerprint: 77,
         body_cap: CAP,
         window_bytes: WINDOW_BYTES,
+        links_max: 64,
         features: 0b110,
         stop_timeout: STOP_TIMEOUT,
     }
@@ -126,6 +128,8 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
             limit: 500_000,
             features: 0b011,
             received_to: 0,
+            cores: 4,
+            links_max: 10,
         },
         nonce: 5,
     }
@@ -166,6 +170,7 @@ fn an_accepted_dial_is_a_link() {
         body_cap: CAP,
         limit: u64::from(WINDOW_BYTES),
         features: 0b110,
+        matrix: LinkMatrix::new(1, 1, 64),
     };
     assert_eq!(effects, [Effect::LinkUp(up)]);
     assert_eq!(association.poll_timeout(), None);
@@ -191,6 +196,7 @@ fn an_introduction_is_accepted_with_what_both_sides_can() {
         (up.body_cap, up.limit, up.features),
         (CAP / 2, 500_000, 0b010)
     );
+    assert_eq!(up.matrix, LinkMatrix::new(1, 4, 10));
     assert_eq!(Accept::parse(&frame(bytes)).unwrap().nonce, 5);
 }
 

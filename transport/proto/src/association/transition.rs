@@ -187,6 +187,7 @@ impl Association {
             body_cap: cx.local.common_body_cap(offer),
             limit: offer.limit,
             features: cx.local.features & offer.features,
+            matrix: cx.local.matrix(offer),
         }));
         self.state = State::Associated {
             conn,

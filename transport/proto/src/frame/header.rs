@@ -48,8 +48,9 @@ impl Extension {
             .max(1)
     }
 
+    /// Reads it: in a frame it stands right before the payload.
     #[inline]
-    pub(crate) fn parse(bytes: &[u8; EXTENSION_BYTES]) -> Self {
+    pub fn parse(bytes: &[u8; EXTENSION_BYTES]) -> Self {
         let whole = u128::from_le_bytes(*bytes);
         Self {
             correlation: whole as u64,

@@ -105,7 +105,7 @@ impl Acceptor {
                 return None;
             }
         };
-        if let Err(reason) = cx.local.check_hello(&hello) {
+        if let Err(reason) = cx.local.check_hello(&hello, preface.sending_core) {
             self.refuse(cx, conn, reason);
             return None;
         }

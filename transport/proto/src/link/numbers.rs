@@ -147,6 +147,12 @@ impl TargetNumbers {
         self.cache[Self::place(target)] = (target, number);
     }
 
+    /// Who has a number.
+    pub(super) fn owner(&self, number: u32) -> Option<Target> {
+        let index = (number as usize).checked_sub(1)?;
+        self.owners.get(index).copied()
+    }
+
     /// Whether the owner of a number that was [found](Self::find) has no room.
     #[inline(always)]
     pub(super) fn is_busy(&self, found: Numbered<u32>) -> bool {
@@ -294,7 +300,10 @@ mod tests {
     fn a_proposed_number_that_is_not_given_is_proposed_again() {
         let mut targets = TargetNumbers::new();
         assert_eq!(targets.find(target(1)), targets.find(target(2)));
+        assert_eq!(targets.owner(1), None);
         targets.give(target(2), 1);
         assert_eq!(targets.find(target(1)).number, 2);
+        let owners = [0, 1, 2].map(|number| targets.owner(number));
+        assert_eq!(owners, [None, Some(target(2)), None]);
     }
 }

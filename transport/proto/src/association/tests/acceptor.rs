@@ -128,7 +128,7 @@ fn a_good_hello_is_an_introduction() {
 #[test]
 fn hellos_that_do_not_fit_are_refused_by_name() {
     type Change = fn(&mut Hello);
-    let cases: [(Change, RefuseReason); 7] = [
+    let cases: [(Change, RefuseReason); 10] = [
         (
             |h| h.to = local("elsewhere", 1).id.address,
             RefuseReason::Destination,
@@ -145,6 +145,9 @@ fn hellos_that_do_not_fit_are_refused_by_name() {
         (|h| h.offer.body_cap = (16 << 20) + 1, RefuseReason::Hello),
         (|h| h.offer.limit = u64::from(CAP / 2), RefuseReason::Hello),
         (|h| h.offer.received_to = 1, RefuseReason::Hello),
+        (|h| h.offer.cores = 0, RefuseReason::Hello),
+        (|h| h.offer.cores = CORES_MAX + 1, RefuseReason::Hello),
+        (|h| h.offer.links_max = 0, RefuseReason::Hello),
     ];
     for (change, expected) in cases {
         let mut bench = Bench::new();

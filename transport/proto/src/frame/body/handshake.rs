@@ -18,6 +18,11 @@ pub struct Offer {
     pub features: u64,
     /// Up to where it has received the link's stream already; 0 on a new link.
     pub received_to: u64,
+    /// How many cores its node has.
+    pub cores: u16,
+    /// How many links it wants between the cores of two nodes at most; the smaller of both sides'
+    /// counts, see [`LinkMatrix`](crate::matrix::LinkMatrix).
+    pub links_max: u32,
 }
 
 impl Offer {
@@ -26,6 +31,8 @@ impl Offer {
         into.extend_from_slice(&self.limit.to_le_bytes());
         into.extend_from_slice(&self.features.to_le_bytes());
         into.extend_from_slice(&self.received_to.to_le_bytes());
+        into.extend_from_slice(&self.cores.to_le_bytes());
+        into.extend_from_slice(&self.links_max.to_le_bytes());
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, BodyError> {
@@ -34,6 +41,8 @@ impl Offer {
             limit: reader.u64()?,
             features: reader.u64()?,
             received_to: reader.u64()?,
+            cores: reader.u16()?,
+            links_max: reader.u32()?,
         })
     }
 }

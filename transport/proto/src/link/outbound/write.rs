@@ -107,6 +107,11 @@ impl Outbound {
         }
     }
 
+    /// The recipient that has a number.
+    pub fn target(&self, number: u32) -> Option<Target> {
+        self.targets.owner(number)
+    }
+
     /// Looks the numbers of a frame up. New ones are not given yet.
     #[inline(always)]
     fn number(&mut self, draft: &Draft<'_>) -> Result<Numbers, PushError> {

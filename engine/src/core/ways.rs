@@ -1,0 +1,49 @@
+//! Which peer leads to a recipient, where not every core has a link with every other.
+
+use std::rc::Rc;
+
+use ringmesh_proto::address::{Address, CoreId, Uid};
+
+use super::peers::PeerIndex;
+use super::{CONTROL_CORE, Core, NodeIndex};
+use crate::error::ResolveError;
+use crate::reference::Recipient;
+
+impl Core {
+    /// Has the core dialled where a recipient lives, if there is none in sight of this one: refs
+    /// come here from other cores and in messages.
+    #[cold]
+    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
+        if self.is_closing() {
+            return;
+        }
+        if let Some(address) = self.shared.address_of(to.node)
+            && let Ok(node) = self.peer_towards(&address, to.uid, to.core)
+        {
+            self.want_link(node);
+        }
+    }
+
+    /// The index of the peer to send to for what goes to a core of the process start `uid` at
+    /// `address`. Before any core has met that, nobody knows which links there may be: then it is
+    /// the control core, and the handshake with it tells.
+    pub(crate) fn peer_towards(
+        &self,
+        address: &Address,
+        uid: Uid,
+        core: CoreId,
+    ) -> Result<PeerIndex, ResolveError> {
+        if let Some(node) = self.peers.borrow().towards(address, uid, core) {
+            return Ok(node);
+        }
+        match self.shared.met(address) {
+            Some((NodeIndex::SELF, _)) => self.peer(address, core),
+            Some((number, Some(met))) if met.uid == uid => {
+                let node = self.peer(address, met.matrix.way(self.id, core))?;
+                self.peers.borrow_mut().learn(number, met);
+                Ok(node)
+            }
+            _ => self.peer(address, CONTROL_CORE),
+        }
+    }
+}
