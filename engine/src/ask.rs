@@ -103,7 +103,7 @@ where
 {
     /// Tries to send. Ready means that it failed for good; pending, that it was sent or waits.
     fn send(&mut self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<AskError> {
-        let State::Queued(waiting) = &mut self.state else {
+        let State::Queued(waiting) = &self.state else {
             return Poll::Pending;
         };
         let inherited = self.inherited;
@@ -116,7 +116,7 @@ where
             return Poll::Ready(AskError::Timeout { after, phase });
         }
         let (remaining, place) = match waiting {
-            Some((alarm, place)) => (alarm.remaining(), Some(&*place)),
+            Some((alarm, place)) => (alarm.remaining(), Some(place)),
             None => (timeout, None),
         };
         let message = self
@@ -137,41 +137,51 @@ where
             Err(AskRefusal::TooManyAsks { limit }) => Poll::Ready(AskError::TooManyAsks { limit }),
             Err(AskRefusal::Send(
                 refusal @ (Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable),
-            )) => {
-                if refusal == Refusal::Unreachable {
-                    core.reach(self.to.erased());
-                }
-                let to = self.to.erased();
-                match waiting {
-                    Some((_, place)) if !core.is_astray(place, to) => {}
-                    Some((_, place)) => {
-                        if let Some(other) = core.join_line(to) {
-                            *place = other;
-                        }
-                    }
-                    None => {
-                        let place = core.join_line(to);
-                        *waiting = place.map(|place| (core.alarm(timeout), place));
-                    }
-                }
-                let Some((alarm, place)) = waiting else {
-                    return Poll::Ready(AskError::new(Refusal::NotRunning));
-                };
-                if alarm.poll(context).is_ready() {
-                    let phase = AskPhase::Queued;
-                    return Poll::Ready(AskError::Timeout {
-                        after: timeout,
-                        phase,
-                    });
-                }
-                match refusal {
-                    Refusal::Busy => place.wait_aside(context.waker()),
-                    _ => place.wait(context.waker()),
-                }
-                Poll::Pending
-            }
+            )) => self.wait_for_room(core, context, refusal, timeout),
             Err(AskRefusal::Send(refusal)) => Poll::Ready(AskError::new(refusal)),
         }
+    }
+
+    /// Waits in the line of the recipient's link, until the time is up.
+    fn wait_for_room(
+        &mut self,
+        core: &Rc<Core>,
+        context: &mut Context<'_>,
+        refusal: Refusal,
+        timeout: Duration,
+    ) -> Poll<AskError> {
+        let State::Queued(waiting) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let to = self.to.erased();
+        if refusal == Refusal::Unreachable {
+            core.reach(to);
+        }
+        match waiting {
+            Some((_, place)) if !core.is_astray(place, to) => {}
+            Some((_, place)) => {
+                if let Some(other) = core.join_line(to) {
+                    *place = other;
+                }
+            }
+            None => {
+                let place = core.join_line(to);
+                *waiting = place.map(|place| (core.alarm(timeout), place));
+            }
+        }
+        let Some((alarm, place)) = waiting else {
+            return Poll::Ready(AskError::new(Refusal::NotRunning));
+        };
+        if alarm.poll(context).is_ready() {
+            let phase = AskPhase::Queued;
+            let after = timeout;
+            return Poll::Ready(AskError::Timeout { after, phase });
+        }
+        match refusal {
+            Refusal::Busy => place.wait_aside(context.waker()),
+            _ => place.wait(context.waker()),
+        }
+        Poll::Pending
     }
 
     fn receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Msg<M::Reply>, AskError>> {

@@ -167,8 +167,8 @@ counters! {
         dead_unknown_message,
         /// Part of `dead_received`: the message is known in another version or with other fields.
         dead_schema_mismatch,
-        /// Part of `dead_received`: a question whose deadline had passed when its turn came out of a
-        /// mailbox. Its asker is told that it was not executed.
+        /// Part of `dead_received`: a question whose deadline had passed when its turn came out of
+        /// a mailbox. Its asker is told that it was not executed.
         dead_expired,
         /// Part of `dead_received`: the bytes are not a valid archive of the message or answer.
         dead_invalid,

@@ -17,6 +17,7 @@ use ringmesh_transport::buffer::Chunk;
 use super::actors::Way;
 use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
+use super::payload::Payload;
 use super::routes::Found;
 use super::upgrade::NotUpgraded;
 use super::user_code::panic_message;
@@ -24,7 +25,6 @@ use super::{Asker, Core, NoRoute, Question};
 use crate::actor::{ActorCell, Delivered, Delivery, Turn};
 use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
-use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
 /// What a batch left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,74 +431,5 @@ impl Batch<'_> {
             _ => Err(AskError::from_code(ErrorCode::from_wire(extension.code))),
         };
         core.answer_arrived(self.link, extension.correlation, answer)
-    }
-}
-
-/// The payload of a message, still in the chunk it arrived in.
-#[derive(Debug)]
-pub(crate) struct Payload<'a> {
-    front: &'a Chunk,
-    start: usize,
-    end: usize,
-    /// Too many receive buffers are held: what may be kept is copied.
-    copy_out: bool,
-}
-
-impl<'a> Payload<'a> {
-    /// A payload that was not received as it is, and has its memory to itself.
-    fn whole(bytes: &'a Chunk) -> Self {
-        Self {
-            front: bytes,
-            start: 0,
-            end: bytes.len(),
-            copy_out: false,
-        }
-    }
-
-    /// The bytes.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        &self.front[self.start..self.end]
-    }
-
-    /// Whether the payload is to be copied out of its receive buffer.
-    #[inline]
-    pub(crate) fn must_be_copied(&self) -> bool {
-        self.copy_out && self.front.is_pooled()
-    }
-
-    /// A view of the payload that keeps its buffer.
-    #[inline]
-    pub(crate) fn view(&self) -> Chunk {
-        self.front.slice(self.start..self.end)
-    }
-
-    /// A copy of the payload with a buffer of its own.
-    #[cold]
-    pub(crate) fn copied(&self, core: &Core) -> Chunk {
-        core.tally.frames_copied_pinned.add(1);
-        Chunk::copied_from(self.bytes())
-    }
-
-    /// A copy of the payload for a message that waits for its actor.
-    #[cold]
-    pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
-        core.tally.frames_copied_other.add(1);
-        Chunk::copied_from(self.bytes())
-    }
-
-    /// The length of the frame it came in, in bytes.
-    pub(crate) fn frame_bytes(&self, has_extension: bool) -> usize {
-        let extension_bytes = if has_extension { EXTENSION_BYTES } else { 0 };
-        HEADER_BYTES + extension_bytes + (self.end - self.start)
-    }
-
-    /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
-    pub(crate) fn take(self, core: &Core) -> Chunk {
-        if self.must_be_copied() {
-            self.copied(core)
-        } else {
-            self.view()
-        }
     }
 }

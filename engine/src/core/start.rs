@@ -53,15 +53,15 @@ impl Core {
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
-        let uid = shared.uid;
         if id == CONTROL_CORE {
             io.watch_signals().map_err(core_failed)?;
-            shared.announce(listen(&mut io, &settings, uid)?);
+            shared.announce(listen(&mut io, &settings, shared.uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
         let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
+        let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
         let doorbell = io.doorbell();
         shared.core_ready(id, doorbell.clone());
         Ok(Rc::new(Self {
@@ -74,10 +74,7 @@ impl Core {
             local: local_node(node, id, &settings),
             runtime,
             io: RefCell::new(io),
-            slabs: RefCell::new(SlabPool::new(
-                settings.outgoing_bytes_max,
-                settings.frame_bytes_max,
-            )),
+            slabs: RefCell::new(slabs),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
             draining: RefCell::default(),
