@@ -79,7 +79,7 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Arrived, Check, Delivery, Dispatch, Outcome, Served, Serves, deliver, no_such_message,
+        Check, Delivery, Dispatch, Next, Outcome, Served, Serves, deliver, no_such_message,
         reply_to, serve,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};

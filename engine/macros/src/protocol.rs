@@ -127,11 +127,11 @@ impl Protocol {
 
                 async fn serve(
                     actor: &mut A,
-                    arrived: #private::Arrived,
+                    next: #private::Next<'_>,
                     cx: &mut #facade::Cx<'_, A>,
                 ) {
-                    match arrived.index() {
-                        #(#indices => #private::serve::<A, #messages>(actor, arrived, cx).await,)*
+                    match next.index() {
+                        #(#indices => #private::serve::<A, #messages>(actor, next, cx).await,)*
                         _ => {}
                     }
                 }

@@ -19,8 +19,9 @@ use ringmesh_proto::time::Instant;
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
-use super::{Actor, Arrived, Check, Cx, Delivered, Delivery, Dispatch, Outcome};
-use crate::core::{Core, Link, PanicPayload, dispose};
+use super::serve::Place;
+use super::{Actor, Arrived, Check, Cx, Delivered, Delivery, Dispatch, Next, Outcome};
+use crate::core::{Core, Link, PanicPayload, Question, dispose};
 use crate::reference::Ref;
 
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
@@ -30,8 +31,11 @@ const MESSAGES_PER_POLL: u32 = 32;
 pub(crate) struct Port {
     slot: u32,
     generation: u64,
-    /// A message that arrived while the actor was idle.
-    handed: Cell<Option<Letter>>,
+    /// The message that is to be handled next lies here, with its number and where it came from.
+    handed: Cell<bool>,
+    index: Cell<u16>,
+    place: Place,
+    link: Cell<Option<Rc<Link>>>,
     mailbox: RefCell<Mailbox>,
     /// A handler runs or waits.
     engaged: Cell<bool>,
@@ -56,6 +60,9 @@ impl Port {
             slot,
             generation,
             handed: Cell::default(),
+            index: Cell::default(),
+            place: Place::default(),
+            link: Cell::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
             engaged: Cell::default(),
             question: Cell::default(),
@@ -113,39 +120,55 @@ impl Port {
         self.engaged.get() || !self.mailbox.borrow().is_empty()
     }
 
-    /// The next message to handle; ready with `None` when the actor is to end.
-    fn poll_next(&self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<Option<Letter>> {
+    /// Says that the next message lies in its place.
+    #[inline]
+    fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
+        self.engaged.set(true);
+        self.question.set(question.map(|it| it.correlation));
+        self.deadline.set(question.map(|it| it.deadline));
+        if question.is_some() {
+            *self.asked_on.borrow_mut() = Some(Rc::clone(link));
+        }
+        self.index.set(index);
+        self.link.set(Some(Rc::clone(link)));
+        self.handed.set(true);
+    }
+
+    /// The number of the next message to handle; ready with `None` when the actor is to end.
+    #[inline]
+    fn poll_next(&self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<Option<u16>> {
         if self.stopping.get() {
             return Poll::Ready(None);
         }
         if self.wants_stop.get() {
             return Poll::Pending;
         }
-        let letter = loop {
-            if let Some(letter) = self.handed.take() {
-                break letter;
-            }
+        if !self.handed.replace(false) && !self.take_waiting(core, context) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(self.index.get()))
+    }
+
+    /// Takes the oldest message that waits. Says whether there is one whose turn it is.
+    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) -> bool {
+        loop {
             if self.mailbox.borrow().is_empty() {
-                return Poll::Pending;
+                return false;
             }
             if self.share.get() == 0 {
                 context.waker().wake_by_ref();
-                return Poll::Pending;
+                return false;
             }
             self.share.set(self.share.get() - 1);
             // Else its time was up, and the next may have its turn.
             if let Some(letter) = core.take_waiting(self) {
-                break letter;
+                let Arrived { index, message } = letter.arrived;
+                self.place.validated.set(Some(message));
+                self.hand(index, &letter.link, letter.question);
+                self.handed.set(false);
+                return true;
             }
-        };
-        self.engaged.set(true);
-        let question = letter.question;
-        self.question.set(question.map(|it| it.correlation));
-        self.deadline.set(question.map(|it| it.deadline));
-        if letter.question.is_some() {
-            *self.asked_on.borrow_mut() = Some(Rc::clone(&letter.link));
         }
-        Poll::Ready(Some(letter))
     }
 
     /// Polls a handler, unless the actor is to end. What it leaves behind is dropped when it is
@@ -209,16 +232,19 @@ async fn handle_all<A: Actor>(
     core: &Rc<Core>,
     port: &Port,
 ) -> Result<(), PanicPayload> {
-    while let Some(letter) = poll_fn(|context| port.poll_next(core, context)).await {
-        let Letter { arrived, link, .. } = letter;
+    while let Some(index) = poll_fn(|context| port.poll_next(core, context)).await {
+        let Some(link) = port.link.take() else {
+            continue;
+        };
         let origin = Origin {
             link: &link,
             question: &port.question,
         };
         let mut cx = Cx::new(core, me, Some(origin));
         {
-            let handler = <A::Api as Dispatch<A>>::serve(actor, arrived, &mut cx);
-            let mut handler = pin!(Some(handler));
+            let place = &port.place;
+            let next = Next { index, place };
+            let mut handler = pin!(Some(<A::Api as Dispatch<A>>::serve(actor, next, &mut cx)));
             poll_fn(|context| port.poll_handler(core, handler.as_mut(), context)).await?;
         }
         if cx.wants_stop() {
@@ -309,18 +335,13 @@ impl Behaviour for Looping {
         if self.port.must_wait() {
             return self.put_by(core, index, check, &delivery);
         }
-        let message = match check.0(delivery.payload.take(core)) {
-            Ok(message) => message,
-            Err(error) => return Turn::of(Delivered::Invalid(error)),
-        };
-        self.port.handed.set(Some(Letter {
-            arrived: Arrived { index, message },
-            link: Rc::clone(delivery.link),
-            question: delivery.question,
-            bytes: 0,
-            charged: false,
-        }));
+        self.port.place.fresh.set(Some(delivery.payload.take(core)));
+        self.port.hand(index, delivery.link, delivery.question);
         self.poll();
+        if let Some(error) = self.port.place.invalid.take() {
+            self.port.question.set(None);
+            return Turn::of(Delivered::Invalid(error));
+        }
         Turn {
             outcome: Outcome(Delivered::Handled),
             stop: self.port.wants_stop.get(),

@@ -17,11 +17,12 @@ mod table;
 
 pub use context::Cx;
 pub use reply_to::{ForwardError, ReplyTo};
-pub use serve::{Arrived, Check, Served, Serves, deliver, no_such_message, reply_to, serve};
+pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, reply_to, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use looping::Port;
 pub(crate) use mailbox::Letter;
+pub(crate) use serve::Arrived;
 pub(crate) use table::ActorTable;
 
 use std::future::Future;
@@ -144,7 +145,7 @@ pub trait Dispatch<A: Actor>: Protocol {
     fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;
 
     /// Has `actor` handle a message, and sends the answer.
-    fn serve(actor: &mut A, arrived: Arrived, cx: &mut Cx<'_, A>) -> impl Future<Output = ()>;
+    fn serve(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>) -> impl Future<Output = ()>;
 }
 
 /// One message on its way into a handler.

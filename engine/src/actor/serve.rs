@@ -1,5 +1,7 @@
 //! What the macros' code is made of: the way of one message into its handler, of either kind.
 
+use std::cell::Cell;
+use std::fmt;
 use std::future::Future;
 
 use ringmesh_proto::archive::AccessError;
@@ -102,16 +104,59 @@ pub fn no_such_message(_: Delivery<'_>) -> Outcome {
 
 /// A validated message on its way into the loop of its actor.
 #[derive(Debug)]
-pub struct Arrived {
+pub(crate) struct Arrived {
     pub(crate) index: u16,
     pub(crate) message: Validated,
 }
 
-impl Arrived {
+/// The message that a loop handles next: its number, and where it lies. Small, because the futures
+/// on the way to the handler are moved with it.
+pub struct Next<'a> {
+    pub(super) index: u16,
+    pub(super) place: &'a Place,
+}
+
+impl Next<'_> {
     /// The number of the message in its protocol.
     #[inline]
     pub fn index(&self) -> u16 {
         self.index
+    }
+}
+
+/// Where the next message of a loop lies: as it arrived, to be validated where its type is known, or
+/// validated when it was put into the mailbox.
+#[derive(Default)]
+pub(super) struct Place {
+    pub(super) fresh: Cell<Option<Chunk>>,
+    pub(super) validated: Cell<Option<Validated>>,
+    /// What was wrong with a fresh one.
+    pub(super) invalid: Cell<Option<AccessError>>,
+}
+
+impl Place {
+    /// The message, unless it turns out that it is not valid.
+    #[inline]
+    fn take<M: Message>(&self) -> Option<Msg<M>> {
+        let Some(chunk) = self.fresh.take() else {
+            // It was validated as the message of its number.
+            return self.validated.take().and_then(Msg::from_validated);
+        };
+        match Msg::new(chunk) {
+            Ok(message) => Some(message),
+            Err((error, _)) => {
+                self.invalid.set(Some(error));
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,13 +173,12 @@ impl Check {
 
 /// Calls the handler of a validated message, of any kind, and answers; the code behind every arm
 /// of a generated `match` of a loop.
-pub async fn serve<A, M>(actor: &mut A, arrived: Arrived, cx: &mut Cx<'_, A>)
+pub async fn serve<A, M>(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>)
 where
     A: Serves<M>,
     M: Message,
 {
-    // It was validated as the message of its number.
-    let Some(message) = Msg::<M>::from_validated(arrived.message) else {
+    let Some(message) = next.place.take::<M>() else {
         return;
     };
     if let Some(reply) = actor.serve(message, cx).await {
