@@ -230,7 +230,7 @@ impl Core {
     }
 
     fn receive_parcels_from(self: &Rc<Self>, index: usize) -> bool {
-        let mut any = false;
+        let (mut any, mut any_errand) = (false, false);
         loop {
             let parcel = match &mut self.mesh.borrow_mut().inboxes[index] {
                 Some(inbox) => inbox.ring.pop(),
@@ -242,13 +242,20 @@ impl Core {
                     self.receive_passing(core_id(index), end, slice);
                 }
                 // The errand may hand something over itself, and finds the mesh free.
-                Some(Parcel::Errand(errand)) => errand(self),
+                Some(Parcel::Errand(errand)) => {
+                    errand(self);
+                    any_errand = true;
+                }
                 None => break,
             }
             any = true;
         }
         if any {
             self.give_room_to(index);
+        }
+        if any_errand {
+            // It may have been an actor's start: no handler behind it is slow for that.
+            self.look_at_clock();
         }
         any
     }
