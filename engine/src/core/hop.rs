@@ -22,6 +22,7 @@ use ringmesh_proto::frame::body::{ErrorCode, Notice};
 use ringmesh_proto::limits::{EXTENSION_BYTES, HEADER_BYTES};
 use ringmesh_proto::link::{PushError, SendHead, Target};
 use ringmesh_proto::message::MessageType;
+use ringmesh_proto::time::Instant;
 
 use super::Core;
 use super::letters::Described;
@@ -70,6 +71,7 @@ impl Heading {
 struct Waiting {
     heading: Heading,
     payload: Box<[u8]>,
+    since: Instant,
 }
 
 /// Recipients of a tunnel that have no room.
@@ -140,6 +142,27 @@ impl Waiting {
         let extension_bytes = self.heading.extension.map_or(0, |_| EXTENSION_BYTES);
         HEADER_BYTES + extension_bytes + self.payload.len()
     }
+
+    /// Its heading, with what is left of a question's time; `None` when nothing is.
+    fn heading_at(&self, now: Instant) -> Option<Heading> {
+        let waited = now.saturating_since(self.since);
+        let left = |extension: Extension| {
+            let waited_us = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+            let remaining_us = extension.remaining_us.checked_sub(waited_us)?;
+            (remaining_us > 0).then_some(Extension {
+                remaining_us,
+                ..extension
+            })
+        };
+        let extension = match self.heading.extension {
+            Some(extension) => Some(left(extension)?),
+            None => None,
+        };
+        Some(Heading {
+            extension,
+            ..self.heading
+        })
+    }
 }
 
 /// Whether a push fails only for now.
@@ -167,6 +190,7 @@ impl Core {
                 relay.put_by(Waiting {
                     heading,
                     payload: Box::from(payload),
+                    since: self.clock.now(),
                 });
             }
             Err(_) => self.no_way_on(relay, &heading),
@@ -210,6 +234,15 @@ impl Core {
         }
     }
 
+    /// The time of a question was up before there was room for it.
+    fn too_late(&self, relay: &Relay, heading: &Heading) {
+        let describe = |_: &Self| Described::of_target(heading.message, heading.target);
+        self.bury(DeadLetterReason::Expired, 1, &relay.origin, describe);
+        if let Some(Extension { correlation, .. }) = heading.extension {
+            self.answer_error(&relay.origin, correlation, ErrorCode::Expired);
+        }
+    }
+
     /// Withholds from the credit of a shared link what the other core has not taken over.
     fn charge_origin(&self, relay: &Relay) {
         let in_tunnel = relay.link.outbound.borrow().in_flight_bytes();
@@ -240,7 +273,12 @@ impl Core {
             self.drop_waiting(relay);
         }
         while let Some(waiting) = relay.take_waiting() {
-            match self.push_on(relay, &waiting.heading, &waiting.payload) {
+            let Some(heading) = waiting.heading_at(self.clock.now()) else {
+                self.tally.waiting.take(1);
+                self.too_late(relay, &waiting.heading);
+                continue;
+            };
+            match self.push_on(relay, &heading, &waiting.payload) {
                 Ok(()) => self.tally.waiting.take(1),
                 Err(error) if is_short_of_room(error) => {
                     relay.put_back(waiting);

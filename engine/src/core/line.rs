@@ -77,7 +77,7 @@ impl Line {
     /// A send found that its recipient has no room. Says whether it held up others, and gives back
     /// the waker it waited with before.
     fn wait_aside(&mut self, number: Number, waker: Waker) -> (bool, Option<Waker>) {
-        let (held_up, former) = self.leave(number);
+        let (held_up, former) = self.withdraw(number);
         put(&mut self.aside, number, waker);
         (held_up, former)
     }
@@ -86,9 +86,15 @@ impl Line {
         self.held_up_by = Some(self.held_up_by.map_or(number, |first| first.min(number)));
     }
 
-    /// A send waits no longer. Says whether it held up others, and gives back its waker.
+    /// A send gives up its place. Says whether it held up others, and gives back its waker.
     fn leave(&mut self, number: Number) -> (bool, Option<Waker>) {
         self.places = self.places.saturating_sub(1);
+        self.withdraw(number)
+    }
+
+    /// A send waits no longer where it stood. Says whether it held up others, and gives back its
+    /// waker.
+    fn withdraw(&mut self, number: Number) -> (bool, Option<Waker>) {
         let waker = remove(&mut self.waiting, number);
         let waker = waker.or_else(|| remove(&mut self.aside, number));
         let held_up = self.held_up_by.take_if(|first| *first == number).is_some();
@@ -298,6 +304,20 @@ mod tests {
         line.leave(first);
         assert!(!line.is_empty());
         line.leave(second);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn whoever_stands_aside_keeps_its_place_however_often_it_does() {
+        let mut line = Line::default();
+        let number = line.join();
+        for _ in 0..3 {
+            drop(line.wait_aside(number, Waker::noop().clone()));
+            assert!(!line.is_empty(), "its peer is not forgotten meanwhile");
+            // Woken, and its recipient is busy again.
+            line.aside.clear();
+        }
+        line.leave(number);
         assert!(line.is_empty());
     }
 

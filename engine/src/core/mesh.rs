@@ -20,6 +20,7 @@ use super::link::Link;
 use super::peers::PeerIndex;
 use super::shared::core_id;
 use super::tunnel::Passage;
+use super::user_code::contain;
 use crate::config::MESH_SLOT_BYTES;
 use crate::mesh::sleep::Sleep;
 use crate::mesh::{Consumer, Producer, ring};
@@ -33,7 +34,21 @@ enum Parcel {
     Frames(SlabSlice),
     /// The same, for the end of a tunnel.
     Passing(Passage, SlabSlice),
-    Errand(Errand),
+    Errand(Carried),
+}
+
+/// An errand under way. One that is left in a ring drops with that, wherever and whenever the last
+/// of both cores lets go of it: its panic ends nothing there either.
+struct Carried(Option<Errand>);
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(errand) = self.0.take()
+            && let Err(panic) = contain(|| drop(errand))
+        {
+            tracing::error!(panic, "an errand panicked in its drop");
+        }
+    }
 }
 
 const _: () = assert!(
@@ -148,7 +163,7 @@ impl Outbox {
 
     fn put_errand(&mut self, errand: Errand) {
         let before = self.waiting.len();
-        self.put(Parcel::Errand(errand));
+        self.put(Parcel::Errand(Carried(Some(errand))));
         self.errands_waiting += self.waiting.len() - before;
     }
 
@@ -230,7 +245,7 @@ impl Core {
     }
 
     fn receive_parcels_from(self: &Rc<Self>, index: usize) -> bool {
-        let mut any = false;
+        let (mut any, mut any_errand) = (false, false);
         loop {
             let parcel = match &mut self.mesh.borrow_mut().inboxes[index] {
                 Some(inbox) => inbox.ring.pop(),
@@ -242,13 +257,22 @@ impl Core {
                     self.receive_passing(core_id(index), end, slice);
                 }
                 // The errand may hand something over itself, and finds the mesh free.
-                Some(Parcel::Errand(errand)) => errand(self),
+                Some(Parcel::Errand(mut carried)) => {
+                    if let Some(errand) = carried.0.take() {
+                        errand(self);
+                    }
+                    any_errand = true;
+                }
                 None => break,
             }
             any = true;
         }
         if any {
             self.give_room_to(index);
+        }
+        if any_errand {
+            // It may have been an actor's start: no handler behind it is slow for that.
+            self.look_at_clock();
         }
         any
     }
@@ -346,7 +370,10 @@ impl Core {
     /// An errand is somebody's code, its drop too. No cell of the core may be borrowed.
     fn discard(&self, parcels: VecDeque<Parcel>) {
         for parcel in parcels {
-            self.contain("an errand panicked in its drop", || drop(parcel));
+            if let Parcel::Errand(mut carried) = parcel {
+                let errand = carried.0.take();
+                self.contain("an errand panicked in its drop", || drop(errand));
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! or resolved, nodes when one is first met, and when a ref is archived or read.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     gate: Gate,
     /// How far the node is on its way to its end, as a [`Stop`].
     stop: AtomicU8,
+    /// Cores of a stopping node that have nothing left to say.
+    quiet: AtomicUsize,
     /// What its cores count.
     pub(crate) pages: Arc<Pages>,
     /// What reached nobody.
@@ -110,6 +112,7 @@ impl Shared {
             doorbells: (0..cores).map(|_| OnceLock::new()).collect(),
             gate: Gate::default(),
             stop: AtomicU8::new(Stop::No as u8),
+            quiet: AtomicUsize::new(0),
             pages: Arc::new(Pages::new(cores)),
             letters: Arc::new(Office::new(letters_kept)),
             names: Mutex::default(),
@@ -171,6 +174,19 @@ impl Shared {
             2 => Stop::Over,
             _ => Stop::Failed,
         }
+    }
+
+    /// A core of a stopping node has nothing left to say, or no time left for it. Wakes all when it
+    /// is the last.
+    pub(crate) fn core_quiet(&self) {
+        if self.quiet.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
+            (0..self.cores).for_each(|core| self.ring(core_id(core)));
+        }
+    }
+
+    /// Whether no core has anything left to say.
+    pub(crate) fn all_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) >= self.cores
     }
 
     /// Gives a name to an actor. Says whether it was free.

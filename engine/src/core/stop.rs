@@ -18,6 +18,8 @@ pub(super) enum Phase {
     Stopping,
     /// The main future has ended: no new connections, the last bytes leave.
     Flushing,
+    /// It has nothing left to say. Other cores may have, and wait to hear what it took over.
+    Quiet,
     /// The flush is over, or its time is.
     Flushed,
 }
@@ -25,7 +27,7 @@ pub(super) enum Phase {
 impl Core {
     /// Whether no new work is taken.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Flushing | Phase::Flushed)
+        !matches!(*self.phase.borrow(), Phase::Running | Phase::Stopping)
     }
 
     /// Does what the node's cores were told about its end.
@@ -95,12 +97,22 @@ impl Core {
                 "stopping with bytes that could not be sent in time"
             );
         }
-        *self.phase.borrow_mut() = Phase::Flushed;
+        let former = std::mem::replace(&mut *self.phase.borrow_mut(), Phase::Flushed);
+        if matches!(former, Phase::Flushing) {
+            self.shared.core_quiet();
+        }
     }
 
-    /// Whether nothing is left to wait for.
+    /// Whether nothing is left to wait for. Cores end together: one that left before the others
+    /// had heard what it took over would have them wait for that, and count as lost what was
+    /// delivered.
     pub(super) fn stopped(&self) -> bool {
         if matches!(*self.phase.borrow(), Phase::Flushing) && self.all_said() {
+            *self.phase.borrow_mut() = Phase::Quiet;
+            self.shared.core_quiet();
+        }
+        let is_quiet = matches!(*self.phase.borrow(), Phase::Quiet);
+        if is_quiet && self.shared.all_quiet() && self.all_said() {
             *self.phase.borrow_mut() = Phase::Flushed;
         }
         matches!(*self.phase.borrow(), Phase::Flushed)

@@ -15,6 +15,7 @@ mod graceful_stop;
 mod memory;
 mod metrics;
 mod mishaps;
+mod misuse;
 mod panics;
 mod questions;
 mod refs;

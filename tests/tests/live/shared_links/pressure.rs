@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringmesh::{CoreId, Node, NodeBuilder, Ref, SendError};
+use ringmesh::{AskError, CoreId, Node, NodeBuilder, Ref, SendError};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
-use ringmesh_tests::live::messages::{Echoer, Recall, Record, Sink, SinkApi};
+use ringmesh_tests::live::messages::{Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 
 use super::{CORES, balanced, block, books_of, run_on, settled, total};
@@ -187,4 +187,47 @@ fn a_core_that_is_behind_is_felt_by_the_sender_and_its_link_goes_on_for_others()
     });
     assert_eq!((account.count, account.out_of_order), (taken, 0));
     balanced(&[&server, &client]);
+}
+
+#[test]
+fn a_question_that_waits_before_a_tunnel_beyond_its_deadline_is_not_handled() {
+    const BODY: usize = 1000;
+    let server = serving(&Gate::default());
+    let client = LiveNode::start_with(small);
+    let path = server.path("echo1");
+    let echo = run_on(&client, 1, move |node| async move {
+        let echo: Ref<EchoApi> = node.resolve(&path).await.expect("it is there");
+        echo.ask(question(0)).await.expect("it runs");
+        echo
+    });
+    let blocked = block(&server, CoreId(1));
+    run_on(&client, 1, move |node| async move {
+        // More than the tunnel takes, and less than the link does.
+        let messages = WINDOW as usize * 11 / 10 / BODY;
+        for _ in 0..messages {
+            let body = Bytes::from(vec![3; BODY]);
+            let told = echo.tell(Echo { number: 1, body }).timeout(WAIT).await;
+            told.expect("credit for it");
+        }
+        drop(node);
+    });
+    run_on(&server, 2, |node| async move {
+        while node.counters().waiting == 0 {
+            node.sleep(Duration::from_millis(1)).await;
+        }
+    });
+    run_on(&client, 1, move |_| async move {
+        let asked = echo.ask(question(2)).timeout(Duration::from_millis(50));
+        let error = asked.await.err().expect("nobody reads it");
+        assert!(matches!(error, AskError::Timeout { .. }), "{error:?}");
+    });
+    blocked.wait();
+    let books = balanced(&[&server, &client]);
+    assert_eq!(total(&books, |book| book.dead_expired), 1, "{books:#?}");
+    assert_eq!(total(&books, |book| book.dead_late_answer), 1, "{books:#?}");
+}
+
+fn question(number: u64) -> Echo {
+    let body = Bytes::new();
+    Echo { number, body }
 }
