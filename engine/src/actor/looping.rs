@@ -19,7 +19,9 @@ use ringmesh_proto::time::Instant;
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
-use super::{Actor, Arrived, Check, Cx, Delivered, Delivery, Dispatch, Outcome};
+use super::{
+    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Outcome,
+};
 use crate::core::{Core, Link, PanicPayload, dispose};
 use crate::reference::Ref;
 
@@ -100,6 +102,11 @@ impl Port {
     /// The oldest message that waits.
     pub(crate) fn take_letter(&self) -> Option<Letter> {
         self.mailbox.borrow_mut().take()
+    }
+
+    /// Whether the message that came last waits beyond the mailbox's bound.
+    pub(crate) fn charges_last(&self) -> bool {
+        self.mailbox.borrow().charges_last()
     }
 
     /// The links to be told ready, if there is room again.
@@ -274,7 +281,10 @@ impl Looping {
         let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
         let mut mailbox = self.port.mailbox.borrow_mut();
         let filled = mailbox.put(Letter {
-            arrived: Arrived { index, message },
+            arrived: Arrived {
+                index,
+                content: Content::Archived(message),
+            },
             link: Rc::clone(link),
             question: delivery.question,
             bytes,
@@ -314,12 +324,47 @@ impl Behaviour for Looping {
             Err(error) => return Turn::of(Delivered::Invalid(error)),
         };
         self.port.handed.set(Some(Letter {
-            arrived: Arrived { index, message },
+            arrived: Arrived {
+                index,
+                content: Content::Archived(message),
+            },
             link: Rc::clone(delivery.link),
             question: delivery.question,
             bytes: 0,
             charged: false,
         }));
+        self.poll();
+        Turn {
+            outcome: Outcome(Delivered::Handled),
+            stop: self.port.wants_stop.get(),
+        }
+    }
+
+    fn deliver_local(
+        &mut self,
+        core: &Rc<Core>,
+        index: u16,
+        value: LocalValue,
+        link: &Rc<Link>,
+    ) -> Turn {
+        core.running_question().set(None);
+        let letter = Letter {
+            arrived: Arrived {
+                index,
+                content: Content::Local(value),
+            },
+            link: Rc::clone(link),
+            question: None,
+            bytes: 0,
+            charged: false,
+        };
+        if self.port.must_wait() {
+            // Senders of archives hear that there is no room with the next one of theirs. Those of
+            // local messages do by the bound between their core and this one.
+            let _ = self.port.mailbox.borrow_mut().put(letter);
+            return Turn::of(Delivered::Waiting);
+        }
+        self.port.handed.set(Some(letter));
         self.poll();
         Turn {
             outcome: Outcome(Delivered::Handled),

@@ -6,7 +6,7 @@ use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
-use super::{Actor, Cx, Delivered, Delivery, Handler, Outcome, ReplyTo};
+use super::{Actor, Cx, Delivered, Delivery, Handler, LocalValue, Outcome, ReplyTo};
 use crate::message::{Msg, Validated};
 
 /// What came of calling a handler without waiting.
@@ -100,11 +100,19 @@ pub fn no_such_message(_: Delivery<'_>) -> Outcome {
     Outcome(Delivered::NoSuchMessage)
 }
 
-/// A validated message on its way into the loop of its actor.
+/// A message on its way into the loop of its actor.
 #[derive(Debug)]
 pub struct Arrived {
     pub(crate) index: u16,
-    pub(crate) message: Validated,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// It came as an archive, and is valid.
+    Archived(Validated),
+    /// It is of the type of its number.
+    Local(LocalValue),
 }
 
 impl Arrived {
@@ -112,6 +120,17 @@ impl Arrived {
     #[inline]
     pub fn index(&self) -> u16 {
         self.index
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.content, Content::Local(_))
+    }
+
+    pub(crate) fn into_local(self) -> Option<LocalValue> {
+        match self.content {
+            Content::Archived(_) => None,
+            Content::Local(value) => Some(value),
+        }
     }
 }
 
@@ -133,8 +152,11 @@ where
     A: Serves<M>,
     M: Message,
 {
+    let Content::Archived(validated) = arrived.content else {
+        return;
+    };
     // It was validated as the message of its number.
-    let Some(message) = Msg::<M>::from_validated(arrived.message) else {
+    let Some(message) = Msg::<M>::from_validated(validated) else {
         return;
     };
     if let Some(reply) = actor.serve(message, cx).await {
