@@ -79,10 +79,47 @@ impl Handler<Count> for Sink {
     }
 }
 
+/// The same in handlers that may wait, and do not.
+#[derive(Default)]
+struct Waiting {
+    messages: u64,
+    numbers: u64,
+}
+
+impl Actor for Waiting {
+    type Api = SinkApi;
+}
+
+#[async_handler]
+impl AsyncHandler<Quote> for Waiting {
+    async fn handle(&mut self, quote: Msg<Quote>, _: &mut Cx<'_, Self>) {
+        self.messages += 1;
+        self.numbers = self.numbers.wrapping_add(quote.number.to_native());
+    }
+}
+
+#[async_handler]
+impl AsyncHandler<Page> for Waiting {
+    async fn handle(&mut self, page: Msg<Page>, _: &mut Cx<'_, Self>) {
+        self.messages += 1;
+        self.numbers = self.numbers.wrapping_add(page.number.to_native());
+    }
+}
+
+#[async_handler]
+impl AsyncHandler<Count> for Waiting {
+    async fn handle(&mut self, _: Msg<Count>, _: &mut Cx<'_, Self>) -> Counted {
+        let messages = self.messages;
+        Counted { messages }
+    }
+}
+
 /// What is sent: `messages` of them, all handled when it ends.
 #[derive(Clone, Copy)]
 enum Sending {
     Quotes,
+    /// To the actor whose handlers may wait.
+    QuotesAsync,
     Pages,
     Asks,
 }
@@ -91,7 +128,7 @@ impl Sending {
     async fn send(self, sink: Ref<SinkApi>, messages: u64) {
         for number in 0..messages {
             match self {
-                Self::Quotes => {
+                Self::Quotes | Self::QuotesAsync => {
                     let rest = [number; 7];
                     sink.tell(Quote { number, rest }).await.expect("room");
                 }
@@ -108,7 +145,11 @@ impl Sending {
     fn measure(self, messages: u64) -> Duration {
         let node = Engine::node("bench").idle(IdleMode::Spin);
         let measured = node.run(move |node| async move {
-            let sink = node.spawn(Sink::default()).expect("the first actor");
+            let sink = match self {
+                Self::QuotesAsync => node.spawn(Waiting::default()),
+                _ => node.spawn(Sink::default()),
+            };
+            let sink = sink.expect("the first actor");
             self.send(sink, WARM_UP_MESSAGES).await;
             let before = counted(sink).await;
             let begun = Instant::now();
@@ -138,6 +179,7 @@ fn dispatch(criterion: &mut Criterion) {
         .throughput(Throughput::Elements(1));
     for (id, sending) in [
         (BenchmarkId::new("tell", 64), Sending::Quotes),
+        (BenchmarkId::new("tell_async", 64), Sending::QuotesAsync),
         (BenchmarkId::new("tell", 1024), Sending::Pages),
         (BenchmarkId::new("ask", 0), Sending::Asks),
     ] {

@@ -100,22 +100,41 @@ async fn idle_time(node: Node) -> IdleTime {
 
 #[test]
 fn an_idle_link_holds_little_memory() {
-    const LINKS: u64 = 200;
-    let serving = Serving::start(LIVE_NODE, &[]);
+    hold_idle_links(200);
+}
+
+#[test]
+#[ignore = "takes ten thousand descriptors in each of two processes"]
+fn ten_thousand_idle_links_hold_little_memory_each() {
+    hold_idle_links(10_000);
+}
+
+/// Makes so many links to a node, and lets them be idle.
+fn hold_idle_links(links: u64) {
+    let serving = Serving::start(LIVE_NODE, &["--set", "node.peers_max=16384"]);
     let client = LiveNode::start();
     let sink = serving.sink(&client);
     // What the first of all links and questions grow is no cost of one more.
     drop(used_link(&serving.id, sink));
     let before = serving.inspect(&client, |seen| seen.links == 1);
-    let links: Vec<RawPeer> = (0..LINKS).map(|_| used_link(&serving.id, sink)).collect();
-    let after = serving.inspect(&client, |seen| seen.links == 1 + LINKS);
-    let bytes = after.live_bytes.saturating_sub(before.live_bytes) / LINKS;
-    println!("an idle link holds {bytes} bytes");
+    let held: Vec<RawPeer> = (0..links).map(|_| used_link(&serving.id, sink)).collect();
+    let after = serving.inspect(&client, move |seen| seen.links == 1 + links);
+    let bytes = after.live_bytes.saturating_sub(before.live_bytes) / links;
+    println!("{links} idle links hold {bytes} bytes each");
     assert!(
         bytes <= IDLE_LINK_BYTES_MAX,
         "an idle link holds {bytes} bytes"
     );
-    drop(links);
+    let begin = Instant::now();
+    client.run(|node| async move { node.sleep(Duration::from_secs(2)).await });
+    let later = serving.inspect(&client, |_| true);
+    let per_second = (later.parks - after.parks) as f64 / begin.elapsed().as_secs_f64();
+    println!("{links} idle links wake the core {per_second:.0} times a second");
+    assert!(
+        per_second <= WAKE_UPS_PER_SECOND_MAX as f64,
+        "{per_second} wake-ups a second"
+    );
+    drop(held);
 }
 
 /// A link that carried a message, and is idle again.

@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A setting, over those of the file and the environment.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     sets: Vec<String>,
     #[command(subcommand)]
     task: Task,

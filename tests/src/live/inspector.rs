@@ -24,6 +24,8 @@ pub struct Inspection {
     pub allocated_bytes: u64,
     /// Bytes allocated and not freed.
     pub live_bytes: u64,
+    /// See [`Counters::parks`](ringmesh::Counters::parks).
+    pub parks: u64,
     /// See [`Counters::links`](ringmesh::Counters::links).
     pub links: u64,
     /// See [`Counters::accepted`](ringmesh::Counters::accepted).
@@ -80,6 +82,7 @@ impl Handler<Inspect> for Inspector {
         Inspection {
             allocated_bytes: memory.bytes_allocated as u64,
             live_bytes: (memory.bytes_allocated - memory.bytes_deallocated) as u64,
+            parks: counters.parks,
             links: counters.links,
             accepted: counters.accepted,
             closed_for_fault: counters.closed_for_fault,
