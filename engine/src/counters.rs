@@ -116,7 +116,10 @@ counters! {
     ///
     /// The accounts of a core always close:
     /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
-    /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`.
+    /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`;
+    /// - [local messages](crate::LocalMessage), which are no part of these: `local_received` =
+    ///   `local_delivered` + `local_dead` + `local_waiting`. Over all cores of a node `local_sent`
+    ///   = `local_received` + those between two cores, or whose turn has not come.
     ///
     /// A message that arrives on another core than its recipient's, because two nodes share links,
     /// is received, hopped and sent anew by that core, and received again and delivered by the
@@ -131,8 +134,9 @@ counters! {
     /// message that is being handled is in the whole and in none of its parts. The inequalities
     /// hold all the same: `sent` >= `acknowledged` + `dead_sent`, and `received` >= `delivered` +
     /// `dead_received` + `waiting` + `hopped`. The counts but the gauges (`in_flight`, `waiting`,
-    /// `links`, `actors`, `tasks`) only grow. Those from `enters` on are as of the end of the
-    /// core's last turn that did something, or of its last sleep; the others are never old.
+    /// `local_waiting`, `links`, `actors`, `tasks`) only grow. Those from `enters` on are as of the
+    /// end of the core's last turn that did something, or of its last sleep; the others are never
+    /// old.
     sums {
         /// Part of `sent`: given up when their link ended. `dead_unsent` and `dead_maybe` together.
         dead_sent = |held| held.dead_unsent + held.dead_maybe,
@@ -187,6 +191,17 @@ counters! {
         waiting,
         /// Messages that arrived whole and undamaged.
         received,
+        /// Part of `local_received`: the recipient does not run, or not any more, or its protocol
+        /// has no such message.
+        local_dead,
+        /// Part of `local_received`: reached a handler.
+        local_delivered,
+        /// Part of `local_received`: wait in the mailboxes of actors at the moment.
+        local_waiting,
+        /// Local messages whose turn came on this core, or that were dropped here on their way.
+        local_received,
+        /// Local messages accepted for sending.
+        local_sent,
         /// Came in an older version and were upgraded: messages and answers.
         upgraded,
         /// Messages that had arrived whole behind what ended their connection, or their core, and

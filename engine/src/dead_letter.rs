@@ -16,7 +16,8 @@ use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::message::MessageId;
 
 /// Why a message reached nobody. Each reason has a counter of the same name in
-/// [`Counters`](crate::Counters), with `dead_` in front.
+/// [`Counters`](crate::Counters), with `dead_` in front; [local messages](crate::LocalMessage) are
+/// counted in `local_dead`, whatever the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DeadLetterReason {
@@ -89,7 +90,8 @@ pub struct DeadLetter {
     /// The node that sent it or, of a message given up with its link, was to get it; this node
     /// itself between its cores.
     pub peer: NodeId,
-    /// Which message. `None` of those given up with their link, and of answers that are errors.
+    /// Which message. `None` of local ones, of those given up with their link, and of answers that
+    /// are errors.
     pub message: Option<MessageId>,
     /// The name of the message, where this node knows it: from the protocol of its recipient.
     pub message_name: Option<&'static str>,

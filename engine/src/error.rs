@@ -200,7 +200,8 @@ pub enum Executed {
 pub enum SendError<M> {
     /// No room at the moment: the recipient's mailbox is full, the peer has not yet granted more,
     /// earlier sends to it still wait for that, or the core's memory for outgoing messages is used
-    /// up. Wait with [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
+    /// up; or as many local messages are on their way to its core as may be. Wait with
+    /// [`Ref::tell`](crate::Ref::tell), try later, or drop the message knowingly.
     #[error("no room on the link for now")]
     Full(M),
     /// No room, or no link at all, came within the deadline of a waiting send.
@@ -233,6 +234,9 @@ pub enum SendError<M> {
     /// them: resolve the actor's path on this one.
     #[error("the ref was made on another core of this process; resolve its path on this one")]
     OtherCore(M),
+    /// The actor lives on another node, where no local message gets.
+    #[error("the actor lives on another node: a local message stays within its own")]
+    NotLocal(M),
     /// More message types were sent over one link than it can number.
     #[error("the link cannot number another message type")]
     TooManyTypes(M),
@@ -257,6 +261,7 @@ impl<M> SendError<M> {
             | Self::Unreachable(message)
             | Self::NotRunning(message)
             | Self::OtherCore(message)
+            | Self::NotLocal(message)
             | Self::TooManyTypes(message)
             | Self::Encode(message)
             | Self::Stopping(message)
@@ -280,6 +285,7 @@ impl<M> SendError<M> {
             Refusal::Unreachable => Self::Unreachable(message),
             Refusal::NotRunning => Self::NotRunning(message),
             Refusal::OtherCore => Self::OtherCore(message),
+            Refusal::NotLocal => Self::NotLocal(message),
             Refusal::TooManyTypes => Self::TooManyTypes(message),
             Refusal::Encode => Self::Encode(message),
             Refusal::Stopping => Self::Stopping(message),
@@ -307,6 +313,8 @@ pub(crate) enum Refusal {
     Unreachable,
     NotRunning,
     OtherCore,
+    /// A local message is for an actor of another node.
+    NotLocal,
     TooManyTypes,
     Encode,
     Stopping,
@@ -480,7 +488,8 @@ impl AskError {
                 phase: AskPhase::Queued,
             },
             Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
-            Refusal::NotRunning => Self::NotRunning,
+            // No question is local.
+            Refusal::NotRunning | Refusal::NotLocal => Self::NotRunning,
             Refusal::OtherCore => Self::OtherCore,
             Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
             Refusal::Stopping => Self::Stopping,

@@ -46,7 +46,8 @@ mod tell;
 mod wire_ref;
 
 pub use actor::{
-    Accepts, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler, Protocol, ReplyTo,
+    Accepts, AcceptsLocal, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler,
+    LocalHandler, LocalMessage, Protocol, ReplyTo,
 };
 pub use ask::Ask;
 pub use config::{
@@ -79,8 +80,8 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Check, Delivery, Dispatch, Next, Outcome, Served, Serves, deliver, no_such_message,
-        reply_to, serve,
+        Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Served, Serves, deliver,
+        deliver_local, no_such_message, reply_to, serve, serve_local,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};

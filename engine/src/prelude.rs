@@ -2,6 +2,7 @@
 
 pub use crate::{
     Actor, AskError, AsyncHandler, Cx, Engine, EngineError, Executed, Handler, IdleMode,
-    LaterHandler, Message, Msg, Node, Protocol, Ref, ReplyTo, ResolveError, SendError, SpawnError,
-    Upgrade, async_handler, later_handler, message, protocol, wire,
+    LaterHandler, LocalHandler, LocalMessage, Message, Msg, Node, Protocol, Ref, ReplyTo,
+    ResolveError, SendError, SpawnError, Upgrade, async_handler, later_handler, message, protocol,
+    wire,
 };

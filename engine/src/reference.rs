@@ -8,7 +8,7 @@ use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::link::Target;
 use ringmesh_proto::message::Message;
 
-use crate::actor::{Accepts, Protocol};
+use crate::actor::{Accepts, AcceptsLocal, LocalMessage, LocalValue, Protocol};
 use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
@@ -98,6 +98,38 @@ impl<P: Protocol> Ref<P> {
         if !matches!(self.push(&message), Some(Ok(()))) {
             note_lost(M::NAME);
         }
+    }
+
+    /// Sends `message` by value to an actor of this node, on whatever core, if there is room for it
+    /// now.
+    ///
+    /// It is moved into one `Box`, and nothing else is allocated for it. The recipient's core
+    /// delivers it when its turn comes, never within this call. Order is kept among the local
+    /// messages of this core to the actor, not between them and others. `M` is `Send` also
+    /// where the actor happens to live on the same core.
+    ///
+    /// At most 1024 local messages are on their way from one core to another, those included that
+    /// wait in a mailbox beyond its bound. One that finds its actor gone is a
+    /// [dead letter](crate::Counters::local_dead), as are those that are left when the node ends.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] while there is no room; [`NotLocal`](SendError::NotLocal) of an actor of
+    /// another node; [`NotRunning`](SendError::NotRunning) of an earlier process, or a core that
+    /// has ended; `OtherCore`, `Stopping` and `OffCore`. Each gives the message back.
+    pub fn try_tell_local<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        M: LocalMessage + Send,
+        P: AcceptsLocal<M>,
+    {
+        let to = self.erased();
+        match current::try_with(|core| core.has_room_for_local(to)) {
+            Some(Ok(())) => {}
+            Some(Err(refusal)) => return Err(SendError::new(refusal, message)),
+            None => return Err(SendError::OffCore(message)),
+        }
+        let value = LocalValue::new(message);
+        current::try_with(|core| core.tell_local(to, P::INDEX, value));
+        Ok(())
     }
 
     /// Sends `message` and waits for its answer until a deadline, which covers waiting for room.

@@ -6,10 +6,30 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Field, Fields, Ident, Path, Result, Type};
 
-use crate::parse::{MessageArguments, WireArguments, check_shape};
+use crate::parse::{AnyMessage, MessageArguments, WireArguments, check_shape};
 
-/// `#[message]`: a part with an identity.
-pub(crate) fn message(arguments: &MessageArguments, item: &DeriveInput) -> Result<TokenStream> {
+/// `#[message]`, of either sort.
+pub(crate) fn message(arguments: &AnyMessage, item: &DeriveInput) -> Result<TokenStream> {
+    match arguments {
+        AnyMessage::Local(arguments) => Ok(local(&arguments.facade(), item)),
+        AnyMessage::Archived(arguments) => archived(arguments, item),
+    }
+}
+
+/// A local message: the item as it is, with its mark.
+fn local(facade: &Path, item: &DeriveInput) -> TokenStream {
+    let name = &item.ident;
+    let (generics, arguments, bounds) = item.generics.split_for_impl();
+    quote! {
+        #item
+
+        #[automatically_derived]
+        impl #generics #facade::LocalMessage for #name #arguments #bounds {}
+    }
+}
+
+/// A message that is archived: a part with an identity.
+fn archived(arguments: &MessageArguments, item: &DeriveInput) -> Result<TokenStream> {
     let wire = wire(&arguments.wire, item)?;
     let proto = proto(&arguments.wire.facade());
     let name = &item.ident;

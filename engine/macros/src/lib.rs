@@ -33,6 +33,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `pod` | a promise, checked here: plain numbers only, so that validating is a length check |
 /// | `crate = path` | where the facade is, when it is not `::ringmesh` |
 ///
+/// `#[message(local)]` makes any `'static` type a local message, which moves by value and stays on
+/// its node: see `LocalMessage`. What follows is of the others.
+///
 /// Every field is wire-safe: a fixed-width number, `bool`, `char`, `()`, an array, a tuple,
 /// `String`, `Vec`, `Option`, `Box<[T]>`, `Box<str>`, `bytes::Bytes`, or a type with
 /// [`macro@wire`]. A message has no generic parameters and does not contain itself.
@@ -48,7 +51,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// that users never touch, repeats these fields without their docs.
 #[proc_macro_attribute]
 pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = parse_macro_input!(arguments as parse::MessageArguments);
+    let arguments = parse_macro_input!(arguments as parse::AnyMessage);
     let item = parse_macro_input!(item as DeriveInput);
     expand::message(&arguments, &item)
         .unwrap_or_else(syn::Error::into_compile_error)
@@ -123,6 +126,9 @@ pub fn later_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///     pub GreeterApi = "demo.greeter" { Hello, Stop }
 /// }
 /// ```
+///
+/// `local Job` in the list is a local message, which has a `LocalHandler`: nothing of it is on the
+/// wire or in a `messages.lock`.
 ///
 /// The order of the messages is not a part of the wire format. Two messages of one id do not
 /// compile. `#[protocol(crate = path)]` in front names the facade, when it is not `::ringmesh`.

@@ -24,7 +24,33 @@ pub(crate) struct WireArguments {
     facade: Option<Path>,
 }
 
-/// The arguments of `#[message(...)]`.
+/// The two sorts of messages.
+pub(crate) enum AnyMessage {
+    /// `#[message(local)]`: it never leaves its node.
+    Local(WireArguments),
+    Archived(Box<MessageArguments>),
+}
+
+impl Parse for AnyMessage {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let first = input.fork().parse::<Ident>();
+        if !first.is_ok_and(|first| first == "local") {
+            return input.parse().map(Box::new).map(Self::Archived);
+        }
+        let mut arguments = WireArguments::default();
+        let parser = syn::meta::parser(|meta| {
+            let is_first = meta.path.is_ident("local");
+            if is_first || meta.path.is_ident("crate") && arguments.take(&meta)? {
+                return Ok(());
+            }
+            Err(meta.error("`#[message(local)]` takes `crate = path` and nothing else"))
+        });
+        syn::parse::Parser::parse2(parser, input.parse()?)?;
+        Ok(Self::Local(arguments))
+    }
+}
+
+/// The arguments of `#[message(...)]`, but `local`.
 pub(crate) struct MessageArguments {
     pub(crate) id: LitStr,
     pub(crate) version: u32,
@@ -89,7 +115,7 @@ impl Parse for MessageArguments {
             } else {
                 Err(meta.error(
                     "`#[message]` takes `id = \"...\"`, `v = N`, `reply = T`, `upgrades(..)`, \
-                     `pod` and `crate = path`",
+                     `pod` and `crate = path`, or `local`",
                 ))
             }
         });

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -17,6 +18,27 @@ pub(crate) struct Protocol {
     name: Ident,
     id: LitStr,
     messages: Vec<Path>,
+    /// Those that never cross the wire, numbered on behind the others.
+    locals: Vec<Path>,
+}
+
+/// One message in the list.
+struct Entry {
+    is_local: bool,
+    message: Path,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        // A message, or its module, may be called `local` too.
+        let is_marked = input.fork().parse::<Ident>().is_ok_and(|it| it == "local");
+        let is_local = is_marked && input.peek2(Ident::peek_any);
+        if is_local {
+            input.parse::<Ident>()?;
+        }
+        let message = input.parse()?;
+        Ok(Self { is_local, message })
+    }
 }
 
 impl Parse for Protocol {
@@ -28,21 +50,24 @@ impl Parse for Protocol {
         let id = check_name(input.parse()?)?;
         let body;
         braced!(body in input);
-        let messages = Punctuated::<Path, Token![,]>::parse_terminated(&body)?;
-        let messages: Vec<_> = messages.into_iter().collect();
-        if messages.len() > usize::from(u16::MAX) {
+        let entries = Punctuated::<Entry, Token![,]>::parse_terminated(&body)?;
+        if entries.len() > usize::from(u16::MAX) {
             return Err(Error::new(
                 name.span(),
                 "a protocol has at most 65,535 messages",
             ));
         }
+        let (locals, messages): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.is_local);
+        let paths = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.message).collect();
         Ok(Self {
             attributes,
             facade,
             visibility,
             name,
             id,
-            messages,
+            messages: paths(messages),
+            locals: paths(locals),
         })
     }
 }
@@ -56,9 +81,12 @@ impl Protocol {
             name,
             id,
             messages,
+            locals,
         } = self;
         let proto = quote!(#facade::__private::proto);
         let indices: Vec<u16> = (0..).take(messages.len()).collect();
+        let local_indices = self.local_indices();
+        let local_infos = self.local_infos();
         let distinct = self.assert_distinct(&proto);
         let dispatch = self.dispatch(&indices);
         quote! {
@@ -78,6 +106,7 @@ impl Protocol {
                     &[#(#proto::message::MessageInfo::of::<#messages>()),*];
                 const SHAPES: &'static [#proto::shape::MessageShape] =
                     &[#(#proto::shape::MessageShape::of::<#messages>()),*];
+                #local_infos
             }
 
             #(
@@ -87,8 +116,55 @@ impl Protocol {
                 }
             )*
 
+            #(
+                #[automatically_derived]
+                impl #facade::AcceptsLocal<#locals> for #name {
+                    const INDEX: u16 = #local_indices;
+                }
+            )*
+
             #dispatch
             #distinct
+        }
+    }
+
+    /// Numbers of the local messages.
+    fn local_indices(&self) -> Vec<u16> {
+        let numbers = 0..u16::MAX;
+        let behind = numbers.skip(self.messages.len());
+        behind.take(self.locals.len()).collect()
+    }
+
+    /// The const about local messages, if there are any.
+    fn local_infos(&self) -> TokenStream {
+        let Self { facade, locals, .. } = self;
+        if locals.is_empty() {
+            return TokenStream::new();
+        }
+        let info = quote!(#facade::__private::LocalInfo);
+        quote!(const LOCALS: &'static [#info] = &[#(#info::of::<#locals>()),*];)
+    }
+
+    /// The `match` that gives each local message to its handler, if there are any.
+    fn dispatch_local(&self) -> TokenStream {
+        let Self { facade, locals, .. } = self;
+        if locals.is_empty() {
+            return TokenStream::new();
+        }
+        let private = quote!(#facade::__private);
+        let indices = self.local_indices();
+        quote! {
+            fn dispatch_local(
+                actor: &mut A,
+                index: u16,
+                value: #private::LocalValue,
+                cx: &mut #facade::Cx<'_, A>,
+            ) {
+                match index {
+                    #(#indices => #private::deliver_local::<A, #locals>(actor, value, cx),)*
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -98,14 +174,19 @@ impl Protocol {
             facade,
             name,
             messages,
+            locals,
             ..
         } = self;
         let private = quote!(#facade::__private);
+        let local_indices = self.local_indices();
+        let dispatch_local = self.dispatch_local();
         quote! {
             #[automatically_derived]
             impl<A> #private::Dispatch<A> for #name
             where
-                A: #facade::Actor<Api = #name> #(+ #private::Serves<#messages>)*,
+                A: #facade::Actor<Api = #name>
+                    #(+ #private::Serves<#messages>)*
+                    #(+ #facade::LocalHandler<#locals>)*,
             {
                 const IS_ASYNC: bool =
                     false #(|| <A as #private::Serves<#messages>>::IS_ASYNC)*;
@@ -125,6 +206,8 @@ impl Protocol {
                     }
                 }
 
+                #dispatch_local
+
                 async fn serve(
                     actor: &mut A,
                     next: #private::Next<'_>,
@@ -132,6 +215,9 @@ impl Protocol {
                 ) {
                     match next.index() {
                         #(#indices => #private::serve::<A, #messages>(actor, next, cx).await,)*
+                        #(#local_indices => {
+                            #private::serve_local::<A, #locals>(actor, next, cx)
+                        })*
                         _ => {}
                     }
                 }

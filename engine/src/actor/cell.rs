@@ -10,14 +10,22 @@ use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
 use super::looping::{Looping, Port};
-use super::{Actor, Cx, Delivered, Delivery, Dispatch, Outcome, Protocol};
-use crate::core::{Core, PanicPayload, dispose};
+use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
+use crate::core::{Core, Link, PanicPayload, dispose};
 use crate::reference::Ref;
 
 /// What a core can do with an actor of any type.
 pub(crate) trait Behaviour {
     fn started(&mut self, core: &Rc<Core>) -> bool;
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn;
+    /// Takes a local message that came from the core at the other end of `link`.
+    fn deliver_local(
+        &mut self,
+        core: &Rc<Core>,
+        index: u16,
+        value: LocalValue,
+        link: &Rc<Link>,
+    ) -> Turn;
     /// Goes on with what waited. Says whether the actor asked to be stopped.
     fn resume(&mut self) -> bool {
         false
@@ -55,6 +63,7 @@ pub(crate) struct ActorCell {
     pub(crate) name: Option<Box<str>>,
     protocol_name: &'static str,
     messages: &'static [MessageInfo],
+    locals: &'static [LocalInfo],
     alive: Cell<bool>,
     /// Of an actor with a loop.
     port: Option<Rc<Port>>,
@@ -81,6 +90,7 @@ impl ActorCell {
             name,
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,
+            locals: A::Api::LOCALS,
             alive: Cell::new(true),
             port,
             behaviour: RefCell::new(Some(behaviour)),
@@ -163,6 +173,23 @@ impl ActorCell {
         turn
     }
 
+    /// The same with a local message of the actor's protocol.
+    pub(crate) fn deliver_local(
+        &self,
+        core: &Rc<Core>,
+        index: u16,
+        value: LocalValue,
+        link: &Rc<Link>,
+    ) -> Turn {
+        let mut place = self.behaviour.borrow_mut();
+        let Some(behaviour) = place.as_mut() else {
+            return Turn::of(Delivered::NoSuchMessage);
+        };
+        let mut turn = behaviour.deliver_local(core, index, value, link);
+        turn.stop |= !self.alive.get();
+        turn
+    }
+
     /// Ends the actor, once: runs its `stopped` if it ends in order, and drops it. Not while a
     /// handler of it runs: then this follows when that returns, because `deliver` says so.
     ///
@@ -204,9 +231,21 @@ impl ActorCell {
         Some(known.name)
     }
 
-    /// The name of the message at a place in the protocol.
+    /// The local message at a place in the protocol.
+    pub(crate) fn local(&self, index: u16) -> Option<&'static LocalInfo> {
+        let place = usize::from(index).checked_sub(self.messages.len())?;
+        self.locals.get(place)
+    }
+
+    /// The name of the message at a place in the protocol, local or not.
+    pub(crate) fn name_at(&self, index: u16) -> Option<&'static str> {
+        let archived = self.message(index).map(|info| info.name);
+        archived.or_else(|| self.local(index).map(LocalInfo::name))
+    }
+
+    /// The same where some name has to stand.
     pub(crate) fn message_name(&self, index: u16) -> &'static str {
-        self.message(index).map_or("?", |info| info.name)
+        self.name_at(index).unwrap_or("?")
     }
 }
 
@@ -267,6 +306,22 @@ impl<A: Actor> Behaviour for Running<A> {
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
         Turn {
             outcome,
+            stop: cx.wants_stop(),
+        }
+    }
+
+    fn deliver_local(
+        &mut self,
+        core: &Rc<Core>,
+        index: u16,
+        value: LocalValue,
+        link: &Rc<Link>,
+    ) -> Turn {
+        let question = core.running_question();
+        let mut cx = Cx::new(core, self.me, Some(Origin { link, question }));
+        <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);
+        Turn {
+            outcome: Outcome(Delivered::Handled),
             stop: cx.wants_stop(),
         }
     }

@@ -20,7 +20,9 @@ use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
 use super::serve::Place;
-use super::{Actor, Arrived, Check, Cx, Delivered, Delivery, Dispatch, Next, Outcome};
+use super::{
+    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
+};
 use crate::core::{Core, Link, PanicPayload, Question, dispose};
 use crate::reference::Ref;
 
@@ -109,6 +111,11 @@ impl Port {
         self.mailbox.borrow_mut().take()
     }
 
+    /// Whether the message that came last waits beyond the mailbox's bound.
+    pub(crate) fn charges_last(&self) -> bool {
+        self.mailbox.borrow().charges_last()
+    }
+
     /// The links to be told ready, if there is room again.
     pub(crate) fn take_told(&self) -> Vec<Told> {
         self.mailbox.borrow_mut().take_told()
@@ -162,8 +169,8 @@ impl Port {
             self.share.set(self.share.get() - 1);
             // Else its time was up, and the next may have its turn.
             if let Some(letter) = core.take_waiting(self) {
-                let Arrived { index, message } = letter.arrived;
-                self.place.validated.set(Some(message));
+                let Arrived { index, content } = letter.arrived;
+                self.place.kept.set(Some(content));
                 self.hand(index, &letter.link, letter.question);
                 self.handed.set(false);
                 return true;
@@ -300,7 +307,10 @@ impl Looping {
         let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
         let mut mailbox = self.port.mailbox.borrow_mut();
         let filled = mailbox.put(Letter {
-            arrived: Arrived { index, message },
+            arrived: Arrived {
+                index,
+                content: Content::Archived(message),
+            },
             link: Rc::clone(link),
             question: delivery.question,
             bytes,
@@ -342,6 +352,36 @@ impl Behaviour for Looping {
             self.port.question.set(None);
             return Turn::of(Delivered::Invalid(error));
         }
+        Turn {
+            outcome: Outcome(Delivered::Handled),
+            stop: self.port.wants_stop.get(),
+        }
+    }
+
+    fn deliver_local(
+        &mut self,
+        core: &Rc<Core>,
+        index: u16,
+        value: LocalValue,
+        link: &Rc<Link>,
+    ) -> Turn {
+        core.running_question().set(None);
+        let content = Content::Local(value);
+        if self.port.must_wait() {
+            // Senders of archives hear that there is no room with the next one of theirs. Those of
+            // local messages do by the bound between their core and this one.
+            let _ = self.port.mailbox.borrow_mut().put(Letter {
+                arrived: Arrived { index, content },
+                link: Rc::clone(link),
+                question: None,
+                bytes: 0,
+                charged: false,
+            });
+            return Turn::of(Delivered::Waiting);
+        }
+        self.port.place.kept.set(Some(content));
+        self.port.hand(index, link, None);
+        self.poll();
         Turn {
             outcome: Outcome(Delivered::Handled),
             stop: self.port.wants_stop.get(),

@@ -9,6 +9,7 @@
 
 mod cell;
 mod context;
+mod local;
 mod looping;
 mod mailbox;
 mod reply_to;
@@ -16,7 +17,11 @@ mod serve;
 mod table;
 
 pub use context::Cx;
+pub use local::{
+    AcceptsLocal, LocalHandler, LocalInfo, LocalMessage, LocalValue, deliver_local, serve_local,
+};
 pub use reply_to::{ForwardError, ReplyTo};
+pub(crate) use serve::Content;
 pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, reply_to, serve};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
@@ -45,6 +50,9 @@ pub trait Protocol: 'static {
     /// Their layouts, for [`assert_messages_locked!`](crate::assert_messages_locked).
     #[doc(hidden)]
     const SHAPES: &'static [MessageShape];
+    /// The local messages, numbered on behind those that cross the wire.
+    #[doc(hidden)]
+    const LOCALS: &'static [LocalInfo] = &[];
 }
 
 /// Says that a protocol contains message `M`. Made by [`protocol!`](crate::protocol).
@@ -144,7 +152,12 @@ pub trait Dispatch<A: Actor>: Protocol {
     /// asynchronous handler.
     fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;
 
-    /// Has `actor` handle a message, and sends the answer.
+    /// Hands the local message of number `index` to `actor`, which has no asynchronous handler.
+    fn dispatch_local(actor: &mut A, index: u16, value: LocalValue, cx: &mut Cx<'_, A>) {
+        let _ = (actor, index, value, cx);
+    }
+
+    /// Has `actor` handle a message, local or not, and sends the answer.
     fn serve(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>) -> impl Future<Output = ()>;
 }
 

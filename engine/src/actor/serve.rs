@@ -8,7 +8,7 @@ use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
-use super::{Actor, Cx, Delivered, Delivery, Handler, Outcome, ReplyTo};
+use super::{Actor, Cx, Delivered, Delivery, Handler, LocalValue, Outcome, ReplyTo};
 use crate::message::{Msg, Validated};
 
 /// What came of calling a handler without waiting.
@@ -102,11 +102,38 @@ pub fn no_such_message(_: Delivery<'_>) -> Outcome {
     Outcome(Delivered::NoSuchMessage)
 }
 
-/// A validated message on its way into the loop of its actor.
+/// A message on its way into the loop of its actor.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) index: u16,
-    pub(crate) message: Validated,
+    pub(crate) content: Content,
+}
+
+impl Arrived {
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.content, Content::Local(_))
+    }
+
+    pub(crate) fn into_local(self) -> Option<LocalValue> {
+        self.content.into_local()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// It came as an archive, and is valid.
+    Archived(Validated),
+    /// It is of the type of its number.
+    Local(LocalValue),
+}
+
+impl Content {
+    fn into_local(self) -> Option<LocalValue> {
+        match self {
+            Self::Archived(_) => None,
+            Self::Local(value) => Some(value),
+        }
+    }
 }
 
 /// The message that a loop handles next: its number, and where it lies. Small, because the futures
@@ -122,14 +149,19 @@ impl Next<'_> {
     pub fn index(&self) -> u16 {
         self.index
     }
+
+    /// The local message, if it is one.
+    pub(super) fn into_local(self) -> Option<LocalValue> {
+        self.place.kept.take()?.into_local()
+    }
 }
 
-/// Where the next message of a loop lies: as it arrived, to be validated where its type is known, or
-/// validated when it was put into the mailbox.
+/// Where the next message of a loop lies: as it arrived, to be validated where its type is known;
+/// or as it lay in the mailbox; or as a value.
 #[derive(Default)]
 pub(super) struct Place {
     pub(super) fresh: Cell<Option<Chunk>>,
-    pub(super) validated: Cell<Option<Validated>>,
+    pub(super) kept: Cell<Option<Content>>,
     /// What was wrong with a fresh one.
     pub(super) invalid: Cell<Option<AccessError>>,
 }
@@ -139,8 +171,11 @@ impl Place {
     #[inline]
     fn take<M: Message>(&self) -> Option<Msg<M>> {
         let Some(chunk) = self.fresh.take() else {
-            // It was validated as the message of its number.
-            return self.validated.take().and_then(Msg::from_validated);
+            return match self.kept.take()? {
+                // It was validated as the message of its number.
+                Content::Archived(validated) => Msg::from_validated(validated),
+                Content::Local(_) => None,
+            };
         };
         match Msg::new(chunk) {
             Ok(message) => Some(message),

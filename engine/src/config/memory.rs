@@ -14,9 +14,10 @@ pub(crate) const MESH_SLOT_BYTES: u64 = 64;
 /// The memory that a configuration allows at most.
 ///
 /// It bounds the bytes of messages, wherever they wait or lie, and the buffers of the core. It does
-/// not bound what user code keeps, nor the bookkeeping beside the bytes: some hundred bytes for
-/// each actor, task, timer, question, link and kept dead letter, the stacks, and the executor's
-/// and the kernel's share of the rings (see `tuning.md` for locked memory).
+/// not bound what user code keeps, what [local messages](crate::LocalMessage) hold, which are
+/// bounded in number, nor the bookkeeping beside the bytes: some hundred bytes for each actor,
+/// task, timer, question, link and kept dead letter, the stacks, and the executor's and the
+/// kernel's share of the rings (see `tuning.md` for locked memory).
 ///
 /// The sums are ceilings: every core linked to all it may know, each link stalled at its worst
 /// moment, and every mailbox full; a byte that is both in a window and in a mailbox counts twice.

@@ -71,8 +71,8 @@ impl Bells {
 impl Core {
     /// An alarm `span` from now.
     pub(crate) fn alarm(self: &Rc<Self>, span: Duration) -> Alarm {
-        // Read afresh: counted from the start of the turn, it would end too early.
-        let deadline = self.clock.read() + span;
+        // Looked at afresh: counted from the start of the turn, it would end too early.
+        let deadline = self.clock.peek() + span;
         let mut bells = self.bells.borrow_mut();
         let bell = bells.add();
         let has_room = bells.len() <= ALARMS_MAX;
@@ -131,7 +131,7 @@ impl Alarm {
 
     /// The time left, zero when the deadline has passed.
     pub(crate) fn remaining(&self) -> Duration {
-        self.deadline.saturating_since(self.core.clock.now())
+        self.core.time_to(self.deadline)
     }
 }
 

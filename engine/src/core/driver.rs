@@ -106,7 +106,7 @@ impl Driver {
         }
         busy |= core.receive_parcels();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
-        busy |= core.dispatch_waiting(&mut budget);
+        busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();

@@ -92,9 +92,16 @@ impl Described {
 
     /// A message for an actor of another core.
     pub(super) fn of_target(message: MessageType, target: Target) -> Self {
-        let Target { slot, generation } = target;
         Self {
             message: Some(message.id),
+            ..Self::for_place(target)
+        }
+    }
+
+    /// A message for an actor of which only its place is known.
+    pub(super) fn for_place(target: Target) -> Self {
+        let Target { slot, generation } = target;
+        Self {
             recipient: Some(DeadRecipient {
                 name: None,
                 slot,
@@ -104,12 +111,12 @@ impl Described {
         }
     }
 
-    /// Message number `index` of the protocol of `actor`.
+    /// Message number `index` of the protocol of `actor`, local or not.
     pub(super) fn of_actor(actor: &ActorCell, index: u16) -> Self {
         let info = actor.message(index);
         Self {
             message: info.map(|info| info.message_type.id),
-            message_name: info.map(|info| info.name),
+            message_name: actor.name_at(index),
             recipient: Some(DeadRecipient {
                 name: actor.name.clone(),
                 slot: actor.slot,
@@ -137,6 +144,18 @@ impl Core {
         describe: impl FnOnce(&Self) -> Described,
     ) {
         self.counter_of(reason).add(count);
+        self.report(reason, count, link, describe);
+    }
+
+    /// Says of messages that were counted why they reached nobody.
+    #[cold]
+    pub(super) fn report(
+        &self,
+        reason: DeadLetterReason,
+        count: u64,
+        link: &Link,
+        describe: impl FnOnce(&Self) -> Described,
+    ) {
         let logged = self.letter_log.take(reason, count, self.clock.now());
         let is_read = self.shared.letters.is_read();
         if logged.is_none() && !is_read {

@@ -47,6 +47,12 @@ impl Core {
     /// that nobody waits for any more: that is not handled.
     pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
+        if letter.arrived.is_local() {
+            self.local_left_mailbox(&letter);
+            self.say_ready(port);
+            self.tally.local_delivered.add(1);
+            return Some(letter);
+        }
         self.tally.waiting.take(1);
         self.uncharge(&letter);
         self.say_ready(port);
@@ -79,6 +85,10 @@ impl Core {
             Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
         }
         while let Some(letter) = port.take_letter() {
+            if letter.arrived.is_local() {
+                self.bury_waiting_local(cell, letter);
+                continue;
+            }
             self.tally.waiting.take(1);
             let describe = |_: &Self| Described::of_actor(cell, letter.arrived.index);
             self.bury(DeadLetterReason::NoRecipient, 1, &letter.link, describe);

@@ -3,7 +3,11 @@
 //! A link to another core of the node is a link like any other: numbers, positions, grants. What
 //! differs is how its slabs travel: they are handed over as they are, and parsed on the other core
 //! in the memory they were written to. An errand is a piece of work for another core, such as
-//! spawning an actor there or taking over a connection.
+//! spawning an actor there or taking over a connection. Local messages go the same way, one in each
+//! parcel ([`super::local`]).
+//!
+//! Nothing that a ring still holds when both its ends are gone is lost without a count or ends
+//! anything: whichever core goes last drops it with the ring, in [`Core::close_mesh`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,11 +21,13 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::Core;
 use super::link::Link;
+use super::local::{LocalLetter, Window};
 use super::peers::PeerIndex;
 use super::shared::core_id;
 use super::tunnel::Passage;
-use super::user_code::contain;
+use super::user_code::Contained;
 use crate::config::MESH_SLOT_BYTES;
+use crate::counters::Count;
 use crate::mesh::sleep::Sleep;
 use crate::mesh::{Consumer, Producer, ring};
 
@@ -34,21 +40,9 @@ enum Parcel {
     Frames(SlabSlice),
     /// The same, for the end of a tunnel.
     Passing(Passage, SlabSlice),
-    Errand(Carried),
-}
-
-/// An errand under way. One that is left in a ring drops with that, wherever and whenever the last
-/// of both cores lets go of it: its panic ends nothing there either.
-struct Carried(Option<Errand>);
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        if let Some(errand) = self.0.take()
-            && let Err(panic) = contain(|| drop(errand))
-        {
-            tracing::error!(panic, "an errand panicked in its drop");
-        }
-    }
+    /// Its drop is somebody's code, as is that of a local message.
+    Errand(Contained<Errand>),
+    Local(LocalLetter),
 }
 
 const _: () = assert!(
@@ -62,6 +56,10 @@ pub(crate) struct Mesh {
     /// By core; `None` at the core's own place.
     outboxes: Vec<Option<Outbox>>,
     inboxes: Vec<Option<Inbox>>,
+    /// What this core may send of local messages, by core, itself included.
+    pub(super) windows: Vec<Window>,
+    /// How many of those of each core have left this one's hands, itself included.
+    pub(super) handled: Vec<Arc<Count>>,
     sleep: Arc<Sleep>,
     /// Cores whose outbox holds something to publish, or to retry.
     touched: VecDeque<CoreId>,
@@ -100,16 +98,25 @@ impl Mesh {
     /// The ends of `cores` cores, with `slots` in each ring.
     pub(crate) fn between(cores: usize, slots: usize) -> Vec<Self> {
         let sleeps: Vec<Arc<Sleep>> = (0..cores).map(|_| Arc::new(Sleep::new())).collect();
+        let mut windows = Vec::with_capacity(cores);
         let mut ends: Vec<Self> = sleeps
             .iter()
             .map(|sleep| Self {
                 outboxes: (0..cores).map(|_| None).collect(),
                 inboxes: (0..cores).map(|_| None).collect(),
+                windows: Vec::with_capacity(cores),
+                handled: Vec::with_capacity(cores),
                 sleep: Arc::clone(sleep),
                 touched: VecDeque::with_capacity(cores),
             })
             .collect();
         for from in 0..cores {
+            for to in &mut ends {
+                let handled = Arc::default();
+                to.handled.push(Arc::clone(&handled));
+                windows.push(Window::new(handled));
+            }
+            ends[from].windows = std::mem::take(&mut windows);
             for to in (0..cores).filter(|to| *to != from) {
                 let (producer, consumer) = ring(slots);
                 ends[from].outboxes[to] = Some(Outbox {
@@ -133,6 +140,16 @@ impl Mesh {
         let inboxes = self.inboxes.iter().flatten();
         inboxes.into_iter().any(|inbox| !inbox.ring.is_empty())
             || self.outboxes.iter_mut().flatten().any(Outbox::may_go_on)
+    }
+
+    /// Sends a local message to another core, unless that is [gone](Self::is_gone); it leaves with
+    /// this turn.
+    pub(super) fn put_local(&mut self, to: CoreId, letter: LocalLetter) -> Result<(), LocalLetter> {
+        match self.outbox(to) {
+            Some(outbox) => outbox.put(Parcel::Local(letter)),
+            None => return Err(letter),
+        }
+        Ok(())
     }
 
     /// Whether a core takes nothing any more.
@@ -163,7 +180,7 @@ impl Outbox {
 
     fn put_errand(&mut self, errand: Errand) {
         let before = self.waiting.len();
-        self.put(Parcel::Errand(Carried(Some(errand))));
+        self.put(Parcel::Errand(Contained::new(errand)));
         self.errands_waiting += self.waiting.len() - before;
     }
 
@@ -257,12 +274,11 @@ impl Core {
                     self.receive_passing(core_id(index), end, slice);
                 }
                 // The errand may hand something over itself, and finds the mesh free.
-                Some(Parcel::Errand(mut carried)) => {
-                    if let Some(errand) = carried.0.take() {
-                        errand(self);
-                    }
+                Some(Parcel::Errand(errand)) => {
+                    errand.take().into_iter().for_each(|errand| errand(self));
                     any_errand = true;
                 }
+                Some(Parcel::Local(letter)) => self.locals.put(core_id(index), letter),
                 None => break,
             }
             any = true;
@@ -348,33 +364,23 @@ impl Core {
             Some(outbox) => outbox.take_waiting(),
             None => VecDeque::new(),
         };
-        self.discard(waiting);
+        // No cell is borrowed any more: somebody's code runs here.
+        drop(waiting);
     }
 
-    /// Drops what is still on its way from this core and to it, when it ends.
+    /// Drops what is still on its way from this core and to it, when it ends, and its ends of the
+    /// rings: with the last end of a ring goes what it holds.
     pub(super) fn close_mesh(&self) {
         for index in 0..self.ends.len() {
-            let mut parcels = match &mut self.mesh.borrow_mut().outboxes[index] {
-                Some(outbox) => outbox.take_waiting(),
-                None => continue,
-            };
-            if let Some(inbox) = &mut self.mesh.borrow_mut().inboxes[index] {
-                while let Some(parcel) = inbox.ring.pop() {
-                    parcels.push_back(parcel);
-                }
+            let mut mesh = self.mesh.borrow_mut();
+            let (outbox, inbox) = (mesh.outboxes[index].take(), mesh.inboxes[index].take());
+            drop(mesh);
+            if let Some(mut inbox) = inbox {
+                while inbox.ring.pop().is_some() {}
             }
-            self.discard(parcels);
+            drop(outbox);
         }
-    }
-
-    /// An errand is somebody's code, its drop too. No cell of the core may be borrowed.
-    fn discard(&self, parcels: VecDeque<Parcel>) {
-        for parcel in parcels {
-            if let Parcel::Errand(mut carried) = parcel {
-                let errand = carried.0.take();
-                self.contain("an errand panicked in its drop", || drop(errand));
-            }
-        }
+        self.locals.clear();
     }
 
     /// Whether another core handed something over, or has taken what waits to leave.
@@ -415,5 +421,43 @@ impl fmt::Debug for Outbox {
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// Counts its drop and panics in it.
+    struct Bomb(Arc<AtomicU64>);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            assert!(thread::panicking(), "a bomb");
+        }
+    }
+
+    #[test]
+    fn errands_that_panic_in_their_drop_go_with_their_ring_each_by_itself() {
+        for sender_first in [false, true] {
+            let dropped = Arc::new(AtomicU64::new(0));
+            let mut ends = Mesh::between(2, 4);
+            let outbox = ends[0].outbox(CoreId(1)).expect("there are two cores");
+            // More than the ring holds.
+            for _ in 0..6 {
+                let bomb = Bomb(Arc::clone(&dropped));
+                let errand: Errand = Box::new(move |_| std::mem::forget(bomb));
+                outbox.put_errand(errand);
+            }
+            outbox.publish();
+            let last = ends.swap_remove(usize::from(sender_first));
+            drop(ends);
+            drop(last);
+            assert_eq!(dropped.load(Ordering::Relaxed), 6);
+        }
     }
 }

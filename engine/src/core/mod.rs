@@ -33,6 +33,7 @@ mod hop;
 mod letters;
 mod line;
 mod link;
+mod local;
 mod loops;
 mod main_task;
 mod mesh;
@@ -108,6 +109,7 @@ use budget::Budget;
 use clock::Clock;
 use letters::LetterLog;
 use link::{Connection, End};
+use local::Locals;
 use peers::PeerTable;
 use pipes::Pipes;
 use slow::LatestBatch;
@@ -152,6 +154,8 @@ pub(crate) struct Core {
     /// it.
     ends: Vec<End>,
     mesh: RefCell<Mesh>,
+    /// Local messages whose turn has not come.
+    locals: Locals,
     tunnels: RefCell<Tunnels>,
     next_link: Cell<u64>,
     /// Connections with bytes to parse.
@@ -321,6 +325,7 @@ impl Core {
         self.tasks.any_ready()
             || !self.readable.borrow().is_empty()
             || !self.sendable.borrow().is_empty()
+            || !self.locals.is_empty()
     }
 }
 

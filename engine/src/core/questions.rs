@@ -126,7 +126,7 @@ impl Core {
             .push(link, held_up, head, question.payload)
             .map_err(AskRefusal::Send)?;
         // There is a timer for each place of the table; see `timers`.
-        let overdue = self.clock.read() + question.timeout;
+        let overdue = self.clock.peek() + question.timeout;
         let deadline = self.set_timer(overdue, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         let expected = question.expected;

@@ -14,6 +14,7 @@ use ringmesh_proto::time::Instant;
 use super::Core;
 use super::budget::Budget;
 use super::link::Link;
+use crate::actor::ActorCell;
 
 /// The batch that is not measured yet, and since when it may have run.
 #[derive(Debug, Default)]
@@ -25,10 +26,20 @@ pub(super) struct LatestBatch {
 /// Messages that were dispatched together.
 #[derive(Debug)]
 struct Batch {
-    link: Rc<Link>,
     messages: u32,
-    /// The target and type numbers of the last one.
-    last: (u32, u16),
+    last: Last,
+}
+
+/// The last message of a batch.
+#[derive(Debug)]
+pub(super) enum Last {
+    /// By the target and type numbers on its link.
+    Archived(Rc<Link>, (u32, u16)),
+    Local {
+        slot: u32,
+        generation: u64,
+        index: u16,
+    },
 }
 
 impl Core {
@@ -63,14 +74,35 @@ impl Core {
         last: (u32, u16),
     ) {
         if messages > 0 {
-            budget.spend(messages);
-            let link = Rc::clone(link);
-            let batch = Batch {
-                link,
-                messages,
-                last,
-            };
-            *self.latest_batch.batch.borrow_mut() = Some(batch);
+            let last = Last::Archived(Rc::clone(link), last);
+            self.spend_on(budget, messages, last);
+        }
+    }
+
+    /// The same of one or more messages of either sort.
+    pub(super) fn spend_on(&self, budget: &mut Budget, messages: u32, last: Last) {
+        budget.spend(messages);
+        *self.latest_batch.batch.borrow_mut() = Some(Batch { messages, last });
+    }
+
+    /// The names of an actor, if it still lives, and of a message for it.
+    fn name(&self, last: &Last) -> Option<(String, &'static str)> {
+        let named = |actor: &Rc<ActorCell>, index| (actor.to_string(), actor.message_name(index));
+        match last {
+            Last::Archived(link, (target, message)) => {
+                let routes = link.routes.borrow();
+                let known = routes.known(*target, *message);
+                known.map(|(actor, index)| named(actor, index))
+            }
+            Last::Local {
+                slot,
+                generation,
+                index,
+            } => {
+                let actors = self.actors.borrow();
+                let actor = actors.at(*slot, *generation);
+                actor.map(|actor| named(actor, *index))
+            }
         }
     }
 
@@ -83,12 +115,9 @@ impl Core {
         if !self.slow_log_budget.borrow_mut().take(self.clock.now()) {
             return;
         }
-        let named = {
-            let routes = batch.link.routes.borrow();
-            let known = routes.known(batch.last.0, batch.last.1);
-            known.map(|(actor, index)| (actor.to_string(), actor.message_name(index)))
-        };
-        let (actor, message) = named.unwrap_or_else(|| ("one that stopped".to_owned(), "?"));
+        let (actor, message) = self
+            .name(&batch.last)
+            .unwrap_or_else(|| ("one that stopped".to_owned(), "?"));
         tracing::warn!(
             ?took,
             messages = batch.messages,

@@ -20,6 +20,7 @@ use super::asks::AskTable;
 use super::clock::Clock;
 use super::letters::LetterLog;
 use super::link::End;
+use super::local::Locals;
 use super::peers::PeerTable;
 use super::shared::core_id;
 use super::slow::LatestBatch;
@@ -80,6 +81,7 @@ impl Core {
             draining: RefCell::default(),
             ends,
             mesh: RefCell::new(mesh),
+            locals: Locals::default(),
             tunnels: RefCell::default(),
             next_link: Cell::new(settings.cores as u64),
             readable: RefCell::default(),

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-use super::{Core, PanicPayload};
+use super::{Core, PanicPayload, current};
 
 /// Calls what may be anybody's code. Gives back what it panicked with, as text.
 pub(crate) fn contain(call: impl FnOnce()) -> Result<(), String> {
@@ -27,6 +27,33 @@ pub(crate) fn panic_message(payload: PanicPayload) -> String {
 pub(crate) fn dispose(payload: PanicPayload) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
+    }
+}
+
+/// Somebody's value that may be dropped unused, wherever that happens: a panic in its drop is
+/// logged, and counted on a core, and ends nothing. No cell of the core may be borrowed then.
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// The value, to be used.
+    pub(crate) fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.0.take() else {
+            return;
+        };
+        if let Err(panic) = contain(|| drop(value)) {
+            current::try_with(|core| core.tally.panics.add(1));
+            tracing::error!(panic, "a value that nobody took panicked in its drop");
+        }
     }
 }
 

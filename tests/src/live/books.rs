@@ -1,6 +1,6 @@
 //! The accounts of a core.
 
-use ringmesh::Counters;
+use ringmesh::{Counters, Metrics};
 
 /// Checks that the accounts of a core close: what was sent and what was received is each somewhere,
 /// and every dead letter has a reason.
@@ -31,4 +31,24 @@ pub fn assert_closed(books: &Counters) {
         + books.dead_late_answer
         + books.dead_not_upgraded;
     assert_eq!(books.dead_received, by_reason, "{books:#?}");
+    assert_eq!(
+        books.local_received,
+        books.local_delivered + books.local_dead + books.local_waiting,
+        "{books:#?}"
+    );
+}
+
+/// Checks that the accounts of a node that has ended close, its local messages among them: none is
+/// on its way any more.
+///
+/// # Panics
+/// If they do not.
+pub fn assert_closed_at_the_end(metrics: &Metrics) {
+    metrics.cores.iter().for_each(assert_closed);
+    let total = &metrics.total;
+    assert_eq!(
+        (total.local_sent, total.local_waiting),
+        (total.local_received, 0),
+        "{metrics:#?}"
+    );
 }

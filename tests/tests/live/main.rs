@@ -12,6 +12,7 @@ mod dead_letters;
 mod fairness;
 mod faults;
 mod graceful_stop;
+mod local;
 mod memory;
 mod metrics;
 mod mishaps;

@@ -19,7 +19,14 @@ use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::{SYSTEM, WAIT};
 
 /// Counters that also go down.
-const GAUGES: [&str; 5] = ["in_flight", "waiting", "links", "actors", "tasks"];
+const GAUGES: [&str; 6] = [
+    "in_flight",
+    "waiting",
+    "local_waiting",
+    "links",
+    "actors",
+    "tasks",
+];
 
 fn record(number: u64) -> Record {
     Record {

@@ -125,6 +125,9 @@ pub const FORMER_UIDS_MAX: usize = 8;
 /// Errands of one core that may wait for room in the ring to another.
 pub const ERRANDS_WAITING_MAX: usize = 1024;
 
+/// Local messages of one core that may be on their way to the actors of another, or of itself.
+pub const LOCAL_MESSAGES_MAX: u64 = 1024;
+
 /// The most cores a node may have; their numbers are below.
 pub const CORES_MAX: u16 = 256;
 

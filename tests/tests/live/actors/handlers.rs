@@ -1,8 +1,15 @@
 //! Handlers of both kinds in one actor.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ringmesh::{Actor, AsyncHandler, Cx, Handler, Msg, Ref, async_handler, message, protocol};
+use ringmesh::{
+    Actor, AsyncHandler, Cx, Handler, Msg, NodeId, Ref, async_handler, message, protocol,
+};
+use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
 use ringmesh_tests::live::node::LiveNode;
@@ -186,4 +193,121 @@ fn an_actor_that_stops_itself_handles_nothing_that_waited() {
         (1, 0),
         "{books:#?}"
     );
+}
+
+/// Has its recipient wait, and then say who sent it.
+#[message(id = "tests.Whence", v = 1)]
+struct Whence;
+
+protocol! { WhenceApi = "tests.whence" { Whence } }
+
+struct Host {
+    gate: Gate,
+    senders: SyncSender<Option<NodeId>>,
+}
+
+impl Actor for Host {
+    type Api = WhenceApi;
+}
+
+#[async_handler]
+impl AsyncHandler<Whence> for Host {
+    async fn handle(&mut self, _: Msg<Whence>, cx: &mut Cx<'_, Self>) {
+        self.gate.pass().await;
+        self.senders.send(cx.sender()).expect("the test waits");
+    }
+}
+
+#[test]
+fn the_sender_of_a_message_stays_known_when_another_peer_takes_its_place() {
+    let server = LiveNode::start_with(|it| it.settings(|s| s.peers_max = 1));
+    let gate = Gate::default();
+    let (senders, noted) = sync_channel(2);
+    let gate_there = gate.clone();
+    server.run(|node| async move {
+        let gate = gate_there;
+        let host = Host { gate, senders };
+        node.spawn_named("host", host).expect("a free name");
+    });
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        let (client, path) = (LiveNode::start(), server.path("host"));
+        client.run(|node| async move {
+            let host: Ref<WhenceApi> = node.resolve(&path).await.expect("it is there");
+            host.tell(Whence).await.expect("room");
+        });
+        client.until("its message to be taken", |now| now.in_flight == 0);
+        sent.push(client.id().clone());
+        client.stop();
+        server.until("the goodbye", |now| now.links == 0);
+    }
+    gate.open();
+    let noted: Vec<_> = (0..2).map(|_| noted.recv_timeout(WAIT)).collect();
+    assert_eq!(
+        noted,
+        sent.into_iter().map(|it| Ok(Some(it))).collect::<Vec<_>>()
+    );
+}
+
+/// Has its recipient dawdle, and says what is left of its time then.
+#[message(id = "tests.Dawdle", v = 1, reply = Left)]
+struct Dawdle;
+
+#[message(id = "tests.Left", v = 1)]
+struct Left {
+    micros: u64,
+}
+
+protocol! { DawdleApi = "tests.dawdle" { Dawdle } }
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Holds its core up, and looks at the clock in all the ways there are.
+struct Dawdler {
+    echo: Ref<EchoApi>,
+}
+
+impl Actor for Dawdler {
+    type Api = DawdleApi;
+}
+
+impl Handler<Dawdle> for Dawdler {
+    fn handle(&mut self, _: Msg<Dawdle>, cx: &mut Cx<'_, Self>) -> Left {
+        let left = cx.deadline().expect("it was asked");
+        // Holds its core up for so long.
+        let (_silent, never) = sync_channel::<()>(0);
+        assert!(never.recv_timeout(PAUSE).is_err());
+        let mut context = Context::from_waker(Waker::noop());
+        let (number, body) = (1, Default::default());
+        assert!(
+            pin!(self.echo.ask(Echo { number, body }))
+                .poll(&mut context)
+                .is_pending()
+        );
+        assert!(pin!(cx.node().sleep(PAUSE)).poll(&mut context).is_pending());
+        let micros = u64::try_from(left.as_micros()).expect("less than ages");
+        Left { micros }
+    }
+}
+
+#[test]
+fn a_handler_that_asks_or_sleeps_gives_the_messages_behind_it_no_more_time() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let node = LiveNode::start_serving();
+    let path = node.path(ECHO);
+    let [first, second] = node.run(|node| async move {
+        let echo: Ref<EchoApi> = node.resolve(&path).await.expect("it is there");
+        let dawdler = node.spawn(Dawdler { echo }).expect("room");
+        let ask = || dawdler.ask(Dawdle).timeout(HOUR);
+        let (mut first, mut second) = (pin!(ask()), pin!(ask()));
+        // Both leave in one turn, and arrive in one.
+        let is_sent = poll_fn(|context| {
+            let first = first.as_mut().poll(context).is_pending();
+            Poll::Ready(first && second.as_mut().poll(context).is_pending())
+        });
+        assert!(is_sent.await);
+        [first.await, second.await].map(|left| left.expect("an answer").micros.to_native())
+    });
+    let pause = u64::try_from(PAUSE.as_micros()).expect("less than ages");
+    assert!(second + pause <= first, "{second} {first}");
 }

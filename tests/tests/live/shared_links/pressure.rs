@@ -218,7 +218,7 @@ fn a_question_that_waits_before_a_tunnel_beyond_its_deadline_is_not_handled() {
     });
     run_on(&client, 1, move |_| async move {
         let asked = echo.ask(question(2)).timeout(Duration::from_millis(50));
-        let error = asked.await.err().expect("nobody reads it");
+        let error = asked.await.expect_err("nobody reads it");
         assert!(matches!(error, AskError::Timeout { .. }), "{error:?}");
     });
     blocked.wait();
