@@ -71,6 +71,7 @@ const WALLS: [Wall; 8] = [
             "libc",
             "rkyv",
             "rustc-hash",
+            "similar",
             "strsim",
             "thiserror",
             "toml",

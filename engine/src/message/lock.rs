@@ -11,8 +11,8 @@ use std::{env, fs, io};
 
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::shape::MessageShape;
+use similar::TextDiff;
 
-use super::line_diff;
 use super::lock_text::{self, Locked, LockedMessage};
 
 /// The file, beside the Cargo.toml of the crate.
@@ -110,7 +110,10 @@ fn report(file: &str, locked: &str, current: &str) -> String {
     for problem in &problems {
         let _ = writeln!(report, "- {problem}");
     }
-    let _ = writeln!(report, "\n{}", line_diff::unified(FILE, locked, current));
+    let difference = TextDiff::from_lines(locked, current);
+    let mut difference = difference.unified_diff();
+    difference.header(FILE, "messages.lock, as the code has it");
+    let _ = writeln!(report, "\n{difference}");
     let write = format!("{UPDATE}=1 cargo test");
     let _ = if problems.is_empty() {
         writeln!(

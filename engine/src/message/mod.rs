@@ -48,7 +48,6 @@
 
 #[allow(unsafe_code)]
 mod lease;
-mod line_diff;
 pub(crate) mod lock;
 mod lock_text;
 
