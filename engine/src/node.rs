@@ -149,7 +149,7 @@ impl Node {
         crate::resolve::resolve(&self.core, path).await
     }
 
-    /// Ends after `span`, rounded up to the tick of the core's timers (1 ms).
+    /// Ends after `span`, rounded up to the tick of the core's timers (65.5 us).
     pub async fn sleep(&self, span: Duration) {
         let mut alarm = self.core.alarm(span);
         poll_fn(|context| alarm.poll(context)).await;

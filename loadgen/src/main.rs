@@ -28,6 +28,7 @@ mod screen;
 mod tour;
 mod workload;
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -45,7 +47,7 @@ use crate::arguments::{
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
-use crate::overload::{Overload, OverloadError};
+use crate::overload::Overload;
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
 use crate::plan::{Mode, Mover, Round, Traffic};
@@ -76,9 +78,6 @@ enum Failure {
         /// What the system answered.
         error: io::Error,
     },
-    /// The overload could not be made.
-    #[error(transparent)]
-    Overload(#[from] OverloadError),
     /// Stdout cannot be written, or the kernel does not say which CPUs are allowed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -193,18 +192,18 @@ fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
         time: arguments.load.seconds,
     };
     let report = overload::run(overload, host)?;
-    print(&report, arguments.load.json)?;
+    print(&report, &report, arguments.load.json)?;
     Ok(report.is_clean())
 }
 
-/// Writes a report to stdout, as one object of JSON or as text.
-fn print(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> io::Result<()> {
+/// Writes a report to stdout, as one object of JSON or as `text`.
+fn print(report: &impl Serialize, text: &impl Display, json: bool) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     if json {
         serde_json::to_writer(&mut stdout, report)?;
         writeln!(stdout)?;
     } else {
-        writeln!(stdout, "{report}")?;
+        writeln!(stdout, "{text}")?;
     }
     stdout.flush()
 }
@@ -263,14 +262,8 @@ fn measure_and_print(
     if let Some(hgrm) = hgrm {
         hgrm.write(report::merged_latencies(&outcomes.subject)?)?;
     }
-    let mut stdout = io::stdout().lock();
-    if json {
-        serde_json::to_writer(&mut stdout, &report).map_err(io::Error::from)?;
-        writeln!(stdout)?;
-    } else {
-        writeln!(stdout, "{}", screen::report(&report, experiment.rounds))?;
-    }
-    stdout.flush()?;
+    let text = screen::report(&report, experiment.rounds);
+    print(&report, &text, json)?;
     Ok(report.is_clean())
 }
 

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringmesh::prelude::*;
-use ringmesh::{EngineError, NodeBuilder, ResolveError, SocketBuffers, SpawnError, memory_budget};
+use ringmesh::{NodeBuilder, SocketBuffers, memory_budget};
 use serde::Serialize;
 
 use crate::host::Host;
 use crate::pattern;
 use crate::placement::Placement;
-use crate::workload::{ARCHIVE_OVERHEAD_BYTES, Sequence};
+use crate::workload::{ARCHIVE_OVERHEAD_BYTES, Sequence, WorkloadError};
 
 /// The peak is measured for this share of the time.
 const PEAK_SHARE: u32 = 10;
@@ -122,32 +122,6 @@ pub(crate) struct Overload {
     pub(crate) time: Duration,
 }
 
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OverloadError {
-    /// A node could not start.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// An actor could not be spawned.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// The worker was not found.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// The worker did not answer.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// A message was refused for another reason than want of room.
-    #[error("{0}")]
-    Send(String),
-    /// The receiver's thread ended before its node listened.
-    #[error("the receiving node did not start")]
-    NoReceiver,
-    /// The kernel does not say what it was asked.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -228,7 +202,7 @@ impl Interval {
 ///
 /// # Errors
 /// When a node cannot start, or the receiver does not answer.
-pub(crate) fn run(overload: Overload, host: Host) -> Result<Report, OverloadError> {
+pub(crate) fn run(overload: Overload, host: Host) -> Result<Report, WorkloadError> {
     let placement = Placement::of_this_process()?;
     let (listens, listening) = mpsc::channel();
     let work = overload.work;
@@ -239,18 +213,18 @@ pub(crate) fn run(overload: Overload, host: Host) -> Result<Report, OverloadErro
             // Nobody takes it when the sender is gone, and this process is about to end then.
             drop(listens.send(node.address().to_string()));
             node.until_shutdown().await;
-            Ok::<(), OverloadError>(())
+            Ok::<(), WorkloadError>(())
         })
     });
     let Ok(address) = listening.recv() else {
-        let ended = receiver.join().map_err(|_| OverloadError::NoReceiver)?;
-        return Err(ended.map_or_else(OverloadError::from, |_| OverloadError::NoReceiver));
+        let ended = receiver.join().map_err(|_| WorkloadError::NoReceiver)?;
+        return Err(ended.map_or_else(WorkloadError::from, |_| WorkloadError::NoReceiver));
     };
     let path = format!("{address}/user/{WORKER}");
     let sent = builder(placement.sender)
         .run(move |node| async move { offer_all(&node, &path, overload).await })?;
     let (peak, over) = sent?;
-    let received = receiver.join().map_err(|_| OverloadError::NoReceiver)?;
+    let received = receiver.join().map_err(|_| WorkloadError::NoReceiver)?;
     received??;
     report(overload, &peak, &over, host)
 }
@@ -272,7 +246,7 @@ async fn offer_all(
     node: &Node,
     path: &str,
     overload: Overload,
-) -> Result<(Interval, Interval), OverloadError> {
+) -> Result<(Interval, Interval), WorkloadError> {
     let worker: Ref<WorkerApi> = node.resolve(path).await?;
     let body = pattern::first(overload.payload_bytes - ARCHIVE_OVERHEAD_BYTES);
     let time = (overload.time / PEAK_SHARE).max(PEAK_TIME_MIN);
@@ -283,7 +257,7 @@ async fn offer_all(
     let rate = OFFERED * peak.rate();
     let counts = offer(node, worker, body, rate, overload.time).await?;
     let over = take_stock(worker, begun, counts).await?;
-    worker.tell(Quit).await.map_err(failed)?;
+    worker.tell(Quit).await?;
     Ok((peak, over))
 }
 
@@ -292,11 +266,11 @@ async fn wait_for_room(
     worker: Ref<WorkerApi>,
     body: &'static [u8],
     time: Duration,
-) -> Result<u64, OverloadError> {
+) -> Result<u64, WorkloadError> {
     let until = Instant::now() + time;
     let mut number = 0;
     while Instant::now() < until {
-        worker.tell(job(number, body)).await.map_err(failed)?;
+        worker.tell(job(number, body)).await?;
         number += 1;
     }
     Ok(number)
@@ -309,7 +283,7 @@ async fn offer(
     body: &'static [u8],
     rate: f64,
     time: Duration,
-) -> Result<(u64, u64), OverloadError> {
+) -> Result<(u64, u64), WorkloadError> {
     let begun = Instant::now();
     let (mut taken, mut refused) = (0, 0);
     while begun.elapsed() < time {
@@ -318,7 +292,7 @@ async fn offer(
             match worker.try_tell(job(taken, body)) {
                 Ok(()) => taken += 1,
                 Err(SendError::Full(_)) => refused += 1,
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         node.sleep(TICK).await;
@@ -331,7 +305,7 @@ async fn take_stock(
     worker: Ref<WorkerApi>,
     begun: Instant,
     (sent, refused): (u64, u64),
-) -> Result<Interval, OverloadError> {
+) -> Result<Interval, WorkloadError> {
     let handled = worker.ask(Tally).timeout(DRAIN_TIME_MAX).await?;
     Ok(Interval {
         elapsed: begun.elapsed(),
@@ -348,16 +322,12 @@ fn job(number: u64, body: &'static [u8]) -> Job {
     Job { number, body }
 }
 
-fn failed<M>(error: SendError<M>) -> OverloadError {
-    OverloadError::Send(error.to_string())
-}
-
 fn report(
     overload: Overload,
     peak: &Interval,
     over: &Interval,
     host: Host,
-) -> Result<Report, OverloadError> {
+) -> Result<Report, WorkloadError> {
     let settings = builder(0).configuration()?;
     let budget = memory_budget(&settings, SocketBuffers::of_host());
     Ok(Report {

@@ -150,30 +150,27 @@ impl Port {
         if self.wants_stop.get() {
             return Poll::Pending;
         }
-        if !self.handed.replace(false) && !self.take_waiting(core, context) {
+        if !self.handed.get() {
+            self.take_waiting(core, context);
+        }
+        if !self.handed.replace(false) {
             return Poll::Pending;
         }
         Poll::Ready(Some(self.index.get()))
     }
 
-    /// Takes the oldest message that waits. Says whether there is one whose turn it is.
-    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) -> bool {
-        loop {
-            if self.mailbox.borrow().is_empty() {
-                return false;
-            }
+    /// Hands over the oldest message that waits and whose time is not up, if there is one and its
+    /// turn has come.
+    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
+        while !self.mailbox.borrow().is_empty() {
             if self.share.get() == 0 {
-                context.waker().wake_by_ref();
-                return false;
+                return context.waker().wake_by_ref();
             }
             self.share.set(self.share.get() - 1);
-            // Else its time was up, and the next may have its turn.
             if let Some(letter) = core.take_waiting(self) {
                 let Arrived { index, content } = letter.arrived;
                 self.place.kept.set(Some(content));
-                self.hand(index, &letter.link, letter.question);
-                self.handed.set(false);
-                return true;
+                return self.hand(index, &letter.link, letter.question);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The one clock of a core: read once a turn, and between batches of user work.
+//! The one clock of a core: read at the end of a turn, after a sleep, and between batches of user
+//! work.
 
 use std::cell::Cell;
 use std::time;

@@ -27,6 +27,7 @@ use ringmesh_proto::time::Instant;
 use super::Core;
 use super::letters::Described;
 use super::link::Link;
+use super::reply::PASSED_ON;
 use crate::dead_letter::DeadLetterReason;
 
 /// Goes on with a shared link to another core: the near end of their tunnel.
@@ -340,7 +341,9 @@ impl Core {
             let origin = &relay.origin;
             let (correlation, code) = (extension.correlation, ErrorCode::from_wire(extension.code));
             match reply {
-                Some((message, payload)) => self.answer_with(origin, message, extension, payload),
+                Some((message, payload)) => {
+                    self.answer_with(origin, correlation, (message, PASSED_ON), payload)
+                }
                 None => self.answer_error(origin, correlation, code),
             }
         });
@@ -350,25 +353,6 @@ impl Core {
             let describe = |_: &Self| Described::answer(reply.map(|(message, _)| *message));
             self.bury(DeadLetterReason::LateAnswer, 1, near_end, describe);
         }
-    }
-
-    fn answer_with(
-        &self,
-        origin: &Rc<Link>,
-        message: &MessageType,
-        extension: Extension,
-        payload: &[u8],
-    ) -> bool {
-        let mut slabs = self.slabs.borrow_mut();
-        let mut outbound = origin.outbound.borrow_mut();
-        let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
-        drop((slabs, outbound));
-        let code = match pushed {
-            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
-            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
-            pushed => return self.answer_pushed(origin, pushed),
-        };
-        self.answer_error(origin, extension.correlation, code)
     }
 
     /// The asker's wish to cancel may be for any of the cores that its questions went on to.

@@ -24,10 +24,10 @@ const LOGS_PER_SECOND: u32 = 1;
 /// How often a core may log dead letters, for each reason by itself: a flood for one hides no
 /// other.
 #[derive(Debug)]
-pub(super) struct LetterLog(RefCell<[Pace; DeadLetterReason::ALL.len()]>);
+pub(super) struct LetterLog(RefCell<[LogPace; DeadLetterReason::ALL.len()]>);
 
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct LogPace {
     budget: TokenBucket,
     /// Messages that were not logged since the last line.
     suppressed: u64,
@@ -35,7 +35,7 @@ struct Pace {
 
 impl Default for LetterLog {
     fn default() -> Self {
-        let pace = Pace {
+        let pace = LogPace {
             budget: TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND),
             suppressed: 0,
         };

@@ -12,6 +12,9 @@ use super::link::Link;
 use super::{Core, NoRoute};
 use crate::actor::Mismatch;
 
+/// What an answer is called that comes from elsewhere: its name is not known here.
+pub(super) const PASSED_ON: &str = "(passed on)";
+
 /// Whoever asked a question.
 pub(crate) struct Asker<'a> {
     core: &'a Rc<Core>,
@@ -39,30 +42,9 @@ impl<'a> Asker<'a> {
 
     /// Sends the archive of an answer of type `message` as it is.
     pub(super) fn answer_bytes(&self, message: &MessageType, payload: &[u8]) {
-        self.push(message, "(passed on)", payload);
-    }
-
-    #[inline]
-    fn push<P: Payload + ?Sized>(&self, message: &MessageType, name: &str, payload: &P) {
-        let extension = Extension {
-            correlation: self.correlation,
-            remaining_us: 0,
-            code: 0,
-        };
-        let mut slabs = self.core.slabs.borrow_mut();
-        let mut outbound = self.link.outbound.borrow_mut();
-        let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
-        drop((slabs, outbound));
-        let code = match pushed {
-            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
-            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
-            pushed => {
-                self.core.answer_pushed(self.link, pushed);
-                return;
-            }
-        };
-        tracing::error!(message = name, error = ?pushed, "an answer could not be sent");
-        self.fail(code);
+        let answer = (message, PASSED_ON);
+        self.core
+            .answer_with(self.link, self.correlation, answer, payload);
     }
 
     /// Says that the question reached no handler.
@@ -81,6 +63,37 @@ impl<'a> Asker<'a> {
 }
 
 impl Core {
+    /// Answers, or says with an error why there is no answer. Says whether either is on its way.
+    /// The `name` of the answer is for the log.
+    #[inline]
+    pub(super) fn answer_with<P: Payload + ?Sized>(
+        &self,
+        link: &Rc<Link>,
+        correlation: u64,
+        (message, name): (&MessageType, &str),
+        payload: &P,
+    ) -> bool {
+        let extension = Extension {
+            correlation,
+            remaining_us: 0,
+            code: 0,
+        };
+        let mut slabs = self.slabs.borrow_mut();
+        let mut outbound = link.outbound.borrow_mut();
+        let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
+        drop((slabs, outbound));
+        let code = match pushed {
+            Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
+            Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,
+            pushed => return self.answer_pushed(link, pushed),
+        };
+        // What asks for too much may do so again and again.
+        if self.log_budget.borrow_mut().take(self.clock.now()) {
+            tracing::error!(message = name, error = ?pushed, "an answer could not be sent");
+        }
+        self.answer_error(link, correlation, code)
+    }
+
     /// Answers with an error. Says whether that is on its way.
     pub(super) fn answer_error(&self, link: &Rc<Link>, correlation: u64, code: ErrorCode) -> bool {
         let mut slabs = self.slabs.borrow_mut();
@@ -135,6 +148,11 @@ impl ReplySink for Sink<'_, '_> {
 
     #[inline]
     fn send<M: Message>(self, reply: &M) {
-        self.0.push(&M::TYPE, M::NAME, reply);
+        let Asker {
+            core,
+            link,
+            correlation,
+        } = *self.0;
+        core.answer_with(link, correlation, (&M::TYPE, M::NAME), reply);
     }
 }

@@ -48,11 +48,11 @@ pub(crate) enum Pace {
 }
 
 /// A message of any type.
-trait Told {
+trait AnyMessage {
     fn tell(&self, core: &Core, to: Recipient) -> Result<(), Refusal>;
 }
 
-impl<M: Message> Told for M {
+impl<M: Message> AnyMessage for M {
     fn tell(&self, core: &Core, to: Recipient) -> Result<(), Refusal> {
         core.tell(to, self, None)
     }
@@ -61,7 +61,7 @@ impl<M: Message> Told for M {
 /// One timer. Its message is another's code, which runs when it drops: never within the table.
 struct Entry {
     to: Recipient,
-    message: Box<dyn Told>,
+    message: Box<dyn AnyMessage>,
     repeat: Repeat,
     /// When it is due, and its place on the wheel; none while it is being told.
     due: Instant,
@@ -168,7 +168,7 @@ impl Core {
                 (period, Repeat::Every(period))
             }
         };
-        let message: Box<dyn Told> = Box::new(message);
+        let message: Box<dyn AnyMessage> = Box::new(message);
         let mut ticks = self.ticks.borrow_mut();
         let Some(key) = ticks.next() else {
             // It drops behind the borrow.
@@ -216,7 +216,7 @@ impl Core {
         true
     }
 
-    fn drop_tick(&self, message: Box<dyn Told>) {
+    fn drop_tick(&self, message: Box<dyn AnyMessage>) {
         self.contain("the message of a timer panicked in its drop", || {
             drop(message);
         });

@@ -24,7 +24,8 @@ const IN_FLIGHT_MAX: usize = 1024;
 /// Bytes of them, so that large ones do not wait for one another on this side.
 const IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
 
-/// The node's timers tick once a millisecond: within this of the next ask the clock is polled.
+/// A timer may be late by its core's turn and sleep: within this of the next ask the clock is
+/// polled.
 const POLL_TIME: Duration = Duration::from_millis(3);
 
 /// Asks the echo at `to` as `round` says.

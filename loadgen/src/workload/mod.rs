@@ -71,12 +71,25 @@ pub(crate) enum WorkloadError {
     /// A mesh is asked for between two processes, or on a node of one core.
     #[error("a mesh is between two cores of one process")]
     Mesh,
+    /// The node that was to receive ended before it listened.
+    #[error("the receiving node did not start")]
+    NoReceiver,
     /// A core of the sending node ended before its stream.
     #[error("a core ended before its stream")]
     Ended,
     /// The address could not be printed.
     #[error("cannot print the address: {0}")]
-    Stdout(#[from] io::Error),
+    Stdout(io::Error),
+    /// The system does not say what it was asked.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl<M> From<SendError<M>> for WorkloadError {
+    #[cold]
+    fn from(error: SendError<M>) -> Self {
+        Self::Send(error.to_string())
+    }
 }
 
 /// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
@@ -104,8 +117,9 @@ pub(crate) fn serve(
         let address = node.address().to_string();
         let address = address.rsplit('@').next().unwrap_or_default();
         let mut stdout = io::stdout();
-        writeln!(stdout, "listening {address}")?;
-        stdout.flush()?;
+        writeln!(stdout, "listening {address}")
+            .and_then(|()| stdout.flush())
+            .map_err(WorkloadError::Stdout)?;
         node.until_shutdown().await;
         Ok(())
     })?

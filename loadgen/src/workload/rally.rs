@@ -87,9 +87,7 @@ pub(super) async fn rally(
     let to = node
         .spawn_on(there, move || Player::new(Some(here)))
         .await?;
-    here.tell(Serve { to, body_bytes })
-        .await
-        .map_err(|error| super::WorkloadError::Send(error.to_string()))?;
+    here.tell(Serve { to, body_bytes }).await?;
     node.sleep(duration).await;
     let flights = here.ask(Over).await?;
     node.stop(&here);

@@ -81,7 +81,7 @@ async fn finish(sink: Ref<SinkApi>) -> Result<Msg<Counts>, AskError> {
 
 async fn push_probe(sink: Ref<SinkApi>) -> Result<(), WorkloadError> {
     let sent_ns = monotonic_ns();
-    sink.tell(Probe { sent_ns }).await.map_err(failed)
+    Ok(sink.tell(Probe { sent_ns }).await?)
 }
 
 /// Sends the messages 0, 1, 2 ... for `duration`, and says how many.
@@ -101,8 +101,8 @@ where
         }
         match sink.try_tell(M::new(number, round.payload_bytes)) {
             Ok(()) => {}
-            Err(SendError::Full(message)) => sink.tell(message).await.map_err(failed)?,
-            Err(error) => return Err(failed(error)),
+            Err(SendError::Full(message)) => sink.tell(message).await?,
+            Err(error) => return Err(error.into()),
         }
         number += 1;
     }
@@ -112,9 +112,4 @@ where
 #[inline]
 fn number_is_due(number: u64, every: u64) -> bool {
     number.is_multiple_of(every)
-}
-
-#[cold]
-fn failed<M>(error: SendError<M>) -> WorkloadError {
-    WorkloadError::Send(error.to_string())
 }
