@@ -1,9 +1,9 @@
 //! How long user code held the core, told by a clock that is read between batches and not per
 //! message.
 //!
-//! A batch is measured by the first reading behind it, which the next batch, the tasks or the end of
-//! the turn need in any case: so a core that handles one message at a time reads its clock once for
-//! each.
+//! A batch is measured by the first reading behind it, which the next batch, the tasks or the end
+//! of the turn need in any case: so a core that handles one message at a time reads its clock once
+//! for each.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -25,9 +25,6 @@ use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::frames::{definitions, target_of};
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 
-use crate::actors::flow::fill;
-use crate::actors::gate::{Gate, Keeper, KeeperApi};
-
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The number of the record that is slept at.
@@ -186,59 +183,6 @@ fn a_handler_that_panics_at_a_tick_ends_its_actor_and_its_timer_alone() {
     let books = node.counters();
     assert_eq!(books.panics, 2, "{books:#?}");
     assert_closed(&books);
-}
-
-const MAILBOX: usize = 16;
-const WINDOW: u32 = 512 << 10;
-
-fn small(builder: NodeBuilder) -> NodeBuilder {
-    builder.settings(|settings| {
-        settings.mailbox_messages_max = MAILBOX;
-        settings.window_bytes = WINDOW;
-    })
-}
-
-#[test]
-fn a_flood_of_a_hundred_senders_is_bounded_and_accounted_for() {
-    const NODES: usize = 4;
-    const SENDERS: usize = 25;
-    const BODY: usize = 1000;
-    let server = LiveNode::start_with(small);
-    let gate = Gate::default();
-    let keeper = Keeper::new(gate.clone());
-    server.run(move |node| async move {
-        node.spawn_named("keeper", keeper).expect("a free name");
-    });
-    let clients: Vec<LiveNode> = (0..NODES).map(|_| LiveNode::start_with(small)).collect();
-    let floods: Vec<_> = clients
-        .iter()
-        .cycle()
-        .take(NODES * SENDERS)
-        .map(|client| {
-            let path = server.path("keeper");
-            client.begin(move |node| async move {
-                let keeper: Ref<KeeperApi> = node.resolve(&path).await.expect("it is there");
-                fill(keeper, &node, BODY).await
-            })
-        })
-        .collect();
-    let taken: u64 = floods.into_iter().map(|flood| flood.finish()).sum();
-    let books = server.until("all to wait", move |now| now.waiting + 1 >= taken);
-    assert_closed(&books);
-    assert_eq!(books.waiting + 1, taken, "one is in its handler");
-    // The mailbox's bound, and one and a half windows for each link, however many send on it.
-    let most = MAILBOX + NODES * (WINDOW as usize * 3 / 2) / BODY;
-    assert!(taken as usize <= most, "{taken} of {most}");
-    gate.open();
-    let passed = gate;
-    server.until_so("all to pass", move |_| passed.passed() == taken);
-    let books = server.counters();
-    assert_closed(&books);
-    assert_eq!((books.dead_received, books.waiting), (0, 0), "{books:#?}");
-    for client in &clients {
-        let books = client.until("quiet", |now| now.in_flight == 0);
-        assert_eq!(books.dead_sent, 0, "{books:#?}");
-    }
 }
 
 /// Tells all of them until the node stops.

@@ -98,6 +98,19 @@ pub fn ask_within<M: Message>(message: &M, correlation: u64, remaining_us: u32) 
     frame(&head, &archived(message))
 }
 
+/// That the answer to a question is no longer wanted.
+pub fn cancel(correlation: u64) -> Vec<u8> {
+    let extension = Extension {
+        correlation,
+        ..Extension::default()
+    };
+    let head = Head {
+        extension: Some(extension),
+        ..Head::plain(Kind::Cancel)
+    };
+    frame(&head, &[])
+}
+
 /// The bytes of a message's archive.
 ///
 /// # Panics

@@ -245,6 +245,31 @@ impl RawPeer {
         }
     }
 
+    /// The next answers on a fresh link, each with its number, kind and code. Grants them as they
+    /// come, so that those that wait for credit follow.
+    ///
+    /// # Panics
+    /// If fewer come.
+    pub fn answers(&mut self, count: usize) -> Vec<(u64, Kind, u32)> {
+        let mut received_to = 0;
+        let mut answers = Vec::new();
+        while answers.len() < count {
+            let frame = self.frame().expect("the link lives");
+            if frame.header.kind.is_positioned() {
+                received_to += frame.header.wire_bytes() as u64;
+            }
+            let Some(extension) = frame.extension else {
+                continue;
+            };
+            answers.push((extension.correlation, frame.header.kind, extension.code));
+            let limit = received_to + u64::from(WINDOW_BYTES);
+            let mut grant = vec![0; 32];
+            Grant { received_to, limit }.encode(&mut grant);
+            self.send(&grant);
+        }
+        answers
+    }
+
     /// Reads until the node has taken over everything before this position.
     ///
     /// # Panics

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringmesh::{CoreId, Ref};
 use ringmesh_proto::frame::body::{ErrorCode, Grant};
-use ringmesh_proto::frame::{Extension, Head};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, WINDOW_BYTES};
 use ringmesh_proto::link::Target;
@@ -146,43 +145,14 @@ fn answers_keep_their_numbers_and_a_cancel_finds_one_that_waits_for_credit() {
     for correlation in 1..=6 {
         peer.send(&make::ask(&Inflate { body_bytes }, correlation));
     }
-    let cancel = |correlation| {
-        let extension = Extension {
-            correlation,
-            ..Extension::default()
-        };
-        let head = Head {
-            extension: Some(extension),
-            ..Head::plain(Kind::Cancel)
-        };
-        make::frame(&head, &[])
-    };
     node.until("all answers to be back", |now| now.hopped == 12);
     // One that has its answer, one that waits, the same again, and one that nobody asked.
-    let cancels = [cancel(1), cancel(5), cancel(5), cancel(99)];
+    let cancels = [1, 5, 5, 99].map(make::cancel);
     peer.send(&cancels.concat());
     peer.send(&make::ask(&Inflate { body_bytes: 1 }, 7));
     node.until("the cancel", |now| now.replies_withdrawn == 1);
 
-    let mut received_to = 0;
-    let mut answers = Vec::new();
-    while answers.len() < 7 {
-        let frame = peer.frame().expect("the link lives");
-        if frame.header.kind.is_positioned() {
-            received_to += frame.header.wire_bytes() as u64;
-        }
-        let Some(Extension {
-            correlation, code, ..
-        }) = frame.extension
-        else {
-            continue;
-        };
-        answers.push((correlation, frame.header.kind, code));
-        let limit = received_to + u64::from(WINDOW_BYTES);
-        let mut grant = vec![0; 32];
-        Grant { received_to, limit }.encode(&mut grant);
-        peer.send(&grant);
-    }
+    let answers = peer.answers(7);
     let cancelled = ErrorCode::Cancelled.to_wire();
     let expected = (1..=7).map(|correlation| match correlation {
         5 => (5, Kind::Error, cancelled),
