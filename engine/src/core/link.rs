@@ -261,12 +261,15 @@ impl Intake {
         self.chunks.pop_front()
     }
 
-    /// Returns what is left of a front chunk behind the bytes that were parsed.
-    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) {
-        if parsed < front.len() {
-            front.advance(parsed);
-            self.chunks.push_front(front);
+    /// Returns what is left of a front chunk behind the bytes that were parsed, or gives the chunk
+    /// back when nothing is.
+    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) -> Option<Chunk> {
+        if parsed == front.len() {
+            return Some(front);
         }
+        front.advance(parsed);
+        self.chunks.push_front(front);
+        None
     }
 
     /// Whether a frame has begun and not ended.

@@ -74,7 +74,7 @@ use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
-use ringmesh_transport::buffer::BufferUse;
+use ringmesh_transport::buffer::{BufferUse, Chunk};
 use ringmesh_transport::contract::{Event, Transport};
 use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
@@ -164,6 +164,8 @@ pub(crate) struct Core {
     sendable: RefCell<Vec<Rc<Link>>>,
     /// Links that owe their peer a grant.
     granting: RefCell<Vec<Rc<Link>>>,
+    /// No link on the list has owed a grant for longer than since then.
+    granting_since: Cell<Instant>,
     /// Links whose peer broke the rules while a handler ran; they end with the turn.
     doomed: RefCell<Vec<Rc<Link>>>,
     actors: RefCell<ActorTable>,
@@ -184,6 +186,8 @@ pub(crate) struct Core {
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
+    /// The chunk that was parsed last, until what was answered to it has left.
+    parsed: Cell<Option<Chunk>>,
     turn_share: Cell<u32>,
     /// A timer runs that looks for memory.
     watches_memory: Cell<bool>,
@@ -263,6 +267,15 @@ impl Core {
         let left = self.turn_share.get();
         self.turn_share.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Keeps a chunk whose messages were handled until the end of the turn: to take a slab home
+    /// costs as much as a message, and need not be in front of the answers to it.
+    #[inline]
+    fn lay_aside(&self, parsed: Option<Chunk>) {
+        if parsed.is_some() {
+            self.parsed.set(parsed);
+        }
     }
 
     fn begin_turn(&self) {
