@@ -77,7 +77,8 @@ pub(super) static KEYS: [Key; 26] = [
     Key {
         section: "node",
         name: "bind",
-        meaning: "Where the node listens. Port 0 picks a free one.",
+        meaning: "Where the node listens, and which address its dials leave from unless it is \
+                  `0.0.0.0` or `[::]`. Port 0 picks a free one.",
         too_small: "an address of the loopback keeps other hosts out.",
         too_large: "`0.0.0.0` and `[::]` let in whoever reaches the host: there is no \
                     authentication yet.",

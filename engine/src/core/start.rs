@@ -53,7 +53,7 @@ impl Core {
             failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
+        let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
             io.watch_signals().map_err(core_failed)?;
             shared.announce(listen(&mut io, &settings, shared.uid)?);
@@ -175,10 +175,13 @@ fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId
     Ok(NodeId { address, uid })
 }
 
-fn transport_settings() -> tcp::Settings {
-    let mut settings = tcp::Settings::default();
-    settings.connections_max = CONNECTIONS_MAX;
-    settings
+fn transport_settings(settings: &Settings) -> tcp::Settings {
+    let from = settings.bind.ip();
+    let mut transport = tcp::Settings::default();
+    transport.connections_max = CONNECTIONS_MAX;
+    // Peers and firewalls know the node by the address it is bound to, on hosts with several.
+    transport.dial_from = (!from.is_unspecified()).then_some(from);
+    transport
 }
 
 /// The address peers dial: the advertised one, else the one that was bound.
