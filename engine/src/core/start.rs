@@ -27,6 +27,7 @@ use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
+use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -55,7 +56,6 @@ impl Core {
         let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
-            io.watch_signals().map_err(core_failed)?;
             shared.announce(listen(&mut io, &settings, shared.uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
@@ -68,6 +68,7 @@ impl Core {
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
+            inquiries: Inquiries::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
@@ -164,8 +165,11 @@ impl Drop for Failure {
     }
 }
 
-/// Binds the listener; says who the node is.
+/// Watches for signals and binds the listener; says who the node is.
 fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId, EngineError> {
+    let core = CONTROL_CORE.0;
+    io.watch_signals()
+        .map_err(|error| EngineError::Core { core, error })?;
     let at = settings.bind;
     let bound = io
         .listen(at)
