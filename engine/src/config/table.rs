@@ -249,8 +249,8 @@ pub(super) static KEYS: [Key; 29] = [
     Key {
         section: "core",
         name: "half_open_max",
-        meaning: "Connections that have not become links, at one time, of the node and of each \
-                  core; more are closed at once.",
+        meaning: "Connections of the node that have not become links, at one time, and half as \
+                  many from one address; more are closed at once.",
         too_small: "a wave of honest peers has to dial again.",
         too_large: "strangers hold more descriptors, for 2 to 7 s each.",
         kind: number!(half_open_max, "connections", from_to(1, 1 << 16)),

@@ -71,7 +71,7 @@ impl Guest {
     /// The connection got its link.
     pub(super) fn settle(&mut self) {
         if std::mem::take(&mut self.half_open) {
-            self.door.lock().settle();
+            self.door.lock().settle(self.source);
         }
     }
 }

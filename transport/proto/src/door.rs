@@ -18,7 +18,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a door lets in.
 #[derive(Clone, Copy, Debug)]
 pub struct DoorLimits {
-    /// Connections that have no link yet, at one time.
+    /// Connections that have no link yet, at one time; of one source half as many, rounded up, so
+    /// that nobody keeps all others out.
     pub half_open_max: usize,
     /// Connections from one address, at one time.
     pub per_source_max: usize,
@@ -60,6 +61,7 @@ impl From<IpAddr> for Source {
 #[derive(Debug)]
 struct Guests {
     connections: usize,
+    half_open: usize,
     connects: TokenBucket,
     inquiries: TokenBucket,
 }
@@ -95,22 +97,29 @@ impl Door {
         if guests.connections >= limits.per_source_max {
             return Err(CloseReason::SourceFull);
         }
-        if half_open >= limits.half_open_max {
+        let share = limits.half_open_max.div_ceil(2);
+        if half_open >= limits.half_open_max || guests.half_open >= share {
             return Err(CloseReason::Overloaded);
         }
         guests.connections += 1;
+        guests.half_open += 1;
         self.half_open += 1;
         Ok(())
     }
 
     /// A connection got its link.
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, source: Source) {
         self.half_open -= 1;
+        if let Some(guests) = self.sources.get_mut(&source) {
+            guests.half_open -= 1;
+        }
     }
 
     /// A connection ended; `half_open` says whether it never got a link.
     pub fn leave(&mut self, source: Source, half_open: bool) {
-        self.half_open -= usize::from(half_open);
+        if half_open {
+            self.settle(source);
+        }
         if let Some(guests) = self.sources.get_mut(&source) {
             guests.connections -= 1;
         }
@@ -136,6 +145,7 @@ impl Door {
         let per_second = self.limits.connects_per_second;
         Some(self.sources.entry(source).or_insert_with(|| Guests {
             connections: 0,
+            half_open: 0,
             connects: TokenBucket::new(per_second.saturating_mul(2), per_second),
             inquiries: TokenBucket::new(INQUIRIES_BURST, INQUIRIES_PER_SECOND),
         }))
@@ -179,7 +189,7 @@ mod tests {
             assert_eq!(door.enter(at(0), source(number)), Ok(()));
         }
         assert_eq!(door.enter(at(0), source(9)), Err(CloseReason::Overloaded));
-        door.settle();
+        door.settle(source(0));
         assert_eq!(door.enter(at(0), source(9)), Ok(()));
         door.leave(source(9), true);
         assert_eq!(door.half_open(), 2);
@@ -189,11 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn one_over_half_of_the_half_open_is_turned_away_if_they_are_of_one_source() {
+        let mut door = Door::new(LIMITS);
+        for _ in 0..2 {
+            assert_eq!(door.enter(at(0), source(1)), Ok(()));
+        }
+        assert_eq!(door.enter(at(0), source(1)), Err(CloseReason::Overloaded));
+        assert_eq!(door.enter(at(0), source(2)), Ok(()));
+        door.settle(source(1));
+        assert_eq!(door.enter(at(0), source(1)), Ok(()));
+    }
+
+    #[test]
     fn one_over_the_connections_of_a_source_is_turned_away_and_others_are_not() {
         let mut door = Door::new(LIMITS);
         for _ in 0..4 {
             assert_eq!(door.enter(at(0), source(1)), Ok(()));
-            door.settle();
+            door.settle(source(1));
         }
         assert_eq!(door.enter(at(0), source(1)), Err(CloseReason::SourceFull));
         assert_eq!(door.enter(at(0), source(2)), Ok(()));

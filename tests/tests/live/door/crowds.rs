@@ -72,15 +72,17 @@ fn until_let_in(watched: &Watched) {
 }
 
 #[test]
-fn one_over_the_half_open_of_all_cores_is_turned_away() {
+fn one_over_the_half_open_of_a_source_is_turned_away_and_others_come_in() {
+    // On all cores together, and of one source.
     const MAX: usize = 8;
+    const SHARE: usize = MAX / 2;
     let node = LiveNode::start_serving_with(|builder| {
         let builder = builder.cores(2);
         builder.settings(|settings| settings.half_open_max = MAX)
     });
     let bystander = Bystander::of(&node.path(ECHO));
     // Half of them have shown a preface and wait on another core.
-    let mut waiting: Vec<RawPeer> = (0..MAX)
+    let mut waiting: Vec<RawPeer> = (0..SHARE)
         .map(|index| {
             let mut peer = RawPeer::connect(node.id());
             let mut preface = peer.preface();
@@ -90,10 +92,11 @@ fn one_over_the_half_open_of_all_cores_is_turned_away() {
             peer
         })
         .collect();
-    node.until("all of them", |now| now.accepted > MAX as u64);
+    node.until("all of them", |now| now.accepted > SHARE as u64);
     assert!(RawPeer::connect(node.id()).ending().is_silent());
     let reasons = node.run(|node| async move { node.close_reasons() });
     assert_eq!(reasons.get("overloaded"), Some(&1), "{reasons:?}");
+    asks_from_elsewhere(node.path(ECHO));
     // One finishes its handshake, and is none of them any more.
     let mut peer = waiting.remove(1);
     let opening = peer.opening();
@@ -179,7 +182,7 @@ fn a_core_that_no_link_is_due_with_is_refused() {
 
 /// A node that is restarted over and over, known by its address.
 fn restarts(to: &NodeId, count: u64) {
-    let me = RawPeer::link(to).me.address.clone();
+    let me = RawPeer::link(to).me.address;
     for _ in 0..count {
         let mut peer = RawPeer::connect(to);
         peer.me.address = me.clone();

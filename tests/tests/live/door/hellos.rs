@@ -74,6 +74,31 @@ fn nodes_that_dial_each_other_at_once_and_from_many_cores_meet() {
 }
 
 #[test]
+fn two_nodes_that_dial_each_other_at_once_meet_each_time() {
+    const ROUNDS: usize = 10;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        let (one, other) = (careful(1), careful(1));
+        let begin = Instant::now();
+        let both = [(&one, other.path(ECHO)), (&other, one.path(ECHO))].map(|(node, path)| {
+            node.begin(move |node| async move {
+                let found: Result<Ref<EchoApi>, _> = node.resolve(&path).await;
+                found.map(drop)
+            })
+        });
+        for found in both {
+            found.finish().expect("they meet");
+        }
+        slowest = slowest.max(begin.elapsed());
+        for node in [&one, &other] {
+            assert_eq!(node.counters().links, 1);
+            assert_eq!(node.log().with("restarted"), Vec::<String>::new());
+        }
+    }
+    println!("the slowest of {ROUNDS} meetings took {slowest:?}");
+}
+
+#[test]
 fn a_node_with_a_name_is_asked_at_each_place_of_the_name() {
     const NAME: &str = "dialler.test";
     let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
