@@ -178,7 +178,9 @@ const _: () = {
     assert!(PREFACE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
     // Whoever waits for the verdict of a probe, and of its second chance, waits within a handshake.
     assert!(2 * PROBE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
-    // And so does whoever waits to be vouched for before that.
+    // A restart is recognised within 2 s: half of that is left to the round trips of an inquiry.
+    assert!(PROBE_TIMEOUT.as_millis() * 2 <= 2000);
+    // Whoever waits to be vouched for before that waits within a handshake too.
     assert!(
         VERIFY_TIMEOUT.as_millis() + 2 * PROBE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis()
     );

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringmesh::{NodeId, Ref};
+use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::bystander::Bystander;
@@ -192,8 +193,8 @@ fn restarts(to: &NodeId, count: u64) {
 }
 
 #[test]
-fn three_hundred_reconnects_leave_nothing_behind() {
-    reconnects_leave_nothing_behind(300);
+fn a_thousand_reconnects_leave_nothing_behind() {
+    reconnects_leave_nothing_behind(1000);
 }
 
 #[test]
@@ -219,7 +220,9 @@ fn reconnects_leave_nothing_behind(count: u64) {
     }
     let stayed = after.live_bytes.saturating_sub(before.live_bytes);
     println!("{stayed} bytes more are allocated after {count} reconnects");
-    assert!(stayed <= 64 << 10, "{stayed} bytes more are allocated");
+    // The pool may keep a slab more or less at the moment; a leak would be one per reconnect.
+    let slack = 2 * u64::from(SLAB_BYTES);
+    assert!(stayed <= slack, "{stayed} bytes more are allocated");
     let resident = Holdings::of(serving.process.pid()).resident_bytes;
     let stayed = resident.saturating_sub(holdings.resident_bytes);
     assert!(stayed <= 4 << 20, "{stayed} bytes more are resident");
