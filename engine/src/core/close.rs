@@ -26,7 +26,10 @@ impl Core {
                     association.handle_fault(cx, key, reason)
                 });
             }
-            None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
+            None => {
+                self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason));
+                self.inquiry_over(key);
+            }
         }
         // Whoever the machines think it belongs to, nothing good comes from it any more.
         self.close_connection(connection, reason);
@@ -76,7 +79,10 @@ impl Core {
                     association.handle_closed(cx, key, reason)
                 });
             }
-            None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
+            None => {
+                self.accept(|acceptor, _| acceptor.handle_closed(key));
+                self.inquiry_over(key);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod connect;
 pub(crate) mod current;
 mod deadline;
 mod dial;
+mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
@@ -59,6 +60,7 @@ mod timers;
 mod tunnel;
 mod upgrade;
 mod user_code;
+mod verify;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -83,6 +85,7 @@ pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
 pub(crate) use deadline::Question;
+pub(crate) use door::SharedDoor;
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use mesh::{Errand, Mesh};
@@ -117,6 +120,7 @@ use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
 use tunnel::Tunnels;
+use verify::Inquiries;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -146,6 +150,7 @@ pub(crate) struct Core {
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
+    inquiries: Inquiries,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
     latest_batch: LatestBatch,

@@ -27,6 +27,7 @@ use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
+use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -53,9 +54,8 @@ impl Core {
             failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
+        let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
-            io.watch_signals().map_err(core_failed)?;
             shared.announce(listen(&mut io, &settings, shared.uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
@@ -68,6 +68,7 @@ impl Core {
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
+            inquiries: Inquiries::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
@@ -166,8 +167,11 @@ impl Drop for Failure {
     }
 }
 
-/// Binds the listener; says who the node is.
+/// Watches for signals and binds the listener; says who the node is.
 fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId, EngineError> {
+    let core = CONTROL_CORE.0;
+    io.watch_signals()
+        .map_err(|error| EngineError::Core { core, error })?;
     let at = settings.bind;
     let bound = io
         .listen(at)
@@ -177,10 +181,13 @@ fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId
     Ok(NodeId { address, uid })
 }
 
-fn transport_settings() -> tcp::Settings {
-    let mut settings = tcp::Settings::default();
-    settings.connections_max = CONNECTIONS_MAX;
-    settings
+fn transport_settings(settings: &Settings) -> tcp::Settings {
+    let from = settings.bind.ip();
+    let mut transport = tcp::Settings::default();
+    transport.connections_max = CONNECTIONS_MAX;
+    // Peers and firewalls know the node by the address it is bound to, on hosts with several.
+    transport.dial_from = (!from.is_unspecified()).then_some(from);
+    transport
 }
 
 /// The address peers dial: the advertised one, else the one that was bound.

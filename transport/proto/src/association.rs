@@ -139,6 +139,11 @@ impl Association {
         self.former.contains(&uid)
     }
 
+    /// Whether a dial with this nonce is under way.
+    pub fn vouches_for(&self, dial: u64) -> bool {
+        matches!(self.state, State::Handshaking { nonce, .. } if nonce == dial)
+    }
+
     /// Where it stands.
     pub fn status(&self) -> Status {
         match self.state {

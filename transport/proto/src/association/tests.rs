@@ -1,6 +1,7 @@
 mod acceptor;
 mod doubt;
 mod pair;
+mod verifier;
 
 use std::time::Duration;
 
@@ -132,6 +133,7 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
             links_max: 10,
         },
         nonce: 5,
+        is_inquiry: false,
     }
 }
 

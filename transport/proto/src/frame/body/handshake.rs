@@ -175,6 +175,11 @@ pub enum RefuseReason {
     Itself = 13,
     /// The lane is not served.
     Lane = 14,
+    /// Nobody at the address that the hello claims vouches for it; or, to an inquiry: no such dial
+    /// is under way here.
+    Unproven = 15,
+    /// The dialler's uid is that of another node that has a link.
+    Collision = 16,
 }
 
 impl RefuseReason {
@@ -196,6 +201,8 @@ impl RefuseReason {
             12 => Self::Hello,
             13 => Self::Itself,
             14 => Self::Lane,
+            15 => Self::Unproven,
+            16 => Self::Collision,
             _ => Self::Other,
         }
     }
@@ -222,7 +229,9 @@ impl RefuseReason {
             | Self::Incarnation
             | Self::Superseded
             | Self::Stopping
-            | Self::Overloaded => false,
+            | Self::Overloaded
+            | Self::Unproven
+            | Self::Collision => false,
         }
     }
 
@@ -244,6 +253,8 @@ impl RefuseReason {
             Self::Hello => "refuse_hello",
             Self::Itself => "refuse_itself",
             Self::Lane => "refuse_lane",
+            Self::Unproven => "refuse_unproven",
+            Self::Collision => "refuse_collision",
         }
     }
 }
