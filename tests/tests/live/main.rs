@@ -4,6 +4,7 @@
 mod accounting;
 mod actors;
 mod bad_input;
+mod between;
 mod configuration;
 mod connections;
 mod core_loop;
