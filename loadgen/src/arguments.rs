@@ -116,6 +116,15 @@ pub(crate) struct Stream {
     /// Send to a serving node, in place of a receiver of our own and without a floor.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: Option<SocketAddr>,
+    /// Cut the connection so many times, at random bytes spread over the run. Without a floor, and
+    /// not with --connect.
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "connect",
+        value_parser = clap::value_parser!(u64).range(1..=10_000),
+    )]
+    pub(crate) cuts: Option<u64>,
     /// Write the percentiles of a sample of one-way times in HdrHistogram's text format. The sample
     /// is one more message per thousand; both processes read one clock, so not with --connect.
     #[arg(long, value_name = "FILE", conflicts_with = "connect")]
@@ -231,6 +240,7 @@ mod tests {
             "stream --size 64 --seconds 5 --connect [::1]:7400",
             "stream --size 64 --seconds 5 --connect localhost:7400",
             "stream --size 65536 --seconds 0.5 --hgrm out.hgrm",
+            "stream --size 256 --seconds 20 --cuts 100 --json",
             "echo --size 64 --seconds 5 --mode park --rate 1000 --connect 127.0.0.1:1 --json",
             "echo --size 64 --seconds 5 --hgrm out.hgrm",
             "floor stream --size 64 --seconds 5 --json",
@@ -263,6 +273,11 @@ mod tests {
             ("stream --mode busy", ErrorKind::InvalidValue),
             ("stream --connections 0", ErrorKind::ValueValidation),
             ("stream --connect nowhere", ErrorKind::ValueValidation),
+            ("stream --cuts 0", ErrorKind::ValueValidation),
+            (
+                "stream --connect 127.0.0.1:1 --cuts 1",
+                ErrorKind::ArgumentConflict,
+            ),
             (
                 "stream --connect 127.0.0.1:1 --hgrm f",
                 ErrorKind::ArgumentConflict,

@@ -13,6 +13,7 @@
 
 mod arguments;
 mod cost;
+mod cuts;
 mod floor;
 mod host;
 mod latency;
@@ -117,22 +118,7 @@ fn log_to_stderr(command: Option<&Command>) {
 fn run(command: Option<Command>) -> Result<bool, Failure> {
     match command {
         None => tour::run(),
-        Some(Command::Stream(stream)) => {
-            check_pod_size(&stream);
-            let beside_floor = stream.connect.is_none();
-            let round = Round {
-                pod: stream.pod,
-                connections: stream.connections,
-                sample_one_way: stream.hgrm.is_some(),
-                ..round(Mover::Engine, Traffic::Stream, &stream.workload)
-            };
-            let experiment = experiment(round, &stream.workload.load, beside_floor);
-            let experiment = Experiment {
-                connect: stream.connect,
-                ..experiment
-            };
-            measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
-        }
+        Some(Command::Stream(arguments)) => stream(arguments),
         Some(Command::Echo(Echo {
             workload,
             rate,
@@ -177,11 +163,29 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             measure_and_print(&experiment, workload.load.json, None)
         }
         Some(Command::Serve(Serve { bind, mode, cores })) => {
-            workload::serve(bind, mode, cores, None)?;
+            workload::serve(bind, None, mode, cores, None)?;
             Ok(true)
         }
         Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
     }
+}
+
+fn stream(stream: Stream) -> Result<bool, Failure> {
+    check_pod_size(&stream);
+    let beside_floor = stream.connect.is_none() && stream.cuts.is_none();
+    let round = Round {
+        pod: stream.pod,
+        connections: stream.connections,
+        sample_one_way: stream.hgrm.is_some(),
+        is_cut: stream.cuts.is_some(),
+        ..round(Mover::Engine, Traffic::Stream, &stream.workload)
+    };
+    let experiment = Experiment {
+        connect: stream.connect,
+        cuts: stream.cuts,
+        ..experiment(round, &stream.workload.load, beside_floor)
+    };
+    measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
 }
 
 fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
@@ -233,6 +237,7 @@ fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> 
         connections: 1,
         rate_per_second: None,
         sample_one_way: false,
+        is_cut: false,
         warm_up: schedule.warm_up,
         measured: schedule.measured,
     }
@@ -245,6 +250,7 @@ fn experiment(subject: Round, load: &Load, beside_floor: bool) -> Experiment {
         rounds,
         beside_floor,
         connect: None,
+        cuts: None,
     }
 }
 

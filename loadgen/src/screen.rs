@@ -41,6 +41,12 @@ pub(crate) fn report(report: &Report, rounds: u32) -> String {
     }
     row("per message", overheads(report));
     row("delivery", delivery(report));
+    if let (Some(cuts), Some(unacked)) = (report.cuts, report.cuts_unacked) {
+        row(
+            "cuts",
+            format!("{cuts}, with unacknowledged bytes {unacked}"),
+        );
+    }
     lines.push(host(&report.host));
     lines.join("\n")
 }

@@ -94,17 +94,21 @@ impl<M> From<SendError<M>> for WorkloadError {
 
 /// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
 /// A sink lives on each of `cores` cores, and the echo on the last: beside the core that listens,
-/// if there are several.
+/// if there are several. Peers are told to dial `front`, if that is another address.
 ///
 /// # Errors
 /// When the node cannot start.
 pub(crate) fn serve(
     bind: SocketAddr,
+    front: Option<SocketAddr>,
     mode: Mode,
     cores: u16,
     cpu: Option<usize>,
 ) -> Result<(), WorkloadError> {
-    let builder = builder(bind, mode, cpu).settings(|settings| settings.cores = cores.into());
+    let builder = builder(bind, mode, cpu).settings(|settings| {
+        settings.cores = cores.into();
+        settings.advertise = front.map(|front| (front.ip().to_string(), front.port()));
+    });
     builder.run(|node| async move {
         let mut last = node.core();
         for core in node.cores() {

@@ -1,5 +1,6 @@
 //! The program as scripts see it: stdout, exit codes, and processes that die.
 
+mod cuts;
 mod death;
 mod floor;
 mod usage;
