@@ -159,7 +159,7 @@ where
             Ok(()) => {}
             Err(SendError::Full(message)) if !round.is_cut => sink.tell(message).await?,
             Err(error) if round.is_cut => {
-                if !tell_when_back(sink, error, until).await? {
+                if !Box::pin(tell_when_back(sink, error, until)).await? {
                     break;
                 }
             }

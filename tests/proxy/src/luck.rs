@@ -80,8 +80,10 @@ mod tests {
     use super::*;
 
     fn places(seed: u64, connection: u64, steps: impl IntoIterator<Item = u64>) -> Vec<Strike> {
-        let mut way = Way::default();
-        way.flip_every = Some(10..=100);
+        let way = Way {
+            flip_every: Some(10..=100),
+            ..Way::default()
+        };
         let mut luck = Luck::new(seed, connection, Direction::ToUpstream);
         let mut strikes = Vec::new();
         let mut position = 0;
@@ -115,9 +117,11 @@ mod tests {
 
     #[test]
     fn the_nearest_strike_comes_first_and_those_passed_do_not_come_back() {
-        let mut way = Way::default();
-        way.strikes = vec![Strike::half_close(30), Strike::flip(20, 1)];
-        way.cut_every = Some(25..=25);
+        let way = Way {
+            strikes: vec![Strike::half_close(30), Strike::flip(20, 1)],
+            cut_every: Some(25..=25),
+            ..Way::default()
+        };
         let mut luck = Luck::new(1, 1, Direction::ToClient);
         let next = |luck: &mut Luck, from| luck.next(&way, from).map(|strike| strike.position);
         assert_eq!(next(&mut luck, 0), Some(20));

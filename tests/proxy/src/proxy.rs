@@ -172,15 +172,12 @@ impl Shared {
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     let mut number = 0;
     while !shared.is_stopped() {
-        let client = match listener.accept() {
-            Ok((client, _)) => client,
-            Err(_) => {
-                let open = lock(&shared.open);
-                if !shared.is_stopped() {
-                    drop(shared.stopping.wait_timeout(open, ACCEPT_PAUSE));
-                }
-                continue;
+        let Ok((client, _)) = listener.accept() else {
+            let open = lock(&shared.open);
+            if !shared.is_stopped() {
+                drop(shared.stopping.wait_timeout(open, ACCEPT_PAUSE));
             }
+            continue;
         };
         if shared.is_stopped() {
             return;
