@@ -210,7 +210,8 @@ where
     }
     let ended = join(control);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
-    for (_, waker) in shared.letters.close() {
+    let readers = shared.letters.close().into_iter();
+    for (_, waker) in readers.chain(shared.events.close()) {
         // A subscription that outlives the node. There is no core any more to count a panic.
         if let Err(panic) = contain(|| waker.wake()) {
             tracing::error!(panic, "a waker panicked");

@@ -14,6 +14,8 @@ use crate::core::shared::Stop;
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
+use crate::event::Events;
+use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::reference::Ref;
 
@@ -181,6 +183,22 @@ impl Node {
     /// with the reason. They are counted and, now and then, logged without a subscription too.
     pub fn dead_letters(&self) -> DeadLetters {
         self.core.dead_letters()
+    }
+
+    /// Subscribes to what happens to the links of all cores, from now on. [`NodeEvent`] says of
+    /// each event how sure it is to come.
+    ///
+    /// [`NodeEvent`]: crate::NodeEvent
+    pub fn events(&self) -> Events {
+        self.core.shared().subscribe_to_events()
+    }
+
+    /// The links of all cores to other nodes, and the dials under way, each as it is when its core
+    /// is asked. A core answers between two turns, so one whose handler blocks has all wait.
+    ///
+    /// Looking has the time of round trips measured, by one ping on each link that waits for none.
+    pub async fn links(&self) -> Vec<LinkReport> {
+        self.core.links().await
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

@@ -37,6 +37,7 @@ mod local;
 mod loops;
 mod main_task;
 mod mesh;
+mod news;
 mod payload;
 mod peers;
 mod pipes;
@@ -44,6 +45,7 @@ mod pressure;
 mod questions;
 mod receive;
 mod reply;
+mod report;
 mod routes;
 mod send;
 mod service;
@@ -59,6 +61,7 @@ mod timers;
 mod tunnel;
 mod upgrade;
 mod user_code;
+mod vitals;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -108,7 +111,7 @@ use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
 use letters::LetterLog;
-use link::{Connection, End};
+use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
 use pipes::Pipes;
@@ -192,6 +195,8 @@ pub(crate) struct Core {
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
+    /// Who waited for an event that was told in this turn.
+    event_readers: RefCell<Vec<Waker>>,
     /// What it counts, where other threads read it.
     tally: Arc<Page>,
 }
