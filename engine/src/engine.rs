@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringmesh_transport::{probe, signal};
 
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
+use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
 use crate::core::shared::core_id;
 use crate::core::{Failure, Mesh, Seat, Shared, contain};
@@ -198,17 +199,26 @@ where
     let (cores, letters_kept) = (settings.cores, settings.dead_letters_kept);
     let shared = Arc::new(Shared::new(cores, settings.peers_max, letters_kept));
     metrics.begin(&shared.pages);
+    let requests = Arc::new(Requests::default());
+    let control = open_control(settings, &shared, &requests)?;
+    let is_shown = control.is_some();
+    let main = move |node: Node| {
+        if is_shown && let Err(error) = node.spawn_task(answer(requests, node.clone())) {
+            tracing::warn!(%error, "the control port does not know of links");
+        }
+        main(node)
+    };
     let mut seats = seats(settings, &shared);
-    let control = seats.remove(0);
-    let control = start_core(control, |seat, runtime| driver::run(seat, runtime, main));
+    let first = seats.remove(0);
+    let first = start_core(first, |seat, runtime| driver::run(seat, runtime, main));
     let others: Vec<_> = seats
         .into_iter()
         .map(|seat| start_core(seat, driver::serve))
         .collect();
-    if control.is_err() || others.iter().any(Result::is_err) {
+    if first.is_err() || others.iter().any(Result::is_err) {
         shared.fail();
     }
-    let ended = join(control);
+    let ended = join(first);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
     let readers = shared.letters.close().into_iter();
     for (_, waker) in readers.chain(shared.events.close()) {
@@ -217,6 +227,7 @@ where
             tracing::error!(panic, "a waker panicked");
         }
     }
+    drop(control);
     for other in others {
         match other {
             Ok(()) | Err(EngineError::Aborted) => {}
@@ -225,6 +236,31 @@ where
         }
     }
     ended
+}
+
+/// Opens the control port, if there is to be one.
+fn open_control(
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    requests: &Arc<Requests>,
+) -> Result<Option<ControlPort>, EngineError> {
+    let Some(at) = settings.control else {
+        return Ok(None);
+    };
+    let desk = Desk {
+        shared: Arc::clone(shared),
+        metrics: MetricsReader::of(&shared.pages),
+        requests: Arc::clone(requests),
+        configuration: settings.effective(),
+    };
+    let port = ControlPort::open(at, desk).map_err(|error| EngineError::Bind { at, error })?;
+    // Nobody else sets it.
+    let _ = shared.control.set(port.address());
+    Ok(Some(port))
+}
+
+async fn answer(requests: Arc<Requests>, node: Node) {
+    requests.answer(&node).await;
 }
 
 /// What each core needs to be put together, the control core first.

@@ -25,6 +25,7 @@ extern crate self as ringmesh;
 mod actor;
 mod ask;
 mod config;
+mod control;
 mod core;
 mod counters;
 mod dead_letter;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -199,6 +200,12 @@ impl Node {
     /// Looking has the time of round trips measured, by one ping on each link that waits for none.
     pub async fn links(&self) -> Vec<LinkReport> {
         self.core.links().await
+    }
+
+    /// Where the control port listens, with the port that was really bound; `None` when there is
+    /// none. See `control.bind` of the [settings](crate::Settings).
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.core.shared().control.get().copied()
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

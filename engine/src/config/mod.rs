@@ -113,6 +113,8 @@ pub struct Settings {
     pub peers_max: usize,
     /// `core.half_open_max`.
     pub half_open_max: usize,
+    /// `control.bind`.
+    pub control: Option<SocketAddr>,
     /// What the layers above the code have set, and where.
     given: Vec<Given>,
 }
@@ -155,6 +157,7 @@ impl Settings {
             tasks_max: 1 << 16,
             peers_max: 4096,
             half_open_max: limits::HALF_OPEN_MAX,
+            control: None,
             given: Vec::new(),
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<Office<NodeEvent>>,
     /// Where the listener really is bound.
     bound: OnceLock<SocketAddr>,
+    /// Where the control port is.
+    pub(crate) control: OnceLock<SocketAddr>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
 }
@@ -127,6 +129,7 @@ impl Shared {
             letters: Arc::new(Office::new(letters_kept)),
             events: Arc::new(Office::new(EVENTS_KEPT)),
             bound: OnceLock::new(),
+            control: OnceLock::new(),
             names: Mutex::default(),
             // Each core forgets a node only after it has met the next.
             nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),

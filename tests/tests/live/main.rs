@@ -7,6 +7,7 @@ mod bad_input;
 mod between;
 mod configuration;
 mod connections;
+mod control;
 mod core_loop;
 mod cores;
 mod dead_letters;
