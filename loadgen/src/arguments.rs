@@ -47,6 +47,8 @@ pub(crate) enum Command {
     },
     /// Serves `stream --connect` and `echo --connect`, one of them at a time, until SIGTERM.
     Serve(Serve),
+    /// The links of a node with a control port, refreshed every second.
+    Links(Links),
     /// One side of a round.
     #[command(name = peer::COMMAND, hide = true)]
     Peer {
@@ -182,6 +184,23 @@ pub(crate) struct Serve {
     /// What to do while there is nothing to do.
     #[arg(long, value_enum, default_value_t = Mode::Spin)]
     pub(crate) mode: Mode,
+    /// Where the control port listens, on the loopback; the second line on stdout says it.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) control: Option<SocketAddr>,
+}
+
+/// The links of a node.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Links {
+    /// The node's control port.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) connect: SocketAddr,
+    /// One JSON object on stdout for each link and second.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show them once.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// A literal address, or a host name that has one now.
@@ -250,6 +269,9 @@ mod tests {
             "overload --size 64 --seconds 300 --work-us 20 --json",
             "serve --bind 127.0.0.1:0",
             "serve --bind 127.0.0.1:0 --cores 4 --mode park",
+            "serve --bind 127.0.0.1:0 --control 127.0.0.1:0",
+            "links --connect 127.0.0.1:7401",
+            "links --connect [::1]:7401 --json --once",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -286,6 +308,7 @@ mod tests {
             ("echo --rate inf", ErrorKind::ValueValidation),
             ("overload --work-us 0", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
+            ("links", ErrorKind::MissingRequiredArgument),
             (
                 "serve --bind 127.0.0.1:0 --cores 0",
                 ErrorKind::ValueValidation,

@@ -17,6 +17,7 @@ mod cuts;
 mod floor;
 mod host;
 mod latency;
+mod links;
 mod median;
 mod overload;
 mod pattern;
@@ -44,17 +45,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{
-    Arguments, Command, Echo, Floor, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+    Arguments, Command, Echo, Floor, Links, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
+use crate::links::{LinksError, Show};
 use crate::overload::Overload;
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
 use crate::plan::{Mode, Mover, Round, Traffic};
 use crate::report::Report;
 use crate::rounds::{Experiment, Schedule};
-use crate::workload::WorkloadError;
+use crate::workload::{Place, WorkloadError};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,9 @@ enum Failure {
     /// The serving node could not start.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// The links of a node cannot be shown.
+    #[error(transparent)]
+    Links(#[from] LinksError),
     /// A process answered with a histogram that cannot be read.
     #[error(transparent)]
     Latencies(#[from] UnreadableLatencies),
@@ -162,12 +167,26 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round, &workload.load, false);
             measure_and_print(&experiment, workload.load.json, None)
         }
-        Some(Command::Serve(Serve { bind, mode, cores })) => {
-            workload::serve(bind, None, mode, cores, None)?;
+        Some(Command::Links(Links {
+            connect,
+            json,
+            once,
+        })) => {
+            links::show(connect, Show { json, once })?;
             Ok(true)
         }
+        Some(Command::Serve(arguments)) => serve(arguments),
         Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
     }
+}
+
+fn serve(serve: Serve) -> Result<bool, Failure> {
+    let place = Place {
+        control: serve.control,
+        ..Place::at(serve.bind)
+    };
+    workload::serve(place, serve.mode, serve.cores, None)?;
+    Ok(true)
 }
 
 fn stream(stream: Stream) -> Result<bool, Failure> {

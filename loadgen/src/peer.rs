@@ -16,7 +16,7 @@ use crate::cuts::behind;
 use crate::floor::{self, FloorError};
 use crate::placement;
 use crate::plan::{Mover, Outcome, Plan, Traffic};
-use crate::workload::{self, WorkloadError};
+use crate::workload::{self, Place, WorkloadError};
 
 /// The hidden command that turns a process into one side of a round.
 pub(crate) const COMMAND: &str = "__peer";
@@ -251,8 +251,11 @@ fn receive(plan: &Plan) -> Result<(), PlayError> {
         Mover::Engine => {
             let cores = plan.round.connections;
             let cpu = (cores == 1).then_some(plan.cpu);
-            let (bind, front) = (plan.front.map_or(ANY_PORT, behind), plan.front);
-            Ok(workload::serve(bind, front, plan.round.mode, cores, cpu)?)
+            let place = Place {
+                front: plan.front,
+                ..Place::at(plan.front.map_or(ANY_PORT, behind))
+            };
+            Ok(workload::serve(place, plan.round.mode, cores, cpu)?)
         }
         Mover::Floor => Ok(floor::receive(plan)?),
     }

@@ -3,6 +3,7 @@
 mod cuts;
 mod death;
 mod floor;
+mod links;
 mod usage;
 mod workload;
 
