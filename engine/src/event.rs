@@ -87,8 +87,9 @@ pub enum NodeEvent {
         /// Bytes that wait for it.
         in_flight_bytes: u64,
     },
-    /// A frame was longer than its lane takes: [`Lost`](Self::Lost) follows. Always comes when it
-    /// is the peer's; of messages of this node, which their senders get back, the first on a link.
+    /// Something was longer than its lane takes. Always comes of a frame of the peer, and
+    /// [`Lost`](Self::Lost) follows; of messages of this node, which their senders get back, at
+    /// most once for a link.
     #[non_exhaustive]
     Oversize {
         /// The link.
