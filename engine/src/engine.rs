@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringmesh_transport::{probe, signal};
 
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
+use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
 use crate::core::shared::core_id;
 use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, contain};
@@ -203,24 +204,35 @@ where
         SharedDoor::new(settings),
     ));
     metrics.begin(&shared.pages);
+    let requests = Arc::new(Requests::default());
+    let control = open_control(settings, &shared, &requests)?;
+    let is_shown = control.is_some();
+    let main = move |node: Node| {
+        if is_shown && let Err(error) = node.spawn_task(answer(requests, node.clone())) {
+            tracing::warn!(%error, "the control port does not know of links");
+        }
+        main(node)
+    };
     let mut seats = seats(settings, &shared);
-    let control = seats.remove(0);
-    let control = start_core(control, |seat, runtime| driver::run(seat, runtime, main));
+    let first = seats.remove(0);
+    let first = start_core(first, |seat, runtime| driver::run(seat, runtime, main));
     let others: Vec<_> = seats
         .into_iter()
         .map(|seat| start_core(seat, driver::serve))
         .collect();
-    if control.is_err() || others.iter().any(Result::is_err) {
+    if first.is_err() || others.iter().any(Result::is_err) {
         shared.fail();
     }
-    let ended = join(control);
+    let ended = join(first);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
-    for (_, waker) in shared.letters.close() {
+    let readers = shared.letters.close().into_iter();
+    for (_, waker) in readers.chain(shared.events.close()) {
         // A subscription that outlives the node. There is no core any more to count a panic.
         if let Err(panic) = contain(|| waker.wake()) {
             tracing::error!(panic, "a waker panicked");
         }
     }
+    drop(control);
     for other in others {
         match other {
             Ok(()) | Err(EngineError::Aborted) => {}
@@ -229,6 +241,31 @@ where
         }
     }
     ended
+}
+
+/// Opens the control port, if there is to be one.
+fn open_control(
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    requests: &Arc<Requests>,
+) -> Result<Option<ControlPort>, EngineError> {
+    let Some(at) = settings.control else {
+        return Ok(None);
+    };
+    let desk = Desk {
+        shared: Arc::clone(shared),
+        metrics: MetricsReader::of(&shared.pages),
+        requests: Arc::clone(requests),
+        configuration: settings.effective(),
+    };
+    let port = ControlPort::open(at, desk).map_err(|error| EngineError::Bind { at, error })?;
+    // Nobody else sets it.
+    let _ = shared.control.set(port.address());
+    Ok(Some(port))
+}
+
+async fn answer(requests: Arc<Requests>, node: Node) {
+    requests.answer(&node).await;
 }
 
 /// What each core needs to be put together, the control core first.

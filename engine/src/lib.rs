@@ -25,12 +25,15 @@ extern crate self as ringmesh;
 mod actor;
 mod ask;
 mod config;
+mod control;
 mod core;
 mod counters;
 mod dead_letter;
 mod directory;
 mod engine;
 mod error;
+mod event;
+mod link_report;
 mod look_up;
 mod mesh;
 #[allow(unsafe_code)]
@@ -42,6 +45,7 @@ mod random;
 mod reference;
 mod resolve;
 mod rt;
+mod subscription;
 mod tell;
 mod wire_ref;
 
@@ -61,6 +65,8 @@ pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
 };
+pub use event::{Events, LinkEnds, NodeEvent};
+pub use link_report::{LinkReport, LinkState};
 pub use look_up::LookUp;
 pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};

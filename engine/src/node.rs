@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::core::shared::Stop;
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
+use crate::event::Events;
+use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::reference::Ref;
 
@@ -181,6 +184,28 @@ impl Node {
     /// with the reason. They are counted and, now and then, logged without a subscription too.
     pub fn dead_letters(&self) -> DeadLetters {
         self.core.dead_letters()
+    }
+
+    /// Subscribes to what happens to the links of all cores, from now on. [`NodeEvent`] says of
+    /// each event how sure it is to come.
+    ///
+    /// [`NodeEvent`]: crate::NodeEvent
+    pub fn events(&self) -> Events {
+        self.core.shared().subscribe_to_events()
+    }
+
+    /// The links of all cores to other nodes, and the dials under way, each as it is when its core
+    /// is asked. A core answers between two turns, so one whose handler blocks has all wait.
+    ///
+    /// Looking has the time of round trips measured, by one ping on each link that waits for none.
+    pub async fn links(&self) -> Vec<LinkReport> {
+        self.core.links().await
+    }
+
+    /// Where the control port listens, with the port that was really bound; `None` when there is
+    /// none. See `control.bind` of the [settings](crate::Settings).
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.core.shared().control.get().copied()
     }
 
     /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].

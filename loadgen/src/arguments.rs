@@ -47,6 +47,8 @@ pub(crate) enum Command {
     },
     /// Serves `stream --connect` and `echo --connect`, one of them at a time, until SIGTERM.
     Serve(Serve),
+    /// The links of a node with a control port, refreshed every second.
+    Links(Links),
     /// One side of a round.
     #[command(name = peer::COMMAND, hide = true)]
     Peer {
@@ -116,6 +118,15 @@ pub(crate) struct Stream {
     /// Send to a serving node, in place of a receiver of our own and without a floor.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) connect: Option<SocketAddr>,
+    /// Cut the connection so many times, at random bytes spread over the run. Without a floor, and
+    /// not with --connect.
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "connect",
+        value_parser = clap::value_parser!(u64).range(1..=10_000),
+    )]
+    pub(crate) cuts: Option<u64>,
     /// Write the percentiles of a sample of one-way times in HdrHistogram's text format. The sample
     /// is one more message per thousand; both processes read one clock, so not with --connect.
     #[arg(long, value_name = "FILE", conflicts_with = "connect")]
@@ -173,6 +184,23 @@ pub(crate) struct Serve {
     /// What to do while there is nothing to do.
     #[arg(long, value_enum, default_value_t = Mode::Spin)]
     pub(crate) mode: Mode,
+    /// Where the control port listens, on the loopback; the second line on stdout says it.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) control: Option<SocketAddr>,
+}
+
+/// The links of a node.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Links {
+    /// The node's control port.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) connect: SocketAddr,
+    /// One JSON object on stdout for each link and second.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show them once.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// A literal address, or a host name that has one now.
@@ -231,6 +259,7 @@ mod tests {
             "stream --size 64 --seconds 5 --connect [::1]:7400",
             "stream --size 64 --seconds 5 --connect localhost:7400",
             "stream --size 65536 --seconds 0.5 --hgrm out.hgrm",
+            "stream --size 256 --seconds 20 --cuts 100 --json",
             "echo --size 64 --seconds 5 --mode park --rate 1000 --connect 127.0.0.1:1 --json",
             "echo --size 64 --seconds 5 --hgrm out.hgrm",
             "floor stream --size 64 --seconds 5 --json",
@@ -240,6 +269,9 @@ mod tests {
             "overload --size 64 --seconds 300 --work-us 20 --json",
             "serve --bind 127.0.0.1:0",
             "serve --bind 127.0.0.1:0 --cores 4 --mode park",
+            "serve --bind 127.0.0.1:0 --control 127.0.0.1:0",
+            "links --connect 127.0.0.1:7401",
+            "links --connect [::1]:7401 --json --once",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -263,6 +295,11 @@ mod tests {
             ("stream --mode busy", ErrorKind::InvalidValue),
             ("stream --connections 0", ErrorKind::ValueValidation),
             ("stream --connect nowhere", ErrorKind::ValueValidation),
+            ("stream --cuts 0", ErrorKind::ValueValidation),
+            (
+                "stream --connect 127.0.0.1:1 --cuts 1",
+                ErrorKind::ArgumentConflict,
+            ),
             (
                 "stream --connect 127.0.0.1:1 --hgrm f",
                 ErrorKind::ArgumentConflict,
@@ -271,6 +308,7 @@ mod tests {
             ("echo --rate inf", ErrorKind::ValueValidation),
             ("overload --work-us 0", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
+            ("links", ErrorKind::MissingRequiredArgument),
             (
                 "serve --bind 127.0.0.1:0 --cores 0",
                 ErrorKind::ValueValidation,

@@ -13,9 +13,11 @@
 
 mod arguments;
 mod cost;
+mod cuts;
 mod floor;
 mod host;
 mod latency;
+mod links;
 mod median;
 mod overload;
 mod pattern;
@@ -43,17 +45,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{
-    Arguments, Command, Echo, Floor, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+    Arguments, Command, Echo, Floor, Links, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
+use crate::links::{LinksError, Show};
 use crate::overload::Overload;
 use crate::peer::{PeerError, PlayError};
 use crate::placement::Placement;
 use crate::plan::{Mode, Mover, Round, Traffic};
 use crate::report::Report;
 use crate::rounds::{Experiment, Schedule};
-use crate::workload::WorkloadError;
+use crate::workload::{Place, WorkloadError};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,9 @@ enum Failure {
     /// The serving node could not start.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// The links of a node cannot be shown.
+    #[error(transparent)]
+    Links(#[from] LinksError),
     /// A process answered with a histogram that cannot be read.
     #[error(transparent)]
     Latencies(#[from] UnreadableLatencies),
@@ -117,22 +123,7 @@ fn log_to_stderr(command: Option<&Command>) {
 fn run(command: Option<Command>) -> Result<bool, Failure> {
     match command {
         None => tour::run(),
-        Some(Command::Stream(stream)) => {
-            check_pod_size(&stream);
-            let beside_floor = stream.connect.is_none();
-            let round = Round {
-                pod: stream.pod,
-                connections: stream.connections,
-                sample_one_way: stream.hgrm.is_some(),
-                ..round(Mover::Engine, Traffic::Stream, &stream.workload)
-            };
-            let experiment = experiment(round, &stream.workload.load, beside_floor);
-            let experiment = Experiment {
-                connect: stream.connect,
-                ..experiment
-            };
-            measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
-        }
+        Some(Command::Stream(arguments)) => stream(arguments),
         Some(Command::Echo(Echo {
             workload,
             rate,
@@ -176,12 +167,44 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round, &workload.load, false);
             measure_and_print(&experiment, workload.load.json, None)
         }
-        Some(Command::Serve(Serve { bind, mode, cores })) => {
-            workload::serve(bind, mode, cores, None)?;
+        Some(Command::Links(Links {
+            connect,
+            json,
+            once,
+        })) => {
+            links::show(connect, Show { json, once })?;
             Ok(true)
         }
+        Some(Command::Serve(arguments)) => serve(arguments),
         Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
     }
+}
+
+fn serve(serve: Serve) -> Result<bool, Failure> {
+    let place = Place {
+        control: serve.control,
+        ..Place::at(serve.bind)
+    };
+    workload::serve(place, serve.mode, serve.cores, None)?;
+    Ok(true)
+}
+
+fn stream(stream: Stream) -> Result<bool, Failure> {
+    check_pod_size(&stream);
+    let beside_floor = stream.connect.is_none() && stream.cuts.is_none();
+    let round = Round {
+        pod: stream.pod,
+        connections: stream.connections,
+        sample_one_way: stream.hgrm.is_some(),
+        is_cut: stream.cuts.is_some(),
+        ..round(Mover::Engine, Traffic::Stream, &stream.workload)
+    };
+    let experiment = Experiment {
+        connect: stream.connect,
+        cuts: stream.cuts,
+        ..experiment(round, &stream.workload.load, beside_floor)
+    };
+    measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
 }
 
 fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
@@ -233,6 +256,7 @@ fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> 
         connections: 1,
         rate_per_second: None,
         sample_one_way: false,
+        is_cut: false,
         warm_up: schedule.warm_up,
         measured: schedule.measured,
     }
@@ -245,6 +269,7 @@ fn experiment(subject: Round, load: &Load, beside_floor: bool) -> Experiment {
         rounds,
         beside_floor,
         connect: None,
+        cuts: None,
     }
 }
 

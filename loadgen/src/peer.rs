@@ -12,10 +12,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cuts::behind;
 use crate::floor::{self, FloorError};
 use crate::placement;
 use crate::plan::{Mover, Outcome, Plan, Traffic};
-use crate::workload::{self, WorkloadError};
+use crate::workload::{self, Place, WorkloadError};
 
 /// The hidden command that turns a process into one side of a round.
 pub(crate) const COMMAND: &str = "__peer";
@@ -28,6 +29,9 @@ const START_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// How long a sender may take beyond its warm-up and measured interval.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// The same for one whose connection is cut: what it rides out may add up.
+const CUT_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a process that was killed may take until that shows.
 const DEATH_NOTICE_TIME_MAX: Duration = Duration::from_millis(500);
@@ -59,6 +63,9 @@ pub(crate) enum PeerError {
     /// The process could not be started, or its state could not be read.
     #[error("the {0} process: {1}")]
     Process(Side, io::Error),
+    /// The proxy before the receiver could not be started.
+    #[error("the proxy: {0}")]
+    Proxy(io::Error),
     /// The process ended before it answered. It said why on stderr, unless it was killed.
     #[error("the {0} died: {1}")]
     Died(Side, ExitStatus),
@@ -114,7 +121,12 @@ impl Peer {
     /// # Errors
     /// When the process dies or does not answer in time.
     pub(crate) fn outcome(&mut self, plan: &Plan) -> Result<Outcome, PeerError> {
-        let line = self.line(plan.round.warm_up + plan.round.measured + ANSWER_TIME_MAX)?;
+        let beyond = if plan.round.is_cut {
+            CUT_ANSWER_TIME_MAX
+        } else {
+            ANSWER_TIME_MAX
+        };
+        let line = self.line(plan.round.warm_up + plan.round.measured + beyond)?;
         serde_json::from_str(&line).map_err(|_| PeerError::Unreadable(self.side, line))
     }
 
@@ -239,7 +251,11 @@ fn receive(plan: &Plan) -> Result<(), PlayError> {
         Mover::Engine => {
             let cores = plan.round.connections;
             let cpu = (cores == 1).then_some(plan.cpu);
-            Ok(workload::serve(ANY_PORT, plan.round.mode, cores, cpu)?)
+            let place = Place {
+                front: plan.front,
+                ..Place::at(plan.front.map_or(ANY_PORT, behind))
+            };
+            Ok(workload::serve(place, plan.round.mode, cores, cpu)?)
         }
         Mover::Floor => Ok(floor::receive(plan)?),
     }

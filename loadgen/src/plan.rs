@@ -88,6 +88,8 @@ pub(crate) struct Round {
     pub(crate) rate_per_second: Option<f64>,
     /// Record one-way times of a sample of the stream. Engine only.
     pub(crate) sample_one_way: bool,
+    /// The connection is cut while the stream runs: it goes on when there is another. Engine only.
+    pub(crate) is_cut: bool,
     /// Runs before the measured interval.
     pub(crate) warm_up: Duration,
     /// The measured interval.
@@ -111,6 +113,8 @@ pub(crate) struct Plan {
     pub(crate) other_cpu: usize,
     /// Both sides run on one CPU.
     pub(crate) cpu_is_shared: bool,
+    /// Where the proxy before the receiver is entered, if the stream goes through one.
+    pub(crate) front: Option<SocketAddr>,
     /// Where to send. Without it this process is the receiver, or both sides of a mesh.
     pub(crate) to: Option<SocketAddr>,
 }

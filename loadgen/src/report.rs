@@ -73,6 +73,8 @@ pub(crate) struct Report {
     pub(crate) allocations_per_message: Option<f64>,
     /// Connections cut on purpose.
     pub(crate) cuts: Option<u64>,
+    /// Of them those that dropped bytes which the receiver never got.
+    pub(crate) cuts_unacked: Option<u64>,
     /// Facts about this machine.
     pub(crate) host: Host,
 }
@@ -94,6 +96,7 @@ impl Report {
         let rate = median(subject.iter().map(rate)).unwrap_or(0.0);
         let is_floor = round.mover == Mover::Floor;
         let floor = Floor::new(round, rate, latency, outcomes)?;
+        host.warnings.extend(missed_cuts(experiment, outcomes));
         host.warnings.extend(unsteady_floor(if is_floor {
             subject
         } else {
@@ -131,7 +134,8 @@ impl Report {
                 outcome.engine.map(|facts| facts.enters)
             }),
             allocations_per_message: per_message(subject, |outcome| Some(outcome.cost.allocations)),
-            cuts: None,
+            cuts: outcomes.cuts.map(|cuts| cuts.made),
+            cuts_unacked: outcomes.cuts.map(|cuts| cuts.unacked),
             host,
         })
     }
@@ -271,6 +275,14 @@ fn frames_copied(outcomes: &[Outcome]) -> Option<FramesCopied> {
         straddled: engine_sum(outcomes, |facts| facts.frames_copied.straddled)?,
         pinned: engine_sum(outcomes, |facts| facts.frames_copied.pinned)?,
         other: engine_sum(outcomes, |facts| facts.frames_copied.other)?,
+    })
+}
+
+/// A warning when a stream was cut less often than it was to be: a cut waits for bytes that pass.
+fn missed_cuts(experiment: &Experiment, outcomes: &Outcomes) -> Option<String> {
+    let (wanted, made) = (experiment.cuts?, outcomes.cuts?.made);
+    (made < wanted).then(|| {
+        format!("only {made} of {wanted} cuts were made: nothing passed where the others were")
     })
 }
 

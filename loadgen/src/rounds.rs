@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+use crate::cuts::{self, Cuts, Cutter};
 use crate::peer::{Peer, PeerError};
 use crate::placement::Placement;
 use crate::plan::{Mover, Outcome, Plan, Round, Traffic};
@@ -36,6 +37,8 @@ pub(crate) struct Experiment {
     pub(crate) beside_floor: bool,
     /// The serving node to send to, in place of a receiver of our own.
     pub(crate) connect: Option<SocketAddr>,
+    /// How often the connection is cut, over all rounds.
+    pub(crate) cuts: Option<u64>,
 }
 
 /// Rounds and their length for a total measured time.
@@ -56,6 +59,8 @@ pub(crate) struct Outcomes {
     pub(crate) subject: Vec<Outcome>,
     /// The floor's rounds, when it was played beside.
     pub(crate) floor: Vec<Outcome>,
+    /// What was cut in the subject's rounds, when that was wanted.
+    pub(crate) cuts: Option<Cuts>,
 }
 
 impl Schedule {
@@ -83,10 +88,18 @@ impl Experiment {
         progress: &ProgressBar,
     ) -> Result<Outcomes, PeerError> {
         let mut outcomes = Outcomes::default();
-        for _ in 0..self.rounds {
-            outcomes
-                .subject
-                .push(play(self.subject, self.connect, placement)?);
+        for number in 0..self.rounds {
+            let outcome = match self.cuts {
+                None => play(self.subject, self.connect, placement)?,
+                Some(cuts) => {
+                    let wanted = cuts::share(cuts, number, self.rounds);
+                    let cutter = Cutter::new(wanted, number.into()).map_err(PeerError::Proxy)?;
+                    let outcome = play_cut(self.subject, &cutter, placement)?;
+                    outcomes.cuts = Some(outcomes.cuts.unwrap_or_default() + cutter.cuts());
+                    outcome
+                }
+            };
+            outcomes.subject.push(outcome);
             progress.inc(1);
             if self.beside_floor {
                 let floor = Round {
@@ -118,6 +131,7 @@ fn play(
             cpu: placement.sender,
             other_cpu: placement.receiver,
             cpu_is_shared,
+            front: None,
             to: None,
         };
         return Peer::send(&plan)?.outcome(&plan);
@@ -131,6 +145,7 @@ fn play(
                 cpu: placement.receiver,
                 other_cpu: placement.sender,
                 cpu_is_shared,
+                front: None,
                 to: None,
             };
             let (peer, address) = Peer::listen(&plan)?;
@@ -143,14 +158,38 @@ fn play(
         cpu: placement.sender,
         other_cpu: placement.receiver,
         cpu_is_shared,
+        front: None,
         to: Some(to),
     };
     let outcome = Peer::send(&plan)?.outcome(&plan);
-    // A sender that gave up because its receiver died is not the one to name.
-    outcome.map_err(|error| match receiver.as_mut() {
+    outcome.map_err(|error| blame(error, receiver.as_mut()))
+}
+
+/// The same through `cutter`, which cuts the connection meanwhile.
+fn play_cut(round: Round, cutter: &Cutter, placement: Placement) -> Result<Outcome, PeerError> {
+    let mut plan = Plan {
+        round,
+        cpu: placement.receiver,
+        other_cpu: placement.sender,
+        cpu_is_shared: placement.is_shared(),
+        front: Some(cutter.front()),
+        to: None,
+    };
+    let (mut receiver, to) = Peer::listen(&plan)?;
+    (plan.cpu, plan.other_cpu) = (plan.other_cpu, plan.cpu);
+    plan.to = Some(to);
+    let mut sender = Peer::send(&plan)?;
+    let outcome = cutter.cut_while(&round, || sender.outcome(&plan));
+    outcome.map_err(|error| blame(error, Some(&mut receiver)))
+}
+
+/// Names the process that failed first: a sender that gave up because its receiver died is not the
+/// one.
+fn blame(error: PeerError, receiver: Option<&mut Peer>) -> PeerError {
+    match receiver {
         Some(receiver) if !error.is_kill() => receiver.death().unwrap_or(error),
         _ => error,
-    })
+    }
 }
 
 #[cfg(test)]

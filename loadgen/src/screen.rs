@@ -41,6 +41,12 @@ pub(crate) fn report(report: &Report, rounds: u32) -> String {
     }
     row("per message", overheads(report));
     row("delivery", delivery(report));
+    if let (Some(cuts), Some(unacked)) = (report.cuts, report.cuts_unacked) {
+        row(
+            "cuts",
+            format!("{cuts}, with unacknowledged bytes {unacked}"),
+        );
+    }
     lines.push(host(&report.host));
     lines.join("\n")
 }
@@ -179,7 +185,7 @@ fn delivery(report: &Report) -> String {
 }
 
 /// Messages per second to three digits.
-fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     scaled(per_second, [(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")])
 }
 
@@ -187,8 +193,25 @@ fn byte_rate(per_second: f64) -> String {
     scaled(per_second, [(1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")])
 }
 
-fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     scaled(ns, [(1e6, "ms"), (1e3, "us"), (1.0, "ns")])
+}
+
+pub(crate) fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let units = [(1_048_576.0, "MiB"), (1024.0, "KiB"), (1.0, "B")];
+    scaled(count as f64, units)
+}
+
+/// A time that has passed, in a unit of which there are not too many.
+pub(crate) fn age(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
 }
 
 /// `value` in the largest unit it reaches, else in the last.
@@ -244,6 +267,14 @@ mod tests {
         assert_eq!(time(71.25), "71.2 ns");
         assert_eq!(time(5_432.0), "5.43 us");
         assert_eq!(time(123_456_789.0), "123 ms");
+        assert_eq!(
+            (bytes(0), bytes(1 << 20)),
+            ("0 B".into(), "1.00 MiB".into())
+        );
+        assert_eq!(
+            [119_999, 120_000, 7_200_000].map(age),
+            ["119 s", "2 min", "2 h"]
+        );
         assert_eq!(size(64), "64 B");
         assert_eq!(size(65_536), "64 KiB");
         assert_eq!(grouped(1_234_567), "1 234 567");

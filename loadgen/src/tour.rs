@@ -59,6 +59,7 @@ fn experiment(traffic: Traffic, mode: Mode) -> Experiment {
         connections: 1,
         rate_per_second: None,
         sample_one_way: false,
+        is_cut: false,
         warm_up,
         measured,
     };
@@ -67,6 +68,7 @@ fn experiment(traffic: Traffic, mode: Mode) -> Experiment {
         rounds,
         beside_floor: true,
         connect: None,
+        cuts: None,
     }
 }
 

@@ -18,7 +18,7 @@ struct Wall {
     tests: &'static [&'static str],
 }
 
-const WALLS: [Wall; 8] = [
+const WALLS: [Wall; 9] = [
     Wall {
         package: "ringmesh-proto",
         folder: "transport/proto",
@@ -88,13 +88,21 @@ const WALLS: [Wall; 8] = [
         ],
     },
     Wall {
+        package: "ringmesh-fault-proxy",
+        folder: "tests/proxy",
+        workspace: &[],
+        external: &["fastrand", "socket2"],
+        tests: &[],
+    },
+    Wall {
         package: "ringmesh-loadgen",
         folder: "loadgen",
-        workspace: &["ringmesh"],
+        workspace: &["ringmesh", "ringmesh-fault-proxy"],
         external: &[
             "bytes",
             "clap",
             "crc32fast",
+            "fastrand",
             "futures-channel",
             "hdrhistogram",
             "indicatif",
@@ -128,6 +136,7 @@ const WALLS: [Wall; 8] = [
         workspace: &[
             "ringmesh",
             "ringmesh-cluster",
+            "ringmesh-fault-proxy",
             "ringmesh-loadgen",
             "ringmesh-proto",
             "ringmesh-transport",
@@ -299,6 +308,13 @@ fn siblings_never_meet_and_nothing_depends_on_the_leaves() {
             wall.package
         );
     }
+}
+
+#[test]
+fn the_product_does_not_know_of_the_fault_proxy() {
+    let names_it = |wall: &&Wall| wall.workspace.contains(&"ringmesh-fault-proxy");
+    let named_by: Vec<_> = WALLS.iter().filter(names_it).map(|it| it.package).collect();
+    assert_eq!(named_by, ["ringmesh-loadgen", "ringmesh-tests"]);
 }
 
 /// What is wrong with the folders of the root.

@@ -119,6 +119,8 @@ pub struct Settings {
     pub connects_per_second_max: u32,
     /// `core.half_open_max`.
     pub half_open_max: usize,
+    /// `control.bind`.
+    pub control: Option<SocketAddr>,
     /// What the layers above the code have set, and where.
     given: Vec<Given>,
 }
@@ -164,6 +166,7 @@ impl Settings {
             connections_per_source_max: 4096,
             connects_per_second_max: 256,
             half_open_max: limits::HALF_OPEN_MAX,
+            control: None,
             given: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! The table of the keys: all that may be set, in the order it is printed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringmesh_proto::address::{Address, check_system};
@@ -56,7 +57,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 29] = [
+pub(super) static KEYS: [Key; 30] = [
     Key {
         section: "node",
         name: "system",
@@ -406,6 +407,24 @@ pub(super) static KEYS: [Key; 29] = [
         too_large: "whoever asks learns late that there will be no answer.",
         kind: time!(ask_timeout, "milliseconds", MS, from_to(1, DAY_MS)),
     },
+    Key {
+        section: "control",
+        name: "bind",
+        meaning: "Where the control port listens, on the loopback: whoever reaches it reads the \
+                  node's links, metrics, events and settings, as lines of JSON. Port 0 picks a \
+                  free one. Empty: there is none.",
+        too_small: "nobody looks into the node from outside.",
+        too_large: "an address that is not of the loopback is refused: the port has no \
+                    authentication.",
+        kind: Kind::Text {
+            form: "empty, or an IP address of the loopback and a port such as \"127.0.0.1:7401\"",
+            get: |settings| {
+                let control = settings.control.map(|at| at.to_string());
+                control.unwrap_or_default()
+            },
+            set: set_control,
+        },
+    },
 ];
 
 fn advertised(settings: &Settings) -> String {
@@ -427,6 +446,20 @@ fn advertise(settings: &mut Settings, text: &str) -> Result<(), String> {
     let address: Result<Address, _> = format!("ringmesh://any@{text}").parse();
     let address = address.map_err(|error| format!(": {error}"))?;
     settings.advertise = Some((address.host().to_owned(), address.port()));
+    Ok(())
+}
+
+fn set_control(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.control = match text {
+        "" => None,
+        text => {
+            let at: SocketAddr = text.parse().map_err(|_| String::new())?;
+            if !at.ip().is_loopback() {
+                return Err(": other hosts could reach it, and it asks nobody who they are".into());
+            }
+            Some(at)
+        }
+    };
     Ok(())
 }
 

@@ -94,9 +94,10 @@ impl Core {
     /// Drops what a connection brought and nobody parsed, and counts the messages in it.
     pub(super) fn discard_unread(&self, connection: &Connection) {
         let mut intake = connection.intake.borrow_mut();
-        if connection.link().is_some() {
+        if let Some(link) = connection.link() {
             let messages = intake.count_messages(self.settings.frame_bytes_max);
             self.tally.dropped_unread.add(messages);
+            self.tell_of_dropped(&link, messages, true);
         }
         intake.clear();
     }
@@ -185,6 +186,7 @@ impl Core {
             self.tally.closed_for_fault.add(1);
         }
         if self.log_budget.borrow_mut().take(self.clock.now()) {
+            self.tell_of_refusal(connection, reason);
             tracing::warn!(connection = ?connection.id, label = reason.label(), %reason,
                 "closing a connection");
         }

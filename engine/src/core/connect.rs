@@ -333,6 +333,7 @@ impl Core {
             Effect::PeerRestarted { old, new } => {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
+                self.tell_of_restart(node, old, new);
                 self.peer_changed(node);
             }
             Effect::Unreachable {
@@ -342,6 +343,7 @@ impl Core {
             } => {
                 let address = self.address_of_peer(node);
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
+                self.tell_of_failed_dial(node, reason);
                 self.peers.borrow_mut().at(node).problem = Some(reason);
                 self.peer_changed(node);
             }
@@ -406,9 +408,12 @@ impl Core {
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
         self.tally.links.add(1);
         tracing::info!(peer = %up.peer, dialled = up.dialled, "link up");
+        link.vitals.since.set(self.clock.now());
+        self.tell_of_link(&link, up.dialled);
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
         peer.link = Some(link);
+        peer.links_made += 1;
         peer.problem = None;
         peer.places.found();
         let number = peer.node;
@@ -440,6 +445,7 @@ impl Core {
         if let Some(link) = link {
             let number = self.number_of(node);
             self.shared.unlinked(number);
+            self.tell_of_loss(&link, reason);
             self.end_link(&link, reason.fault() == Fault::Nobody);
         }
         self.peer_changed(node);

@@ -110,6 +110,7 @@ impl Driver {
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
+        core.wake_event_readers();
         busy |= core.send_pending();
         core.parsed.take();
         // Behind everything that somebody waits for. The next turn begins with this time: a core

@@ -41,6 +41,7 @@ impl Core {
         for (reason, count) in dead.into_iter().filter(|(_, count)| *count > 0) {
             self.bury(reason, count, link, |_| Described::with_its_link(in_order));
         }
+        self.tell_of_dropped(link, unsent + maybe, false);
         let relays = link.routes.take().relays();
         self.close_relays(relays.into_iter());
         self.end_questions(link, sent);

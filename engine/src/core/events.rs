@@ -129,7 +129,11 @@ impl Core {
         let Some(link) = connection.link() else {
             return;
         };
-        match receive::drain(self, connection, &link, budget) {
+        let before = self.tally.received.total();
+        let drained = receive::drain(self, connection, &link, budget);
+        link.vitals
+            .count_received(self.tally.received.total() - before);
+        match drained {
             Ok(left) => {
                 if connection.closing.get() {
                     return;

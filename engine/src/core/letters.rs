@@ -130,7 +130,7 @@ impl Described {
 impl Core {
     /// Subscribes to the dead letters of all cores.
     pub(crate) fn dead_letters(&self) -> DeadLetters {
-        self.shared.letters.subscribe()
+        DeadLetters(self.shared.letters.subscribe())
     }
 
     /// Counts messages that reached nobody, and says so to whom it concerns. No cell of the core

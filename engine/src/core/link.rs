@@ -24,6 +24,7 @@ use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
 use super::tunnel::Passage;
+use super::vitals::Vitals;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +69,8 @@ pub(crate) struct Link {
     pub(crate) flush_at: Cell<u64>,
     /// What was last seen of the peer taking over what was sent.
     pub(crate) progress: Cell<Progress>,
+    /// What it shows to whoever looks.
+    pub(crate) vitals: Vitals,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -103,6 +106,7 @@ impl Link {
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
+            vitals: Vitals::default(),
             ended: Cell::new(false),
         }
     }

@@ -38,6 +38,7 @@ mod local;
 mod loops;
 mod main_task;
 mod mesh;
+mod news;
 mod payload;
 mod peers;
 mod pipes;
@@ -45,6 +46,7 @@ mod pressure;
 mod questions;
 mod receive;
 mod reply;
+mod report;
 mod routes;
 mod send;
 mod service;
@@ -61,6 +63,7 @@ mod tunnel;
 mod upgrade;
 mod user_code;
 mod verify;
+mod vitals;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -111,7 +114,7 @@ use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
 use letters::LetterLog;
-use link::{Connection, End};
+use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
 use pipes::Pipes;
@@ -201,6 +204,8 @@ pub(crate) struct Core {
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
+    /// Who waited for an event that was told in this turn.
+    event_readers: RefCell<Vec<Waker>>,
     /// What it counts, where other threads read it.
     tally: Arc<Page>,
 }

@@ -124,6 +124,8 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
+    /// Links that came up, one after the other.
+    pub(super) links_made: u64,
     pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
@@ -142,6 +144,7 @@ impl Peer {
             association,
             timer: None,
             problem: None,
+            links_made: 0,
             places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),

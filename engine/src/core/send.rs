@@ -92,7 +92,12 @@ impl Core {
                 Ok(position)
             }
             Err(PushError::NoCredit) => Err(no_room(&outbound, head, payload)),
-            Err(error) => Err(refusal(error)),
+            Err(error) => {
+                if matches!(error, PushError::TooLarge { .. }) {
+                    self.tell_of_oversize(link);
+                }
+                Err(refusal(error))
+            }
         }
     }
 

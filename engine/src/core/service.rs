@@ -37,6 +37,7 @@ impl Core {
             Kind::Busy | Kind::Ready => self.handle_notice(link, Notice::parse(frame)?)?,
             Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
+                link.vitals.note_pong(frame, || self.clock.peek());
                 if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {
                         association.handle_frame(cx, connection.key, frame);
@@ -54,6 +55,7 @@ impl Core {
         let mut outbound = link.outbound.borrow_mut();
         let freed = outbound.handle_grant(grant, &mut self.slabs.borrow_mut())?;
         self.tally.acknowledged.add(freed.messages);
+        link.vitals.count_acknowledged(freed.messages);
         if outbound.has_unsent() {
             self.enqueue(link);
         }

@@ -5,7 +5,7 @@
 //! or resolved, nodes when one is first met, and when a ref is archived or read.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -15,8 +15,13 @@ use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
 use super::door::SharedDoor;
-use crate::dead_letter::Office;
+use crate::dead_letter::DeadLetter;
+use crate::event::NodeEvent;
 use crate::metrics::Pages;
+use crate::subscription::Office;
+
+/// The last events that are kept for subscriptions. One takes some hundred bytes.
+const EVENTS_KEPT: usize = 1024;
 
 /// The state that the cores of a node share.
 #[derive(Debug)]
@@ -35,7 +40,13 @@ pub(crate) struct Shared {
     /// What its cores count.
     pub(crate) pages: Arc<Pages>,
     /// What reached nobody.
-    pub(crate) letters: Arc<Office>,
+    pub(crate) letters: Arc<Office<DeadLetter>>,
+    /// What happened to links.
+    pub(crate) events: Arc<Office<NodeEvent>>,
+    /// Where the listener really is bound.
+    bound: OnceLock<SocketAddr>,
+    /// Where the control port is.
+    pub(crate) control: OnceLock<SocketAddr>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
     /// Who may come in.
@@ -125,10 +136,23 @@ impl Shared {
             quiet: AtomicUsize::new(0),
             pages: Arc::new(Pages::new(cores)),
             letters: Arc::new(Office::new(letters_kept)),
+            events: Arc::new(Office::new(EVENTS_KEPT)),
+            bound: OnceLock::new(),
+            control: OnceLock::new(),
             names: Mutex::default(),
             // Each core forgets a node only after it has met the next.
             nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),
         }
+    }
+
+    /// Says where the listener is bound, which may be another address than the node's.
+    pub(crate) fn bound_at(&self, at: SocketAddr) {
+        let _ = self.bound.set(at);
+    }
+
+    /// Where the node listens: its address, and the one it is bound to. `None` before it does.
+    pub(crate) fn listening(&self) -> Option<(NodeId, SocketAddr)> {
+        Some((self.id.get()?.clone(), *self.bound.get()?))
     }
 
     /// Says who the node is: the control core knows once it listens.

@@ -15,6 +15,18 @@ use super::{Core, Token};
 /// Looks within the time that a link may stand still.
 const LOOKS: u32 = 6;
 
+/// So many of them in a row that saw nothing move are a standstill, and told.
+const LOOKS_STILL: u32 = LOOKS / 2;
+
+/// Whether a link gets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It does, as far as was seen.
+    Moves,
+    /// Nothing moved for a while.
+    Still,
+}
+
 /// What was seen of a link's progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
@@ -33,6 +45,14 @@ impl Progress {
         };
         self.received_to = received_to;
         self.looks
+    }
+
+    pub(super) fn standing(self) -> Standing {
+        if self.looks >= LOOKS_STILL {
+            Standing::Still
+        } else {
+            Standing::Moves
+        }
     }
 }
 
@@ -77,6 +97,9 @@ impl Core {
         let mut progress = link.progress.get();
         let looks = progress.look(link.outbound.borrow().positions().received_to);
         link.progress.set(progress);
+        if looks == LOOKS_STILL {
+            self.tell_of_stall(link);
+        }
         looks > LOOKS
     }
 }

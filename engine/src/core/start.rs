@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -56,15 +57,15 @@ impl Core {
         let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
-            shared.announce(listen(&mut io, &settings, shared.uid)?);
+            io.watch_signals().map_err(core_failed)?;
+            listen(&mut io, &settings, &shared)?;
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
         let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
         let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
-        let doorbell = io.doorbell();
-        shared.core_ready(id, doorbell.clone());
+        shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
@@ -75,6 +76,7 @@ impl Core {
             letter_log: LetterLog::default(),
             local: local_node(node, id, &settings),
             runtime,
+            tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
             slabs: RefCell::new(slabs),
             peers: RefCell::new(peers),
@@ -95,7 +97,6 @@ impl Core {
             running: Cell::default(),
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
-            tasks: Tasks::new(doorbell),
             ticks: RefCell::default(),
             pipes: RefCell::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
@@ -110,6 +111,7 @@ impl Core {
             looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
+            event_readers: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),
             settings,
             clock: Clock::new(),
@@ -167,18 +169,18 @@ impl Drop for Failure {
     }
 }
 
-/// Watches for signals and binds the listener; says who the node is.
-fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId, EngineError> {
-    let core = CONTROL_CORE.0;
-    io.watch_signals()
-        .map_err(|error| EngineError::Core { core, error })?;
+/// Binds the listener, and tells all cores who the node is and where it is bound.
+fn listen(io: &mut TcpTransport, settings: &Settings, shared: &Shared) -> Result<(), EngineError> {
+    let uid = shared.uid;
     let at = settings.bind;
     let bound = io
         .listen(at)
         .map_err(|error| EngineError::Bind { at, error })?;
     let address = canonical_address(settings, bound)?;
     tracing::info!(%address, %uid, "listening");
-    Ok(NodeId { address, uid })
+    shared.bound_at(bound);
+    shared.announce(NodeId { address, uid });
+    Ok(())
 }
 
 fn transport_settings(settings: &Settings) -> tcp::Settings {
@@ -191,10 +193,7 @@ fn transport_settings(settings: &Settings) -> tcp::Settings {
 }
 
 /// The address peers dial: the advertised one, else the one that was bound.
-fn canonical_address(
-    settings: &Settings,
-    bound: std::net::SocketAddr,
-) -> Result<Address, EngineError> {
+fn canonical_address(settings: &Settings, bound: SocketAddr) -> Result<Address, EngineError> {
     let (host, port) = match &settings.advertise {
         Some((host, port)) => (host.clone(), *port),
         None => (bound.ip().to_string(), bound.port()),

@@ -142,6 +142,7 @@ impl Core {
         self.end_all_links();
         self.discard_all_unread();
         self.log_unsaid_letters();
+        self.wake_event_readers();
         self.connections.borrow_mut().clear();
         self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();

@@ -4,9 +4,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::*;
 use crate::cost::Cost;
+use crate::cuts::Cuts;
 
 /// The keys outside scripts read, in order.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "schema_version",
     "workload",
     "payload_bytes",
@@ -34,6 +35,7 @@ const KEYS: [&str; 28] = [
     "enters_per_message",
     "allocations_per_message",
     "cuts",
+    "cuts_unacked",
     "host",
 ];
 
@@ -47,6 +49,7 @@ fn round(mover: Mover, traffic: Traffic) -> Round {
         connections: 1,
         rate_per_second: None,
         sample_one_way: false,
+        is_cut: false,
         warm_up: Duration::from_millis(50),
         measured: Duration::from_secs(1),
     }
@@ -58,6 +61,7 @@ fn experiment(mover: Mover, traffic: Traffic, beside_floor: bool) -> Experiment 
         rounds: 5,
         beside_floor,
         connect: None,
+        cuts: None,
     }
 }
 
@@ -121,6 +125,7 @@ pub(crate) fn engine_report() -> Report {
             engine_outcome(10_000_000, 0),
         ],
         floor: vec![outcome(20_000_000); 3],
+        cuts: None,
     };
     Report::new(
         &experiment(Mover::Engine, Traffic::Stream, true),
@@ -169,6 +174,7 @@ fn every_report_has_the_contract_s_keys_in_order() {
     let floor = Outcomes {
         subject: vec![outcome(5)],
         floor: Vec::new(),
+        cuts: None,
     };
     for traffic in [Traffic::Stream, Traffic::Echo, Traffic::Mesh] {
         let experiment = experiment(Mover::Floor, traffic, false);
@@ -217,6 +223,7 @@ fn an_echo_is_held_against_the_floor_s_round_trip() {
             .map(|us| with_latency(engine_outcome(1000, 0), us))
             .to_vec(),
         floor: [5, 4, 5].map(|us| with_latency(outcome(1000), us)).to_vec(),
+        cuts: None,
     };
     let experiment = experiment(Mover::Engine, Traffic::Echo, true);
     let report = Report::new(&experiment, &outcomes, host()).unwrap();
@@ -235,6 +242,7 @@ fn a_floor_of_its_own_is_its_floor_and_has_no_ratio() {
     let outcomes = Outcomes {
         subject: vec![outcome(20)],
         floor: Vec::new(),
+        cuts: None,
     };
     let experiment = experiment(Mover::Floor, Traffic::Stream, false);
     let report = Report::new(&experiment, &outcomes, host()).unwrap();
@@ -252,6 +260,7 @@ fn a_mesh_is_held_against_the_floor_s_rate_and_shows_its_latency() {
     let outcomes = Outcomes {
         subject: vec![with_latency(outcome(10), 2)],
         floor: vec![with_latency(outcome(20), 1)],
+        cuts: None,
     };
     let beside = experiment(Mover::Engine, Traffic::Mesh, true);
     let report = Report::new(&beside, &outcomes, host()).unwrap();
@@ -277,6 +286,7 @@ fn without_a_floor_its_keys_are_null() {
     let outcomes = Outcomes {
         subject: vec![engine_outcome(20, 0)],
         floor: Vec::new(),
+        cuts: None,
     };
     for traffic in [Traffic::Stream, Traffic::Echo, Traffic::Mesh] {
         let experiment = experiment(Mover::Engine, traffic, false);
@@ -297,6 +307,7 @@ fn an_unsteady_floor_is_a_warning() {
     let outcomes = Outcomes {
         subject: vec![engine_outcome(20, 0)],
         floor: vec![outcome(10), outcome(20), outcome(20)],
+        cuts: None,
     };
     let experiment = experiment(Mover::Engine, Traffic::Stream, true);
     let report = Report::new(&experiment, &outcomes, host()).unwrap();
@@ -306,4 +317,25 @@ fn an_unsteady_floor_is_a_warning() {
         "{:?}",
         report.host.warnings
     );
+}
+
+#[test]
+fn cuts_are_told_and_missing_ones_are_a_warning() {
+    let outcomes = Outcomes {
+        subject: vec![engine_outcome(20, 0)],
+        floor: Vec::new(),
+        cuts: Some(Cuts {
+            made: 9,
+            unacked: 8,
+        }),
+    };
+    for (wanted, warnings) in [(9, 0), (10, 1)] {
+        let experiment = Experiment {
+            cuts: Some(wanted),
+            ..experiment(Mover::Engine, Traffic::Stream, false)
+        };
+        let report = Report::new(&experiment, &outcomes, host()).expect("histograms");
+        assert_eq!((report.cuts, report.cuts_unacked), (Some(9), Some(8)));
+        assert_eq!(report.host.warnings.len(), warnings);
+    }
 }

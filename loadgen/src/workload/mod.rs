@@ -92,19 +92,46 @@ impl<M> From<SendError<M>> for WorkloadError {
     }
 }
 
-/// Hosts the receiving actors at `bind` until SIGTERM or SIGINT, and says where on stdout first.
-/// A sink lives on each of `cores` cores, and the echo on the last: beside the core that listens,
-/// if there are several.
+/// Where a serving node is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Where it listens.
+    pub(crate) bind: SocketAddr,
+    /// What peers are told to dial, if that is another address.
+    pub(crate) front: Option<SocketAddr>,
+    /// Where its control port listens, if it has one.
+    pub(crate) control: Option<SocketAddr>,
+}
+
+impl Place {
+    /// An address, and nothing else.
+    pub(crate) fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            front: None,
+            control: None,
+        }
+    }
+}
+
+/// Hosts the receiving actors at a place until SIGTERM or SIGINT, and says where on stdout first;
+/// where its control port is, if it has one, in the second line. A sink lives on each of `cores`
+/// cores, and the echo on the last: beside the core that listens, if there are several.
 ///
 /// # Errors
 /// When the node cannot start.
 pub(crate) fn serve(
-    bind: SocketAddr,
+    place: Place,
     mode: Mode,
     cores: u16,
     cpu: Option<usize>,
 ) -> Result<(), WorkloadError> {
-    let builder = builder(bind, mode, cpu).settings(|settings| settings.cores = cores.into());
+    let builder = builder(place.bind, mode, cpu).settings(|settings| {
+        let front = place.front;
+        settings.cores = cores.into();
+        settings.advertise = front.map(|front| (front.ip().to_string(), front.port()));
+        settings.control = place.control;
+    });
     builder.run(|node| async move {
         let mut last = node.core();
         for core in node.cores() {
@@ -113,16 +140,22 @@ pub(crate) fn serve(
             last = core;
         }
         node.spawn_named_on(last, ECHO, Echo::default).await?;
-        // `ringmesh://system@host:port`, with brackets around the host where they belong.
-        let address = node.address().to_string();
-        let address = address.rsplit('@').next().unwrap_or_default();
-        let mut stdout = io::stdout();
-        writeln!(stdout, "listening {address}")
-            .and_then(|()| stdout.flush())
-            .map_err(WorkloadError::Stdout)?;
+        say_where(&node).map_err(WorkloadError::Stdout)?;
         node.until_shutdown().await;
         Ok(())
     })?
+}
+
+fn say_where(node: &Node) -> io::Result<()> {
+    // `ringmesh://system@host:port`, with brackets around the host where they belong.
+    let address = node.address().to_string();
+    let address = address.rsplit('@').next().unwrap_or_default();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening {address}")?;
+    if let Some(control) = node.control_address() {
+        writeln!(stdout, "control {control}")?;
+    }
+    stdout.flush()
 }
 
 /// Plays the sending half of `plan` against the node at `to`.

@@ -20,6 +20,12 @@ const MESSAGES_PER_LOOK: u64 = 256;
 /// With `--hgrm`, a probe follows every message whose number this divides.
 const MESSAGES_PER_PROBE: u64 = 1024;
 
+/// How long a connection that is cut on purpose may be away when its stream is over.
+const CUT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Between two questions while it is.
+const CUT_PAUSE: Duration = Duration::from_millis(20);
+
 /// Streams to the sink on core `there` of the node at `to`, as `round` says.
 pub(super) async fn send(
     node: &Node,
@@ -50,11 +56,11 @@ where
     SinkApi: Accepts<M>,
 {
     send_for::<M>(sink, round, round.warm_up).await?;
-    begin(sink).await?;
+    begin(node, sink, round).await?;
     let meter = NodeMeter::start(node);
     let begun = Instant::now();
     let sent = send_for::<M>(sink, round, round.measured).await?;
-    let counts = finish(sink).await?;
+    let counts = finish(node, sink, round).await?;
     let elapsed = begun.elapsed();
     let cost = meter.so_far(node);
     let one_way = (!counts.one_way.is_empty()).then(|| Recorded::new(counts.one_way.to_vec()));
@@ -71,12 +77,62 @@ where
 
 // Apart from the generic code: there, `SinkApi: Accepts<M>` hides what else it accepts.
 
-async fn begin(sink: Ref<SinkApi>) -> Result<Msg<Begun>, AskError> {
-    sink.ask(Begin).timeout(DRAIN_TIME_MAX).await
+async fn begin(node: &Node, sink: Ref<SinkApi>, round: &Round) -> Result<Msg<Begun>, AskError> {
+    let ask = || sink.ask(Begin).timeout(DRAIN_TIME_MAX);
+    ride_out(node, round, ask).await
 }
 
-async fn finish(sink: Ref<SinkApi>) -> Result<Msg<Counts>, AskError> {
-    sink.ask(Finish).timeout(DRAIN_TIME_MAX).await
+async fn finish(node: &Node, sink: Ref<SinkApi>, round: &Round) -> Result<Msg<Counts>, AskError> {
+    let ask = || sink.ask(Finish).timeout(DRAIN_TIME_MAX);
+    ride_out(node, round, ask).await
+}
+
+/// Asks again while the connection is away, if it is cut on purpose. Both questions may be asked
+/// twice.
+async fn ride_out<R, F>(node: &Node, round: &Round, ask: impl Fn() -> F) -> Result<R, AskError>
+where
+    F: IntoFuture<Output = Result<R, AskError>>,
+{
+    let until = Instant::now() + CUT_TIME_MAX;
+    loop {
+        match ask().await {
+            Err(AskError::Timeout { .. } | AskError::Unreachable { .. })
+                if round.is_cut && Instant::now() < until =>
+            {
+                node.sleep(CUT_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Sends a message when the connection is back, if that is before the stream ends. Says whether it
+/// was sent.
+async fn tell_when_back<M>(
+    sink: Ref<SinkApi>,
+    error: SendError<M>,
+    until: Instant,
+) -> Result<bool, WorkloadError>
+where
+    M: Numbered,
+    SinkApi: Accepts<M>,
+{
+    let mut error = error;
+    loop {
+        let message = match error {
+            SendError::Full(message)
+            | SendError::TimedOut { message, .. }
+            | SendError::Unreachable(message) => message,
+            error => return Err(error.into()),
+        };
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        match sink.tell(message).await {
+            Ok(()) => return Ok(true),
+            Err(failed) => error = failed,
+        }
+    }
 }
 
 async fn push_probe(sink: Ref<SinkApi>) -> Result<(), WorkloadError> {
@@ -101,7 +157,12 @@ where
         }
         match sink.try_tell(M::new(number, round.payload_bytes)) {
             Ok(()) => {}
-            Err(SendError::Full(message)) => sink.tell(message).await?,
+            Err(SendError::Full(message)) if !round.is_cut => sink.tell(message).await?,
+            Err(error) if round.is_cut => {
+                if !Box::pin(tell_when_back(sink, error, until)).await? {
+                    break;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
         number += 1;

@@ -77,6 +77,7 @@ fn a_measuring_process_ends_when_its_parent_is_gone() {
             "round": {
                 "mover": mover, "traffic": "stream", "payload_bytes": 64, "mode": "park",
                 "pod": false, "connections": 1, "rate_per_second": null, "sample_one_way": false,
+                "is_cut": false,
                 "warm_up": {"secs": 0, "nanos": 0}, "measured": {"secs": 60, "nanos": 0},
             },
             "cpu": 0, "other_cpu": 0, "cpu_is_shared": false, "to": null,

@@ -1,7 +1,9 @@
 //! The program as scripts see it: stdout, exit codes, and processes that die.
 
+mod cuts;
 mod death;
 mod floor;
+mod links;
 mod usage;
 mod workload;
 

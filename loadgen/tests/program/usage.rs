@@ -20,6 +20,8 @@ fn a_wrong_command_line_ends_with_2_and_says_why_on_stderr() {
         "stream --size 0",
         "stream --pod --size 65",
         "stream --connections 0",
+        "stream --cuts 0",
+        "stream --cuts 3 --connect 127.0.0.1:1",
         "stream --colour blue",
         "echo --rate 0",
         "serve",

@@ -3,10 +3,12 @@
 //! [`LiveNode`](node::LiveNode) runs a node on a thread and jobs on its core;
 //! [`Process`](process::Process) runs one in a process of its own that can be killed, traced and
 //! measured; [`RawPeer`](raw::RawPeer) speaks the wire by hand, as well or as badly as a test
-//! wants. A [`Bystander`](bystander::Bystander) watches that nobody else notices.
+//! wants. A [`Bystander`](bystander::Bystander) watches that nobody else notices, and
+//! [`Between`](between::Between) puts a proxy with faults between two nodes.
 
 use std::time::Duration;
 
+pub mod between;
 pub mod books;
 pub mod bystander;
 pub mod inspector;

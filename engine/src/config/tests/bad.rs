@@ -458,3 +458,22 @@ fn what_is_wrong_stays_in_one_line_however_it_is_written() {
     let long = Inputs::pair(&format!("core.idle={}", "x".repeat(10_000)));
     assert!(long.refusal().len() < 300);
 }
+
+#[test]
+fn a_control_port_that_other_hosts_could_reach() {
+    for (text, part) in [
+        ("0.0.0.0:7401", "other hosts could reach it"),
+        ("[::]:7401", "other hosts could reach it"),
+        ("192.0.2.1:7401", "other hosts could reach it"),
+        ("localhost:7401", "an IP address of the loopback"),
+        ("127.0.0.1", "an IP address of the loopback"),
+    ] {
+        let file = Inputs::file(format!("[control]\nbind = \"{text}\"\n"));
+        says(&file, "node.toml:2:8: ", &["control.bind", part]);
+    }
+    for text in ["", "127.0.0.1:0", "[::1]:7401", "127.8.9.1:7401"] {
+        let file = Inputs::file(format!("[control]\nbind = \"{text}\"\n"));
+        let control = file.resolve().unwrap().control;
+        assert_eq!(control.map(|at| at.to_string()).unwrap_or_default(), text);
+    }
+}

@@ -144,7 +144,10 @@ fn every_field_has_its_key() {
 fn the_table_is_in_order_and_complete() {
     let mut sections: Vec<_> = KEYS.iter().map(|key| key.section).collect();
     sections.dedup();
-    assert_eq!(sections, ["node", "core", "link", "actor", "ask"]);
+    assert_eq!(
+        sections,
+        ["node", "core", "link", "actor", "ask", "control"]
+    );
     for (number, key) in KEYS.iter().enumerate() {
         let path = key.path();
         let first = KEYS.iter().position(|other| other.path() == path);

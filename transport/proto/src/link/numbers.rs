@@ -153,6 +153,11 @@ impl TargetNumbers {
         self.owners.get(index).copied()
     }
 
+    /// How many owners have no room.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.len()
+    }
+
     /// Whether the owner of a number that was [found](Self::find) has no room.
     #[inline(always)]
     pub(super) fn is_busy(&self, found: Numbered<u32>) -> bool {

@@ -1,6 +1,6 @@
 //! Written slabs, and the frames in them.
 
-use super::Unacknowledged;
+use super::{Outbound, Unacknowledged};
 use crate::frame::{Checksums, Frame, Parsed, parse_with, seal};
 use crate::slab::{Slab, SlabSlice};
 
@@ -84,6 +84,19 @@ impl Written {
 
     pub(super) fn into_slab(self) -> Slab {
         self.slab
+    }
+}
+
+impl Outbound {
+    /// Messages in the slabs that are not the peer's as a whole.
+    pub fn retained_messages(&self) -> u64 {
+        let written = self.full.iter().chain(&self.current);
+        written.map(Written::messages).sum()
+    }
+
+    /// Recipients that have no room, as far as the peer said.
+    pub fn busy_recipients(&self) -> usize {
+        self.targets.busy()
     }
 }
 

@@ -50,9 +50,14 @@ fn a_busy_recipient_is_refused_alone_until_it_is_ready() {
         assert_eq!(refused, Err(PushError::TargetBusy));
     }
     assert_eq!(outbound.positions().tail, tail);
+    assert_eq!(outbound.busy_recipients(), 1);
     push_to(&mut outbound, &mut slabs, 8).unwrap();
     for _ in 0..2 {
         outbound.handle_notice(notice(1, false)).unwrap();
         push_to(&mut outbound, &mut slabs, 7).unwrap();
     }
+    assert_eq!(
+        (outbound.busy_recipients(), outbound.retained_messages()),
+        (0, 5)
+    );
 }

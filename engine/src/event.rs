@@ -1,0 +1,186 @@
+//! What happens to the links of a node, as a user sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+
+use crate::subscription::Reader;
+
+/// The two ends of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LinkEnds {
+    /// The core of this node.
+    pub core: CoreId,
+    /// The node at the other end.
+    pub peer: NodeId,
+    /// Its core.
+    pub peer_core: CoreId,
+}
+
+/// Something that happened to a link of this node, or on the way to one. A reason is the name under
+/// which [`Node::close_reasons`](crate::Node::close_reasons) counts it.
+///
+/// Events are about links and never about single messages, so their number does not grow with the
+/// traffic. Those of one core come in the order in which they happened; between cores there is
+/// none. Links between the cores of a node have no events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// The node listens. Each subscription begins with it.
+    #[non_exhaustive]
+    Listening {
+        /// What peers dial.
+        address: Address,
+        /// What the listener is bound to.
+        bound: SocketAddr,
+    },
+    /// A link is up. Always comes, before anything is received on the link.
+    #[non_exhaustive]
+    Associated {
+        /// The link.
+        link: LinkEnds,
+        /// Whether this node dialled.
+        dialled: bool,
+    },
+    /// A link is over. Always comes, once for each [`Associated`](Self::Associated), unless the
+    /// node itself ends before.
+    #[non_exhaustive]
+    Lost {
+        /// The link.
+        link: LinkEnds,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Another start of a peer's process answers at its address: nothing of the former comes back.
+    /// Each core of this node that had a link to the former says it, when it meets the new one.
+    #[non_exhaustive]
+    Restarted {
+        /// The core of this node.
+        core: CoreId,
+        /// The peer's address.
+        address: Address,
+        /// The start that was known.
+        old: Uid,
+        /// The start that answers.
+        new: Uid,
+    },
+    /// Somebody was refused. When a peer refuses this node, it comes for each dial that fails for
+    /// it. When this node refuses somebody it comes as often as that is logged: a few times a
+    /// second at most, and not for what is no fault.
+    #[non_exhaustive]
+    Refused {
+        /// The core of this node.
+        core: CoreId,
+        /// The peer that refuses; `None` when this node does.
+        by: Option<Address>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A peer takes nothing over of what was sent to it, for half of `grant_timeout` so far. Comes
+    /// once for each standstill; the link ends if it goes on.
+    #[non_exhaustive]
+    Stalled {
+        /// The link.
+        link: LinkEnds,
+        /// Bytes that wait for it.
+        in_flight_bytes: u64,
+    },
+    /// Something was longer than its lane takes. Always comes of a frame of the peer, and
+    /// [`Lost`](Self::Lost) follows; of messages of this node, which their senders get back, at
+    /// most once for a link.
+    #[non_exhaustive]
+    Oversize {
+        /// The link.
+        link: LinkEnds,
+        /// Whether it came from the peer.
+        received: bool,
+    },
+    /// Messages went with their link: dead letters of this node, or messages that had come and
+    /// were not read. Always comes, once for each way a link lost any.
+    #[non_exhaustive]
+    Dropped {
+        /// The link.
+        link: LinkEnds,
+        /// How many.
+        messages: u64,
+        /// Whether they had come from the peer.
+        received: bool,
+    },
+}
+
+impl NodeEvent {
+    /// A stable name for logs and streams.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Listening { .. } => "listening",
+            Self::Associated { .. } => "associated",
+            Self::Lost { .. } => "lost",
+            Self::Restarted { .. } => "restarted",
+            Self::Refused { .. } => "refused",
+            Self::Stalled { .. } => "stalled",
+            Self::Oversize { .. } => "oversize",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+
+    /// The link it is about, if it is about one.
+    pub const fn link(&self) -> Option<&LinkEnds> {
+        match self {
+            Self::Associated { link, .. }
+            | Self::Lost { link, .. }
+            | Self::Stalled { link, .. }
+            | Self::Oversize { link, .. }
+            | Self::Dropped { link, .. } => Some(link),
+            Self::Listening { .. } | Self::Restarted { .. } | Self::Refused { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for NodeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())?;
+        if let Some(LinkEnds { peer, .. }) = self.link() {
+            write!(f, " {peer}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A subscription to the events of all cores of a node. See [`Node::events`](crate::Node::events).
+///
+/// It may be read on any thread. The node keeps the last 1024 events for all subscriptions
+/// together; one that is slower misses the oldest, and [`missed`](Self::missed) counts them.
+#[derive(Debug)]
+pub struct Events {
+    reader: Reader<NodeEvent>,
+    /// What it begins with.
+    first: Option<NodeEvent>,
+}
+
+impl Events {
+    pub(crate) fn new(reader: Reader<NodeEvent>, first: Option<NodeEvent>) -> Self {
+        Self { reader, first }
+    }
+
+    /// The next event; waits for it. `None` once the node has ended and all its events are read.
+    ///
+    /// Nothing is lost when the future is dropped before it is ready.
+    pub async fn next(&mut self) -> Option<NodeEvent> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.reader.next().await,
+        }
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_next(&mut self) -> Option<NodeEvent> {
+        self.first.take().or_else(|| self.reader.try_next())
+    }
+
+    /// How many events were dropped before this subscription read them.
+    pub fn missed(&self) -> u64 {
+        self.reader.missed()
+    }
+}
