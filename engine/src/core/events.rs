@@ -90,7 +90,7 @@ impl Core {
     /// Parses and dispatches what waits, each connection in turn, until the budget is spent. Says
     /// whether anything waited.
     pub(super) fn dispatch_waiting(self: &Rc<Self>, budget: &mut Budget) -> bool {
-        let mut waiting = self.reading.take();
+        let mut waiting = self.kept.reading.take();
         std::mem::swap(&mut waiting, &mut self.readable.borrow_mut());
         let any = !waiting.is_empty();
         for connection in waiting.drain(..) {
@@ -107,7 +107,7 @@ impl Core {
                 self.end_draining(connection, reason);
             }
         }
-        self.reading.set(waiting);
+        self.kept.reading.set(waiting);
         // Whoever used the budget up goes behind those that got nothing of it.
         let mut left = self.readable.borrow_mut();
         if left.len() > 1 {

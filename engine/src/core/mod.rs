@@ -190,10 +190,7 @@ pub(crate) struct Core {
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
-    /// Emptied and kept, so that their memory is allocated once.
-    due_timers: Cell<Vec<Token>>,
-    slices: Cell<Vec<SlabSlice>>,
-    reading: Cell<Vec<Rc<Connection>>>,
+    kept: Kept,
     /// The chunk that was parsed last, until what was answered to it has left.
     parsed: Cell<Option<Chunk>>,
     turn_share: Cell<u32>,
@@ -350,6 +347,14 @@ impl Core {
             || !self.sendable.borrow().is_empty()
             || !self.locals.is_empty()
     }
+}
+
+/// Lists that are emptied and kept, so that their memory is allocated once.
+#[derive(Default)]
+struct Kept {
+    due_timers: Cell<Vec<Token>>,
+    slices: Cell<Vec<SlabSlice>>,
+    reading: Cell<Vec<Rc<Connection>>>,
 }
 
 impl fmt::Debug for Core {

@@ -142,7 +142,7 @@ impl Core {
             self.attach_grant(link);
         }
         self.queue_ready(link);
-        let mut slices = self.slices.take();
+        let mut slices = self.kept.slices.take();
         self.gather(link, &mut slices);
         if !slices.is_empty() {
             match link.connection {
@@ -156,7 +156,7 @@ impl Core {
             }
         }
         slices.clear();
-        self.slices.set(slices);
+        self.kept.slices.set(slices);
     }
 
     /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel

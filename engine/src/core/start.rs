@@ -29,7 +29,7 @@ use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::verify::Inquiries;
-use super::{CONTROL_CORE, Core, Mesh, Shared};
+use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::EngineError;
@@ -57,7 +57,6 @@ impl Core {
         let core_failed = |error| EngineError::Core { core: id.0, error };
         let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
-            io.watch_signals().map_err(core_failed)?;
             listen(&mut io, &settings, &shared)?;
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
@@ -102,9 +101,7 @@ impl Core {
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
-            due_timers: Cell::default(),
-            slices: Cell::default(),
-            reading: Cell::default(),
+            kept: Kept::default(),
             parsed: Cell::default(),
             turn_share: Cell::new(0),
             watches_memory: Cell::default(),
@@ -169,8 +166,12 @@ impl Drop for Failure {
     }
 }
 
-/// Binds the listener, and tells all cores who the node is and where it is bound.
+/// Watches for signals, binds the listener, and tells all cores who the node is and where it is
+/// bound.
 fn listen(io: &mut TcpTransport, settings: &Settings, shared: &Shared) -> Result<(), EngineError> {
+    let core = CONTROL_CORE.0;
+    io.watch_signals()
+        .map_err(|error| EngineError::Core { core, error })?;
     let uid = shared.uid;
     let at = settings.bind;
     let bound = io

@@ -92,7 +92,7 @@ impl Core {
 
     /// Runs what is due. Says whether anything was.
     pub(super) fn run_timers(self: &Rc<Self>) -> bool {
-        let mut due = self.due_timers.take();
+        let mut due = self.kept.due_timers.take();
         self.timers
             .borrow_mut()
             .expire(self.clock.now(), |token| due.push(token));
@@ -100,7 +100,7 @@ impl Core {
         for token in due.drain(..) {
             self.timer_fired(token);
         }
-        self.due_timers.set(due);
+        self.kept.due_timers.set(due);
         any
     }
 
