@@ -159,8 +159,10 @@ impl NodeBuilder {
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
     ///
     /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
-    /// make [`Node::until_shutdown`] end. Stopping means: no new connections and sends, the last
-    /// bytes flushed within `flush_timeout`, a goodbye to each peer, actors stopped.
+    /// make [`Node::until_shutdown`] end. Stopping means: no new connections, what has come is
+    /// handled, the last bytes flushed and a goodbye to each peer, all of it within
+    /// `flush_timeout`, then actors stopped. What comes behind the goodbye is dropped: its sender
+    /// knows how far it was taken over, and gives up the rest.
     ///
     /// # Errors
     /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or

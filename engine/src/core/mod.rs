@@ -37,6 +37,7 @@ mod local;
 mod loops;
 mod main_task;
 mod mesh;
+mod overhear;
 mod payload;
 mod peers;
 mod pipes;

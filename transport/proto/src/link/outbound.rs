@@ -299,6 +299,19 @@ impl Outbound {
         }
     }
 
+    /// Whether a goodbye waits for the last bytes to leave.
+    #[inline]
+    pub fn is_leaving(&self) -> bool {
+        self.control.is_leaving()
+    }
+
+    /// Whether the goodbye was handed out, or the link ended. Nothing leaves any more, no grant
+    /// either: what the peer was told of its stream is the last word.
+    #[inline]
+    pub fn has_said_bye(&self) -> bool {
+        self.gone
+    }
+
     /// Takes no more pushes; what was pushed goes on, and so do grants.
     pub fn refuse_pushes(&mut self) {
         self.closed = true;
