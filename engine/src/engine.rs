@@ -202,7 +202,7 @@ where
     metrics.begin(&shared.pages);
     let mut seats = seats(settings, &shared);
     let control = seats.remove(0);
-    let control = start_core(control, |seat, runtime| driver::run(seat, runtime, main));
+    let control = start_core(control, |seat| driver::run(seat, main));
     let others: Vec<_> = seats
         .into_iter()
         .map(|seat| start_core(seat, driver::serve))
@@ -244,19 +244,16 @@ fn seats(settings: &Settings, shared: &Arc<Shared>) -> Vec<Seat> {
 /// A core's thread, with the core's number for what may go wrong.
 type Started<T> = Result<(u16, rt::CoreThread<Result<T, EngineError>>), EngineError>;
 
-fn start_core<F, Fut, T>(seat: Seat, body: F) -> Started<T>
+fn start_core<F, T>(seat: Seat, body: F) -> Started<T>
 where
-    F: FnOnce(Seat, rt::Runtime) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<T, EngineError>> + 'static,
+    F: FnOnce(Seat) -> Result<T, EngineError> + Send + 'static,
     T: Send + 'static,
 {
     let core = seat.core.0;
     let cpu = seat.settings.cpus.get(usize::from(core)).copied();
-    rt::start(&format!("ringmesh-core-{core}"), cpu, move |runtime| {
-        body(seat, runtime)
-    })
-    .map(|thread| (core, thread))
-    .map_err(|error| EngineError::Core { core, error })
+    rt::start(&format!("ringmesh-core-{core}"), cpu, || body(seat))
+        .map(|thread| (core, thread))
+        .map_err(|error| EngineError::Core { core, error })
 }
 
 fn join<T: Send>(started: Started<T>) -> Result<T, EngineError> {

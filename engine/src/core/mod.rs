@@ -103,11 +103,11 @@ use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::SpawnError;
 use crate::metrics::Page;
-use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
+use dial::LookUps;
 use letters::LetterLog;
 use link::{Connection, End};
 use local::Locals;
@@ -136,7 +136,6 @@ pub(crate) struct Core {
     /// What this node says of itself in handshakes.
     local: LocalNode,
     clock: Clock,
-    runtime: Runtime,
     io: RefCell<TcpTransport>,
     slabs: RefCell<SlabPool>,
     peers: RefCell<PeerTable>,
@@ -145,6 +144,7 @@ pub(crate) struct Core {
     /// Connections that the transport has forgotten, until what they brought is parsed. Each
     /// belongs to a peer or to the acceptor, which have bounds.
     draining: RefCell<Vec<Rc<Connection>>>,
+    look_ups: RefCell<LookUps>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     log_budget: RefCell<TokenBucket>,

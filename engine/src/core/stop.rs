@@ -144,18 +144,6 @@ impl Core {
         matches!(*self.phase.borrow(), Phase::Flushed)
     }
 
-    /// Ends what the core has in its executor, as far as that can be ended.
-    pub(super) async fn settle(&self) {
-        if self.runtime.is_watching() {
-            let eventfd = {
-                let mut io = self.io.borrow_mut();
-                io.eventfd()
-                    .and_then(|eventfd| eventfd.try_clone_to_owned())
-            };
-            self.runtime.settle(eventfd).await;
-        }
-    }
-
     /// Drops tasks and actors, and accounts for what never left.
     pub(super) fn close(self: &Rc<Self>) {
         // A ring that failed ends a core in any phase: whatever drops now may spawn nothing.
