@@ -209,6 +209,9 @@ counters! {
         dropped_unread,
         /// Part of `asks_abandoned`: cancelled at the peer; for the others there was no credit.
         cancels_sent,
+        /// Cancels of peers that went on to where their question was passed on to; no part of
+        /// `cancels_sent`.
+        cancels_passed_on,
         /// Questions that were dropped, or timed out, with their answer still owed.
         asks_abandoned,
         /// Answers that waited for credit and were dropped because their asker cancelled: it got an
