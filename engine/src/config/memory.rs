@@ -214,17 +214,20 @@ impl fmt::Display for MemoryBudget {
             Size(link.answer_bytes),
             Size(link.total()),
         )?;
+        if self.tunnels_max > 0 {
+            writeln!(
+                f,
+                "memory, per tunnel from a link to another core: up to {}, with all {} of them {}",
+                Size(self.per_tunnel.total()),
+                self.tunnels_max,
+                Size(self.tunnels_max.saturating_mul(self.per_tunnel.total())),
+            )?;
+        }
         writeln!(
             f,
-            "memory, per tunnel from a link to another core: up to {}",
-            Size(self.per_tunnel.total()),
-        )?;
-        writeln!(
-            f,
-            "memory, ceiling: {} with all {} links, {} tunnels and all mailboxes at their bounds",
+            "memory, ceiling: {} with all {} links and all mailboxes at their bounds",
             Size(self.user_bytes),
             self.links_max,
-            self.tunnels_max,
         )?;
         write!(
             f,
@@ -304,6 +307,7 @@ mod tests {
         settings.cores = 1;
         let budget = memory_budget(&settings, SOCKETS);
         assert_eq!(budget.tunnels_max, 0);
+        assert_eq!(budget.to_string().lines().count(), 4, "{budget}");
         let links = budget.links_max * budget.per_link.total();
         assert_eq!(budget.user_bytes, budget.per_core.total() + links);
     }
@@ -353,8 +357,8 @@ mod tests {
     fn the_lines_name_sizes_for_people() {
         let text = memory_budget(&small(), SOCKETS).to_string();
         assert_eq!(text.lines().count(), 5, "{text}");
-        assert!(text.contains("to another core: up to 5.5 MiB"), "{text}");
-        assert!(text.contains("all 15 links, 12 tunnels and"), "{text}");
+        let tunnels = "to another core: up to 5.5 MiB, with all 12 of them 66 MiB";
+        assert!(text.contains(tunnels), "{text}");
         assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
         assert!(
             text.contains("up to 1 KiB per connection, 18 KiB with all 18"),
