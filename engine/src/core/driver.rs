@@ -98,8 +98,8 @@ impl Driver {
             core.handle_event(event);
             busy = true;
         }
-        busy |= core.receive_parcels();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
+        busy |= core.receive_parcels();
         busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();

@@ -289,6 +289,10 @@ impl Core {
     /// Polls the tasks that are ready, as many as the turn's time allows and one at least. Says
     /// whether any was.
     fn poll_tasks(&self, budget: &Budget) -> bool {
+        if self.tasks.any_ready() {
+            // A batch that ended within a frame has no other behind it, and tasks are not its time.
+            self.measure_batch();
+        }
         let has_time = || !budget.is_over(self.look_at_clock());
         self.tasks.poll_ready(has_time, |payload| {
             self.tally.panics.add(1);

@@ -57,6 +57,13 @@ impl Core {
         now
     }
 
+    /// Measures the latest batch, if that is still to be done.
+    pub(super) fn measure_batch(&self) {
+        if self.latest_batch.batch.borrow().is_some() {
+            self.look_at_clock();
+        }
+    }
+
     /// How many messages may be dispatched before the next look at the budget; zero ends the turn.
     pub(super) fn next_stride(&self, budget: &mut Budget) -> u32 {
         if self.latest_batch.batch.borrow().is_some() {
