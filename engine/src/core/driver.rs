@@ -105,6 +105,7 @@ impl Driver {
         busy |= core.run_timers();
         core.end_doomed();
         core.depart_when_read();
+        core.say_local_room();
         busy |= core.send_pending();
         // Behind everything that somebody waits for. The next turn begins with this time: a core
         // that looks out does so for a microsecond, and one that slept reads the clock again.

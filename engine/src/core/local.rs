@@ -18,6 +18,7 @@ use ringmesh_proto::link::Target;
 
 use super::budget::Budget;
 use super::letters::Described;
+use super::local_line::LocalLines;
 use super::slow::Last;
 use super::user_code::{Contained, panic_message};
 use super::{Core, NodeIndex, current};
@@ -45,7 +46,11 @@ impl Window {
         }
     }
 
-    fn has_room(&mut self) -> bool {
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn has_room(&mut self) -> bool {
         if self.sent - self.handled_seen >= LOCAL_MESSAGES_MAX {
             self.handled_seen = self.handled.total();
         }
@@ -103,6 +108,8 @@ pub(super) struct Locals {
     queue: RefCell<VecDeque<(CoreId, LocalLetter)>>,
     /// In the next turn that has both they go before the archived messages.
     go_first: Cell<bool>,
+    /// Those that are not sent yet, for want of a place.
+    pub(super) lines: LocalLines,
 }
 
 impl Locals {

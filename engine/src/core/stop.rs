@@ -92,6 +92,7 @@ impl Core {
             .for_each(|link| link.inbound.borrow_mut().grant_no_more());
         let own = self.ends.iter().map(|end| &end.link);
         own.for_each(|link| link.outbound.borrow_mut().refuse_pushes());
+        self.end_local_lines();
     }
 
     /// Says goodbye when all that had come is handled here, or on the core that it went on to.
