@@ -145,9 +145,8 @@ fn a_core_keeps_its_time_while_a_name_is_looked_up() {
     });
     let slept = after.parks - before.parks;
     assert!(slept >= 19, "{slept} sleeps: {after:#?}");
-    release.send(()).expect("the look-up waits");
-    let found = looking.finish();
-    assert!(matches!(found, Err(ResolveError::Host { .. })), "{found:?}");
+    assert_eq!(called.load(Ordering::Relaxed), 1, "it is still under way");
+    drop((release, looking));
 }
 
 #[test]
