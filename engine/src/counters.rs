@@ -204,11 +204,14 @@ counters! {
         local_sent,
         /// Came in an older version and were upgraded: messages and answers.
         upgraded,
-        /// Messages that had arrived whole behind what ended their connection, or their core, and
-        /// were dropped with it; no part of `received`.
+        /// Messages that had arrived whole behind what ended their connection, their core or, with
+        /// its goodbye, their node, and were dropped; no part of `received`.
         dropped_unread,
         /// Part of `asks_abandoned`: cancelled at the peer; for the others there was no credit.
         cancels_sent,
+        /// Cancels of peers that went on to where their question was passed on to; no part of
+        /// `cancels_sent`.
+        cancels_passed_on,
         /// Questions that were dropped, or timed out, with their answer still owed.
         asks_abandoned,
         /// Answers that waited for credit and were dropped because their asker cancelled: it got an

@@ -160,8 +160,10 @@ impl NodeBuilder {
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
     ///
     /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
-    /// make [`Node::until_shutdown`] end. Stopping means: no new connections and sends, the last
-    /// bytes flushed within `flush_timeout`, a goodbye to each peer, actors stopped.
+    /// make [`Node::until_shutdown`] end. Stopping means: no new connections, what has come is
+    /// handled, the last bytes flushed and a goodbye to each peer, all of it within
+    /// `flush_timeout`, then actors stopped. What comes behind the goodbye is dropped: its sender
+    /// knows how far it was taken over, and gives up the rest.
     ///
     /// # Errors
     /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or
@@ -215,7 +217,7 @@ where
     };
     let mut seats = seats(settings, &shared);
     let first = seats.remove(0);
-    let first = start_core(first, |seat, runtime| driver::run(seat, runtime, main));
+    let first = start_core(first, |seat| driver::run(seat, main));
     let others: Vec<_> = seats
         .into_iter()
         .map(|seat| start_core(seat, driver::serve))
@@ -284,19 +286,16 @@ fn seats(settings: &Settings, shared: &Arc<Shared>) -> Vec<Seat> {
 /// A core's thread, with the core's number for what may go wrong.
 type Started<T> = Result<(u16, rt::CoreThread<Result<T, EngineError>>), EngineError>;
 
-fn start_core<F, Fut, T>(seat: Seat, body: F) -> Started<T>
+fn start_core<F, T>(seat: Seat, body: F) -> Started<T>
 where
-    F: FnOnce(Seat, rt::Runtime) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<T, EngineError>> + 'static,
+    F: FnOnce(Seat) -> Result<T, EngineError> + Send + 'static,
     T: Send + 'static,
 {
     let core = seat.core.0;
     let cpu = seat.settings.cpus.get(usize::from(core)).copied();
-    rt::start(&format!("ringmesh-core-{core}"), cpu, move |runtime| {
-        body(seat, runtime)
-    })
-    .map(|thread| (core, thread))
-    .map_err(|error| EngineError::Core { core, error })
+    rt::start(&format!("ringmesh-core-{core}"), cpu, || body(seat))
+        .map(|thread| (core, thread))
+        .map_err(|error| EngineError::Core { core, error })
 }
 
 fn join<T: Send>(started: Started<T>) -> Result<T, EngineError> {

@@ -75,7 +75,7 @@ pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::message::MessageId;
-pub use tell::Tell;
+pub use tell::{Tell, TellLocal};
 pub use wire_ref::{ArchivedWireRef, WireRef};
 
 /// What the macros' code and the tests of the wire name. Not a part of the API: anything here may

@@ -10,8 +10,8 @@ use crate::core::panic_message;
 
 /// Finds the addresses of a host name, for dials to peers whose address has a name in it.
 ///
-/// It is called on a thread for blocking work, one name at a time per core, and anew for each round
-/// of dials. A call that hangs holds up the other names of its core.
+/// It is called on a thread of its own, one name at a time per core, and anew for each round of
+/// dials. A call that hangs holds up the other names of its core.
 #[derive(Clone)]
 pub struct LookUp(Arc<Finder>);
 
@@ -26,8 +26,7 @@ impl LookUp {
         Self(Arc::new(find))
     }
 
-    /// A panic of the finder is an error like any other: the executor's thread must not end with
-    /// it.
+    /// A panic of the finder is an error like any other.
     pub(crate) fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let found = catch_unwind(AssertUnwindSafe(|| (self.0)(host, port)));
         found.unwrap_or_else(|payload| {

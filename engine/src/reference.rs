@@ -13,7 +13,7 @@ use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
 use crate::message::Msg;
-use crate::tell::Tell;
+use crate::tell::{Tell, TellLocal};
 
 /// The name of one actor of one process start, typed by the protocol it speaks.
 ///
@@ -130,6 +130,21 @@ impl<P: Protocol> Ref<P> {
         let value = LocalValue::new(message);
         current::try_with(|core| core.tell_local(to, P::INDEX, value));
         Ok(())
+    }
+
+    /// The same, and waits for room until a deadline: the node's `send_timeout`, or another that
+    /// [`TellLocal::timeout`] gives. Those who wait for room to the same core are woken together,
+    /// the oldest first; one that finds none waits on, and one that comes meanwhile may find it.
+    ///
+    /// # Errors
+    /// Those of [`try_tell_local`](Self::try_tell_local), with [`SendError::TimedOut`] in the place
+    /// of `Full`.
+    pub fn tell_local<M>(&self, message: M) -> TellLocal<P, M>
+    where
+        M: LocalMessage + Send,
+        P: AcceptsLocal<M>,
+    {
+        TellLocal::new(*self, message)
     }
 
     /// Sends `message` and waits for its answer until a deadline, which covers waiting for room.

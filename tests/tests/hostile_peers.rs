@@ -5,12 +5,16 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ringmesh::NodeId;
+use ringmesh::message::Message;
+use ringmesh_proto::frame::body::Grant;
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{
-    DEFERRED_WINDOWS, FRAME_STALL_TIMEOUT, HANDSHAKE_TIMEOUT, PREFACE_BYTES, PREFACE_TIMEOUT,
-    WINDOW_BYTES,
+    DEFERRED_WINDOWS, FRAME_BYTES_MIN, FRAME_STALL_TIMEOUT, HANDSHAKE_TIMEOUT, PREFACE_BYTES,
+    PREFACE_TIMEOUT, WINDOW_BYTES, window_bytes_min,
 };
+use ringmesh_proto::link::Target;
 use ringmesh_tests::live::bystander::Bystander;
+use ringmesh_tests::live::hoard::{HOARDER, HoarderApi, LATCH, LatchApi, Lift};
 use ringmesh_tests::live::inspector::Inspection;
 use ringmesh_tests::live::messages::{ECHO, EchoApi, Inflate, Record};
 use ringmesh_tests::live::node::LiveNode;
@@ -33,6 +37,9 @@ const RESIDENT_SLACK_BYTES: u64 = 4 << 20;
 /// Live memory that may stay when a flood is over: tables that grew to hold the most that one turn
 /// brought. A flood of 10,000 that leaked 160 bytes each would leave more.
 const LIVE_SLACK_BYTES: u64 = 3 << 19;
+
+/// What the memory of a message that waits may take beside its frame.
+const BESIDE_BYTES_MAX: u64 = 400;
 
 #[test]
 fn silence_before_behind_and_within_a_preface_is_closed_in_time() {
@@ -333,6 +340,95 @@ fn a_peer_that_asks_and_never_reads_is_bounded() {
     drop(deaf);
     serving.inspect(&client, |seen| seen.links == 2);
     bystander.saw_nothing();
+}
+
+#[test]
+fn a_flood_over_a_hundred_links_is_bounded_and_accounted_for() {
+    const LINKS: u64 = 100;
+    const MAILBOX: u64 = 16;
+    let window = window_bytes_min(FRAME_BYTES_MIN);
+    let settings = [
+        format!("--set=link.frame_bytes_max={FRAME_BYTES_MIN}"),
+        format!("--set=link.window_bytes={window}"),
+        format!("--set=actor.mailbox_messages_max={MAILBOX}"),
+    ];
+    let serving = Serving::start(LIVE_NODE, &settings.each_ref().map(String::as_str));
+    let client = LiveNode::start();
+    let bystander = Bystander::of(&serving.path(ECHO));
+    let hoarder = serving.place::<HoarderApi>(&client, HOARDER);
+    let latch = serving.place::<LatchApi>(&client, LATCH);
+    let mut peers: Vec<(RawPeer, u64)> = (0..LINKS).map(|_| link(&serving.id)).collect();
+    let before = serving.inspect(&client, |seen| seen.links == LINKS + 2);
+
+    let record = make::tell(&Record {
+        number: 1,
+        body: vec![0; 1000].into(),
+    });
+    let flood = |(peer, limit): &mut (RawPeer, u64)| flood(peer, hoarder, &record, *limit);
+    let taken: Vec<u64> = peers.iter_mut().map(flood).collect();
+    let all: u64 = taken.iter().sum();
+    // One and a half windows for each link, and the mailbox once.
+    let window = u64::from(window);
+    let most = window * 3 / 2 / record.len() as u64;
+    let within = |taken: &u64| (most / 2..=most + MAILBOX + 1).contains(taken);
+    assert!(taken.iter().all(within), "{most}: {taken:?}");
+    let full = serving.inspect(&client, move |seen| seen.waiting + 1 == all);
+    // The question about it is in its handler.
+    let counted = full.delivered + full.dead_received + full.waiting + 1;
+    assert_eq!(full.received, counted, "{full:?}");
+    let held = full.live_bytes.saturating_sub(before.live_bytes);
+    let bound = (LINKS * most + MAILBOX) * (record.len() as u64 + BESIDE_BYTES_MAX);
+    println!("{all} records hold {held} bytes, the bound is {bound}");
+    assert!(held <= bound, "{held} bytes, the bound is {bound}");
+
+    let (opener, _) = &mut peers[0];
+    opener.send(&make::define_type(2, Lift::TYPE));
+    opener.send(&make::define_target(2, latch));
+    opener.send(&make::tell_as((2, 2), &make::archived(&Lift)));
+    let over = serving.inspect(&client, |seen| seen.waiting == 0);
+    assert_eq!(
+        (over.dead_received, over.closed_for_fault),
+        (0, 0),
+        "{over:?}"
+    );
+    assert!(over.delivered >= full.delivered + all, "{over:?}");
+    drop(peers);
+    let after = serving.inspect(&client, |seen| seen.links == 2);
+    let stayed = after.live_bytes.saturating_sub(before.live_bytes);
+    println!("{stayed} bytes more are allocated");
+    assert!(stayed <= LIVE_SLACK_BYTES, "{stayed} bytes stayed");
+    bystander.saw_nothing();
+}
+
+/// A link with the credit that was offered for it.
+fn link(to: &NodeId) -> (RawPeer, u64) {
+    let mut peer = RawPeer::connect(to);
+    peer.send(&peer.opening());
+    let limit = peer.accepted().offer.limit;
+    (peer, limit)
+}
+
+/// Sends records as long as there is credit, and says how many were taken over.
+fn flood(peer: &mut RawPeer, hoarder: Target, record: &[u8], mut limit: u64) -> u64 {
+    let mut bytes = make::definitions::<Record>(hoarder);
+    let (mut sent, mut records) = (bytes.len() as u64, 0);
+    while sent + record.len() as u64 <= limit {
+        while sent + record.len() as u64 <= limit {
+            bytes.extend_from_slice(record);
+            sent += record.len() as u64;
+            records += 1;
+        }
+        peer.send(&std::mem::take(&mut bytes));
+        // The grant for all of it says what may follow.
+        loop {
+            let grant = peer.frame_of(Kind::Grant).body(Grant::parse);
+            limit = grant.limit;
+            if grant.received_to >= sent {
+                break;
+            }
+        }
+    }
+    records
 }
 
 /// Waits until the process holds no more than before a flood, and checks that it does.

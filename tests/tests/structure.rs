@@ -24,7 +24,7 @@ const WALLS: [Wall; 9] = [
         folder: "transport/proto",
         workspace: &[],
         external: &["bytes", "crc32fast", "rkyv", "rustc-hash", "thiserror"],
-        tests: &["proptest"],
+        tests: &["loom", "proptest"],
     },
     Wall {
         package: "ringmesh-transport",

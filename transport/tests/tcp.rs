@@ -2,7 +2,6 @@
 //! sockets over, ending in the middle of everything.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -302,37 +301,6 @@ fn a_ring_before_parking_keeps_the_core_awake() {
     wait(&mut transport, |event| {
         matches!(event, Event::Doorbell).then_some(())
     });
-}
-
-#[test]
-fn the_eventfd_says_that_something_happened_once_it_is_enabled() {
-    let mut transport = TcpTransport::new(Settings::default()).unwrap();
-    let mut eventfd = File::from(transport.eventfd().unwrap().try_clone_to_owned().unwrap());
-    let address = transport.listen(ANY_PORT).unwrap();
-    assert!(
-        !transport.enable_eventfd(),
-        "the accept was not submitted yet"
-    );
-    for round in 0..200 {
-        transport.submit().unwrap();
-        let mut events = VecDeque::new();
-        if transport.poll(&mut events) {
-            continue;
-        }
-        if transport.enable_eventfd() {
-            let bell = transport.doorbell();
-            let waker = thread::spawn(move || match round % 2 {
-                0 => drop(TcpStream::connect(address).unwrap()),
-                _ => bell.ring(),
-            });
-            eventfd.read_exact(&mut [0; 8]).unwrap();
-            transport.disable_eventfd();
-            waker.join().unwrap();
-        }
-        wait(&mut transport, |event| {
-            matches!(event, Event::Doorbell | Event::Closed { .. }).then_some(())
-        });
-    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::{Actor, Cx, Next, Protocol};
 /// It never crosses the wire, so it needs no id, no version and no layout. Made by
 /// `#[message(local)]`, which writes nothing but this `impl`. It stands in a protocol behind the
 /// word `local`, reaches a [`LocalHandler`], and is sent with
-/// [`Ref::try_tell_local`](crate::Ref::try_tell_local).
+/// [`Ref::try_tell_local`](crate::Ref::try_tell_local) or
+/// [`Ref::tell_local`](crate::Ref::tell_local), which waits for room.
 ///
 /// ```
 /// use ringmesh::{Actor, Cx, LocalHandler, message, protocol};

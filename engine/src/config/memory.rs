@@ -21,9 +21,7 @@ pub(crate) const MESH_SLOT_BYTES: u64 = 64;
 ///
 /// The sums are ceilings: every core linked to all it may know, each link stalled at its worst
 /// moment, and every mailbox full; a byte that is both in a window and in a mailbox counts twice.
-/// A node that meets its load needs far less. Not counted is what messages take that change cores,
-/// where `links_per_association_max` has peers share links: it may be as much as a link of their
-/// own would take.
+/// A node that meets its load needs far less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBudget {
@@ -35,6 +33,13 @@ pub struct MemoryBudget {
     pub links_max: u64,
     /// What each link may take besides the core's pools.
     pub per_link: LinkMemory,
+    /// Tunnels of the node, from each link with another node to each other core: messages that come
+    /// on a link and change cores take them. `links_per_association_max` says how many pairs of
+    /// cores share links, but so does that of the peer, and what it sends where: so it does not
+    /// bound them.
+    pub tunnels_max: u64,
+    /// What each tunnel may take besides: as a link whose frames come in one piece.
+    pub per_tunnel: LinkMemory,
     /// All of it, in bytes.
     pub user_bytes: u64,
     /// Connections of the node: one for each link, and those that have not shown who they are.
@@ -159,12 +164,17 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
         assembly_bytes: 2 * (u64::from(settings.frame_bytes_max) + HEADER_BYTES as u64),
         answer_bytes: window * u64::from(DEFERRED_WINDOWS),
     };
+    let per_tunnel = LinkMemory {
+        assembly_bytes: 0,
+        ..per_link
+    };
     // Each core has a link to every core of its node, itself included, and to so many others.
     let remote = cores.saturating_mul(settings.peers_max as u64);
     let links_max = remote.saturating_add(cores.saturating_mul(cores));
     // Half open ones, and those on which each core asks about diallers.
     let inquiries = cores.saturating_mul(INQUIRIES_MAX as u64);
     let half_open = inquiries.saturating_add(settings.half_open_max as u64);
+    let tunnels_max = remote.saturating_mul(others);
     let open = cores.saturating_mul(transport.connections_max.into());
     let connections_max = remote.saturating_add(half_open).min(open);
     let kernel_bytes_per_connection = sockets.send_bytes.saturating_add(sockets.receive_bytes);
@@ -172,10 +182,13 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
         cores,
         user_bytes: cores
             .saturating_mul(per_core.total())
-            .saturating_add(links_max.saturating_mul(per_link.total())),
+            .saturating_add(links_max.saturating_mul(per_link.total()))
+            .saturating_add(tunnels_max.saturating_mul(per_tunnel.total())),
         per_core,
         links_max,
         per_link,
+        tunnels_max,
+        per_tunnel,
         connections_max,
         kernel_bytes_per_connection,
         kernel_bytes: connections_max.saturating_mul(kernel_bytes_per_connection),
@@ -203,6 +216,15 @@ impl fmt::Display for MemoryBudget {
             Size(link.answer_bytes),
             Size(link.total()),
         )?;
+        if self.tunnels_max > 0 {
+            writeln!(
+                f,
+                "memory, per tunnel from a link to another core: up to {}, with all {} of them {}",
+                Size(self.per_tunnel.total()),
+                self.tunnels_max,
+                Size(self.tunnels_max.saturating_mul(self.per_tunnel.total())),
+            )?;
+        }
         writeln!(
             f,
             "memory, ceiling: {} with all {} links and all mailboxes at their bounds",
@@ -272,10 +294,25 @@ mod tests {
         let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);
         assert_eq!(budget.links_max, 3 * 2 + 3 * 3);
-        assert_eq!(budget.user_bytes, 3 * core + 15 * link);
+        // To two others each, from each link with another node.
+        assert_eq!(budget.tunnels_max, 3 * 2 * 2);
+        let tunnel = (3 << 19) + (4 << 20);
+        assert_eq!(budget.per_tunnel.total(), tunnel);
+        assert_eq!(budget.user_bytes, 3 * core + 15 * link + 12 * tunnel);
         let inquiries = 3 * INQUIRIES_MAX as u64;
         assert_eq!(budget.connections_max, 3 * 2 + 4 + inquiries);
         assert_eq!(budget.kernel_bytes, (10 + inquiries) * 1024);
+    }
+
+    #[test]
+    fn a_node_of_one_core_has_no_tunnels() {
+        let mut settings = small();
+        settings.cores = 1;
+        let budget = memory_budget(&settings, SOCKETS);
+        assert_eq!(budget.tunnels_max, 0);
+        assert_eq!(budget.to_string().lines().count(), 4, "{budget}");
+        let links = budget.links_max * budget.per_link.total();
+        assert_eq!(budget.user_bytes, budget.per_core.total() + links);
     }
 
     #[test]
@@ -322,7 +359,9 @@ mod tests {
     #[test]
     fn the_lines_name_sizes_for_people() {
         let text = memory_budget(&small(), SOCKETS).to_string();
-        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+        let tunnels = "to another core: up to 5.5 MiB, with all 12 of them 66 MiB";
+        assert!(text.contains(tunnels), "{text}");
         assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
         assert!(
             text.contains("up to 1 KiB per connection, 778 KiB with all 778"),

@@ -1,7 +1,8 @@
 //! Questions whose answer is owed beyond their handler: kept by somebody, or passed on.
 //!
 //! A question that is passed on has a place in the table of this core's own questions. What comes
-//! for it there, an answer or an error, goes back to whoever asked; a cancel is not passed on.
+//! for it there, an answer or an error, goes back to whoever asked; when they cancel, that goes on
+//! to where the question went.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
 use ringmesh_proto::message::{Message, MessageType, Reply};
 use ringmesh_proto::time::Instant;
 
-use super::link::Link;
+use super::link::{Link, LinkId};
 use super::{Answer, Asker, Core, Question};
 use crate::error::Refusal;
 use crate::reference::Recipient;
@@ -41,6 +42,11 @@ impl Asked {
 
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// The link that the question came on, and its number there.
+    pub(super) fn origin(&self) -> (LinkId, u64) {
+        (self.link.id, self.question.correlation)
     }
 
     pub(crate) fn deadline(&self) -> Instant {

@@ -1,5 +1,6 @@
 //! The questions of a core that wait for their answers.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -103,6 +104,9 @@ struct Entry {
 pub(crate) struct AskTable {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Those that were passed on and not cancelled yet, by the link and the number of whoever asked
+    /// first. Not hashed, because a peer chooses the numbers; of equal ones, the last.
+    relayed: BTreeMap<(LinkId, u64), Correlation>,
 }
 
 impl AskTable {
@@ -146,6 +150,11 @@ impl AskTable {
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
         });
         let entry = &mut self.entries[slot as usize];
+        if let Some(asked) = &relayed {
+            let generation = entry.generation;
+            let correlation = Correlation { slot, generation };
+            self.relayed.insert(asked.origin(), correlation);
+        }
         entry.state = relayed.map_or(State::Waiting(None), State::Relayed);
         entry.link = Some(Rc::clone(link));
         entry.position = position;
@@ -189,10 +198,26 @@ impl AskTable {
         }
         settled.owed_on = entry.link.take();
         settled.timer = entry.deadline.take();
-        if settled.relayed.is_some() {
+        if let Some((asked, ..)) = &settled.relayed {
+            let origin = asked.origin();
+            if self.relayed.get(&origin) == Some(&correlation) {
+                self.relayed.remove(&origin);
+            }
             self.release(correlation);
         }
         Some(settled)
+    }
+
+    /// The question that was passed on for question `number` of a link, and where to. Once: it is
+    /// cancelled then.
+    pub(crate) fn take_relayed(
+        &mut self,
+        link: LinkId,
+        number: u64,
+    ) -> Option<(Correlation, Rc<Link>)> {
+        let correlation = self.relayed.remove(&(link, number))?;
+        let sent_on = self.entry(correlation)?.link.clone()?;
+        Some((correlation, sent_on))
     }
 
     /// Takes the answer out, if it is there, and frees the place.

@@ -25,6 +25,15 @@ impl Budget {
         }
     }
 
+    /// What errands of other cores may take of it: half, so that messages get their turn too, and
+    /// one errand at least.
+    pub(crate) fn for_errands(now: Instant, settings: &Settings) -> Self {
+        Self {
+            messages: (settings.turn_messages_max / 2).max(1),
+            deadline: now + settings.turn_time_max / 2,
+        }
+    }
+
     /// The number of messages to dispatch before the clock is read again; zero ends the turn.
     pub(crate) fn stride(&self) -> u32 {
         self.messages.min(STRIDE)

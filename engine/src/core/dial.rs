@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::thread;
 
+use futures_channel::oneshot;
 use ringmesh_proto::address::Address;
 use ringmesh_proto::association::Status;
 use ringmesh_proto::effect::ConnKey;
@@ -77,6 +79,39 @@ impl Places {
     }
 }
 
+/// The look-ups of a core: one at a time. The others wait for it, one of each peer at most.
+#[derive(Debug, Default)]
+pub(super) struct LookUps {
+    under_way: bool,
+    waiting: VecDeque<Wanted>,
+}
+
+/// A name to look up for a peer.
+#[derive(Debug)]
+struct Wanted {
+    node: PeerIndex,
+    host: String,
+    port: u16,
+}
+
+impl LookUps {
+    /// Gives back what is to be begun now.
+    fn add(&mut self, wanted: Wanted) -> Option<Wanted> {
+        if std::mem::replace(&mut self.under_way, true) {
+            self.waiting.push_back(wanted);
+            return None;
+        }
+        Some(wanted)
+    }
+
+    /// One has ended: gives back the next.
+    fn next(&mut self) -> Option<Wanted> {
+        let next = self.waiting.pop_front();
+        self.under_way = next.is_some();
+        next
+    }
+}
+
 impl Core {
     /// Starts a dial: at the next address of the round, or after a look-up with a new one.
     pub(super) fn dial(self: &Rc<Self>, node: PeerIndex, address: &Address) {
@@ -90,17 +125,50 @@ impl Core {
     }
 
     fn look_up_host(self: &Rc<Self>, node: PeerIndex, host: String, port: u16) {
+        let next = self.look_ups.borrow_mut().add(Wanted { node, host, port });
+        next.into_iter()
+            .for_each(|wanted| self.begin_look_up(wanted));
+    }
+
+    fn begin_look_up(self: &Rc<Self>, wanted: Wanted) {
+        let Wanted { node, host, port } = wanted;
+        self.look_up_apart(host, port, move |core, found| {
+            let next = core.look_ups.borrow_mut().next();
+            core.looked_up(node, found);
+            next.into_iter()
+                .for_each(|wanted| core.begin_look_up(wanted));
+        });
+    }
+
+    /// Looks a name up on a thread of its own, which may outlast the node. The core hears of it as
+    /// of any wake from another thread, and does not wait: its loop goes on.
+    pub(super) fn look_up_apart(
+        self: &Rc<Self>,
+        host: String,
+        port: u16,
+        then: impl FnOnce(&Rc<Self>, io::Result<Vec<SocketAddr>>) + 'static,
+    ) {
         let look_up = self.settings.look_up.clone();
-        // A look-up may outlast the node, and whatever waits for it then is never dropped.
+        let (say, heard) = oneshot::channel();
+        let call = move || {
+            // Nobody listens when the core has ended.
+            let _ = say.send(look_up.addresses(&host, port));
+        };
+        let thread = thread::Builder::new().name("ringmesh-names".to_owned());
+        let started = thread.spawn(call);
         let core = Rc::downgrade(self);
-        self.runtime.run_blocking(
-            move || look_up.addresses(&host, port),
-            move |found| {
-                if let Some(core) = core.upgrade() {
-                    core.looked_up(node, found);
-                }
-            },
-        );
+        let end = async move {
+            let found = match started {
+                Ok(_) => heard
+                    .await
+                    .unwrap_or_else(|gone| Err(io::Error::other(gone))),
+                Err(error) => Err(error),
+            };
+            if let Some(core) = core.upgrade() {
+                then(&core, found);
+            }
+        };
+        self.tasks.attach(end).wake();
     }
 
     /// A look-up ended, perhaps long after the dial that wanted it was given up.
@@ -152,7 +220,38 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use ringmesh_proto::address::CoreId;
+
     use super::*;
+
+    fn wanted(core: u16) -> Wanted {
+        Wanted {
+            node: PeerIndex::of_core(CoreId(core)),
+            host: "peer.test".to_owned(),
+            port: 1,
+        }
+    }
+
+    #[test]
+    fn one_name_is_looked_up_at_a_time() {
+        let mut look_ups = LookUps::default();
+        assert!(look_ups.add(wanted(1)).is_some());
+        assert!(
+            [2, 3]
+                .map(|core| look_ups.add(wanted(core)))
+                .iter()
+                .all(Option::is_none)
+        );
+        let next = |look_ups: &mut LookUps| look_ups.next().map(|wanted| wanted.node);
+        for core in [2, 3].map(CoreId) {
+            assert_eq!(next(&mut look_ups), Some(PeerIndex::of_core(core)));
+        }
+        assert_eq!(next(&mut look_ups), None);
+        assert!(
+            look_ups.add(wanted(4)).is_some(),
+            "nothing is under way any more"
+        );
+    }
 
     #[test]
     fn addresses_one_over_the_limit_are_not_dialled() {

@@ -20,10 +20,9 @@ use crate::config::IdleMode;
 use crate::directory;
 use crate::error::EngineError;
 use crate::node::Node;
-use crate::rt::Runtime;
 
 /// Runs the control core until the future that `main` makes has ended and the node has stopped.
-pub(crate) async fn run<F, Fut, T>(seat: Seat, runtime: Runtime, main: F) -> Result<T, EngineError>
+pub(crate) fn run<F, Fut, T>(seat: Seat, main: F) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + 'static,
     Fut: Future<Output = T> + 'static,
@@ -33,31 +32,26 @@ where
         directory::spawn(core).expect("an empty core has room for its directory");
         core.spawn_main(main)
     };
-    let outcome = live(seat, runtime, begin).await?;
+    let outcome = live(seat, begin)?;
     outcome.take().ok_or(EngineError::Aborted)?
 }
 
 /// Runs another core until the node has stopped.
-pub(crate) async fn serve(seat: Seat, runtime: Runtime) -> Result<(), EngineError> {
-    live(seat, runtime, |_| ()).await
+pub(crate) fn serve(seat: Seat) -> Result<(), EngineError> {
+    live(seat, |_| ())
 }
 
 /// A core from its start to its end; gives back what `begin` made once all cores were ready.
-async fn live<R>(
-    mut seat: Seat,
-    runtime: Runtime,
-    begin: impl FnOnce(&Rc<Core>) -> R,
-) -> Result<R, EngineError> {
+fn live<R>(mut seat: Seat, begin: impl FnOnce(&Rc<Core>) -> R) -> Result<R, EngineError> {
     let alarm = seat.failure.take();
-    let core = Core::start(seat, runtime)?;
+    let core = Core::start(seat)?;
     if !core.shared().wait_for_all() {
         return Err(EngineError::Aborted);
     }
     let entered = current::enter(Rc::clone(&core));
     let begun = begin(&core);
-    Driver::new(Rc::clone(&core)).run_to_the_end().await?;
+    Driver::new(Rc::clone(&core)).run_to_the_end()?;
     core.close();
-    core.settle().await;
     core.publish_counters();
     drop(entered);
     alarm.into_iter().for_each(Failure::disarm);
@@ -82,14 +76,14 @@ impl Driver {
         }
     }
 
-    async fn run_to_the_end(&mut self) -> Result<(), EngineError> {
+    fn run_to_the_end(&mut self) -> Result<(), EngineError> {
         loop {
             let busy = self.turn();
             if self.core.stopped() {
                 return Ok(());
             }
             let core = self.core.id().0;
-            let rested = self.rest(busy).await;
+            let rested = self.rest(busy);
             rested.map_err(|error| EngineError::Core { core, error })?;
         }
     }
@@ -106,11 +100,14 @@ impl Driver {
             busy = true;
         }
         let mut budget = Budget::new(core.clock.now(), &core.settings);
+        busy |= core.receive_parcels();
         busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         core.wake_event_readers();
+        core.depart_when_read();
+        core.say_local_room();
         busy |= core.send_pending();
         core.parsed.take();
         // Behind everything that somebody waits for. The next turn begins with this time: a core
@@ -128,7 +125,7 @@ impl Driver {
     }
 
     /// The turn's one system call, and the core's sleep if it may sleep.
-    async fn rest(&mut self, busy: bool) -> std::io::Result<()> {
+    fn rest(&mut self, busy: bool) -> std::io::Result<()> {
         let core = &self.core;
         let patience = match core.settings.idle {
             IdleMode::Spin => None,
@@ -138,9 +135,6 @@ impl Driver {
         let idle = !busy && !core.has_work();
         let quiet = core.clock.now().saturating_since(self.busy_until);
         let sleepy = patience.is_some_and(|spin| quiet >= spin);
-        if core.runtime.outstanding() > 0 {
-            return self.rest_in_executor(idle).await;
-        }
         if !(idle && sleepy) {
             core.io.borrow_mut().submit()?;
             if idle {
@@ -164,27 +158,5 @@ impl Driver {
         core.is_awake();
         core.look_at_clock();
         woken
-    }
-
-    /// The executor has work of its own: it gets the thread, and the ring's eventfd wakes it.
-    async fn rest_in_executor(&mut self, idle: bool) -> std::io::Result<()> {
-        let core = &self.core;
-        core.io.borrow_mut().submit()?;
-        let eventfd = core.io.borrow_mut().eventfd()?.try_clone_to_owned()?;
-        if idle && core.may_sleep() {
-            let may_wait = core.io.borrow_mut().enable_eventfd();
-            if may_wait {
-                core.publish_counters();
-                core.runtime.wait(eventfd).await;
-                core.io.borrow_mut().disable_eventfd();
-            } else {
-                core.runtime.pass().await;
-            }
-            core.is_awake();
-        } else {
-            core.runtime.pass().await;
-        }
-        core.look_at_clock();
-        Ok(())
     }
 }

@@ -129,6 +129,12 @@ impl Core {
         let Some(link) = connection.link() else {
             return;
         };
+        if link.outbound.borrow().has_said_bye() {
+            if let Err(reason) = self.overhear(connection, &link) {
+                self.connection_fault(connection, reason);
+            }
+            return;
+        }
         let before = self.tally.received.total();
         let drained = receive::drain(self, connection, &link, budget);
         link.vitals

@@ -27,7 +27,7 @@ use super::tunnel::Passage;
 use super::vitals::Vitals;
 
 /// A link of this process, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
 /// A two-way byte stream between this core and one of another node, or of this core with itself.

@@ -18,7 +18,8 @@ use ringmesh_proto::link::Target;
 
 use super::budget::Budget;
 use super::letters::Described;
-use super::slow::LocalPlace;
+use super::local_line::LocalLines;
+use super::slow::LocalHandled;
 use super::user_code::{Contained, panic_message};
 use super::{Core, NodeIndex, current};
 use crate::actor::{ActorCell, Delivered, Letter, LocalValue};
@@ -45,7 +46,11 @@ impl Window {
         }
     }
 
-    fn has_room(&mut self) -> bool {
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn has_room(&mut self) -> bool {
         if self.sent - self.handled_seen >= LOCAL_MESSAGES_MAX {
             self.handled_seen = self.handled.total();
         }
@@ -103,6 +108,8 @@ pub(super) struct Locals {
     queue: RefCell<VecDeque<(CoreId, LocalLetter)>>,
     /// In the next turn that has both they go before the archived messages.
     go_first: Cell<bool>,
+    /// Those that are not sent yet, for want of a place.
+    pub(super) lines: LocalLines,
 }
 
 impl Locals {
@@ -203,7 +210,7 @@ impl Core {
                 && let Some((from, letter)) = self.locals.take()
             {
                 dispatched += 1;
-                last = Some(LocalPlace {
+                last = Some(LocalHandled {
                     slot: letter.to.slot,
                     generation: letter.to.generation,
                     index: letter.index,

@@ -21,6 +21,7 @@ use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
 
 use super::Core;
+use super::budget::Budget;
 use super::link::Link;
 use super::local::{LocalLetter, Window};
 use super::peers::PeerIndex;
@@ -43,6 +44,8 @@ enum Parcel {
     Passing(Passage, SlabSlice),
     /// Its drop is somebody's code, as is that of a local message.
     Errand(Contained<Errand>),
+    /// What the core itself has to tell another one.
+    Word(Errand),
     Local(LocalLetter),
 }
 
@@ -64,6 +67,8 @@ pub(crate) struct Mesh {
     sleep: Arc<Sleep>,
     /// Cores whose outbox holds something to publish, or to retry.
     touched: VecDeque<CoreId>,
+    /// The core whose parcels are taken first: errands of all get their turn.
+    first: usize,
 }
 
 struct Outbox {
@@ -79,6 +84,29 @@ struct Inbox {
     ring: Consumer<Parcel>,
     /// The core at the other end may wait for room.
     sleep: Arc<Sleep>,
+    /// An errand that found the turn's share spent; what is behind it waits in the ring.
+    held: Option<Contained<Errand>>,
+}
+
+impl Inbox {
+    /// The next parcel; none when it is an errand that `may_run` no more in this turn.
+    fn next(&mut self, may_run: bool) -> Option<Parcel> {
+        let parcel = match self.held.take() {
+            Some(errand) => Parcel::Errand(errand),
+            None => self.ring.pop()?,
+        };
+        match parcel {
+            Parcel::Errand(errand) if !may_run => {
+                self.held = Some(errand);
+                None
+            }
+            parcel => Some(parcel),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.held.is_none() && self.ring.is_empty()
+    }
 }
 
 /// What became of the parcels for a core.
@@ -109,6 +137,7 @@ impl Mesh {
                 handled: Vec::with_capacity(cores),
                 sleep: Arc::clone(sleep),
                 touched: VecDeque::with_capacity(cores),
+                first: 0,
             })
             .collect();
         for from in 0..cores {
@@ -130,6 +159,7 @@ impl Mesh {
                 ends[to].inboxes[from] = Some(Inbox {
                     ring: consumer,
                     sleep: Arc::clone(&sleeps[from]),
+                    held: None,
                 });
             }
         }
@@ -139,7 +169,7 @@ impl Mesh {
     /// Whether a parcel waits to be taken, or room came for one that waits to leave.
     fn has_work(&mut self) -> bool {
         let inboxes = self.inboxes.iter().flatten();
-        inboxes.into_iter().any(|inbox| !inbox.ring.is_empty())
+        inboxes.into_iter().any(|inbox| !inbox.is_empty())
             || self.outboxes.iter_mut().flatten().any(Outbox::may_go_on)
     }
 
@@ -227,7 +257,7 @@ impl Core {
     /// It waits for room in any case: a tunnel has three such errands in its life.
     pub(super) fn send_word(&self, to: CoreId, errand: Errand) {
         if let Some(outbox) = self.mesh.borrow_mut().outbox(to) {
-            outbox.put_errand(errand);
+            outbox.put(Parcel::Word(errand));
         }
     }
 
@@ -249,24 +279,28 @@ impl Core {
         }
     }
 
-    /// Takes what other cores handed over: frames are parsed later in this turn, errands run now.
-    /// Says whether there was anything.
+    /// Takes what other cores handed over: frames are parsed later in this turn, and errands run
+    /// now, as far as their share of the turn goes. Says whether there was anything.
     pub(super) fn receive_parcels(self: &Rc<Self>) -> bool {
         let mut any = false;
-        if self.ends.len() == 1 {
+        let cores = self.ends.len();
+        if cores == 1 {
             return any;
         }
-        for index in 0..self.ends.len() {
-            any |= self.receive_parcels_from(index);
+        let mut share = Budget::for_errands(self.clock.now(), &self.settings);
+        let first = self.mesh.borrow().first;
+        for index in (first..cores).chain(0..first) {
+            any |= self.receive_parcels_from(index, &mut share);
         }
         any
     }
 
-    fn receive_parcels_from(self: &Rc<Self>, index: usize) -> bool {
-        let (mut any, mut any_errand) = (false, false);
+    fn receive_parcels_from(self: &Rc<Self>, index: usize, share: &mut Budget) -> bool {
+        let mut any = false;
         loop {
+            let may_run = share.stride() > 0;
             let parcel = match &mut self.mesh.borrow_mut().inboxes[index] {
-                Some(inbox) => inbox.ring.pop(),
+                Some(inbox) => inbox.next(may_run),
                 None => return false,
             };
             match parcel {
@@ -277,8 +311,13 @@ impl Core {
                 // The errand may hand something over itself, and finds the mesh free.
                 Some(Parcel::Errand(errand)) => {
                     errand.take().into_iter().for_each(|errand| errand(self));
-                    any_errand = true;
+                    share.spend(1);
+                    // It may have been an actor's start: no handler behind it is slow for that.
+                    share.look(self.look_at_clock());
+                    // Those of the next core go first in the next turn.
+                    self.mesh.borrow_mut().first = (index + 1) % self.ends.len();
                 }
+                Some(Parcel::Word(word)) => word(self),
                 Some(Parcel::Local(letter)) => self.locals.put(core_id(index), letter),
                 None => break,
             }
@@ -286,10 +325,6 @@ impl Core {
         }
         if any {
             self.give_room_to(index);
-        }
-        if any_errand {
-            // It may have been an actor's start: no handler behind it is slow for that.
-            self.look_at_clock();
         }
         any
     }

@@ -35,10 +35,12 @@ mod letters;
 mod line;
 mod link;
 mod local;
+mod local_line;
 mod loops;
 mod main_task;
 mod mesh;
 mod news;
+mod overhear;
 mod payload;
 mod peers;
 mod pipes;
@@ -91,6 +93,7 @@ pub(crate) use deadline::Question;
 pub(crate) use door::SharedDoor;
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
+pub(crate) use local_line::LocalPlace;
 pub(crate) use mesh::{Errand, Mesh};
 pub(crate) use payload::Payload;
 pub(crate) use peers::{PeerIndex, PeerState};
@@ -108,11 +111,11 @@ use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::SpawnError;
 use crate::metrics::Page;
-use crate::rt::Runtime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
+use dial::LookUps;
 use letters::LetterLog;
 use link::{Connection, End, Stage};
 use local::Locals;
@@ -142,7 +145,6 @@ pub(crate) struct Core {
     /// What this node says of itself in handshakes.
     local: LocalNode,
     clock: Clock,
-    runtime: Runtime,
     io: RefCell<TcpTransport>,
     slabs: RefCell<SlabPool>,
     peers: RefCell<PeerTable>,
@@ -151,6 +153,7 @@ pub(crate) struct Core {
     /// Connections that the transport has forgotten, until what they brought is parsed. Each
     /// belongs to a peer or to the acceptor, which have bounds.
     draining: RefCell<Vec<Rc<Connection>>>,
+    look_ups: RefCell<LookUps>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
     inquiries: Inquiries,
@@ -308,6 +311,10 @@ impl Core {
     /// Polls the tasks that are ready, as many as the turn's time allows and one at least. Says
     /// whether any was.
     fn poll_tasks(&self, budget: &Budget) -> bool {
+        if self.tasks.any_ready() {
+            // A batch that ended within a frame has no other behind it, and tasks are not its time.
+            self.measure_batch();
+        }
         let has_time = || !budget.is_over(self.look_at_clock());
         self.tasks.poll_ready(has_time, |payload| {
             self.tally.panics.add(1);

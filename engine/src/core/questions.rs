@@ -9,8 +9,9 @@
 //! number goes out if there is credit for it. Cancelling is a favour, and may be lost:
 //! - the asker counts the answer that comes all the same as late, whatever it is;
 //! - the responder takes a cancel for an answer that still waits for credit: it drops that, and
-//!   sends the error `Cancelled` in its place. A question that still waits in a mailbox, or for its
-//!   handler, goes on as if nobody had cancelled it, and one that was answered is over.
+//!   sends the error `Cancelled` in its place. For a question that it passed on it sends a cancel
+//!   after it, once. One that still waits in a mailbox, or for its handler, goes on as if nobody
+//!   had cancelled it, and one that was answered is over.
 
 use std::rc::Rc;
 use std::task::Waker;
@@ -258,9 +259,22 @@ impl Core {
         let withdrawn = link.outbound.borrow_mut().withdraw(extension.correlation);
         if withdrawn {
             self.tally.replies_withdrawn.add(1);
-        } else {
+        } else if !self.cancel_relayed(link, extension.correlation) {
             self.pass_cancel_on(link, extension);
         }
+    }
+
+    /// Cancels the question that was passed on for question `number` of a link. Says whether there
+    /// is one.
+    fn cancel_relayed(&self, link: &Link, number: u64) -> bool {
+        let relayed = self.asks.borrow_mut().take_relayed(link.id, number);
+        let Some((correlation, sent_on)) = relayed else {
+            return false;
+        };
+        if self.push_cancel(&sent_on, correlation.to_wire()) {
+            self.tally.cancels_passed_on.add(1);
+        }
+        true
     }
 
     /// Ends the questions of a link that ended; what lies beyond `sent` never left.
@@ -296,6 +310,14 @@ impl Core {
         self.tally.asks_abandoned.add(1);
         let correlation = correlation.to_wire();
         link.abandoned.borrow_mut().insert(correlation);
+        if self.push_cancel(link, correlation) {
+            self.tally.cancels_sent.add(1);
+        }
+    }
+
+    /// Tells the peer that the answer to a question is no longer wanted. Says whether there was
+    /// room for it.
+    fn push_cancel(&self, link: &Rc<Link>, correlation: u64) -> bool {
         let cancel = Extension {
             correlation,
             ..Extension::default()
@@ -304,8 +326,8 @@ impl Core {
         let pushed = link.outbound.borrow_mut().push_cancel(&mut slabs, cancel);
         drop(slabs);
         if pushed.is_ok() {
-            self.tally.cancels_sent.add(1);
             self.enqueue(link);
         }
+        pushed.is_ok()
     }
 }

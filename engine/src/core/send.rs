@@ -139,6 +139,10 @@ impl Core {
         // Within the process a grant costs the other core as much as a message, and nobody waits
         // for it: it leaves when it is due.
         if link.connection.is_some() {
+            if link.outbound.borrow().is_leaving() {
+                // The last one goes with the goodbye, and says all.
+                link.owes_grant.set(true);
+            }
             self.attach_grant(link);
         }
         self.queue_ready(link);

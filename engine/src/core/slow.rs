@@ -30,12 +30,12 @@ pub(super) struct LatestBatch {
     target: Cell<u32>,
     message: Cell<u16>,
     /// Of a local one.
-    local: Cell<Option<LocalPlace>>,
+    local: Cell<Option<LocalHandled>>,
 }
 
 /// A local message that was handled: its actor's place, and its place in the protocol.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LocalPlace {
+pub(super) struct LocalHandled {
     pub(super) slot: u32,
     pub(super) generation: u64,
     pub(super) index: u16,
@@ -53,6 +53,13 @@ impl Core {
             self.note_slow(link.as_ref(), messages, took);
         }
         now
+    }
+
+    /// Measures the latest batch, if that is still to be done.
+    pub(super) fn measure_batch(&self) {
+        if self.latest_batch.messages.get() > 0 {
+            self.look_at_clock();
+        }
     }
 
     /// How many messages may be dispatched before the next look at the budget; zero ends the turn.
@@ -83,7 +90,7 @@ impl Core {
     }
 
     /// Takes a batch of local messages off the turn's budget.
-    pub(super) fn spend_on_locals(&self, budget: &mut Budget, messages: u32, last: LocalPlace) {
+    pub(super) fn spend_on_locals(&self, budget: &mut Budget, messages: u32, last: LocalHandled) {
         budget.spend(messages);
         let latest = &self.latest_batch;
         latest.messages.set(messages);
@@ -100,7 +107,7 @@ impl Core {
             let known = routes.known(latest.target.get(), latest.message.get());
             return known.map(|(actor, index)| named(actor, index));
         }
-        let LocalPlace {
+        let LocalHandled {
             slot,
             generation,
             index,

@@ -33,7 +33,6 @@ use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::EngineError;
-use crate::rt::Runtime;
 
 /// Lines about closed connections that are logged at once, and in the long run.
 const LOGS_BURST: u32 = 64;
@@ -46,7 +45,7 @@ const SLOW_LOGS_PER_SECOND: u32 = 1;
 impl Core {
     /// Makes the ring, binds the listener if this is the control core, and puts the core together.
     /// On the core's own thread.
-    pub(super) fn start(seat: Seat, runtime: Runtime) -> Result<Rc<Self>, EngineError> {
+    pub(super) fn start(seat: Seat) -> Result<Rc<Self>, EngineError> {
         let Seat {
             core: id,
             settings,
@@ -74,7 +73,7 @@ impl Core {
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
             local: local_node(node, id, &settings),
-            runtime,
+            look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
             slabs: RefCell::new(slabs),

@@ -16,7 +16,10 @@ pub(super) enum Phase {
     Running,
     /// `until_shutdown` has ended; the main future has not.
     Stopping,
-    /// The main future has ended: no new connections, the last bytes leave.
+    /// The main future has ended: no new connections, and no credit beyond what was granted. What
+    /// has come is still handled.
+    Leaving,
+    /// That is done, or its time is over: goodbye is said behind the last bytes, and those leave.
     Flushing,
     /// It has nothing left to say. Other cores may have, and wait to hear what it took over.
     Quiet,
@@ -73,19 +76,43 @@ impl Core {
         self.shared.stop(Stop::Over);
     }
 
-    /// Stops accepting, says goodbye behind the last bytes, and waits for them to leave.
+    /// Stops accepting and granting, and handles what has come.
     fn leave(self: &Rc<Self>) {
         if self.is_closing() {
             return;
         }
         self.begin_stopping();
-        *self.phase.borrow_mut() = Phase::Flushing;
+        *self.phase.borrow_mut() = Phase::Leaving;
         self.io.borrow_mut().stop_listening();
-        self.set_timer(self.clock.now() + self.settings.flush_timeout, Token::Flush);
-        self.acknowledge_all();
-        self.say_goodbye();
+        let (now, time) = (self.clock.now(), self.settings.flush_timeout);
+        self.set_timer(now + time / 2, Token::Goodbye);
+        self.set_timer(now + time, Token::Flush);
+        // So that there is an end to what comes.
+        self.linked()
+            .for_each(|link| link.inbound.borrow_mut().grant_no_more());
         let own = self.ends.iter().map(|end| &end.link);
         own.for_each(|link| link.outbound.borrow_mut().refuse_pushes());
+        self.end_local_lines();
+    }
+
+    /// Says goodbye when all that had come is handled here, or on the core that it went on to.
+    pub(super) fn depart_when_read(self: &Rc<Self>) {
+        if matches!(*self.phase.borrow(), Phase::Leaving)
+            && self.readable.borrow().is_empty()
+            && self.tunnels_are_idle()
+        {
+            self.depart();
+        }
+    }
+
+    /// Says goodbye to every peer, behind the last bytes and a last grant, unless that is done.
+    pub(super) fn depart(self: &Rc<Self>) {
+        let is_leaving = matches!(*self.phase.borrow(), Phase::Leaving);
+        if is_leaving {
+            *self.phase.borrow_mut() = Phase::Flushing;
+            self.acknowledge_all();
+            self.say_goodbye();
+        }
     }
 
     /// The last bytes had their time.
@@ -98,7 +125,7 @@ impl Core {
             );
         }
         let former = std::mem::replace(&mut *self.phase.borrow_mut(), Phase::Flushed);
-        if matches!(former, Phase::Flushing) {
+        if matches!(former, Phase::Leaving | Phase::Flushing) {
             self.shared.core_quiet();
         }
     }
@@ -116,18 +143,6 @@ impl Core {
             *self.phase.borrow_mut() = Phase::Flushed;
         }
         matches!(*self.phase.borrow(), Phase::Flushed)
-    }
-
-    /// Ends what the core has in its executor, as far as that can be ended.
-    pub(super) async fn settle(&self) {
-        if self.runtime.is_watching() {
-            let eventfd = {
-                let mut io = self.io.borrow_mut();
-                io.eventfd()
-                    .and_then(|eventfd| eventfd.try_clone_to_owned())
-            };
-            self.runtime.settle(eventfd).await;
-        }
     }
 
     /// Drops tasks and actors, and accounts for what never left.

@@ -32,8 +32,8 @@ pub(super) struct Inquiries {
     places: RefCell<HashMap<ConnKey, VecDeque<SocketAddr>>>,
     /// Whose host names wait to be looked up; those that are asked about no more drop out.
     names: RefCell<VecDeque<ConnKey>>,
-    /// One is being looked up. Strangers choose these names, and a slow one holds up the look-ups
-    /// of the core: the dials of this node wait behind one of them at most.
+    /// One is being looked up. Strangers choose these names: a slow one holds up the others, and
+    /// never the dials of this node.
     looking_up: Cell<bool>,
     timer: Cell<Option<(Instant, TimerKey)>>,
 }
@@ -138,19 +138,11 @@ impl Core {
             };
             inquiries.looking_up.set(true);
             let (host, port) = (address.host().to_owned(), address.port());
-            let look_up = self.settings.look_up.clone();
-            // A look-up may outlast the node, and whatever waits for it then is never dropped.
-            let core = Rc::downgrade(self);
-            self.runtime.run_blocking(
-                move || look_up.addresses(&host, port),
-                move |found| {
-                    if let Some(core) = core.upgrade() {
-                        core.inquiries.looking_up.set(false);
-                        core.places_found(conn, found.unwrap_or_default());
-                        core.look_up_claims();
-                    }
-                },
-            );
+            self.look_up_apart(host, port, move |core, found| {
+                core.inquiries.looking_up.set(false);
+                core.places_found(conn, found.unwrap_or_default());
+                core.look_up_claims();
+            });
         }
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use ringmesh::{Engine, IdleMode, Node, NodeBuilder, Ref, SendError};
 use ringmesh_tests::live::SYSTEM;
+use ringmesh_tests::live::hoard::{HOARDER, Hoarder, LATCH, Latch};
 use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
 use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
 use ringmesh_tests::live::node::lenient;
@@ -42,7 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Hosts a sink, an echo and an inspector until SIGTERM. First line: `listening ADDRESS`.
+    /// Hosts a sink, an echo, an inspector and a hoarder with its latch until SIGTERM. First line:
+    /// `listening ADDRESS`.
     Serve {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -138,6 +140,9 @@ fn serve(
         node.spawn_named(SINK, sink)?;
         node.spawn_named(ECHO, Echoer { tally: echo_tally })?;
         node.spawn_named(INSPECTOR, Inspector)?;
+        let latch = Latch::default();
+        node.spawn_named(HOARDER, Hoarder::behind(&latch))?;
+        node.spawn_named(LATCH, latch)?;
         println!("listening {}", node.id());
         node.until_shutdown().await;
         Ok(())

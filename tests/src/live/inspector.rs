@@ -24,6 +24,14 @@ pub struct Inspection {
     pub allocated_bytes: u64,
     /// Bytes allocated and not freed.
     pub live_bytes: u64,
+    /// See [`Counters::received`](ringmesh::Counters::received).
+    pub received: u64,
+    /// See [`Counters::delivered`](ringmesh::Counters::delivered).
+    pub delivered: u64,
+    /// See [`Counters::dead_received`](ringmesh::Counters::dead_received).
+    pub dead_received: u64,
+    /// See [`Counters::waiting`](ringmesh::Counters::waiting).
+    pub waiting: u64,
     /// See [`Counters::parks`](ringmesh::Counters::parks).
     pub parks: u64,
     /// See [`Counters::links`](ringmesh::Counters::links).
@@ -82,6 +90,10 @@ impl Handler<Inspect> for Inspector {
         Inspection {
             allocated_bytes: memory.bytes_allocated as u64,
             live_bytes: (memory.bytes_allocated - memory.bytes_deallocated) as u64,
+            received: counters.received,
+            delivered: counters.delivered,
+            dead_received: counters.dead_received,
+            waiting: counters.waiting,
             parks: counters.parks,
             links: counters.links,
             accepted: counters.accepted,

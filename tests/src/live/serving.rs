@@ -11,7 +11,7 @@ use super::node::LiveNode;
 use super::process::Process;
 use super::raw::frames::target_of;
 
-/// A process that hosts a sink, an echo and an inspector.
+/// A process that hosts a sink, an echo, an inspector and a hoarder.
 #[derive(Debug)]
 pub struct Serving {
     /// The process.

@@ -8,6 +8,7 @@ use ringmesh::{AskError, Executed, Ref, ResolveError, SendError};
 use ringmesh_proto::frame::body::{Bye, ByeReason};
 use ringmesh_proto::kind::Kind;
 use ringmesh_tests::live::WAIT;
+use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
 use ringmesh_tests::live::bystander::Bystander;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Record, SINK, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
@@ -141,6 +142,60 @@ fn a_peer_hears_goodbye_behind_the_last_bytes() {
     assert!(ending.is_silent(), "{ending:?}");
     assert!(ending.after < STOP_WITHIN, "{ending:?}");
     stopping.join().expect("the node stops in order");
+}
+
+#[test]
+fn what_a_stopping_node_handled_is_what_its_peer_knows_of() {
+    const ROUNDS: u64 = 25;
+    let client = LiveNode::start();
+    for round in 0..ROUNDS {
+        let mut reader = None;
+        let server = LiveNode::start_serving_with(|builder| {
+            reader = Some(builder.metrics_reader());
+            builder
+        });
+        let before = client.counters();
+        let (sink, echo) = (server.path(SINK), server.path(ECHO));
+        let telling = client.begin(move |node| async move {
+            let sink: Ref<SinkApi> = node.resolve(&sink).await.expect("the sink is there");
+            let mut number = 0;
+            while sink.tell(record(number)).await.is_ok() {
+                number += 1;
+            }
+        });
+        let asking = client.begin(move |node| async move {
+            // The load may be there before it is found.
+            let Ok(echo) = node.resolve::<EchoApi>(&echo).await else {
+                return;
+            };
+            while echo.ask(question(1)).await.is_ok() {}
+        });
+        // Elsewhere in the load in each round.
+        let load = before.acknowledged + 500 + 97 * round;
+        client.until("a load", move |now| now.acknowledged > load);
+        server.stop();
+        telling.finish();
+        asking.finish();
+        let now = client.until("quiet", |now| (now.in_flight, now.links) == (0, 0));
+        assert_closed(&now);
+        let server = reader.expect("it was started").metrics();
+        assert_closed_at_the_end(&server);
+        let server = server.total;
+        assert_eq!(
+            now.acknowledged - before.acknowledged,
+            server.delivered + server.dead_received,
+            "round {round}: {now:#?} {server:#?}"
+        );
+        // Its answers were taken over, and it heard so.
+        assert_eq!(
+            server.acknowledged,
+            now.received - before.received,
+            "round {round}: {now:#?} {server:#?}"
+        );
+        // What it did not get to was given up, and nothing else.
+        let given_up = now.dead_maybe - before.dead_maybe;
+        assert!(server.dropped_unread <= given_up, "round {round}");
+    }
 }
 
 #[test]

@@ -13,36 +13,38 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI64, Ordering, fence};
+
+use shares::Shares;
+
+mod shares;
+
+/// What the models of [`shares`] put their own in place of.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicI64, Ordering, fence};
+}
+
+#[cfg(test)]
+mod models;
 
 /// The memory of a slab, shared by its writer and its slices.
-///
-/// Slices are often dropped on another core than the writer's, so they are not counted in one place
-/// by both: the writer counts what it hands out in a field of its own, and slices count themselves
-/// back in `home`. So handing a slice out touches no line that the other core writes to, and the
-/// writer looks at `home` only when it wants the slab back.
 struct Memory {
     home: Home,
     bytes: Box<[UnsafeCell<u8>]>,
 }
 
-/// How many slices came back, less those that were made of others. [`WRITTEN`] more while the slab
-/// lives; after that less by what it had handed out, so that zero says: nobody is left.
+/// On lines of its own: other cores write to it.
 #[repr(align(128))]
-struct Home(AtomicI64);
-
-/// Keeps the count of a living slab from being zero. No slab hands out as many slices.
-const WRITTEN: i64 = 1 << 62;
+struct Home(Shares);
 
 // SAFETY: bytes below the writer's `frozen` mark are only read, and bytes at or above it are only
 // touched through the unique `Slab` (`Slab::tail_mut` takes `&mut self`); `Slab::reclaim` moves the
-// mark back only when `home` has shown that no slice exists. `home` is an atomic.
+// mark back only when `home` has shown that no slice exists. That is an atomic.
 unsafe impl Sync for Memory {}
 
 impl Memory {
     fn zeroed(capacity: usize) -> NonNull<Self> {
         let memory = Box::new(Self {
-            home: Home(AtomicI64::new(WRITTEN)),
+            home: Home(Shares::new()),
             bytes: (0..capacity).map(|_| UnsafeCell::new(0)).collect(),
         });
         NonNull::from(Box::leak(memory))
@@ -61,28 +63,17 @@ unsafe impl Sync for Share {}
 impl Share {
     #[inline]
     fn memory(&self) -> &Memory {
-        // SAFETY: the memory is freed by `settle` alone, with the last count, and `self` is one.
+        // SAFETY: the memory is freed by `free` alone, behind the last count, and `self` is one.
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds `change` to what is home, as the last that this count does. Frees the memory when
-    /// nobody is left.
-    #[inline]
-    fn settle(&self, change: i64) {
-        let home = &self.memory().home.0;
-        // Release: what this count read comes before the bytes are written again, or freed.
-        if home.fetch_add(change, Ordering::Release) + change == 0 {
-            self.free();
-        }
-    }
-
+    /// Frees the memory, when nobody is left.
     #[cold]
     fn free(&self) {
-        // Acquire: what all others read comes before.
-        fence(Ordering::Acquire);
-        // SAFETY: `zeroed` leaked this box. The count is zero once: the slab has gone, for it is
-        // far above before, and so has every slice, for each that is out keeps it one below, and
-        // makes another only while it is out itself. So nobody is left who could use it.
+        // SAFETY: `zeroed` leaked this box. `home` says once that nobody is left: the slab has
+        // gone, for the count is far above zero before, and so has every slice, for each that is
+        // out keeps it one below, and makes another only while it is out itself. Its fence has
+        // brought what all of them read before.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -173,12 +164,8 @@ impl Slab {
 
     /// Empties the slab for reuse if no slice of it is left; says whether it did.
     pub fn reclaim(&mut self) -> bool {
-        let home = &self.memory.memory().home.0;
-        // Acquire: what the slices read comes before what is written next.
-        let unshared = home.load(Ordering::Acquire) == WRITTEN + self.handed_out;
+        let unshared = self.memory.memory().home.0.all_home(self.handed_out);
         if unshared {
-            // Nobody else counts: a slice comes from this slab, or from another slice.
-            home.store(WRITTEN, Ordering::Relaxed);
             self.handed_out = 0;
             self.frozen = 0;
             self.tail = 0;
@@ -189,7 +176,9 @@ impl Slab {
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        self.memory.settle(-(WRITTEN + self.handed_out));
+        if self.memory.memory().home.0.slab_gone(self.handed_out) {
+            self.memory.free();
+        }
     }
 }
 
@@ -212,9 +201,7 @@ pub struct SlabSlice {
 
 impl Clone for SlabSlice {
     fn clone(&self) -> Self {
-        // Relaxed: this slice is out for as long as it takes, so nobody concludes anything.
-        let home = &self.memory.memory().home.0;
-        home.fetch_sub(1, Ordering::Relaxed);
+        self.memory.memory().home.0.split();
         Self {
             memory: Share(self.memory.0),
             start: self.start,
@@ -226,7 +213,9 @@ impl Clone for SlabSlice {
 impl Drop for SlabSlice {
     #[inline]
     fn drop(&mut self) {
-        self.memory.settle(1);
+        if self.memory.memory().home.0.slice_gone() {
+            self.memory.free();
+        }
     }
 }
 

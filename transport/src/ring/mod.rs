@@ -238,31 +238,6 @@ impl Ring {
         }
     }
 
-    /// Registers a counter that the kernel raises when a completion comes, disabled for now.
-    ///
-    /// # Errors
-    /// The error of the registration.
-    pub(crate) fn register_eventfd(&mut self, eventfd: &impl AsRawFd) -> io::Result<()> {
-        self.uring
-            .submitter()
-            .register_eventfd(eventfd.as_raw_fd())?;
-        self.uring.completion().disable_eventfd();
-        Ok(())
-    }
-
-    /// Switches the registered eventfd on or off, without a system call.
-    pub(crate) fn set_eventfd_enabled(&mut self, enabled: bool) {
-        let completion = self.uring.completion();
-        if enabled {
-            completion.enable_eventfd();
-            // The flag must be in memory before the caller re-checks for completions, or both
-            // sides may miss each other.
-            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        } else {
-            completion.disable_eventfd();
-        }
-    }
-
     /// Queues an operation.
     ///
     /// # Safety

@@ -21,18 +21,16 @@ mod settings;
 mod tag;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringmesh_proto::slab::SlabSlice;
 
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
 use crate::contract::{CloseReason, ConnectionId, Counters, Event, Transport};
-use crate::descriptor;
-use crate::doorbell::{Doorbell, DoorbellReceiver, Sleep};
+use crate::doorbell::{Doorbell, DoorbellReceiver};
 use crate::ring::{Lent, Ring, SocketAddress};
 use crate::signal::SignalSource;
 use crate::socket;
@@ -123,23 +121,6 @@ impl TcpTransport {
         Ok(())
     }
 
-    /// A counter that becomes readable when something happens while it is enabled, for a core that
-    /// must sleep elsewhere than in [`park`](Transport::park). Made by the first call.
-    ///
-    /// # Errors
-    /// When it could not be made or registered.
-    pub fn eventfd(&mut self) -> io::Result<BorrowedFd<'_>> {
-        if self.doorbell.registered().is_none() {
-            let eventfd = descriptor::eventfd()?;
-            self.ring.register_eventfd(&eventfd)?;
-            self.doorbell.set_registered(eventfd);
-        }
-        self.doorbell
-            .registered()
-            .map(File::as_fd)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
     /// Whether the next poll, or a call of the kernel, would bring something: for a core that
     /// polls.
     #[inline]
@@ -148,29 +129,6 @@ impl TcpTransport {
             || self.doorbell.is_rung()
             || self.ring.has_submissions()
             || self.ring.has_completions()
-    }
-
-    /// Enables the eventfd and looks once more, after [`submit`](Transport::submit) and `poll`.
-    /// Says whether the core may wait for the eventfd now; if not, something is there already (or
-    /// was not submitted) and the eventfd is disabled again.
-    pub fn enable_eventfd(&mut self) -> bool {
-        self.ring.set_eventfd_enabled(true);
-        // The eventfd is written to only on the edge from no deferred work to some, so what came
-        // before the switch must be seen here.
-        let something = !self.ready.is_empty()
-            || self.ring.has_submissions()
-            || self.ring.has_completions()
-            || !self.doorbell.announce_sleep(Sleep::AtEventfd);
-        if something {
-            self.disable_eventfd();
-        }
-        !something
-    }
-
-    /// Disables the eventfd, after the core woke.
-    pub fn disable_eventfd(&mut self) {
-        self.ring.set_eventfd_enabled(false);
-        self.doorbell.announce_awake();
     }
 
     fn insert(&mut self, socket: OwnedFd, stage: Stage) -> io::Result<ConnectionId> {
@@ -280,7 +238,7 @@ impl Transport for TcpTransport {
 
     fn park(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.before_enter();
-        if !self.ready.is_empty() || !self.doorbell.announce_sleep(Sleep::InRing) {
+        if !self.ready.is_empty() || !self.doorbell.announce_sleep() {
             return self.ring.submit();
         }
         self.counters.parks += 1;

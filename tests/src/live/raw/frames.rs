@@ -69,10 +69,15 @@ pub fn tell<M: Message>(message: &M) -> Vec<u8> {
 
 /// A message that wants no answer, whatever its payload is.
 pub fn tell_bytes(payload: &[u8]) -> Vec<u8> {
+    tell_as((TYPE, TARGET), payload)
+}
+
+/// The same with the numbers of another type and recipient.
+pub fn tell_as((type_number, target_number): (u16, u32), payload: &[u8]) -> Vec<u8> {
     let head = Head {
         kind: Kind::Tell,
-        type_number: TYPE,
-        target_number: TARGET,
+        type_number,
+        target_number,
         extension: None,
     };
     frame(&head, payload)

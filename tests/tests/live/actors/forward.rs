@@ -384,9 +384,9 @@ fn reply(peer: &mut RawPeer, question: &RawFrame, number: u16, what: MessageType
     peer.send(&make::frame(&head, payload));
 }
 
-#[test]
-fn an_answer_that_is_not_valid_is_the_fault_of_whoever_gave_it() {
-    let (front, client, listener) = (roomy(), roomy(), RawListener::bind());
+/// An usher on `front` to a sage that the test plays.
+fn played_sage(front: &LiveNode) -> RawPeer {
+    let listener = RawListener::bind();
     let path = format!("{}/user/sage", listener.address);
     let ready = front.begin(move |node| async move {
         let sage: Ref<SageApi> = node.resolve(&path).await.expect("it is there");
@@ -406,7 +406,72 @@ fn an_answer_that_is_not_valid_is_the_fault_of_whoever_gave_it() {
     });
     reply(&mut peer, &question, 1, Resolved::TYPE, &found);
     ready.finish();
+    peer
+}
 
+#[test]
+fn a_cancel_follows_its_question_to_where_it_was_passed_on() {
+    let front = roomy();
+    let mut sage = played_sage(&front);
+    let path = front.path("usher");
+    let usher = front.run(move |node| async move {
+        let usher: Ref<UsherApi> = node.resolve(&path).await.expect("it is there");
+        make::target_of(&usher)
+    });
+    let mut asker = RawPeer::link(front.id());
+    let mut bytes = make::definitions::<Riddle>(usher);
+    bytes.extend(make::ask(&riddle(1, SOLVE), 70));
+    // Again, and of a question that nobody asked.
+    [70, 70, 72]
+        .map(make::cancel)
+        .iter()
+        .for_each(|cancel| bytes.extend(cancel));
+    bytes.extend(make::ask(&riddle(2, SOLVE), 71));
+    asker.send(&bytes);
+    let first = sage.frame_of(Kind::Ask);
+    let number = |frame: &RawFrame| frame.extension.map(|it| it.correlation);
+    let cancel = sage.frame_of(Kind::Cancel);
+    assert_eq!(number(&cancel), number(&first), "by the number it has here");
+    // One cancel, and then the next question.
+    let second = loop {
+        let frame = sage.frame().expect("the link lives");
+        assert_ne!(frame.header.kind, Kind::Cancel, "{frame:?}");
+        if frame.header.kind == Kind::Ask {
+            break frame;
+        }
+    };
+    // A sage that does not mind answers all the same.
+    let solved = make::archived(&answer_of(1));
+    reply(&mut sage, &first, 2, Solved::TYPE, &solved);
+    assert_eq!(asker.answers(1), [(70, Kind::Reply, 0)]);
+    // It is over: there is nothing to cancel.
+    asker.send(&make::cancel(70));
+    let head = Head {
+        kind: Kind::Reply,
+        type_number: 2,
+        target_number: 0,
+        extension: second.extension,
+    };
+    sage.send(&make::frame(&head, &solved));
+    assert_eq!(number(&asker.frame_of(Kind::Reply)), Some(71));
+    drop((asker, sage));
+    let books = front.until("quiet", |now| (now.in_flight, now.links) == (0, 0));
+    assert_closed(&books);
+    assert_eq!(
+        (
+            books.cancels_passed_on,
+            books.cancels_sent,
+            books.asks_abandoned
+        ),
+        (1, 0, 0),
+        "{books:#?}"
+    );
+}
+
+#[test]
+fn an_answer_that_is_not_valid_is_the_fault_of_whoever_gave_it() {
+    let (front, client) = (roomy(), roomy());
+    let mut peer = played_sage(&front);
     let path = front.path("usher");
     let asking = client.begin(move |node| async move {
         let usher: Ref<UsherApi> = node.resolve(&path).await.expect("it is there");

@@ -119,6 +119,37 @@ fn a_name_without_address_is_named_in_the_error() {
 }
 
 #[test]
+fn a_core_keeps_its_time_while_a_name_is_looked_up() {
+    let called = Arc::new(AtomicU64::new(0));
+    let (release, released) = sync_channel::<()>(1);
+    let released: Mutex<Receiver<()>> = Mutex::new(released);
+    let count = Arc::clone(&called);
+    let client = node_with(WAIT, move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let released = released.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ends when the test says so, or is over.
+        let _ = released.recv_timeout(WAIT);
+        Err(io::ErrorKind::NotFound.into())
+    });
+    let path = format!("ringmesh://{SYSTEM}@{NAME}:7000/user/{ECHO}");
+    let looking = client.begin(move |node| async move { node.resolve::<EchoApi>(&path).await });
+    let begun = Arc::clone(&called);
+    client.until_so("the look-up", move |_| begun.load(Ordering::Relaxed) == 1);
+    // Each wait ends by the core's own timer, for which it slept in its own ring.
+    let (before, after) = client.run(|node| async move {
+        let before = node.counters();
+        for _ in 0..20 {
+            node.sleep(Duration::from_millis(1)).await;
+        }
+        (before, node.counters())
+    });
+    let slept = after.parks - before.parks;
+    assert!(slept >= 19, "{slept} sleeps: {after:#?}");
+    assert_eq!(called.load(Ordering::Relaxed), 1, "it is still under way");
+    drop((release, looking));
+}
+
+#[test]
 fn a_look_up_that_hangs_is_not_asked_again() {
     let (listener, place, path) = named();
     let calls = Arc::new(AtomicU64::new(0));

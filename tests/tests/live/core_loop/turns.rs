@@ -1,16 +1,18 @@
 //! What one turn of a core may cost the others on it: nobody who is always busy starves the rest,
 //! and a core does not sleep while it has something to do.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringmesh::{Actor, Cx, Handler, IdleMode, Msg, Node, Ref};
+use ringmesh::{Actor, CoreId, Cx, Handler, IdleMode, Msg, Node, Ref, protocol};
 use ringmesh_proto::archive;
 use ringmesh_proto::frame::body::{Ping, Pong};
 use ringmesh_proto::kind::Kind;
@@ -351,4 +353,104 @@ fn question(number: u64) -> Echo {
         number,
         body: Bytes::from_static(b"beside a crowd"),
     }
+}
+
+#[test]
+fn what_other_cores_ask_for_is_spread_over_turns() {
+    const ERRANDS: usize = 20;
+    const PER_TURN: usize = 2;
+    let node = LiveNode::start_with(|builder| {
+        builder
+            .cores(2)
+            .settings(|settings| settings.turn_messages_max = 2 * PER_TURN as u32)
+    });
+    let held = Arc::new(Barrier::new(2));
+    let hold = Arc::clone(&held);
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&turns);
+    node.run(move |node| async move {
+        let busy = move |_: Node| async move {
+            hold.wait();
+            hold.wait();
+        };
+        node.spawn_task_on(CoreId(1), busy).await.expect("room");
+        // Each notes the turn in which the other core begins with it.
+        for _ in 0..ERRANDS {
+            let (asker, noted) = (node.clone(), Arc::clone(&noted));
+            let errand = move |there: Node| {
+                let turn = there.counters().turns;
+                noted.lock().expect("nobody panicked").push(turn);
+                async {}
+            };
+            let ask = async move { asker.spawn_task_on(CoreId(1), errand).await.expect("room") };
+            node.spawn_task(ask).expect("room");
+        }
+    });
+    held.wait();
+    // All are on their way when a turn of this core has passed.
+    let before = node.counters();
+    node.until("a turn", move |now| now.turns > before.turns + 1);
+    held.wait();
+    let done = Arc::clone(&turns);
+    node.until_so("the errands", move |_| {
+        done.lock().expect("nobody panicked").len() == ERRANDS
+    });
+    let turns = turns.lock().expect("nobody panicked");
+    let of_one = turns.chunk_by(|one, next| one == next).map(<[u64]>::len);
+    assert!(of_one.max() <= Some(PER_TURN), "{turns:?}");
+}
+
+/// Wakes whoever waits, for each record.
+struct Rouser(Rc<RefCell<Option<Waker>>>);
+
+impl Actor for Rouser {
+    type Api = RouserApi;
+}
+
+protocol! { RouserApi = "tests.rouser" { Record } }
+
+impl Handler<Record> for Rouser {
+    fn handle(&mut self, _: Msg<Record>, _: &mut Cx<'_, Self>) {
+        self.0.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+#[test]
+fn a_batch_that_ends_within_a_frame_is_not_slow_for_the_task_behind_it() {
+    const SLOW: Duration = Duration::from_millis(150);
+    let node = LiveNode::start_with(|it| it.settings(|it| it.slow_handler = SLOW));
+    let (done, heard) = sync_channel(1);
+    let rouser = node.run(|node| async move {
+        let waiting = Rc::new(RefCell::new(None));
+        let rouser = node.spawn(Rouser(Rc::clone(&waiting))).expect("room");
+        let mut is_roused = false;
+        // Holds the core in the turn in which it is woken.
+        let task = poll_fn(move |context| {
+            if std::mem::replace(&mut is_roused, true) {
+                toil(2 * SLOW);
+                done.send(()).expect("the test waits");
+                return Poll::Ready(());
+            }
+            *waiting.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        });
+        node.spawn_task(task).expect("room");
+        target_of(&rouser)
+    });
+    let mut peer = RawPeer::link(node.id());
+    let mut bytes = definitions::<Record>(rouser);
+    let record = make::tell(&Record {
+        number: 1,
+        body: Bytes::new(),
+    });
+    bytes.extend(&record);
+    let (first, rest) = record.split_at(record.len() / 2);
+    bytes.extend(first);
+    peer.send(&bytes);
+    // Nothing else is asked of the node meanwhile: another task would have the clock looked at.
+    heard.recv_timeout(WAIT).expect("the task ends");
+    let books = node.counters();
+    assert_eq!((books.received, books.slow_handlers), (1, 0), "{books:#?}");
+    peer.send(rest);
+    node.until("the rest", |now| now.delivered == 2);
 }

@@ -1,6 +1,7 @@
 //! Messages that move by value between the actors of one node.
 
 mod ends;
+mod room;
 mod sends;
 mod waits;
 

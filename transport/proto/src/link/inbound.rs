@@ -82,6 +82,11 @@ impl Inbound {
         self.held = self.held.saturating_sub(bytes as u64);
     }
 
+    /// Lets the peer send no more than it was granted. What arrives is acknowledged as before.
+    pub fn grant_no_more(&mut self) {
+        self.window = 0;
+    }
+
     /// The grant to send now, if one is due: when 128 KiB or a quarter of the window came in, or,
     /// if `now_forced`, when anything changed. Call it with `now_forced` once at the end of a turn.
     #[inline]

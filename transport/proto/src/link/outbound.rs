@@ -1,5 +1,6 @@
 //! The sending half of a link.
 
+mod ending;
 mod push;
 mod retained;
 mod write;
@@ -13,7 +14,7 @@ use super::control::Control;
 use super::deferred::{Content, Deferred};
 use super::numbers::{TargetNumbers, TypeNumbers};
 use super::{Payload, Violation};
-use crate::frame::body::{ByeReason, ErrorCode, Grant, Notice};
+use crate::frame::body::{ErrorCode, Grant, Notice};
 use crate::frame::{Checksums, Extension};
 use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
@@ -291,20 +292,6 @@ impl Outbound {
         self.control.push_notice(notice)
     }
 
-    /// Takes no more pushes, and says goodbye behind what was pushed before.
-    pub fn queue_bye(&mut self, reason: ByeReason) {
-        if !self.gone {
-            self.control.set_bye(reason);
-            self.update_credit();
-        }
-    }
-
-    /// Takes no more pushes; what was pushed goes on, and so do grants.
-    pub fn refuse_pushes(&mut self) {
-        self.closed = true;
-        self.update_credit();
-    }
-
     /// Appends what is to be sent next to `into`: control frames, then the stream up to about
     /// `max_bytes`, in whole slabs and at least one. Returns the bytes appended; 0 while the last
     /// send is under way.
@@ -340,11 +327,6 @@ impl Outbound {
         }
         self.sending = true;
         bytes
-    }
-
-    /// The control frames that wait, for a link that closes behind the send under way.
-    pub fn gather_control(&mut self) -> Option<SlabSlice> {
-        (!self.gone && self.control.is_pending()).then(|| self.control.take())
     }
 
     /// The last send is complete; the next may be gathered.
