@@ -461,6 +461,10 @@ impl AskError {
                 after: Duration::ZERO,
                 phase: AskPhase::Waiting,
             },
+            ErrorCode::Late => Self::Timeout {
+                after: Duration::ZERO,
+                phase: AskPhase::Sent,
+            },
             _ => Self::Failed,
         }
     }
@@ -477,6 +481,10 @@ impl AskError {
                 phase: AskPhase::Waiting,
                 ..
             } => ErrorCode::Expired,
+            Self::Timeout {
+                phase: AskPhase::Sent,
+                ..
+            } => ErrorCode::Late,
             _ if self.executed() == Executed::No => ErrorCode::NotRunning,
             _ => ErrorCode::Failed,
         }

@@ -100,7 +100,6 @@ impl Driver {
             busy = true;
         }
         let mut budget = Budget::new(core.clock.now(), &core.settings);
-        busy |= core.receive_parcels();
         busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();

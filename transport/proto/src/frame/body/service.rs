@@ -304,6 +304,9 @@ pub enum ErrorCode {
     Cancelled = 8,
     /// The question's deadline had passed when its turn came. Nothing was executed.
     Expired = 9,
+    /// The question was passed on, and its deadline passed there. Whether it was handled is not
+    /// known.
+    Late = 10,
 }
 
 impl ErrorCode {
@@ -320,6 +323,7 @@ impl ErrorCode {
             7 => Self::Stopping,
             8 => Self::Cancelled,
             9 => Self::Expired,
+            10 => Self::Late,
             _ => Self::Other,
         }
     }
