@@ -76,6 +76,30 @@ impl Written {
         self.slab.freeze()
     }
 
+    /// Hands out the last `bytes` bytes, of which some were handed out before.
+    #[cold]
+    pub(super) fn again(&mut self, bytes: u64) -> SlabSlice {
+        let end = self.slab.len();
+        self.slab.frozen_slice(end - bytes as usize, end)
+    }
+
+    /// Whether one of its frames begins or ends at `position`, which was handed out.
+    pub(super) fn has_boundary(&self, position: u64) -> bool {
+        let Some(offset) = position.checked_sub(self.start) else {
+            return false;
+        };
+        let mut bytes = self.slab.frozen();
+        let mut at = 0;
+        let next = |bytes| parse_with(bytes, u32::MAX, Checksums::Absent, |frame: Frame<'_>| frame);
+        while at < offset
+            && let Ok(Parsed::Complete(frame)) = next(bytes)
+        {
+            at += frame.wire_bytes as u64;
+            bytes = &bytes[frame.wire_bytes..];
+        }
+        at == offset
+    }
+
     /// All frames, for a last look at them; those that were not handed out stay without checksums.
     pub(super) fn freeze_all(&mut self) -> SlabSlice {
         self.freeze(Checksums::Absent);
