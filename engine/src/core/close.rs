@@ -1,5 +1,6 @@
 //! How connections end: for a fault, by their peer, or because an association wants it.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::{CloseReason, Fault};
@@ -44,6 +45,11 @@ impl Core {
         }
         let reason = match why {
             contract::CloseReason::PeerClosed => CloseReason::PeerClosed,
+            contract::CloseReason::DialFailed(error)
+                if error.kind() == ErrorKind::ConnectionRefused =>
+            {
+                CloseReason::DialRefused
+            }
             contract::CloseReason::DialFailed(_) => CloseReason::DialFailed,
             _ => CloseReason::Broken,
         };
@@ -69,8 +75,9 @@ impl Core {
         connection.closing.set(true);
         self.discard_unread(connection);
         let key = connection.key;
+        let found_nobody = matches!(reason, CloseReason::DialFailed | CloseReason::DialRefused);
         match connection.node.get() {
-            Some(node) if reason == CloseReason::DialFailed && self.redial(node, key) => {}
+            Some(node) if found_nobody && self.redial(node, key) => {}
             Some(node) => {
                 self.associate(node, |association, cx| {
                     association.handle_closed(cx, key, reason)

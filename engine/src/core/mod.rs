@@ -44,6 +44,7 @@ mod pressure;
 mod questions;
 mod receive;
 mod reply;
+mod resume;
 mod routes;
 mod send;
 mod service;

@@ -337,6 +337,12 @@ impl PeerTable {
         (self.own..self.peers.len()).map(|index| PeerIndex(index as u32))
     }
 
+    /// The links to other nodes, those without a connection among them.
+    pub(super) fn links(&self) -> Vec<Rc<Link>> {
+        let others = self.peers[self.own..].iter();
+        others.filter_map(|peer| peer.link.clone()).collect()
+    }
+
     /// Every core of every node.
     pub(super) fn all(&self) -> impl Iterator<Item = PeerIndex> + use<> {
         (0..self.peers.len()).map(|index| PeerIndex(index as u32))

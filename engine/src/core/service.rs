@@ -37,7 +37,7 @@ impl Core {
             Kind::Busy | Kind::Ready => self.handle_notice(link, Notice::parse(frame)?)?,
             Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
-                if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
+                if let Some(connection) = link.connection.get().and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {
                         association.handle_frame(cx, connection.key, frame);
                     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub mod books;
 pub mod bystander;
+pub mod cutter;
 pub mod inspector;
 pub mod log;
 pub mod messages;

@@ -16,8 +16,11 @@ pub struct Offer {
     pub limit: u64,
     /// What it can do besides the base version, one bit each; unknown bits are ignored.
     pub features: u64,
-    /// Up to where it has received the link's stream already; 0 on a new link.
-    pub received_to: u64,
+    /// The number of the link: random, and of the dial that made it.
+    pub link: u64,
+    /// Up to where it has received the stream of that link; `None` when it does not have the link
+    /// yet.
+    pub received_to: Option<u64>,
     /// How many cores its node has.
     pub cores: u16,
     /// How many links it wants between the cores of two nodes at most; the smaller of both sides'
@@ -30,7 +33,9 @@ impl Offer {
         into.extend_from_slice(&self.body_cap.to_le_bytes());
         into.extend_from_slice(&self.limit.to_le_bytes());
         into.extend_from_slice(&self.features.to_le_bytes());
-        into.extend_from_slice(&self.received_to.to_le_bytes());
+        into.extend_from_slice(&self.link.to_le_bytes());
+        let received_to = self.received_to.unwrap_or(NOWHERE);
+        into.extend_from_slice(&received_to.to_le_bytes());
         into.extend_from_slice(&self.cores.to_le_bytes());
         into.extend_from_slice(&self.links_max.to_le_bytes());
     }
@@ -40,12 +45,16 @@ impl Offer {
             body_cap: reader.u32()?,
             limit: reader.u64()?,
             features: reader.u64()?,
-            received_to: reader.u64()?,
+            link: reader.u64()?,
+            received_to: Some(reader.u64()?).filter(|position| *position != NOWHERE),
             cores: reader.u16()?,
             links_max: reader.u32()?,
         })
     }
 }
+
+/// Where a stream stands whose link is new.
+const NOWHERE: u64 = u64::MAX;
 
 /// The dialler introduces itself; its uid is in the preface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +184,8 @@ pub enum RefuseReason {
     Itself = 13,
     /// The lane is not served.
     Lane = 14,
+    /// The link cannot go on where the dialler says it stands.
+    Position = 15,
 }
 
 impl RefuseReason {
@@ -196,6 +207,7 @@ impl RefuseReason {
             12 => Self::Hello,
             13 => Self::Itself,
             14 => Self::Lane,
+            15 => Self::Position,
             _ => Self::Other,
         }
     }
@@ -222,7 +234,8 @@ impl RefuseReason {
             | Self::Incarnation
             | Self::Superseded
             | Self::Stopping
-            | Self::Overloaded => false,
+            | Self::Overloaded
+            | Self::Position => false,
         }
     }
 
@@ -244,6 +257,7 @@ impl RefuseReason {
             Self::Hello => "refuse_hello",
             Self::Itself => "refuse_itself",
             Self::Lane => "refuse_lane",
+            Self::Position => "refuse_position",
         }
     }
 }
