@@ -42,18 +42,18 @@ pub struct Cuts {
 #[derive(Debug)]
 struct Plan {
     random: Rng,
-    left: u64,
+    cuts: u64,
     bytes_max: u64,
     made: u64,
     lossy: u64,
 }
 
 impl Cuts {
-    /// So many `cuts`, each behind at most `bytes_max` bytes of its connection.
+    /// At least so many `cuts`, each behind at most `bytes_max` bytes of its connection.
     pub fn plan(random: Rng, cuts: u64, bytes_max: u64) -> Arc<Self> {
         let plan = Plan {
             random,
-            left: cuts,
+            cuts,
             bytes_max,
             made: 0,
             lossy: 0,
@@ -97,8 +97,7 @@ impl Cuts {
     fn next_budgets(&self) -> [u64; 2] {
         let mut plan = self.lock();
         let mut budgets = [u64::MAX; 2];
-        if plan.left > 0 {
-            plan.left -= 1;
+        if plan.made < plan.cuts {
             // Some within the handshake or right behind it.
             let most = if plan.random.u8(..) < 40 {
                 400

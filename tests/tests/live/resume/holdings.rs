@@ -51,7 +51,8 @@ fn a_thousand_reconnects_leave_no_memory_and_no_descriptor() {
     assert!(resumed > RECONNECTS * 9 / 10, "{resumed}");
     let begin = Instant::now();
     loop {
-        let is_back = |seen: &Inspection| seen.links == before.links;
+        let links = before.links;
+        let is_back = move |seen: &Inspection| seen.links == links;
         let live = serving.inspect(&client, is_back).live_bytes;
         let descriptors = Holdings::of(serving.process.pid()).descriptors;
         let bounds = (before.live_bytes + SLACK_BYTES, holdings.descriptors);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::kind::Kind;
 use ringmesh_tests::live::messages::Record;
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::watched::Watched;
@@ -74,6 +75,7 @@ fn a_position_that_cannot_be_is_refused_and_the_link_waits_on() {
     }
     let mut honest = back(&watched, &peer, Some(0));
     assert_eq!(honest.accepted().offer.received_to, Some(0));
+    honest.frame_of(Kind::Grant);
     assert!(honest.is_open_for(Duration::from_millis(20)));
     watched.saw_nothing();
 }

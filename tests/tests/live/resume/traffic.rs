@@ -47,7 +47,8 @@ fn talk(from: &LiveNode, to: &LiveNode, enough: &Arc<AtomicBool>) -> Pending<u64
             let (address, enough) = (address.clone(), Arc::clone(&enough));
             let (said, heard) = oneshot::channel();
             let task = move |there: Node| async move {
-                drop(said.send(talk_to_all(&there, &address, &enough).await));
+                let said_all = talk_to_all(&there, &address, &enough).await;
+                said.send(said_all).expect("somebody waits");
             };
             node.spawn_task_on(core, task).await.expect("room");
             talking.push(heard);
