@@ -174,13 +174,6 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let time = |exponent| vec![code(Step::Time), exponent];
     let closed = |at| vec![code(Step::Closed), at];
     let seed = |name: &str, steps: &[Vec<u8>]| (name.to_owned(), steps.concat());
-    // The same node again, with another offer.
-    let back = |at, offer| {
-        let mut steps = introduced(at, 1, 4);
-        steps.truncate(steps.len() - 1);
-        steps.push(offer);
-        steps
-    };
     let mut seeds = vec![
         seed(
             "incoming-link",
@@ -200,7 +193,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         seed(
             "second-link-refused-and-probed",
-            &[introduced(0, 1, 4), back(1, 9), service(0, 1), time(12)],
+            &[introduced(0, 1, 4), again(1, 9), service(0, 1), time(12)],
         ),
         seed(
             "restart-link",
@@ -225,33 +218,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             ],
         ),
     ];
-    let lost = [introduced(0, 1, 4), closed(0)].concat();
-    seeds.push(seed(
-        "link-resumed-by-its-peer",
-        &[lost.clone(), back(1, 8)],
-    ));
-    seeds.push(seed(
-        "link-refused-then-resumed",
-        &[lost.clone(), back(1, 4), back(2, 8)],
-    ));
-    seeds.push(seed("link-taken-over", &[introduced(0, 1, 4), back(1, 8)]));
-    seeds.push(seed("link-given-up", &[lost, time(14), back(1, 8)]));
-    let again = [
-        vec![code(Step::Dialled), 0, 1],
-        vec![code(Step::Connected), 1],
-    ]
-    .concat();
-    for (name, answer) in [("resumed", 8), ("not-resumed", 4), ("forgotten", 0)] {
-        let steps = [
-            dialled(0, 0),
-            accepted(0, 1, 4),
-            closed(0),
-            time(10),
-            again.clone(),
-            vec![code(Step::Accept), 1, 1, 4, 0, answer],
-        ];
-        seeds.push(seed(&format!("dialled-link-{name}"), &steps));
-    }
+    seeds.extend(resumptions());
     let heard = vec![code(Step::Heard), 0];
     let doubted = [introduced(0, 1, 4), introduced(1, 1, 5), heard, time(14)];
     seeds.push(seed("link-lives-newcomer-refused", &doubted));
@@ -264,6 +231,44 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let late = [dialled(0, 0), accepted(0, 1, 4), stop, introduced(1, 1, 4)];
     seeds.push(seed("link-stopped-and-refused", &late));
     seeds.extend(refusals());
+    seeds
+}
+
+/// The node of `introduced(_, 1, 4)` on another connection, with another offer.
+fn again(at: u8, offer: u8) -> Vec<u8> {
+    let mut steps = introduced(at, 1, 4);
+    steps.truncate(steps.len() - 1);
+    steps.push(offer);
+    steps
+}
+
+/// Links that lost their connection, and what comes of them.
+fn resumptions() -> Vec<(String, Vec<u8>)> {
+    let seed = |name: &str, steps: &[Vec<u8>]| (name.to_owned(), steps.concat());
+    let time = |exponent| vec![code(Step::Time), exponent];
+    let closed = || vec![code(Step::Closed), 0];
+    let lost = [introduced(0, 1, 4), closed()].concat();
+    let mut seeds = vec![
+        seed("link-resumed-by-its-peer", &[lost.clone(), again(1, 8)]),
+        seed(
+            "link-refused-then-resumed",
+            &[lost.clone(), again(1, 4), again(2, 8)],
+        ),
+        seed("link-taken-over", &[introduced(0, 1, 4), again(1, 8)]),
+        seed("link-given-up", &[lost, time(14), again(1, 8)]),
+    ];
+    let dialled_again = [code(Step::Dialled), 0, 1, code(Step::Connected), 1].to_vec();
+    for (name, answer) in [("resumed", 8), ("not-resumed", 4), ("forgotten", 0)] {
+        let steps = [
+            dialled(0, 0),
+            accepted(0, 1, 4),
+            closed(),
+            time(10),
+            dialled_again.clone(),
+            vec![code(Step::Accept), 1, 1, 4, 0, answer],
+        ];
+        seeds.push(seed(&format!("dialled-link-{name}"), &steps));
+    }
     seeds
 }
 

@@ -326,10 +326,7 @@ impl Outbound {
             if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
                 break;
             }
-            let mut slice = written.freeze(self.checksums);
-            if slice.len() as u64 != unsent {
-                slice = written.again(unsent);
-            }
+            let slice = written.hand_out(unsent, self.checksums);
             bytes += slice.len();
             self.sent = written.end();
             into.push(slice);

@@ -254,7 +254,7 @@ fn a_link_that_waited_one_over_the_resume_timeout_is_given_up() {
 }
 
 #[test]
-fn who_did_not_dial_lets_the_peer_dial_first_and_dials_for_what_it_has() {
+fn one_over_the_grace_of_its_peer_a_side_dials_for_what_it_has() {
     for has_more in [true, false] {
         let mut bench = Bench::new();
         let mut association = accepted(&mut bench);
@@ -271,6 +271,8 @@ fn who_did_not_dial_lets_the_peer_dial_first_and_dials_for_what_it_has() {
             assert_eq!(effects, [], "the peer goes first");
         }
         assert_eq!(association.poll_timeout(), Some(grace));
+        bench.now = at(60_000) + (RESUME_GRACE - TICK);
+        assert_eq!(bench.call(|_, cx| association.handle_timeout(cx)), []);
         bench.now = grace;
         let effects = bench.call(|_, cx| association.handle_timeout(cx));
         assert!(matches!(effects[..], [Effect::Dial { .. }]));
@@ -477,7 +479,7 @@ fn a_link_with_a_wrong_peer_is_not_kept() {
 }
 
 #[test]
-fn where_nobody_listens_any_more_the_link_ends_within_seconds() {
+fn one_over_the_patience_a_link_ends_where_nobody_listens_any_more() {
     for dialled in [true, false] {
         let mut bench = Bench::new();
         let mut association = if dialled {
@@ -516,7 +518,7 @@ fn where_nobody_listens_any_more_the_link_ends_within_seconds() {
 }
 
 #[test]
-fn connections_that_bring_something_are_dialled_without_a_back_off() {
+fn a_connection_that_brought_something_is_dialled_one_over_the_pause() {
     let mut bench = Bench::new();
     let (mut association, mut preface, hello) = dialling_again(&mut bench);
     for round in 0..20 {
@@ -531,6 +533,8 @@ fn connections_that_bring_something_are_dialled_without_a_back_off() {
         bench.call(|_, cx| association.handle_closed(cx, NEXT, BROKEN));
         let due = association.poll_timeout().unwrap();
         assert_eq!(due - bench.now, RESUME_PAUSE);
+        bench.now = bench.now + (RESUME_PAUSE - TICK);
+        assert_eq!(bench.call(|_, cx| association.handle_timeout(cx)), []);
         bench.now = due;
         bench.call(|_, cx| association.handle_timeout(cx));
         preface = say_hello(&mut bench, &mut association).0;

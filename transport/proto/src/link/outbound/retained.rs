@@ -67,7 +67,7 @@ impl Written {
     }
 
     /// Hands out what was written since the last time, sealed if the link wants it.
-    pub(super) fn freeze(&mut self, checksums: Checksums) -> SlabSlice {
+    fn freeze(&mut self, checksums: Checksums) -> SlabSlice {
         let unsealed = std::mem::take(&mut self.unsealed);
         if checksums == Checksums::Verified {
             seal(&mut self.slab.tail_mut()[..unsealed]);
@@ -76,9 +76,20 @@ impl Written {
         self.slab.freeze()
     }
 
-    /// Hands out the last `bytes` bytes, of which some were handed out before.
+    /// Hands out the last `bytes` bytes: those written since the last time, and on another
+    /// connection some before them.
+    #[inline]
+    pub(super) fn hand_out(&mut self, bytes: u64, checksums: Checksums) -> SlabSlice {
+        let slice = self.freeze(checksums);
+        if slice.len() as u64 == bytes {
+            slice
+        } else {
+            self.again(bytes)
+        }
+    }
+
     #[cold]
-    pub(super) fn again(&mut self, bytes: u64) -> SlabSlice {
+    fn again(&mut self, bytes: u64) -> SlabSlice {
         let end = self.slab.len();
         self.slab.frozen_slice(end - bytes as usize, end)
     }
