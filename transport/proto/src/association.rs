@@ -64,6 +64,10 @@ pub struct Association {
     link: Option<Kept>,
     /// The number of the link that this side offers.
     proposal: Option<u64>,
+    /// Such a number that the peer may have accepted, although the link has another.
+    unanswered: Option<u64>,
+    /// The number of the last link, with the start of the process that was last associated.
+    last_number: Option<u64>,
     /// It stops when its link has said what it had to say, and by then at the latest.
     stop_by: Option<Instant>,
 }
@@ -138,6 +142,8 @@ impl Association {
             attempt: 0,
             link: None,
             proposal: None,
+            unanswered: None,
+            last_number: None,
             stop_by: None,
         }
     }
@@ -264,9 +270,10 @@ impl Association {
             return Err(RefuseReason::Stopping);
         }
         self.check_position(cx, introduction)?;
+        self.check_succession(cx, introduction)?;
         match self.state {
             // Nothing was said on this side's dial, so the peer's goes on with their link.
-            State::Dialling { .. } if self.resumes(introduction) => {}
+            State::Dialling { .. } if self.resumes(cx, introduction) => {}
             State::Dialling { .. } | State::Handshaking { .. } => {
                 if cx.local.id.uid < uid {
                     return Err(RefuseReason::Superseded);

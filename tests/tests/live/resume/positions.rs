@@ -109,18 +109,25 @@ fn bytes_that_were_damaged_come_again() {
 }
 
 #[test]
-fn who_names_another_link_gets_a_new_one_and_ends_the_old() {
+fn only_the_number_of_a_link_or_the_next_one_ends_its_wait() {
     let watched = Watched::start();
     let mut peer = RawPeer::link(watched.id());
     let links = watched.node.counters().links;
     peer.finish_sending();
     peer.ending();
     watched.node.until("the loss", move |now| now.links < links);
-    peer.link ^= 1;
-    let mut other = back(&watched, &peer, Some(0));
-    let offer = other.accepted().offer;
-    assert_eq!(offer.received_to, None);
-    assert_ne!(offer.link, peer.link, "it never had that one");
+    let number = peer.link;
+    for (link, received_to) in [(number ^ 2, Some(0)), (number ^ 2, None)] {
+        peer.link = link;
+        let mut other = back(&watched, &peer, received_to);
+        assert_eq!(other.ending().refusal(), RefuseReason::Superseded);
+    }
+    assert_eq!(watched.node.log().with("link ended"), Vec::<String>::new());
+    peer.link = number.wrapping_add(1);
+    let mut next = back(&watched, &peer, None);
+    let offer = next.accepted().offer;
+    assert_eq!((offer.link, offer.received_to), (peer.link, None));
+    assert_eq!(watched.node.log().with("link ended").len(), 1);
     assert_eq!(watched.node.counters().resumed, 0);
     watched.saw_nothing();
 }

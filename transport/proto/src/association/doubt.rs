@@ -37,7 +37,7 @@ impl Association {
         if self.take_over(cx, introduction) {
             return Ok(());
         }
-        let resumes = self.resumes(introduction);
+        let resumes = self.resumes(cx, introduction);
         self.probe(cx);
         match &mut self.state {
             State::Associated { uid, newcomer, .. }

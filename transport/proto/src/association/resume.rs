@@ -5,6 +5,11 @@
 //! that is up, and dialled its connection, has given that connection up: the new one takes over at
 //! once. Who names it without having dialled may have crossed this side's dial, and waits for the
 //! probe as others do.
+//!
+//! The link after a link has the next number. So a hello that offers a new link tells whether its
+//! sender knew of the one that waits here, and ended it; one that does not was sent before, and is
+//! refused. Where two dials crossed and one answer was lost, each side may have a link of its own:
+//! then the one that was never used takes the number of the other.
 
 use std::time::Duration;
 
@@ -126,7 +131,11 @@ impl Association {
     pub(super) fn offer(&mut self, cx: &Context<'_>) -> Offer {
         match &self.link {
             Some(kept) => kept.offer(cx),
-            None => cx.local.offer(*self.proposal.get_or_insert(cx.random)),
+            None => {
+                let next = self.last_number.map(|number| number.wrapping_add(1));
+                let number = *self.proposal.get_or_insert(next.unwrap_or(cx.random));
+                cx.local.offer(number)
+            }
         }
     }
 
@@ -197,10 +206,39 @@ impl Association {
     }
 
     /// Whether a dialler means the link that this side keeps.
-    pub(super) fn resumes(&self, introduction: &Introduction) -> bool {
-        self.link.as_ref().is_some_and(|kept| {
-            kept.uid == introduction.peer.uid && kept.number == introduction.offer.link
-        })
+    pub(super) fn resumes(&self, cx: &Context<'_>, introduction: &Introduction) -> bool {
+        let Some(kept) = &self.link else {
+            return false;
+        };
+        let offer = &introduction.offer;
+        // It accepted this side's dial, while this side accepted one that it had given up.
+        let is_crossed = offer.received_to == Some(0)
+            && self.unanswered == Some(offer.link)
+            && standing(cx) == (0, 0);
+        kept.uid == introduction.peer.uid && (kept.number == offer.link || is_crossed)
+    }
+
+    /// Refuses an offer of another link, while one waits, by a peer that has not ended that: it was
+    /// made before. This side's own dial finds out.
+    pub(super) fn check_succession(
+        &mut self,
+        cx: &mut Context<'_>,
+        introduction: &Introduction,
+    ) -> Result<(), RefuseReason> {
+        let Some(kept) = &self.link else {
+            return Ok(());
+        };
+        let offer = &introduction.offer;
+        let is_next = offer.link == kept.number.wrapping_add(1) && offer.received_to.is_none();
+        if kept.lost.is_none()
+            || kept.uid != introduction.peer.uid
+            || is_next
+            || self.resumes(cx, introduction)
+        {
+            return Ok(());
+        }
+        self.handle_resume_wanted(cx);
+        Err(RefuseReason::Superseded)
     }
 
     /// Refuses whoever means the link and cannot go on with it, before anything is changed.
@@ -211,7 +249,7 @@ impl Association {
     ) -> Result<(), RefuseReason> {
         // Who never heard that the link was made begins at its beginning.
         let position = introduction.offer.received_to.unwrap_or(0);
-        if self.resumes(introduction) && check(cx, position).is_err() {
+        if self.resumes(cx, introduction) && check(cx, position).is_err() {
             return Err(RefuseReason::Position);
         }
         Ok(())
@@ -221,7 +259,7 @@ impl Association {
     /// peer. Says whether it is.
     pub(super) fn take_over(&mut self, cx: &mut Context<'_>, introduction: &Introduction) -> bool {
         let is_peers = self.link.as_ref().is_some_and(|kept| !kept.dialled);
-        if !is_peers || !self.resumes(introduction) {
+        if !is_peers || !self.resumes(cx, introduction) {
             return false;
         }
         self.refuse_newcomer(cx, RefuseReason::Superseded);
@@ -238,7 +276,10 @@ impl Association {
     pub(super) fn counter_offer(&self, cx: &Context<'_>, introduction: &Introduction) -> Offer {
         let theirs = &introduction.offer;
         match (&self.link, theirs.received_to) {
-            (Some(kept), _) if self.resumes(introduction) => kept.offer(cx),
+            (Some(kept), _) if self.resumes(cx, introduction) => Offer {
+                link: theirs.link,
+                ..kept.offer(cx)
+            },
             (_, None) => cx.local.offer(theirs.link),
             // It accepted this side's dial, and the answer was lost.
             (_, Some(0)) if self.proposal == Some(theirs.link) => Offer {

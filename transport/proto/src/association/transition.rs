@@ -175,12 +175,15 @@ impl Association {
         let Offer {
             limit, received_to, ..
         } = introduction.offer;
-        let goes_on = self.resumes(introduction);
+        let goes_on = self.resumes(cx, introduction);
         let offer = self.counter_offer(cx, introduction);
         let bytes = cx.local.accept(introduction, offer);
         if goes_on {
             cx.out.push(Effect::Write { conn, bytes });
             let received_to = received_to.unwrap_or(0);
+            if let Some(kept) = &mut self.link {
+                kept.number = offer.link;
+            }
             return self.resume(cx, conn, Grant { received_to, limit }, false);
         }
         let is_same = self.link.as_ref().is_some_and(|kept| kept.uid == uid);
@@ -211,10 +214,12 @@ impl Association {
             && old != uid
         {
             self.bury(old);
+            self.last_number = None;
             cx.out.push(Effect::PeerRestarted { old, new: uid });
         }
         self.uid = Some(uid);
-        self.proposal = None;
+        let unanswered = self.proposal.take().filter(|_| !dialled);
+        self.unanswered = unanswered.filter(|number| *number != offer.link);
         self.link = Some(Kept {
             number: offer.link,
             uid,
@@ -255,7 +260,11 @@ impl Association {
 
     /// The link is over, if there is one.
     pub(super) fn link_down(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        if let Some(Kept { conn, uid, .. }) = self.link.take() {
+        if let Some(Kept {
+            conn, uid, number, ..
+        }) = self.link.take()
+        {
+            self.last_number = Some(number);
             let peer = self.node(uid);
             cx.out.push(Effect::LinkDown { conn, peer, reason });
         }

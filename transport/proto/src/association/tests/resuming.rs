@@ -429,6 +429,76 @@ fn a_lost_accept_loses_nothing() {
 }
 
 #[test]
+fn an_offer_from_before_the_link_ends_nothing_and_the_next_one_does() {
+    let mut bench = Bench::new();
+    let mut association = accepted(&mut bench);
+    bench.now = at(60_000);
+    bench.call(|_, cx| association.handle_closed(cx, FIRST, BROKEN));
+    for (link, received_to) in [
+        (LINK_NUMBER ^ 2, None),
+        (LINK_NUMBER ^ 2, Some(0)),
+        (LINK_NUMBER + 1, Some(0)),
+    ] {
+        let mut stale = back(received_to);
+        stale.offer.link = link;
+        let (verdict, effects) = come(&mut bench, &mut association, &stale);
+        assert_eq!((verdict, effects), (Err(RefuseReason::Superseded), vec![]));
+    }
+    // It asks the peer itself whether that still has the link.
+    bench.now = association.poll_timeout().unwrap();
+    assert_eq!(bench.now, at(60_000) + RESUME_GRACE);
+    let effects = bench.call(|_, cx| association.handle_timeout(cx));
+    assert!(matches!(effects[..], [Effect::Dial { .. }]));
+    let (_, hello) = say_hello(&mut bench, &mut association);
+    assert_eq!(hello.offer.link, LINK_NUMBER);
+    bench.call(|_, cx| association.handle_closed(cx, NEXT, BROKEN));
+    let mut next = back(None);
+    next.conn = ConnKey(3);
+    next.offer.link = LINK_NUMBER + 1;
+    let (verdict, effects) = come(&mut bench, &mut association, &next);
+    assert_eq!(verdict, Ok(()));
+    assert_eq!(downs(&effects), [CloseReason::Forgotten]);
+    assert!(is_up(&effects));
+    // And whoever ends a link offers that number next.
+    let reason = CloseReason::Archive;
+    bench.call(|_, cx| association.handle_fault(cx, ConnKey(3), reason));
+    bench.call(|_, cx| association.handle_dial_wanted(cx));
+    let (_, hello) = say_hello(&mut bench, &mut association);
+    let offer = hello.offer;
+    assert_eq!((offer.link, offer.received_to), (LINK_NUMBER + 2, None));
+}
+
+#[test]
+fn where_dials_crossed_the_link_that_was_never_used_takes_the_others_number() {
+    for used in [false, true] {
+        let mut bench = Bench::new();
+        let (mut association, _) = bench.handshaking();
+        let number = association.proposal.unwrap();
+        // The peer accepted that, and the answer is lost; what it had sent before is accepted here.
+        bench.call(|_, cx| association.handle_closed(cx, FIRST, BROKEN));
+        let late = introduction(200, 3);
+        let (verdict, effects) = come(&mut bench, &mut association, &late);
+        assert!(verdict.is_ok() && is_up(&effects));
+        bench.halves = used.then(|| halves(1).0);
+        bench.call(|_, cx| association.handle_closed(cx, ConnKey(3), BROKEN));
+        let mut hello = back(Some(0));
+        hello.offer.link = number;
+        let (verdict, effects) = come(&mut bench, &mut association, &hello);
+        if used {
+            assert_eq!(verdict, Err(RefuseReason::Superseded));
+            continue;
+        }
+        assert_eq!(verdict, Ok(()));
+        let Effect::Write { bytes, .. } = &effects[0] else {
+            panic!("{effects:?}");
+        };
+        let offer = Accept::parse(&frame(bytes)).unwrap().offer;
+        assert_eq!((offer.link, offer.received_to), (number, Some(0)));
+        assert_eq!(resumed(&effects).unwrap().1.received_to, 0);
+    }
+}
+
+#[test]
 fn a_restarted_peer_ends_the_link_that_waits() {
     let mut bench = Bench::new();
     let mut association = accepted(&mut bench);
