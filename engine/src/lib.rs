@@ -80,8 +80,8 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Served, Serves, deliver,
-        deliver_local, no_such_message, reply_to, serve, serve_local,
+        Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
+        deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
     pub use crate::directory::{Finding, Resolve, Resolved};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};

@@ -62,13 +62,26 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
         message: #facade::Msg<#message>,
         cx: &mut #facade::Cx<'_, Self>,
     };
+    let next = quote! {
+        &mut self,
+        next: #facade::__private::Next<'_>,
+        cx: &mut #facade::Cx<'_, Self>,
+    };
     let body = match kind {
         Kind::Async => quote! {
             const IS_ASYNC: bool = true;
 
-            async fn serve(#signature) -> ::core::option::Option<#reply> {
-                let handled = <Self as #facade::AsyncHandler<#message>>::handle(self, message, cx);
-                ::core::option::Option::Some(handled.await)
+            async fn serve(#next) {
+                let owed = #facade::__private::owed(cx);
+                // The message is in no variable here: that would be a copy of it per message.
+                let reply = match next.take::<#message>() {
+                    ::core::option::Option::Some(message) => {
+                        <Self as #facade::AsyncHandler<#message>>::handle(self, message, cx)
+                    }
+                    ::core::option::Option::None => return,
+                }
+                .await;
+                owed.answer(&reply);
             }
         },
         Kind::Later => quote! {
@@ -81,10 +94,11 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
                 #facade::__private::Served::Later
             }
 
-            async fn serve(#signature) -> ::core::option::Option<#reply> {
-                let reply = #facade::__private::reply_to(cx);
-                <Self as #facade::LaterHandler<#message>>::handle(self, message, reply, cx);
-                ::core::option::Option::None
+            async fn serve(#next) {
+                if let ::core::option::Option::Some(message) = next.take::<#message>() {
+                    let reply = #facade::__private::reply_to(cx);
+                    <Self as #facade::LaterHandler<#message>>::handle(self, message, reply, cx);
+                }
             }
         },
     };

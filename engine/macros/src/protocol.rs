@@ -214,7 +214,9 @@ impl Protocol {
                     cx: &mut #facade::Cx<'_, A>,
                 ) {
                     match next.index() {
-                        #(#indices => #private::serve::<A, #messages>(actor, next, cx).await,)*
+                        #(#indices => {
+                            <A as #private::Serves<#messages>>::serve(actor, next, cx).await
+                        })*
                         #(#local_indices => {
                             #private::serve_local::<A, #locals>(actor, next, cx)
                         })*

@@ -9,7 +9,7 @@ use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
-use super::looping::{Looping, Port};
+use super::looping::{Port, looping};
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{Core, Link, PanicPayload, dispose};
 use crate::reference::Ref;
@@ -79,8 +79,8 @@ impl ActorCell {
         name: Option<Box<str>>,
     ) -> Self {
         let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
-            let (looping, port) = Looping::new(actor, me, core);
-            (Box::new(looping), Some(port))
+            let (looping, port) = looping(actor, me, core);
+            (looping, Some(port))
         } else {
             (Box::new(Running { actor, me }), None)
         };
@@ -299,10 +299,11 @@ impl<A: Actor> Behaviour for Running<A> {
     #[inline]
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
         let origin = Origin {
+            core,
             link: delivery.link,
             question: core.running_question(),
         };
-        let mut cx = Cx::new(core, self.me, Some(origin));
+        let mut cx = Cx::new(core, self.me, Some(&origin));
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
         Turn {
             outcome,
@@ -317,8 +318,12 @@ impl<A: Actor> Behaviour for Running<A> {
         value: LocalValue,
         link: &Rc<Link>,
     ) -> Turn {
-        let question = core.running_question();
-        let mut cx = Cx::new(core, self.me, Some(Origin { link, question }));
+        let origin = Origin {
+            core,
+            link,
+            question: core.running_question(),
+        };
+        let mut cx = Cx::new(core, self.me, Some(&origin));
         <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);
         Turn {
             outcome: Outcome(Delivered::Handled),

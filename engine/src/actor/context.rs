@@ -20,19 +20,23 @@ pub struct Cx<'a, A: Actor> {
     core: &'a Rc<Core>,
     me: Ref<A::Api>,
     stop: bool,
-    message: Option<Origin<'a>>,
+    message: Option<&'a Origin<'a>>,
 }
 
 /// Where the message came from that is being handled.
-#[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
+    pub(crate) core: &'a Rc<Core>,
     pub(crate) link: &'a Rc<Link>,
     /// The number of the question, if it is one and its answer is still owed.
     pub(crate) question: &'a Cell<Option<u64>>,
 }
 
 impl<'a, A: Actor> Cx<'a, A> {
-    pub(super) fn new(core: &'a Rc<Core>, me: Ref<A::Api>, message: Option<Origin<'a>>) -> Self {
+    pub(super) fn new(
+        core: &'a Rc<Core>,
+        me: Ref<A::Api>,
+        message: Option<&'a Origin<'a>>,
+    ) -> Self {
         Self {
             core,
             me,
@@ -167,7 +171,7 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// Takes the question over, if the message is one whose answer is still owed.
     #[inline]
     pub(super) fn take_question(&self) -> Option<Asked> {
-        let Origin { link, question } = self.message?;
+        let Origin { link, question, .. } = self.message?;
         let correlation = question.take()?;
         let question = Question {
             correlation,
@@ -177,17 +181,45 @@ impl<'a, A: Actor> Cx<'a, A> {
         Asked::new(self.core, link, question)
     }
 
+    /// What gives the answer of the handler.
+    #[inline]
+    pub(super) fn owed(&self) -> Owed<'a> {
+        Owed(self.message)
+    }
+
     /// Answers the message if it is a question whose answer is still owed.
     #[inline]
     pub(super) fn answer<R: Reply>(&self, reply: &R) {
-        if let Some(Origin { link, question }) = self.message
+        self.owed().answer(reply);
+    }
+}
+
+/// The answer that a handler owes when it returns, if its message is a question.
+#[derive(Clone, Copy)]
+pub struct Owed<'a>(Option<&'a Origin<'a>>);
+
+impl Owed<'_> {
+    /// Gives it, unless somebody else took the question over.
+    #[inline]
+    pub fn answer<R: Reply>(self, reply: &R) {
+        if let Some(Origin {
+            core,
+            link,
+            question,
+        }) = self.0
             && let Some(correlation) = question.get()
         {
-            Asker::new(self.core, link, correlation).answer(reply);
+            Asker::new(core, link, correlation).answer(reply);
             // Whatever the handler still panics with, in the drop of its answer, this was the
             // answer.
             question.set(None);
         }
+    }
+}
+
+impl fmt::Debug for Owed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owed").finish_non_exhaustive()
     }
 }
 

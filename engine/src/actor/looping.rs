@@ -23,7 +23,7 @@ use super::serve::Place;
 use super::{
     Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
 };
-use crate::core::{Core, Link, PanicPayload, Question, dispose};
+use crate::core::{Core, Link, PanicPayload, Question};
 use crate::reference::Ref;
 
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
@@ -33,14 +33,14 @@ const MESSAGES_PER_POLL: u32 = 32;
 pub(crate) struct Port {
     slot: u32,
     generation: u64,
-    /// The message that is to be handled next lies here, with its number and where it came from.
-    handed: Cell<bool>,
+    /// Where the message that is to be handled next came from, if there is one. It lies in its
+    /// place, with its number.
+    link: Cell<Option<Rc<Link>>>,
     index: Cell<u16>,
     place: Place,
-    link: Cell<Option<Rc<Link>>>,
     mailbox: RefCell<Mailbox>,
-    /// A handler runs or waits.
-    engaged: Cell<bool>,
+    /// The loop waits for a message.
+    idle: Cell<bool>,
     /// The question that is being handled and not answered, and where it came from.
     question: Cell<Option<u64>>,
     asked_on: RefCell<Option<Rc<Link>>>,
@@ -61,12 +61,11 @@ impl Port {
         Self {
             slot,
             generation,
-            handed: Cell::default(),
+            link: Cell::default(),
             index: Cell::default(),
             place: Place::default(),
-            link: Cell::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
-            engaged: Cell::default(),
+            idle: Cell::default(),
             question: Cell::default(),
             asked_on: RefCell::default(),
             deadline: Cell::default(),
@@ -121,16 +120,10 @@ impl Port {
         self.mailbox.borrow_mut().take_told()
     }
 
-    /// Whether a message that comes now has to wait.
-    #[inline]
-    fn must_wait(&self) -> bool {
-        self.engaged.get() || !self.mailbox.borrow().is_empty()
-    }
-
     /// Says that the next message lies in its place.
-    #[inline]
+    #[inline(always)]
     fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
-        self.engaged.set(true);
+        self.idle.set(false);
         self.question.set(question.map(|it| it.correlation));
         self.deadline.set(question.map(|it| it.deadline));
         if question.is_some() {
@@ -138,29 +131,39 @@ impl Port {
         }
         self.index.set(index);
         self.link.set(Some(Rc::clone(link)));
-        self.handed.set(true);
     }
 
-    /// The number of the next message to handle; ready with `None` when the actor is to end.
+    /// The number of the next message to handle, and its link; ready with `None` when the actor is
+    /// to end.
     #[inline]
-    fn poll_next(&self, core: &Rc<Core>, context: &mut Context<'_>) -> Poll<Option<u16>> {
+    fn poll_next(
+        &self,
+        core: &Rc<Core>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<(u16, Rc<Link>)>> {
+        if let Some(link) = self.link.take() {
+            return Poll::Ready(Some((self.index.get(), link)));
+        }
         if self.stopping.get() {
             return Poll::Ready(None);
         }
         if self.wants_stop.get() {
             return Poll::Pending;
         }
-        if !self.handed.get() {
-            self.take_waiting(core, context);
-        }
-        if !self.handed.replace(false) {
+        if self.mailbox.borrow().is_empty() {
+            self.idle.set(true);
             return Poll::Pending;
         }
-        Poll::Ready(Some(self.index.get()))
+        self.take_waiting(core, context);
+        match self.link.take() {
+            Some(link) => Poll::Ready(Some((self.index.get(), link))),
+            None => Poll::Pending,
+        }
     }
 
-    /// Hands over the oldest message that waits and whose time is not up, if there is one and its
-    /// turn has come.
+    /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
+    /// loop is idle when there is none.
+    #[cold]
     fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
         while !self.mailbox.borrow().is_empty() {
             if self.share.get() == 0 {
@@ -173,10 +176,12 @@ impl Port {
                 return self.hand(index, &letter.link, letter.question);
             }
         }
+        self.idle.set(true);
     }
 
-    /// Polls a handler, unless the actor is to end. What it leaves behind is dropped when it is
-    /// ready, whether it panicked or not.
+    /// Polls a handler, or drops it if the actor is to end. One that is ready or panicked has
+    /// dropped all it held: a generated loop awaits it within a function of its own.
+    #[inline]
     fn poll_handler<F: Future<Output = ()>>(
         &self,
         core: &Core,
@@ -185,106 +190,104 @@ impl Port {
     ) -> Poll<Result<(), PanicPayload>> {
         let poll = || match handler.as_mut().as_pin_mut() {
             Some(future) if !self.stopping.get() => future.poll(context),
-            _ => Poll::Ready(()),
-        };
-        let _scope = core.with_deadline(self.deadline.get());
-        let polled = catch_unwind(AssertUnwindSafe(poll));
-        if let Ok(Poll::Pending) = polled {
-            return Poll::Pending;
-        }
-        let dropped = catch_unwind(AssertUnwindSafe(|| handler.set(None)));
-        Poll::Ready(match (polled, dropped) {
-            (Err(first), Err(second)) => {
-                dispose(second);
-                Err(first)
+            _ => {
+                handler.set(None);
+                Poll::Ready(())
             }
-            (polled, dropped) => polled.map(|_| ()).and(dropped),
-        })
+        };
+        // Outside of handlers there is none, so that a message without one has nothing to set.
+        let deadline = self.deadline.get();
+        let _scope = deadline.is_some().then(|| core.with_deadline(deadline));
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
     }
 }
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Port")
-            .field("engaged", &self.engaged.get())
+            .field("idle", &self.idle.get())
             .finish_non_exhaustive()
     }
 }
 
-/// Owns `actor` until it is to end. A panic leaves it where it is, for the core to drop.
+/// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
+/// core to drop.
 async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
     let done = catch_unwind(AssertUnwindSafe(|| {
         let mut cx = Cx::new(&core, me, None);
         actor.started(&mut cx);
         port.wants_stop.set(cx.wants_stop());
     }));
-    let ended = match done {
-        Ok(()) => handle_all(&mut actor, me, &core, &port).await,
-        Err(payload) => Err(payload),
-    };
-    let ended = ended.and_then(|()| catch_unwind(AssertUnwindSafe(|| actor.stopped())));
-    if let Err(payload) = ended {
-        port.panicked.set(Some(payload));
-    }
-    std::future::pending().await
-}
-
-/// Handles messages until the actor is to end.
-async fn handle_all<A: Actor>(
-    actor: &mut A,
-    me: Ref<A::Api>,
-    core: &Rc<Core>,
-    port: &Port,
-) -> Result<(), PanicPayload> {
-    while let Some(index) = poll_fn(|context| port.poll_next(core, context)).await {
-        let Some(link) = port.link.take() else {
-            continue;
-        };
+    let mut panicked = done.err();
+    while panicked.is_none()
+        && let Some((index, link)) = poll_fn(|context| port.poll_next(&core, context)).await
+    {
         let origin = Origin {
+            core: &core,
             link: &link,
             question: &port.question,
         };
-        let mut cx = Cx::new(core, me, Some(origin));
-        {
+        let mut cx = Cx::new(&core, me, Some(&origin));
+        let handled = {
             let place = &port.place;
             let next = Next { index, place };
-            let mut handler = pin!(Some(<A::Api as Dispatch<A>>::serve(actor, next, &mut cx)));
-            poll_fn(|context| port.poll_handler(core, handler.as_mut(), context)).await?;
-        }
+            let serve = <A::Api as Dispatch<A>>::serve(&mut actor, next, &mut cx);
+            let mut handler = pin!(Some(serve));
+            poll_fn(|context| port.poll_handler(&core, handler.as_mut(), context)).await
+        };
+        panicked = handled.err();
         if cx.wants_stop() {
             port.wants_stop.set(true);
         }
-        port.engaged.set(false);
     }
-    Ok(())
+    if panicked.is_none() {
+        panicked = catch_unwind(AssertUnwindSafe(|| actor.stopped())).err();
+    }
+    port.panicked.set(panicked);
+    std::future::pending().await
 }
 
 /// An actor with a loop, as its cell holds it.
-pub(super) struct Looping {
+struct Looping<F> {
     port: Rc<Port>,
-    run: Pin<Box<dyn Future<Output = ()>>>,
+    run: Pin<Box<F>>,
     checks: &'static [Check],
 }
 
-impl Looping {
-    /// The loop of `actor`, which the core polls first in `started`, and what they share.
-    pub(super) fn new<A: Actor>(actor: A, me: Ref<A::Api>, core: &Rc<Core>) -> (Self, Rc<Port>) {
-        let settings = core.settings();
-        let bound = Bound {
-            messages: settings.mailbox_messages_max,
-            bytes: settings.mailbox_bytes_max,
-        };
-        let port = Rc::new(Port::new(me.slot, me.generation, bound));
-        let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
-        let looping = Self {
-            port: Rc::clone(&port),
-            run: Box::pin(run),
-            checks: <A::Api as Dispatch<A>>::CHECKS,
-        };
-        (looping, port)
+/// The loop of `actor`, which the core polls first in `started`, and what they share.
+pub(super) fn looping<A: Actor>(
+    actor: A,
+    me: Ref<A::Api>,
+    core: &Rc<Core>,
+) -> (Box<dyn Behaviour>, Rc<Port>) {
+    let settings = core.settings();
+    let bound = Bound {
+        messages: settings.mailbox_messages_max,
+        bytes: settings.mailbox_bytes_max,
+    };
+    let port = Rc::new(Port::new(me.slot, me.generation, bound));
+    let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
+    let looping = Looping {
+        port: Rc::clone(&port),
+        run: Box::pin(run),
+        checks: <A::Api as Dispatch<A>>::CHECKS,
+    };
+    (Box::new(looping), port)
+}
+
+impl<F: Future<Output = ()>> Looping<F> {
+    /// Polls the loop until it waits for something.
+    #[inline(never)]
+    fn poll(&mut self) {
+        self.poll_inline();
     }
 
-    fn poll(&mut self) {
+    /// The same where a message arrives for an idle actor, which is the way of most.
+    #[inline(always)]
+    fn poll_inline(&mut self) {
         let mut context = Context::from_waker(self.port.waker());
         // It is pending for ever: the actor ends with the drop of its loop.
         let _ = self.run.as_mut().poll(&mut context);
@@ -326,7 +329,7 @@ impl Looping {
     }
 }
 
-impl Behaviour for Looping {
+impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
         self.poll();
         self.port.wants_stop.get()
@@ -339,12 +342,12 @@ impl Behaviour for Looping {
         };
         // The loop answers, or says at its end that nobody did.
         core.running_question().set(None);
-        if self.port.must_wait() {
+        if !self.port.idle.get() {
             return self.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
         self.port.hand(index, delivery.link, delivery.question);
-        self.poll();
+        self.poll_inline();
         if let Some(error) = self.port.place.invalid.take() {
             self.port.question.set(None);
             return Turn::of(Delivered::Invalid(error));
@@ -364,7 +367,7 @@ impl Behaviour for Looping {
     ) -> Turn {
         core.running_question().set(None);
         let content = Content::Local(value);
-        if self.port.must_wait() {
+        if !self.port.idle.get() {
             // Senders of archives hear that there is no room with the next one of theirs. Those of
             // local messages do by the bound between their core and this one.
             let _ = self.port.mailbox.borrow_mut().put(Letter {

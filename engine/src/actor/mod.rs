@@ -16,13 +16,13 @@ mod reply_to;
 mod serve;
 mod table;
 
-pub use context::Cx;
+pub use context::{Cx, Owed};
 pub use local::{
     AcceptsLocal, LocalHandler, LocalInfo, LocalMessage, LocalValue, deliver_local, serve_local,
 };
 pub use reply_to::{ForwardError, ReplyTo};
 pub(crate) use serve::Content;
-pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, reply_to, serve};
+pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
 pub(crate) use looping::Port;

@@ -8,6 +8,7 @@ use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
+use super::context::Owed;
 use super::{Actor, Cx, Delivered, Delivery, Handler, LocalValue, Outcome, ReplyTo};
 use crate::message::{Msg, Validated};
 
@@ -43,12 +44,9 @@ pub trait Serves<M: Message>: Actor {
         Served::MayWait
     }
 
-    /// Calls a handler of any kind; `None` when the answer is given elsewhere.
-    fn serve(
-        &mut self,
-        message: Msg<M>,
-        cx: &mut Cx<'_, Self>,
-    ) -> impl Future<Output = Option<M::Reply>>;
+    /// Takes the next message of a loop and has its handler, of any kind, answer; the code behind
+    /// every arm of the `match` in a generated loop. A handler that does not wait runs in here.
+    fn serve(&mut self, next: Next<'_>, cx: &mut Cx<'_, Self>) -> impl Future<Output = ()>;
 }
 
 impl<A: Handler<M>, M: Message> Serves<M> for A {
@@ -59,8 +57,11 @@ impl<A: Handler<M>, M: Message> Serves<M> for A {
         Served::Answer(self.handle(message, cx))
     }
 
-    async fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Option<M::Reply> {
-        Some(self.handle(message, cx))
+    async fn serve(&mut self, next: Next<'_>, cx: &mut Cx<'_, Self>) {
+        if let Some(message) = next.take::<M>() {
+            let reply = self.handle(message, cx);
+            cx.answer(&reply);
+        }
     }
 }
 
@@ -74,7 +75,7 @@ where
 {
     let payload = delivery.payload;
     let message = if payload.must_be_copied() {
-        Msg::<M>::new(payload.copied(cx.core())).map_err(|(error, _)| error)
+        Msg::<M>::new(payload.copied(cx.core()))
     } else {
         Msg::<M>::within(&payload)
     };
@@ -88,6 +89,12 @@ where
         Served::MayWait => return Outcome(Delivered::NoSuchMessage),
     }
     Outcome(Delivered::Handled)
+}
+
+/// What gives the answer of the handler that is about to run.
+#[inline]
+pub fn owed<'a, A: Actor>(cx: &Cx<'a, A>) -> Owed<'a> {
+    cx.owed()
 }
 
 /// Takes over the answer to the message that is being handled.
@@ -150,6 +157,12 @@ impl Next<'_> {
         self.index
     }
 
+    /// The message, unless it turns out that it is not valid.
+    #[inline]
+    pub fn take<M: Message>(&self) -> Option<Msg<M>> {
+        self.place.take()
+    }
+
     /// The local message, if it is one.
     pub(super) fn into_local(self) -> Option<LocalValue> {
         self.place.kept.take()?.into_local()
@@ -179,7 +192,7 @@ impl Place {
         };
         match Msg::new(chunk) {
             Ok(message) => Some(message),
-            Err((error, _)) => {
+            Err(error) => {
                 self.invalid.set(Some(error));
                 None
             }
@@ -203,20 +216,5 @@ impl Check {
     /// The check of `M`.
     pub const fn of<M: Message>() -> Self {
         Self(Validated::new::<M>)
-    }
-}
-
-/// Calls the handler of a validated message, of any kind, and answers; the code behind every arm
-/// of a generated `match` of a loop.
-pub async fn serve<A, M>(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>)
-where
-    A: Serves<M>,
-    M: Message,
-{
-    let Some(message) = next.place.take::<M>() else {
-        return;
-    };
-    if let Some(reply) = actor.serve(message, cx).await {
-        cx.answer(&reply);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
-use std::ptr::NonNull;
 
 use ringmesh_proto::archive::{AccessError, Archived, access, deserialize};
 use ringmesh_proto::message::Message;
@@ -18,24 +18,24 @@ use crate::core::Payload;
 /// a clone is a lease on the same bytes and costs one non-atomic increment. It stays on its core.
 ///
 /// # Invariant
-/// `archived` is what [`access`] returned for the bytes of `bytes`.
+/// [`access`] accepted the bytes of `bytes` as an archive of `M`.
 pub struct Msg<M: Message> {
-    /// Being a pointer, it also keeps the lease from being sent or shared between threads.
-    archived: NonNull<Archived<M>>,
+    /// Nothing else: where the archived form lies follows from it, and a lease of two words is
+    /// moved in registers, also into the future of an asynchronous handler.
     bytes: Chunk,
+    /// The pointer keeps the lease from being sent or shared between threads.
+    archived: PhantomData<*const Archived<M>>,
 }
 
 impl<M: Message> Msg<M> {
     /// Validates `bytes` as one whole archive of `M`.
     ///
     /// # Errors
-    /// Gives the bytes back with the reason when they are not one.
+    /// When they are not one.
     #[inline]
-    pub(crate) fn new(bytes: Chunk) -> Result<Self, (AccessError, Chunk)> {
-        match access::<M>(&bytes).map(NonNull::from) {
-            Ok(archived) => Ok(Self { archived, bytes }),
-            Err(error) => Err((error, bytes)),
-        }
+    pub(crate) fn new(bytes: Chunk) -> Result<Self, AccessError> {
+        access::<M>(&bytes)?;
+        Ok(Self::of(bytes))
     }
 
     /// Validates the bytes of a payload in place, and takes a view of them that keeps their buffer.
@@ -44,21 +44,24 @@ impl<M: Message> Msg<M> {
     /// When they are not one whole archive of `M`.
     #[inline(always)]
     pub(crate) fn within(payload: &Payload<'_>) -> Result<Self, AccessError> {
-        // The view covers the very bytes that were validated, at the same place.
-        let archived = NonNull::from(access::<M>(payload.bytes())?);
-        Ok(Self {
-            archived,
-            bytes: payload.view(),
-        })
+        access::<M>(payload.bytes())?;
+        // The view covers the very bytes that were validated.
+        Ok(Self::of(payload.view()))
+    }
+
+    /// The lease on bytes that were validated as an archive of `M`.
+    #[inline]
+    fn of(bytes: Chunk) -> Self {
+        Self {
+            bytes,
+            archived: PhantomData,
+        }
     }
 
     /// What [`Validated::new`] validated, if it was an `M`.
     pub(crate) fn from_validated(validated: Validated) -> Option<Self> {
         let is_one = validated.of == TypeId::of::<M>();
-        is_one.then(|| Self {
-            archived: validated.archived.cast(),
-            bytes: validated.bytes,
-        })
+        is_one.then(|| Self::of(validated.bytes))
     }
 
     /// The archive as it was received.
@@ -78,24 +81,25 @@ impl<M: Message> Deref for Msg<M> {
 
     #[inline]
     fn deref(&self) -> &Archived<M> {
-        // SAFETY: `new` or `within` got this pointer from `access`, which validated the bytes as an
-        // `Archived<M>` and returned a reference into them; `from_validated` takes one that `new`
-        // made for the same `M`, by its `TypeId`. The bytes are still there and still the
-        // same: the bytes under a `Chunk` lie in a buffer that does not move when the chunk does,
-        // and nobody writes to them while a chunk covers them; `self.bytes` covers them, or, after
-        // `clone`, the clone of it that `self` holds. An archived type has no interior mutability
-        // (`Portable`), so reading through shared references is all that ever happens to it.
-        unsafe { self.archived.as_ref() }
+        const { assert!(align_of::<Archived<M>>() == 1) };
+        let root = self.bytes.len() - size_of::<Archived<M>>();
+        let archived = self.bytes[root..].as_ptr().cast::<Archived<M>>();
+        // SAFETY: `new` and `within` let `access` validate these bytes as an archive of `M`, whose
+        // root is the last of them, and `from_validated` takes what `new` validated for the same
+        // `M`, by its `TypeId`. The slice above is as long as the root, and a root may lie at any
+        // address (asserted). The bytes are still the same: those under a `Chunk` lie in a buffer
+        // that does not move when the chunk does, and nobody writes to them while a chunk covers
+        // them; `self.bytes` covers them, or, after `clone`, the clone of it that `self` holds. An
+        // archived type has no interior mutability (`Portable`), so reading through shared
+        // references is all that ever happens to it.
+        unsafe { &*archived }
     }
 }
 
 impl<M: Message> Clone for Msg<M> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            archived: self.archived,
-            bytes: self.bytes.clone(),
-        }
+        Self::of(self.bytes.clone())
     }
 }
 
@@ -109,9 +113,8 @@ impl<M: Message<Archived: fmt::Debug>> fmt::Debug for Msg<M> {
 /// into the [`Msg`] it was made as.
 ///
 /// # Invariant
-/// `archived` and `bytes` are those of a [`Msg`] of the type that `of` names.
+/// `bytes` are those of a [`Msg`] of the type that `of` names.
 pub(crate) struct Validated {
-    archived: NonNull<()>,
     bytes: Chunk,
     of: TypeId,
 }
@@ -122,12 +125,9 @@ impl Validated {
     /// # Errors
     /// When they are not one.
     pub(crate) fn new<M: Message>(bytes: Chunk) -> Result<Self, AccessError> {
-        let Msg { archived, bytes } = Msg::<M>::new(bytes).map_err(|(error, _)| error)?;
-        Ok(Self {
-            archived: archived.cast(),
-            bytes,
-            of: TypeId::of::<M>(),
-        })
+        let Msg { bytes, .. } = Msg::<M>::new(bytes)?;
+        let of = TypeId::of::<M>();
+        Ok(Self { bytes, of })
     }
 
     /// The archive as it was received.

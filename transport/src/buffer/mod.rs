@@ -40,8 +40,30 @@ pub(crate) use receive_pool::ReceivePool;
 /// transport it came from.
 pub struct Chunk {
     buffer: Rc<Buffer>,
-    start: u32,
-    len: u32,
+    span: Span,
+}
+
+/// Where a chunk lies in its buffer, in one word: a chunk is two words then, which the compiler
+/// moves in registers. Three fields are moved through memory, and read back there in wider pieces
+/// than they were written in, for which the processor waits until the writes are through.
+#[derive(Clone, Copy)]
+struct Span(u64);
+
+impl Span {
+    #[inline]
+    fn new(start: u32, len: u32) -> Self {
+        Self(u64::from(len) << 32 | u64::from(start))
+    }
+
+    #[inline]
+    fn start(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    fn len(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 impl Chunk {
@@ -102,8 +124,10 @@ impl Chunk {
         );
         Self {
             buffer: Rc::clone(&self.buffer),
-            start: self.start + range.start as u32,
-            len: (range.end - range.start) as u32,
+            span: Span::new(
+                self.span.start() + range.start as u32,
+                (range.end - range.start) as u32,
+            ),
         }
     }
 
@@ -114,8 +138,8 @@ impl Chunk {
     #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "advanced past the end of a chunk");
-        self.start += count as u32;
-        self.len -= count as u32;
+        let (start, len) = (self.span.start(), self.span.len());
+        self.span = Span::new(start + count as u32, len - count as u32);
     }
 
     /// Splits off the first `count` bytes and keeps the rest.
@@ -136,11 +160,11 @@ impl Chunk {
     /// Gives `next` back when the two are not neighbours.
     pub fn try_join(&mut self, next: Self) -> Result<(), Self> {
         let adjacent = Rc::ptr_eq(&self.buffer, &next.buffer)
-            && self.start as usize + self.len() == next.start as usize;
+            && self.span.start() as usize + self.len() == next.span.start() as usize;
         if !adjacent {
             return Err(next);
         }
-        self.len += next.len;
+        self.span = Span::new(self.span.start(), self.span.len() + next.span.len());
         Ok(())
     }
 
@@ -153,8 +177,7 @@ impl Chunk {
         debug_assert!(start + len <= buffer.capacity);
         Self {
             buffer,
-            start: start as u32,
-            len: len as u32,
+            span: Span::new(start as u32, len as u32),
         }
     }
 }
@@ -164,11 +187,15 @@ impl Deref for Chunk {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        let first = self.buffer.bytes.as_ptr().wrapping_add(self.start as usize);
+        let first = self
+            .buffer
+            .bytes
+            .as_ptr()
+            .wrapping_add(self.span.start() as usize);
         // SAFETY: `covering` was promised that the range lies in the buffer and is not written to
         // while a chunk covers it, every other method only narrows the range or joins two covered
         // ones, and the buffer is alive and initialised for as long as `self.buffer` is held.
-        unsafe { std::slice::from_raw_parts(first, self.len as usize) }
+        unsafe { std::slice::from_raw_parts(first, self.span.len() as usize) }
     }
 }
 
@@ -177,8 +204,7 @@ impl Clone for Chunk {
     fn clone(&self) -> Self {
         Self {
             buffer: Rc::clone(&self.buffer),
-            start: self.start,
-            len: self.len,
+            span: self.span,
         }
     }
 }
@@ -200,7 +226,7 @@ impl Drop for Chunk {
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunk({} bytes)", self.len)
+        write!(f, "Chunk({} bytes)", self.span.len())
     }
 }
 

@@ -21,7 +21,7 @@ use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawFrame, RawListener, RawPeer, frames as make};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const SHORT: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(400);
 
 /// A question for the sage, which the usher passes on.
 #[message(id = "tests.Riddle", v = 1, reply = Solved)]
