@@ -218,8 +218,13 @@ impl Core {
         if self.is_closing() {
             return Err(RefuseReason::Stopping);
         }
+        let (address, core) = (&introduction.peer.address, introduction.sending_core);
         let node = self
-            .peer(&introduction.peer.address, introduction.sending_core)
+            .peer(address, core)
+            .or_else(|error| {
+                self.give_up_a_lost_link();
+                self.peer(address, core).map_err(|_| error)
+            })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
         let accepted = self.associate(node, |association, cx| {

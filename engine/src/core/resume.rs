@@ -122,6 +122,16 @@ impl Core {
         }
     }
 
+    /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
+    /// place than one that is here. Links with nothing under way go first.
+    pub(super) fn give_up_a_lost_link(self: &Rc<Self>) {
+        let lost = self.linked().filter(|link| link.is_lost());
+        let least = lost.min_by_key(|link| !link.outbound.borrow().is_idle());
+        if let Some(link) = least {
+            self.link_fault(&link, CloseReason::Overloaded);
+        }
+    }
+
     /// The peer of a link is at fault, whether or not the link has a connection.
     pub(super) fn link_fault(self: &Rc<Self>, link: &Rc<Link>, reason: CloseReason) {
         let connection = link.connection.get().and_then(|id| self.connection(id));

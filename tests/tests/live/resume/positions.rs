@@ -131,3 +131,22 @@ fn only_the_number_of_a_link_or_the_next_one_ends_its_wait() {
     assert_eq!(watched.node.counters().resumed, 0);
     watched.saw_nothing();
 }
+
+#[test]
+fn links_that_wait_make_room_for_peers_that_come() {
+    const PEERS_MAX: usize = 4;
+    let watched =
+        Watched::start_with(|builder| builder.settings(|settings| settings.peers_max = PEERS_MAX));
+    let links = watched.node.counters().links;
+    for _ in 0..5 * PEERS_MAX {
+        let peer = RawPeer::link(watched.id());
+        drop(peer);
+        watched
+            .node
+            .until("the loss", move |now| now.links == links);
+    }
+    let ended = watched.node.log().with("too many connections");
+    // Those of the last few wait.
+    assert!(ended.len() > 3 * PEERS_MAX, "{ended:#?}");
+    watched.saw_nothing();
+}
