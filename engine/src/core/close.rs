@@ -39,7 +39,7 @@ impl Core {
             return;
         };
         self.clear_deadline(&connection);
-        self.connections.borrow_mut()[id.slot as usize] = None;
+        self.forget_connection(&connection);
         if connection.closing.get() {
             return self.discard_unread(&connection);
         }
@@ -87,7 +87,7 @@ impl Core {
         }
     }
 
-    fn forget_draining(&self, connection: &Connection) {
+    pub(super) fn forget_draining(&self, connection: &Connection) {
         let mut draining = self.draining.borrow_mut();
         draining.retain(|other| other.id != connection.id);
     }
