@@ -12,7 +12,7 @@ use ringmesh_transport::{probe, signal};
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::core::driver;
 use crate::core::shared::core_id;
-use crate::core::{Failure, Mesh, Seat, Shared, contain};
+use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, contain};
 use crate::error::EngineError;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
@@ -196,7 +196,12 @@ where
     T: Send + 'static,
 {
     let (cores, letters_kept) = (settings.cores, settings.dead_letters_kept);
-    let shared = Arc::new(Shared::new(cores, settings.peers_max, letters_kept));
+    let shared = Arc::new(Shared::new(
+        cores,
+        settings.peers_max,
+        letters_kept,
+        SharedDoor::new(settings),
+    ));
     metrics.begin(&shared.pages);
     let mut seats = seats(settings, &shared);
     let control = seats.remove(0);

@@ -145,7 +145,8 @@ fn two_thousand_slow_openings_leave_nothing_behind() {
 fn two_thousand_openings_that_trickle_at_once_leave_nothing_behind() {
     const PEERS: usize = 2000;
     allow_descriptors();
-    let half_open_max = PEERS.to_string();
+    // One source may have half of them.
+    let half_open_max = (2 * PEERS).to_string();
     let serving = Serving::start(LIVE_NODE, &["--half-open-max", &half_open_max]);
     let client = LiveNode::start();
     let bystander = Bystander::of(&serving.path(ECHO));

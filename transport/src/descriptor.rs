@@ -1,10 +1,11 @@
 //! Descriptors and limits of the process that no crate in use wraps: eventfd, signalfd, the signal
-//! mask, resource limits. Named here so that `unsafe` stays out of the modules that use them.
+//! mask, resource limits, one socket option. Named here so that `unsafe` stays out of the modules
+//! that use them.
 
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The signals that ask a process to end.
 const TERMINATION: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
@@ -50,6 +51,28 @@ pub(crate) fn locked_memory_limit() -> io::Result<Option<u64>> {
         return Err(io::Error::last_os_error());
     }
     Ok((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur))
+}
+
+/// Leaves the choice of the local port to the connect, where the kernel knows the other end: only
+/// then may connections to different places share a port, and there are more of them than ports.
+pub(crate) fn choose_port_late(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let bytes = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: setsockopt(2) reads one integer of the size it is told, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            bytes,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// A descriptor that the kernel just returned.

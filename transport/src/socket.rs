@@ -5,10 +5,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::descriptor;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -66,7 +68,7 @@ pub(crate) fn listener(
     Ok((socket.into(), address))
 }
 
-/// A socket to dial `to` with, bound to `from` when that is given and of the same family.
+/// A socket to dial `to` with, bound to `from` when that is given and can reach `to`.
 pub(crate) fn dialler(
     to: SocketAddr,
     from: Option<IpAddr>,
@@ -74,10 +76,17 @@ pub(crate) fn dialler(
 ) -> io::Result<OwnedFd> {
     let socket = tcp(to)?;
     apply(&socket, options)?;
-    if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
+    if let Some(from) = from.filter(|from| can_reach(*from, to.ip())) {
+        descriptor::choose_port_late(socket.as_fd())?;
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(socket.into())
+}
+
+/// Whether a connection to `to` can come from `from`: never between two families, and from the
+/// loopback to the loopback alone. Else the kernel chooses.
+fn can_reach(from: IpAddr, to: IpAddr) -> bool {
+    from.is_ipv4() == to.is_ipv4() && (!from.is_loopback() || to.is_loopback())
 }
 
 /// Who is at the other end.

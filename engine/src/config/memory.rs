@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use ringmesh_proto::limits::{DEFERRED_WINDOWS, HEADER_BYTES};
+use ringmesh_proto::limits::{DEFERRED_WINDOWS, HEADER_BYTES, INQUIRIES_MAX};
 use ringmesh_transport::tcp;
 
 use super::Settings;
@@ -162,7 +162,9 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
     // Each core has a link to every core of its node, itself included, and to so many others.
     let remote = cores.saturating_mul(settings.peers_max as u64);
     let links_max = remote.saturating_add(cores.saturating_mul(cores));
-    let half_open = cores.saturating_mul(settings.half_open_max as u64);
+    // Half open ones, and those on which each core asks about diallers.
+    let inquiries = cores.saturating_mul(INQUIRIES_MAX as u64);
+    let half_open = inquiries.saturating_add(settings.half_open_max as u64);
     let open = cores.saturating_mul(transport.connections_max.into());
     let connections_max = remote.saturating_add(half_open).min(open);
     let kernel_bytes_per_connection = sockets.send_bytes.saturating_add(sockets.receive_bytes);
@@ -271,8 +273,9 @@ mod tests {
         assert_eq!(budget.per_link.total(), link);
         assert_eq!(budget.links_max, 3 * 2 + 3 * 3);
         assert_eq!(budget.user_bytes, 3 * core + 15 * link);
-        assert_eq!(budget.connections_max, 3 * 2 + 3 * 4);
-        assert_eq!(budget.kernel_bytes, 18 * 1024);
+        let inquiries = 3 * INQUIRIES_MAX as u64;
+        assert_eq!(budget.connections_max, 3 * 2 + 4 + inquiries);
+        assert_eq!(budget.kernel_bytes, (10 + inquiries) * 1024);
     }
 
     #[test]
@@ -322,7 +325,7 @@ mod tests {
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
         assert!(
-            text.contains("up to 1 KiB per connection, 18 KiB with all 18"),
+            text.contains("up to 1 KiB per connection, 778 KiB with all 778"),
             "{text}"
         );
         for (bytes, shown) in [

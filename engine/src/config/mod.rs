@@ -113,6 +113,12 @@ pub struct Settings {
     pub tasks_max: usize,
     /// `node.peers_max`.
     pub peers_max: usize,
+    /// `node.verify_peers`.
+    pub verify_peers: bool,
+    /// `node.connections_per_source_max`.
+    pub connections_per_source_max: usize,
+    /// `node.connects_per_second_max`.
+    pub connects_per_second_max: u32,
     /// `core.half_open_max`.
     pub half_open_max: usize,
     /// What the layers above the code have set, and where.
@@ -157,6 +163,9 @@ impl Settings {
             actors_max: 1 << 20,
             tasks_max: 1 << 16,
             peers_max: 4096,
+            verify_peers: true,
+            connections_per_source_max: 4096,
+            connects_per_second_max: 256,
             half_open_max: limits::HALF_OPEN_MAX,
             given: Vec::new(),
         }

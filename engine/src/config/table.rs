@@ -56,7 +56,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 27] = [
+pub(super) static KEYS: [Key; 30] = [
     Key {
         section: "node",
         name: "system",
@@ -77,7 +77,8 @@ pub(super) static KEYS: [Key; 27] = [
     Key {
         section: "node",
         name: "bind",
-        meaning: "Where the node listens. Port 0 picks a free one.",
+        meaning: "Where the node listens, and which address its dials leave from unless it is \
+                  `0.0.0.0` or `[::]`. Port 0 picks a free one.",
         too_small: "an address of the loopback keeps other hosts out.",
         too_large: "`0.0.0.0` and `[::]` let in whoever reaches the host: there is no \
                     authentication yet.",
@@ -119,6 +120,54 @@ pub(super) static KEYS: [Key; 27] = [
         too_small: "dials and strangers beyond it are refused.",
         too_large: "the memory of their links is not bounded sooner.",
         kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
+    },
+    Key {
+        section: "node",
+        name: "verify_peers",
+        meaning: "Whether the address that a dialler claims is asked before it is let in: \"on\" \
+                  or \"off\". Nodes that cannot be dialled, behind NAT or a firewall, are let in \
+                  only without.",
+        too_small: "off, whoever reaches the port can claim to be a node that has no link at the \
+                    moment.",
+        too_large: "on, the first link between two nodes takes two more round trips.",
+        kind: Kind::Text {
+            form: "\"on\" or \"off\"",
+            get: |settings| if settings.verify_peers { "on" } else { "off" }.to_owned(),
+            set: |settings, text| {
+                settings.verify_peers = match text {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err(String::new()),
+                };
+                Ok(())
+            },
+        },
+    },
+    Key {
+        section: "node",
+        name: "connections_per_source_max",
+        meaning: "Connections that may come from one address at one time; more are closed at once. \
+                  Of IPv6 the first 64 bits count.",
+        too_small: "nodes behind one address, and nodes of many cores, are turned away.",
+        too_large: "one address may take all connections that there can be.",
+        kind: number!(
+            connections_per_source_max,
+            "connections",
+            from_to(1, 1 << 16)
+        ),
+    },
+    Key {
+        section: "node",
+        name: "connects_per_second_max",
+        meaning: "Connects from one address in the long run, and twice as many at once; more are \
+                  closed at once.",
+        too_small: "nodes behind one address, and nodes of many cores, take long to come back.",
+        too_large: "one that dials without pause costs more.",
+        kind: number!(
+            connects_per_second_max,
+            "connects per second",
+            from_to(1, 1 << 24)
+        ),
     },
     Key {
         section: "core",
@@ -200,10 +249,10 @@ pub(super) static KEYS: [Key; 27] = [
     Key {
         section: "core",
         name: "half_open_max",
-        meaning: "Connections of a core that have not shown who they are, at one time; more are \
-                  closed at once.",
+        meaning: "Connections of the node that have not become links, at one time, and half as \
+                  many from one address; more are closed at once.",
         too_small: "a wave of honest peers has to dial again.",
-        too_large: "strangers hold more descriptors, for 2 s each.",
+        too_large: "strangers hold more descriptors, for 2 to 7 s each.",
         kind: number!(half_open_max, "connections", from_to(1, 1 << 16)),
     },
     Key {

@@ -27,7 +27,10 @@ impl Core {
                     association.handle_fault(cx, key, reason)
                 });
             }
-            None => self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason)),
+            None => {
+                self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason));
+                self.inquiry_over(key);
+            }
         }
         // Whoever the machines think it belongs to, nothing good comes from it any more.
         self.close_connection(connection, reason);
@@ -83,7 +86,10 @@ impl Core {
                     association.handle_closed(cx, key, reason)
                 });
             }
-            None => self.accept(|acceptor, _| acceptor.handle_closed(key)),
+            None => {
+                self.accept(|acceptor, _| acceptor.handle_closed(key));
+                self.inquiry_over(key);
+            }
         }
     }
 

@@ -6,7 +6,6 @@
 //!
 //! [`Association`]: ringmesh_proto::association::Association
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -23,6 +22,7 @@ use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
+use super::door::Guest;
 use super::link::{Connection, End, Link, Stage};
 use super::peers::{PeerIndex, PeerState};
 use super::{Core, Errand, Met, NodeIndex, Token};
@@ -77,12 +77,6 @@ impl Core {
         self.accept(|acceptor, cx| acceptor.handle_timeout(cx));
     }
 
-    pub(super) fn handle_incoming(self: &Rc<Self>, id: ConnectionId, peer: SocketAddr) {
-        tracing::debug!(%peer, "incoming connection");
-        let connection = self.add_connection(id, None);
-        self.accept(|acceptor, cx| acceptor.handle_accepted(cx, connection.key));
-    }
-
     pub(super) fn handle_preface(self: &Rc<Self>, id: ConnectionId, bytes: &[u8; 64]) {
         let Some(connection) = self.connection(id) else {
             return;
@@ -113,13 +107,14 @@ impl Core {
         let id = connection.id;
         self.accept(|acceptor, _| acceptor.handle_closed(connection.key));
         let socket = self.io.borrow_mut().detach(id);
+        let guest = connection.guest.take();
         self.clear_deadline(connection);
         connection.closing.set(true);
         let Some(socket) = socket else {
             return self.io.borrow_mut().close(id);
         };
         self.connections.borrow_mut()[id.slot as usize] = None;
-        let errand: Errand = Box::new(move |core| core.take_over(socket, &preface));
+        let errand: Errand = Box::new(move |core| core.take_over(socket, &preface, guest));
         if self.send_errand(to, errand).is_err() {
             // It was dropped, and its socket with it.
             self.note_close(connection, CloseReason::Overloaded);
@@ -127,15 +122,16 @@ impl Core {
     }
 
     /// Takes over a connection that the control core accepted for this one.
-    fn take_over(self: &Rc<Self>, socket: OwnedFd, preface: &[u8; 64]) {
+    fn take_over(self: &Rc<Self>, socket: OwnedFd, preface: &[u8; 64], guest: Option<Guest>) {
         if self.is_closing() {
             return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
         }
         let adopted = self.io.borrow_mut().adopt(socket);
         match adopted {
             Ok(id) => {
-                let key = self.add_connection(id, None).key;
-                self.accept(|acceptor, cx| acceptor.handle_accepted(cx, key));
+                let connection = self.add_connection(id, None);
+                connection.guest.replace(guest);
+                self.accept(|acceptor, cx| acceptor.handle_accepted(cx, connection.key));
                 self.handle_preface(id, preface);
             }
             Err(error) => {
@@ -150,7 +146,7 @@ impl Core {
             return;
         };
         let Some(node) = connection.node.get() else {
-            return;
+            return self.inquiry_connected(&connection);
         };
         self.associate(node, |association, cx| {
             association.handle_connected(cx, connection.key)
@@ -197,9 +193,16 @@ impl Core {
     fn handle_handshake_frame(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame<'_>) {
         let key = connection.key;
         if let Some(node) = connection.node.get() {
+            if self.is_collision(frame) {
+                let reason = CloseReason::Refusing(RefuseReason::Collision);
+                return self.connection_fault(connection, reason);
+            }
             return self.associate(node, |association, cx| {
                 association.handle_frame(cx, key, frame);
             });
+        }
+        if self.inquiry_frame(connection, frame) {
+            return;
         }
         let introduced = self.accept(|acceptor, cx| acceptor.handle_frame(cx, key, frame));
         if let Some(introduction) = introduced
@@ -210,14 +213,11 @@ impl Core {
     }
 
     /// Brings a dialler to the association with its node.
-    fn introduce(
+    pub(super) fn admit(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        if self.is_closing() {
-            return Err(RefuseReason::Stopping);
-        }
         let (address, core) = (&introduction.peer.address, introduction.sending_core);
         let node = self
             .peer(address, core)
@@ -302,7 +302,11 @@ impl Core {
         result
     }
 
-    fn context<'a>(&'a self, link: Option<Standing<'a>>, out: &'a mut Outbox) -> Context<'a> {
+    pub(super) fn context<'a>(
+        &'a self,
+        link: Option<Standing<'a>>,
+        out: &'a mut Outbox,
+    ) -> Context<'a> {
         let random = crate::random::number();
         Context {
             now: self.clock.now(),
@@ -313,7 +317,7 @@ impl Core {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, node: Option<PeerIndex>, mut out: Outbox) {
+    pub(super) fn carry_out(self: &Rc<Self>, node: Option<PeerIndex>, mut out: Outbox) {
         while let Some(effect) = out.pop() {
             match effect {
                 Effect::Write { conn, bytes } => self.write(conn, &bytes),
@@ -432,6 +436,8 @@ impl Core {
         peer.places.found();
         let number = peer.node;
         let (uid, matrix) = (up.peer.uid, up.matrix);
+        connection.settle();
+        self.shared.linked(number, uid, connection.from());
         let met = self.shared.learn(number, Met { uid, matrix });
         peers.learn(number, met);
         drop(peers);
@@ -454,6 +460,8 @@ impl Core {
             peer.link.take()
         };
         if let Some(link) = link {
+            let number = self.number_of(node);
+            self.shared.unlinked(number);
             self.end_link(&link, reason.fault() == Fault::Nobody);
         }
         self.peer_changed(node);

@@ -125,7 +125,9 @@ impl Core {
             let dialled = self.io.borrow_mut().dial(at);
             match dialled {
                 Ok(id) => {
-                    let key = self.add_connection(id, Some(node)).key;
+                    let connection = self.add_connection(id, Some(node));
+                    connection.place.set(Some(at.ip()));
+                    let key = connection.key;
                     return self
                         .associate(node, |association, cx| association.handle_dialling(cx, key));
                 }

@@ -1,6 +1,7 @@
 //! The loop of a core.
 //!
-//! One turn: reap completions (no system call) and feed them to the connections; dispatch what
+//! One turn: take what other cores handed over, and its bytes come while completions are reaped (no
+//! system call) and fed to the connections; dispatch what
 //! waits, within a budget; poll the tasks that are ready; run due timers; gather every link's
 //! pending bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to
 //! do the core spins or sleeps, as its idle mode says, and the sleep is part of that one call.
@@ -98,19 +99,19 @@ impl Driver {
         let core = &self.core;
         core.tally.turns.add(1);
         core.begin_turn();
+        let mut busy = core.receive_parcels();
         core.io.borrow_mut().poll(&mut core.events.borrow_mut());
-        let mut busy = false;
         while let Some(event) = core.next_event() {
             core.handle_event(event);
             busy = true;
         }
-        busy |= core.receive_parcels();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
         busy |= core.send_pending();
+        core.parsed.take();
         // Behind everything that somebody waits for. The next turn begins with this time: a core
         // that looks out does so for a microsecond, and one that slept reads the clock again.
         let now = core.look_at_clock();

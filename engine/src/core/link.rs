@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use ringmesh_proto::address::{CoreId, NodeId, Uid};
@@ -18,6 +19,7 @@ use ringmesh_transport::timer::TimerKey;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PeerIndex;
+use super::door::Guest;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
@@ -163,6 +165,10 @@ pub(crate) struct Connection {
     pub(crate) doubted: Cell<bool>,
     /// When bytes last came.
     pub(crate) last_byte: Cell<Instant>,
+    /// Of a connection that came in: its place at the door.
+    pub(crate) guest: RefCell<Option<Guest>>,
+    /// Of one that was dialled: where.
+    pub(crate) place: Cell<Option<IpAddr>>,
     /// Bounds the time of a frame that does not go on, or of last bytes that do not leave.
     pub(crate) deadline: Cell<Option<TimerKey>>,
 }
@@ -220,6 +226,8 @@ impl Connection {
             over: Cell::new(None),
             doubted: Cell::new(false),
             last_byte: Cell::new(Instant::ZERO),
+            guest: RefCell::default(),
+            place: Cell::default(),
             deadline: Cell::new(None),
         }
     }
@@ -227,6 +235,22 @@ impl Connection {
     /// Shared receive buffers held by what is not parsed yet.
     pub(crate) fn unparsed_buffers(&self) -> usize {
         self.intake.borrow().pooled()
+    }
+
+    /// The other end's address of the network.
+    pub(crate) fn from(&self) -> Option<IpAddr> {
+        let guest = self.guest.borrow();
+        guest
+            .as_ref()
+            .map(|guest| guest.from)
+            .or_else(|| self.place.get())
+    }
+
+    /// It has its link, and is no stranger any more.
+    pub(crate) fn settle(&self) {
+        if let Some(guest) = &mut *self.guest.borrow_mut() {
+            guest.settle();
+        }
     }
 
     pub(crate) fn link(&self) -> Option<Rc<Link>> {
@@ -269,12 +293,15 @@ impl Intake {
         self.chunks.pop_front()
     }
 
-    /// Returns what is left of a front chunk behind the bytes that were parsed.
-    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) {
-        if parsed < front.len() {
-            front.advance(parsed);
-            self.chunks.push_front(front);
+    /// Returns what is left of a front chunk behind the bytes that were parsed, or gives the chunk
+    /// back when nothing is.
+    pub(crate) fn put_back(&mut self, mut front: Chunk, parsed: usize) -> Option<Chunk> {
+        if parsed == front.len() {
+            return Some(front);
         }
+        front.advance(parsed);
+        self.chunks.push_front(front);
+        None
     }
 
     /// Whether a frame has begun and not ended.

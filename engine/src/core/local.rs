@@ -18,7 +18,7 @@ use ringmesh_proto::link::Target;
 
 use super::budget::Budget;
 use super::letters::Described;
-use super::slow::Last;
+use super::slow::LocalPlace;
 use super::user_code::{Contained, panic_message};
 use super::{Core, NodeIndex, current};
 use crate::actor::{ActorCell, Delivered, Letter, LocalValue};
@@ -203,7 +203,7 @@ impl Core {
                 && let Some((from, letter)) = self.locals.take()
             {
                 dispatched += 1;
-                last = Some(Last::Local {
+                last = Some(LocalPlace {
                     slot: letter.to.slot,
                     generation: letter.to.generation,
                     index: letter.index,
@@ -213,7 +213,7 @@ impl Core {
             let Some(last) = last else {
                 return;
             };
-            self.spend_on(budget, dispatched, last);
+            self.spend_on_locals(budget, dispatched, last);
         }
     }
 

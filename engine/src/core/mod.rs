@@ -26,6 +26,7 @@ mod connect;
 pub(crate) mod current;
 mod deadline;
 mod dial;
+mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
@@ -60,6 +61,7 @@ mod timers;
 mod tunnel;
 mod upgrade;
 mod user_code;
+mod verify;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -75,7 +77,7 @@ use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
-use ringmesh_transport::buffer::BufferUse;
+use ringmesh_transport::buffer::{BufferUse, Chunk};
 use ringmesh_transport::contract::{Event, Transport};
 use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
@@ -84,6 +86,7 @@ pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
 pub(crate) use deadline::Question;
+pub(crate) use door::SharedDoor;
 pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use mesh::{Errand, Mesh};
@@ -118,6 +121,7 @@ use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
 use tunnel::Tunnels;
+use verify::Inquiries;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -147,6 +151,7 @@ pub(crate) struct Core {
     draining: RefCell<Vec<Rc<Connection>>>,
     acceptor: RefCell<Acceptor>,
     acceptor_timer: Cell<Option<(Instant, TimerKey)>>,
+    inquiries: Inquiries,
     log_budget: RefCell<TokenBucket>,
     slow_log_budget: RefCell<TokenBucket>,
     latest_batch: LatestBatch,
@@ -165,6 +170,8 @@ pub(crate) struct Core {
     sendable: RefCell<Vec<Rc<Link>>>,
     /// Links that owe their peer a grant.
     granting: RefCell<Vec<Rc<Link>>>,
+    /// No link on the list has owed a grant for longer than since then.
+    granting_since: Cell<Instant>,
     /// Links whose peer broke the rules while a handler ran; they end with the turn.
     doomed: RefCell<Vec<Rc<Link>>>,
     actors: RefCell<ActorTable>,
@@ -185,6 +192,8 @@ pub(crate) struct Core {
     due_timers: Cell<Vec<Token>>,
     slices: Cell<Vec<SlabSlice>>,
     reading: Cell<Vec<Rc<Connection>>>,
+    /// The chunk that was parsed last, until what was answered to it has left.
+    parsed: Cell<Option<Chunk>>,
     turn_share: Cell<u32>,
     /// A timer runs that looks for memory.
     watches_memory: Cell<bool>,
@@ -264,6 +273,15 @@ impl Core {
         let left = self.turn_share.get();
         self.turn_share.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Keeps a chunk whose messages were handled until the end of the turn: to take a slab home
+    /// costs as much as a message, and need not be in front of the answers to it.
+    #[inline]
+    fn lay_aside(&self, parsed: Option<Chunk>) {
+        if parsed.is_some() {
+            self.parsed.set(parsed);
+        }
     }
 
     fn begin_turn(&self) {

@@ -427,6 +427,7 @@ mod tests {
     use ringmesh_proto::matrix::LinkMatrix;
 
     use super::*;
+    use crate::core::SharedDoor;
     use crate::core::link::End;
 
     fn address(port: u16) -> Address {
@@ -449,7 +450,8 @@ mod tests {
     }
 
     fn shared() -> Shared {
-        let shared = Shared::new(1, 8, 1);
+        let door = SharedDoor::new(&crate::config::Settings::new("demo"));
+        let shared = Shared::new(1, 8, 1, door);
         let uid = shared.uid;
         shared.announce(NodeId {
             address: address(1),

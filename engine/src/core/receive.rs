@@ -45,13 +45,16 @@ pub(super) fn drain(
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
-        let stride = core.next_stride(budget);
-        if stride == 0 {
-            return Ok(Left::More);
-        }
         let Some(front) = whole_front(core, &mut intake) else {
             return Ok(Left::Nothing);
         };
+        // Behind the look for more: a lone message is not followed by a reading of the clock that
+        // its answer would wait for.
+        let stride = core.next_stride(budget);
+        if stride == 0 {
+            let _ = intake.put_back(front, 0);
+            return Ok(Left::More);
+        }
         let batch = Batch {
             core,
             link,
@@ -70,7 +73,7 @@ pub(super) fn drain(
             last,
             ..
         } = batch;
-        intake.put_back(front, parsed.get());
+        core.lay_aside(intake.put_back(front, parsed.get()));
         core.spend(budget, link, dispatched.get(), last.get());
         match ended? {
             Ended::Budget | Ended::Front => {}

@@ -95,6 +95,7 @@ impl Core {
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
         link.connection.set(Some(connection.id));
         self.tally.links.add(1);
+        connection.settle();
         match resumed {
             Ok(freed) => self.tally.acknowledged.add(freed.messages),
             // The association asked the link first.

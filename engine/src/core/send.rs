@@ -231,25 +231,34 @@ impl Core {
             link.outbound.borrow_mut().queue_grant(grant);
             self.enqueue(link);
         } else if !link.owes_grant.replace(true) {
-            link.owes_since.set(self.clock.now());
-            self.granting.borrow_mut().push(Rc::clone(link));
+            let now = self.clock.now();
+            link.owes_since.set(now);
+            let mut granting = self.granting.borrow_mut();
+            if granting.is_empty() {
+                self.granting_since.set(now);
+            }
+            granting.push(Rc::clone(link));
         }
     }
 
     /// Queues the grants that have waited for other bytes to travel with for long enough.
     fn queue_late_grants(&self) {
-        if self.granting.borrow().is_empty() {
+        let now = self.clock.now();
+        let oldest = self.granting_since.get();
+        if self.granting.borrow().is_empty() || now.saturating_since(oldest) < GRANT_DELAY {
             return;
         }
-        let now = self.clock.now();
+        let mut oldest = now;
         self.granting.borrow_mut().retain(|link| {
             let late = now.saturating_since(link.owes_since.get()) >= GRANT_DELAY;
             if link.owes_grant.get() && late {
                 self.attach_grant(link);
                 self.enqueue(link);
             }
+            oldest = oldest.min(link.owes_since.get());
             link.owes_grant.get()
         });
+        self.granting_since.set(oldest);
     }
 
     /// Queues every grant that is owed, before the core sleeps. Says whether there was any.

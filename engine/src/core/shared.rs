@@ -5,6 +5,7 @@
 //! or resolved, nodes when one is first met, and when a ref is archived or read.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -13,6 +14,7 @@ use ringmesh_proto::matrix::LinkMatrix;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
+use super::door::SharedDoor;
 use crate::dead_letter::Office;
 use crate::metrics::Pages;
 
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) letters: Arc<Office>,
     names: Mutex<HashMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
+    /// Who may come in.
+    pub(crate) door: SharedDoor,
 }
 
 /// Where a named actor lives.
@@ -103,8 +107,14 @@ impl NodeIndex {
 impl Shared {
     /// The state of a node of `cores` that is about to start, whose cores may each know `peers_max`
     /// others, which keeps so many dead letters.
-    pub(crate) fn new(cores: usize, peers_max: usize, letters_kept: usize) -> Self {
+    pub(crate) fn new(
+        cores: usize,
+        peers_max: usize,
+        letters_kept: usize,
+        door: SharedDoor,
+    ) -> Self {
         Self {
+            door,
             uid: crate::random::uid(),
             table: TableId::next(),
             cores,
@@ -236,6 +246,27 @@ impl Shared {
         lock(&self.nodes).learn(node, met)
     }
 
+    /// A link is up with that process start of a node that some core knows, at `from` on the
+    /// network.
+    pub(crate) fn linked(&self, node: NodeIndex, uid: Uid, from: Option<IpAddr>) {
+        lock(&self.nodes).linked(node, uid, from);
+    }
+
+    /// A link with a node is over.
+    pub(crate) fn unlinked(&self, node: NodeIndex) {
+        lock(&self.nodes).unlinked(node);
+    }
+
+    /// Whether that process start was found at `from` before.
+    pub(crate) fn is_proven(&self, id: &NodeId, from: IpAddr) -> bool {
+        lock(&self.nodes).is_proven(id, from)
+    }
+
+    /// Whether there is a link with a node of the uid of `id` at another address.
+    pub(crate) fn is_elsewhere(&self, id: &NodeId) -> bool {
+        lock(&self.nodes).is_elsewhere(id)
+    }
+
     /// A core knows that node no more.
     pub(crate) fn forget(&self, node: NodeIndex) {
         lock(&self.nodes).forget(node);
@@ -297,6 +328,8 @@ impl Gate {
 struct Nodes {
     entries: Vec<Entry>,
     by_address: HashMap<Address, NodeIndex>,
+    /// The process starts in `met`.
+    by_uid: HashMap<Uid, NodeIndex>,
     free: Vec<NodeIndex>,
     nodes_max: usize,
 }
@@ -307,6 +340,10 @@ struct Entry {
     /// How many cores know it.
     cores: usize,
     met: Option<Met>,
+    /// Links of all cores with it.
+    links: usize,
+    /// The process start that had a link last, and where it was on the network.
+    proven: Option<(Uid, IpAddr)>,
 }
 
 impl Nodes {
@@ -314,6 +351,7 @@ impl Nodes {
         Self {
             entries: Vec::new(),
             by_address: HashMap::new(),
+            by_uid: HashMap::new(),
             free: Vec::new(),
             nodes_max,
         }
@@ -327,6 +365,8 @@ impl Nodes {
             address,
             cores: 1,
             met: None,
+            links: 0,
+            proven: None,
         });
     }
 
@@ -339,6 +379,8 @@ impl Nodes {
             address: address.clone(),
             cores: 1,
             met: None,
+            links: 0,
+            proven: None,
         };
         let node = if let Some(node) = self.free.pop() {
             self.entries[node.0 as usize] = entry;
@@ -366,10 +408,46 @@ impl Nodes {
 
     fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
         let known = &mut self.entries[node.0 as usize].met;
-        match known {
-            Some(known) if known.uid == met.uid => *known,
-            _ => *known.insert(met),
+        if let Some(known) = known.filter(|known| known.uid == met.uid) {
+            return known;
         }
+        let former = known.replace(met);
+        self.forget_uid(former, node);
+        self.by_uid.insert(met.uid, node);
+        met
+    }
+
+    /// What was known of a node holds no more.
+    fn forget_uid(&mut self, former: Option<Met>, node: NodeIndex) {
+        if let Some(Met { uid, .. }) = former
+            && self.by_uid.get(&uid) == Some(&node)
+        {
+            self.by_uid.remove(&uid);
+        }
+    }
+
+    fn is_elsewhere(&self, id: &NodeId) -> bool {
+        let found = self.by_uid.get(&id.uid);
+        found.is_some_and(|node| {
+            let entry = &self.entries[node.0 as usize];
+            entry.links > 0 && entry.address != id.address
+        })
+    }
+
+    fn linked(&mut self, node: NodeIndex, uid: Uid, from: Option<IpAddr>) {
+        let entry = &mut self.entries[node.0 as usize];
+        entry.links += 1;
+        entry.proven = from.map(|from| (uid, from));
+    }
+
+    fn unlinked(&mut self, node: NodeIndex) {
+        self.entries[node.0 as usize].links -= 1;
+    }
+
+    fn is_proven(&self, id: &NodeId, from: IpAddr) -> bool {
+        let node = self.by_address.get(&id.address);
+        let proven = node.and_then(|node| self.entries[node.0 as usize].proven);
+        proven == Some((id.uid, from))
     }
 
     fn forget(&mut self, node: NodeIndex) {
@@ -377,6 +455,8 @@ impl Nodes {
         entry.cores -= 1;
         if entry.cores == 0 {
             self.by_address.remove(&entry.address);
+            let former = entry.met.take();
+            self.forget_uid(former, node);
             self.free.push(node);
         }
     }
@@ -385,6 +465,10 @@ impl Nodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn door() -> SharedDoor {
+        SharedDoor::new(&crate::config::Settings::new("demo"))
+    }
 
     fn address(port: u16) -> Address {
         Address::new("demo", "127.0.0.1", port).unwrap()
@@ -429,6 +513,52 @@ mod tests {
     }
 
     #[test]
+    fn a_uid_is_elsewhere_as_long_as_another_address_has_it() {
+        let mut nodes = nodes(3);
+        let [one, other] = [2, 3].map(|port| nodes.meet(&address(port)).unwrap());
+        let id = |port, uid| NodeId {
+            address: address(port),
+            uid: Uid::new(uid).unwrap(),
+        };
+        let met = |uid| Met {
+            uid: Uid::new(uid).unwrap(),
+            matrix: LinkMatrix::new(1, 1, 64),
+        };
+        nodes.learn(one, met(7));
+        assert!(!nodes.is_elsewhere(&id(3, 7)), "it has no link");
+        nodes.linked(one, id(2, 7).uid, None);
+        nodes.linked(other, id(3, 9).uid, None);
+        assert!(!nodes.is_elsewhere(&id(2, 7)) && nodes.is_elsewhere(&id(3, 7)));
+        nodes.learn(one, met(8));
+        assert!(!nodes.is_elsewhere(&id(3, 7)) && nodes.is_elsewhere(&id(3, 8)));
+        nodes.unlinked(one);
+        assert!(!nodes.is_elsewhere(&id(3, 8)), "its link is over");
+        nodes.learn(other, met(9));
+        nodes.forget(one);
+        assert!(!nodes.is_elsewhere(&id(3, 8)) && nodes.is_elsewhere(&id(2, 9)));
+    }
+
+    #[test]
+    fn a_process_start_is_proven_where_it_was_found_until_another_is() {
+        let mut nodes = nodes(2);
+        let node = nodes.meet(&address(2)).unwrap();
+        let [here, there] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
+        let [id, next] = [1, 2].map(|uid| NodeId {
+            address: address(2),
+            uid: Uid::new(uid).unwrap(),
+        });
+        assert!(!nodes.is_proven(&id, here));
+        nodes.linked(node, id.uid, Some(here));
+        assert!(nodes.is_proven(&id, here));
+        assert!(!nodes.is_proven(&id, there) && !nodes.is_proven(&next, here));
+        nodes.linked(node, next.uid, Some(here));
+        assert!(nodes.is_proven(&next, here) && !nodes.is_proven(&id, here));
+        nodes.forget(node);
+        nodes.meet(&address(2)).unwrap();
+        assert!(!nodes.is_proven(&next, here), "it was forgotten");
+    }
+
+    #[test]
     fn one_over_the_bound_is_not_met() {
         let mut nodes = nodes(1);
         assert!(nodes.meet(&address(2)).is_some());
@@ -437,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_name_is_freed_by_its_own_actor_alone() {
-        let shared = Shared::new(2, 4, 1);
+        let shared = Shared::new(2, 4, 1, door());
         let named = |generation| Named {
             core: CoreId(1),
             slot: 3,
@@ -454,7 +584,7 @@ mod tests {
 
     #[test]
     fn a_failed_start_lets_nobody_wait() {
-        let shared = Shared::new(2, 4, 1);
+        let shared = Shared::new(2, 4, 1, door());
         std::thread::scope(|scope| {
             let waiting = [
                 scope.spawn(|| shared.wait_for_id().is_some()),

@@ -5,7 +5,7 @@
 //! of the turn need in any case: so a core that handles one message at a time reads its clock once
 //! for each.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,29 +17,28 @@ use super::link::Link;
 use crate::actor::ActorCell;
 
 /// The batch that is not measured yet, and since when it may have run.
-#[derive(Debug, Default)]
+///
+/// What names its last message lies in cells of one word and not in one value: a lone message is
+/// noted in front of the answer to it, and a value of three words would be moved through memory.
+#[derive(Default)]
 pub(super) struct LatestBatch {
     began: Cell<Instant>,
-    batch: RefCell<Option<Batch>>,
+    /// Zero: there is no batch.
+    messages: Cell<u32>,
+    /// Of an archived message: where it came from, and its target and type numbers there.
+    link: Cell<Option<Rc<Link>>>,
+    target: Cell<u32>,
+    message: Cell<u16>,
+    /// Of a local one.
+    local: Cell<Option<LocalPlace>>,
 }
 
-/// Messages that were dispatched together.
-#[derive(Debug)]
-struct Batch {
-    messages: u32,
-    last: Last,
-}
-
-/// The last message of a batch.
-#[derive(Debug)]
-pub(super) enum Last {
-    /// By the target and type numbers on its link.
-    Archived(Rc<Link>, (u32, u16)),
-    Local {
-        slot: u32,
-        generation: u64,
-        index: u16,
-    },
+/// A local message that was handled: its actor's place, and its place in the protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalPlace {
+    pub(super) slot: u32,
+    pub(super) generation: u64,
+    pub(super) index: u16,
 }
 
 impl Core {
@@ -47,80 +46,84 @@ impl Core {
     pub(super) fn look_at_clock(&self) -> Instant {
         let now = self.clock.read();
         let began = self.latest_batch.began.replace(now);
-        let batch = self.latest_batch.batch.take();
+        let messages = self.latest_batch.messages.replace(0);
+        let link = self.latest_batch.link.take();
         let took = now.saturating_since(began);
-        if took >= self.settings.slow_handler
-            && let Some(batch) = batch
-        {
-            self.note_slow(&batch, took);
+        if took >= self.settings.slow_handler && messages > 0 {
+            self.note_slow(link.as_ref(), messages, took);
         }
         now
     }
 
     /// How many messages may be dispatched before the next look at the budget; zero ends the turn.
     pub(super) fn next_stride(&self, budget: &mut Budget) -> u32 {
-        if self.latest_batch.batch.borrow().is_some() {
+        if self.latest_batch.messages.get() > 0 {
             budget.look(self.look_at_clock());
         }
         budget.stride()
     }
 
-    /// Takes a batch off the turn's budget.
+    /// Takes a batch of archived messages off the turn's budget.
+    #[inline]
     pub(super) fn spend(
         &self,
         budget: &mut Budget,
         link: &Rc<Link>,
         messages: u32,
-        last: (u32, u16),
+        (target, message): (u32, u16),
     ) {
         if messages > 0 {
-            let last = Last::Archived(Rc::clone(link), last);
-            self.spend_on(budget, messages, last);
+            budget.spend(messages);
+            let latest = &self.latest_batch;
+            latest.messages.set(messages);
+            latest.link.set(Some(Rc::clone(link)));
+            latest.target.set(target);
+            latest.message.set(message);
         }
     }
 
-    /// The same of one or more messages of either sort.
-    pub(super) fn spend_on(&self, budget: &mut Budget, messages: u32, last: Last) {
+    /// Takes a batch of local messages off the turn's budget.
+    pub(super) fn spend_on_locals(&self, budget: &mut Budget, messages: u32, last: LocalPlace) {
         budget.spend(messages);
-        *self.latest_batch.batch.borrow_mut() = Some(Batch { messages, last });
+        let latest = &self.latest_batch;
+        latest.messages.set(messages);
+        latest.link.set(None);
+        latest.local.set(Some(last));
     }
 
-    /// The names of an actor, if it still lives, and of a message for it.
-    fn name(&self, last: &Last) -> Option<(String, &'static str)> {
+    /// The names of the last message's actor, if it still lives, and of the message.
+    fn name_latest(&self, link: Option<&Rc<Link>>) -> Option<(String, &'static str)> {
         let named = |actor: &Rc<ActorCell>, index| (actor.to_string(), actor.message_name(index));
-        match last {
-            Last::Archived(link, (target, message)) => {
-                let routes = link.routes.borrow();
-                let known = routes.known(*target, *message);
-                known.map(|(actor, index)| named(actor, index))
-            }
-            Last::Local {
-                slot,
-                generation,
-                index,
-            } => {
-                let actors = self.actors.borrow();
-                let actor = actors.at(*slot, *generation);
-                actor.map(|actor| named(actor, *index))
-            }
+        let latest = &self.latest_batch;
+        if let Some(link) = link {
+            let routes = link.routes.borrow();
+            let known = routes.known(latest.target.get(), latest.message.get());
+            return known.map(|(actor, index)| named(actor, index));
         }
+        let LocalPlace {
+            slot,
+            generation,
+            index,
+        } = latest.local.get()?;
+        let actors = self.actors.borrow();
+        actors.at(slot, generation).map(|actor| named(actor, index))
     }
 
     /// Counts a batch that took too long, and says so now and then: with at most a few dozen
     /// messages in it, one handler was slow, or the core was pre-empted. Which of them it was is
     /// known of a batch of one; of others the last is named.
     #[cold]
-    fn note_slow(&self, batch: &Batch, took: Duration) {
+    fn note_slow(&self, link: Option<&Rc<Link>>, messages: u32, took: Duration) {
         self.tally.slow_handlers.add(1);
         if !self.slow_log_budget.borrow_mut().take(self.clock.now()) {
             return;
         }
         let (actor, message) = self
-            .name(&batch.last)
+            .name_latest(link)
             .unwrap_or_else(|| ("one that stopped".to_owned(), "?"));
         tracing::warn!(
             ?took,
-            messages = batch.messages,
+            messages,
             last_actor = %actor,
             last_message = message,
             "handlers held their core for too long, or it was pre-empted",

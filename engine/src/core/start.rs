@@ -27,6 +27,7 @@ use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
+use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -53,29 +54,31 @@ impl Core {
             failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = TcpTransport::new(transport_settings()).map_err(core_failed)?;
+        let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
         if id == CONTROL_CORE {
-            io.watch_signals().map_err(core_failed)?;
             shared.announce(listen(&mut io, &settings, shared.uid)?);
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
         let links = ends.iter().map(|end| Rc::clone(&end.link));
         let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
-        let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
-        let doorbell = io.doorbell();
-        shared.core_ready(id, doorbell.clone());
+        shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
             acceptor_timer: Cell::default(),
+            inquiries: Inquiries::default(),
             log_budget: RefCell::new(TokenBucket::new(LOGS_BURST, LOGS_PER_SECOND)),
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
             local: local_node(node, id, &settings),
             runtime,
+            tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
-            slabs: RefCell::new(slabs),
+            slabs: RefCell::new(SlabPool::new(
+                settings.outgoing_bytes_max,
+                settings.frame_bytes_max,
+            )),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
             draining: RefCell::default(),
@@ -87,13 +90,13 @@ impl Core {
             readable: RefCell::default(),
             sendable: RefCell::default(),
             granting: RefCell::default(),
+            granting_since: Cell::default(),
             doomed: RefCell::default(),
             actors: RefCell::new(ActorTable::new(id, settings.actors_max)),
             running_actor: Cell::default(),
             running: Cell::default(),
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
-            tasks: Tasks::new(doorbell),
             ticks: RefCell::default(),
             pipes: RefCell::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
@@ -102,6 +105,7 @@ impl Core {
             due_timers: Cell::default(),
             slices: Cell::default(),
             reading: Cell::default(),
+            parsed: Cell::default(),
             turn_share: Cell::new(0),
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
@@ -165,8 +169,11 @@ impl Drop for Failure {
     }
 }
 
-/// Binds the listener; says who the node is.
+/// Watches for signals and binds the listener; says who the node is.
 fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId, EngineError> {
+    let core = CONTROL_CORE.0;
+    io.watch_signals()
+        .map_err(|error| EngineError::Core { core, error })?;
     let at = settings.bind;
     let bound = io
         .listen(at)
@@ -176,10 +183,13 @@ fn listen(io: &mut TcpTransport, settings: &Settings, uid: Uid) -> Result<NodeId
     Ok(NodeId { address, uid })
 }
 
-fn transport_settings() -> tcp::Settings {
-    let mut settings = tcp::Settings::default();
-    settings.connections_max = CONNECTIONS_MAX;
-    settings
+fn transport_settings(settings: &Settings) -> tcp::Settings {
+    let from = settings.bind.ip();
+    let mut transport = tcp::Settings::default();
+    transport.connections_max = CONNECTIONS_MAX;
+    // Peers and firewalls know the node by the address it is bound to, on hosts with several.
+    transport.dial_from = (!from.is_unspecified()).then_some(from);
+    transport
 }
 
 /// The address peers dial: the advertised one, else the one that was bound.

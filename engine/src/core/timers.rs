@@ -20,8 +20,9 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 /// Connections of one core, as the transport bounds them.
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
-/// The acceptor's, the flush's, and those that look for stalls and for memory.
-const SINGLE_TIMERS: usize = 4;
+/// The acceptor's, that of the inquiries, the flush's, and those that look for stalls and for
+/// memory.
+const SINGLE_TIMERS: usize = 5;
 
 // Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
 // while it waits), connections and peers (one each). So no question waits without a deadline.
@@ -51,6 +52,8 @@ pub(crate) enum Token {
     Peer(PeerIndex),
     /// An incoming connection's time may be up.
     Acceptor,
+    /// The time of an inquiry may be up.
+    Inquiries,
     /// Memory may have come back.
     Memory,
     /// The progress of the links is to be looked at.
@@ -109,6 +112,7 @@ impl Core {
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),
+            Token::Inquiries => self.inquiries_timeout(),
             Token::Memory => self.look_for_memory(),
             Token::Stalls => self.look_for_stalls(),
             Token::Flush => self.flush_overdue(),

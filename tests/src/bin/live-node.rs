@@ -14,6 +14,7 @@ use ringmesh::{Engine, IdleMode, Node, NodeBuilder, Ref, SendError};
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
 use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
+use ringmesh_tests::live::node::lenient;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -94,7 +95,10 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     } else {
         IdleMode::Park
     };
-    let mut builder = Engine::node(SYSTEM).idle(idle).environment();
+    let mut builder = Engine::node(SYSTEM)
+        .idle(idle)
+        .settings(lenient)
+        .environment();
     if let Some(path) = arguments.config {
         builder = builder.config_file(path);
     }

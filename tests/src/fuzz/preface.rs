@@ -76,6 +76,11 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         "any-core-any-uid".to_owned(),
         with_options(REPAIR, &any.encode()),
     ));
+    let inquiry = Preface {
+        role: Role::Inquirer,
+        ..sample()
+    };
+    seeds.push(("inquiry".to_owned(), with_options(0, &inquiry.encode())));
     let later = Preface {
         version_min: 2,
         version_max: 3,

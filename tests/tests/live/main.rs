@@ -9,6 +9,7 @@ mod connections;
 mod core_loop;
 mod cores;
 mod dead_letters;
+mod door;
 mod fairness;
 mod faults;
 mod graceful_stop;

@@ -172,7 +172,7 @@ fn reserved_bits_and_unknown_numbers_are_refused() {
         ("preface_flags", |bytes| bytes[56] = 1),
         ("preface_flags", |bytes| bytes[59] = 0x80),
         ("preface_role", |bytes| bytes[10] = 0),
-        ("preface_role", |bytes| bytes[10] = 3),
+        ("preface_role", |bytes| bytes[10] = 4),
         ("preface_lane", |bytes| bytes[11] = 0),
         ("preface_lane", |bytes| bytes[11] = 4),
         ("preface_uid", |bytes| bytes[32..40].fill(0)),

@@ -164,6 +164,11 @@ impl Association {
         self.former.contains(&uid)
     }
 
+    /// Whether a dial with this nonce is under way.
+    pub fn vouches_for(&self, dial: u64) -> bool {
+        matches!(self.state, State::Handshaking { nonce, .. } if nonce == dial)
+    }
+
     /// Where it stands.
     pub fn status(&self) -> Status {
         if self.stop_by.is_some() && !matches!(self.state, State::Stopped) {

@@ -88,6 +88,15 @@ pub enum CloseReason {
     /// This node holds as many connections as it may.
     #[error("too many connections")]
     Overloaded,
+    /// The address it comes from has as many connections as one may.
+    #[error("too many connections from one address")]
+    SourceFull,
+    /// The address it comes from connects too often.
+    #[error("too many connects from one address in a short time")]
+    Storm,
+    /// A dial was asked about, and vouched for.
+    #[error("the dial was vouched for")]
+    Vouched,
 }
 
 /// Who has to act when a connection ends.
@@ -135,6 +144,9 @@ impl CloseReason {
             Self::Restarted => "restarted",
             Self::Stopping => "stopping",
             Self::Overloaded => "overloaded",
+            Self::SourceFull => "source_full",
+            Self::Storm => "storm",
+            Self::Vouched => "vouched",
         }
     }
 
@@ -176,8 +188,10 @@ impl CloseReason {
             | Self::Forgotten
             | Self::PeerClosed
             | Self::Broken => Fault::Network,
-            Self::Overloaded => Fault::Resource,
-            Self::Bye | Self::Superseded | Self::Restarted | Self::Stopping => Fault::Nobody,
+            Self::Overloaded | Self::SourceFull | Self::Storm => Fault::Resource,
+            Self::Bye | Self::Superseded | Self::Restarted | Self::Stopping | Self::Vouched => {
+                Fault::Nobody
+            }
         }
     }
 }
@@ -197,7 +211,9 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
         | RefuseReason::Destination
         | RefuseReason::Former
         | RefuseReason::Itself
-        | RefuseReason::Lane => Fault::Setup,
+        | RefuseReason::Lane
+        | RefuseReason::Unproven
+        | RefuseReason::Collision => Fault::Setup,
     }
 }
 
@@ -209,7 +225,7 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_and_fit_a_counter() {
-        let refusals = (0..=15)
+        let refusals = (0..=17)
             .map(RefuseReason::from_wire)
             .map(CloseReason::Refused);
         let others = [
@@ -241,6 +257,9 @@ mod tests {
             CloseReason::Restarted,
             CloseReason::Stopping,
             CloseReason::Overloaded,
+            CloseReason::SourceFull,
+            CloseReason::Storm,
+            CloseReason::Vouched,
         ];
         let mut seen = BTreeSet::new();
         for reason in refusals.chain(others) {

@@ -7,13 +7,16 @@
 //! node decides the rest, since only it knows of links and dials that exist already. What the
 //! dialler sends and checks is here too, so both sides of each rule stand together.
 //!
-//! Addresses and uids are claims: without transport security nothing proves them.
+//! Addresses and uids are claims. A [`Verifier`] has the claimed address asked whether the dial is
+//! its own before anybody acts on them; without transport security that is as good as routing is.
 //!
 //! [`Association`]: crate::association::Association
 
 mod acceptor;
+mod verifier;
 
 pub use acceptor::Acceptor;
+pub use verifier::{Answer, Begin, Company, Verifier};
 
 use std::time::Duration;
 
@@ -67,6 +70,8 @@ pub struct Introduction {
     pub offer: Offer,
     /// To be repeated in the answer.
     pub nonce: u64,
+    /// It wants no link, but to know whether a dial with this nonce is this node's.
+    pub is_inquiry: bool,
 }
 
 impl LocalNode {
@@ -146,7 +151,7 @@ impl LocalNode {
         if preface.format_fingerprint != self.format_fingerprint {
             return Err(RefuseReason::Format);
         }
-        if preface.role != Role::Node {
+        if !matches!(preface.role, Role::Node | Role::Inquirer) {
             return Err(RefuseReason::Preface);
         }
         if preface.lane != Lane::Ordinary {
@@ -207,6 +212,12 @@ impl LocalNode {
         self.body_cap.min(offer.body_cap)
     }
 
+    /// Whether the core of a dialler is one that this core may have a link with.
+    pub fn may_link(&self, introduction: &Introduction) -> bool {
+        let matrix = self.matrix(&introduction.offer);
+        matrix.may_link(self.core, introduction.sending_core)
+    }
+
     /// The links that this node and the one with that offer may have.
     pub(crate) fn matrix(&self, offer: &Offer) -> LinkMatrix {
         LinkMatrix::new(self.cores, offer.cores, self.links_max.min(offer.links_max))
@@ -240,6 +251,8 @@ pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
         RefuseReason::Hello => "the hello is not valid",
         RefuseReason::Itself => "a node cannot dial itself",
         RefuseReason::Lane => "the lane is not served",
+        RefuseReason::Unproven => "nobody at that address vouches for the dial",
+        RefuseReason::Collision => "another node has that uid",
         RefuseReason::Position => "the link cannot go on where the hello says",
     };
     let mut bytes = Vec::new();

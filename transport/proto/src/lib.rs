@@ -31,6 +31,7 @@ pub mod archive;
 pub mod association;
 mod checksum;
 pub mod close_reason;
+pub mod door;
 pub mod effect;
 pub mod fingerprint;
 pub mod frame;

@@ -131,6 +131,22 @@ pub const REFUSALS_PER_SECOND: u32 = 16;
 /// Default for connections that have not shown who they are, at one time.
 pub const HALF_OPEN_MAX: usize = 256;
 
+/// How long the address that a hello claims may take to vouch for it.
+pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Diallers of one core that may wait to be vouched for, at one time.
+pub const INQUIRIES_MAX: usize = 256;
+
+/// Inquiries that the hellos from one address may cause at once, before they only cause
+/// [`INQUIRIES_PER_SECOND`].
+pub const INQUIRIES_BURST: u32 = 128;
+
+/// Inquiries that the hellos from one address may cause in the long run.
+pub const INQUIRIES_PER_SECOND: u32 = 16;
+
+/// Addresses whose connects are counted each by itself, those without a connection for a while.
+pub const SOURCES_MAX: usize = 1 << 16;
+
 /// Process starts of a peer that are remembered as ended.
 pub const FORMER_UIDS_MAX: usize = 8;
 
@@ -174,6 +190,12 @@ const _: () = {
     assert!(PREFACE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
     // Whoever waits for the verdict of a probe, and of its second chance, waits within a handshake.
     assert!(2 * PROBE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
+    // A restart is recognised within 2 s: half of that is left to the round trips of an inquiry.
+    assert!(PROBE_TIMEOUT.as_millis() * 2 <= 2000);
+    // Whoever waits to be vouched for before that waits within a handshake too.
+    assert!(
+        VERIFY_TIMEOUT.as_millis() + 2 * PROBE_TIMEOUT.as_millis() < HANDSHAKE_TIMEOUT.as_millis()
+    );
     assert!(PROBE_LATENESS.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(BACK_OFF_MIN.as_millis() < BACK_OFF_MAX.as_millis());
     // Several dials fit into the time that a link waits, and one that hangs is not all of them.

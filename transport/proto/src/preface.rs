@@ -46,7 +46,7 @@ pub struct Preface {
     pub uid: Uid,
     /// The process start it wants to reach; `None`: whichever runs.
     pub expected_uid: Option<Uid>,
-    /// Random; the answer repeats it.
+    /// Random; the answer repeats it. An inquirer's is that of the dial it asks about.
     pub nonce: u64,
 }
 
@@ -58,6 +58,8 @@ pub enum Role {
     Node = 1,
     /// A client from outside.
     Client = 2,
+    /// A node that was dialled, and asks back whether the dial with this nonce is the receiver's.
+    Inquirer = 3,
 }
 
 /// Why 64 bytes are not a preface that this version understands.
@@ -179,6 +181,7 @@ impl Preface {
         let role = match role {
             1 => Role::Node,
             2 => Role::Client,
+            3 => Role::Inquirer,
             _ => return Ok(Err(PrefaceError::Role(role))),
         };
         let Some(lane) = Lane::from_wire(lane) else {
@@ -267,6 +270,30 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_an_inquiry() {
+        let inquiry = Preface {
+            role: Role::Inquirer,
+            wanted_core: Some(CoreId(7)),
+            expected_uid: Uid::new(9),
+            ..sample()
+        };
+        let bytes = inquiry.encode();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "52494e474d534800".to_owned() // magic
+            + "01010302" // versions, role, lane
+            + "03000700" // cores
+            + "8877665544332211" // cluster
+            + "00ffeeddccbbaa99" // format
+            + "0807060504030201" // uid
+            + "0900000000000000" // expected uid
+            + "f0f00f0f5a5aa5a5" // nonce of the dial
+            + "00000000" // flags
+            + "ad48b754";
+        assert_eq!(hex, expected);
+        assert_eq!(Preface::parse(&bytes), Ok(inquiry));
+    }
+
+    #[test]
     fn all_fields_come_back() {
         let preface = Preface {
             role: Role::Client,
@@ -312,7 +339,7 @@ mod tests {
         let cases: [(usize, u8, PrefaceError); 6] = [
             (8, 2, PrefaceError::Version { min: 2, max: 1 }),
             (9, 0, PrefaceError::Version { min: 1, max: 0 }),
-            (10, 3, PrefaceError::Role(3)),
+            (10, 4, PrefaceError::Role(4)),
             (11, 0, PrefaceError::Lane(0)),
             (11, 4, PrefaceError::Lane(4)),
             (57, 1, PrefaceError::Flags(0x100)),

@@ -31,7 +31,8 @@ pub struct Settings {
     /// Options of every socket.
     pub socket: SocketOptions,
     /// The local address dialled connections come from; `None` (the default) leaves it to the
-    /// kernel.
+    /// kernel, and so does one that cannot reach what is dialled: of another family, or of the
+    /// loopback when that is not dialled.
     pub dial_from: Option<IpAddr>,
 }
 

@@ -25,6 +25,7 @@ fn changed() -> Settings {
                 "bind" => "[::1]:7400".to_owned(),
                 "advertise" => "[fe80::1]:7401".to_owned(),
                 "idle" => "hybrid".to_owned(),
+                "verify_peers" => "off".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),

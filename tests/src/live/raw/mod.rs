@@ -3,7 +3,7 @@
 pub mod frames;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -312,6 +312,14 @@ impl RawPeer {
         }
     }
 
+    /// Where the other end of the connection is.
+    ///
+    /// # Panics
+    /// If the connection is broken.
+    pub fn comes_from(&self) -> SocketAddr {
+        self.stream.peer_addr().expect("the connection is open")
+    }
+
     /// Ends its own direction; the node's may go on.
     ///
     /// # Panics
@@ -380,12 +388,20 @@ impl RawListener {
     /// # Panics
     /// If there is none.
     pub fn bind() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::bind_at("127.0.0.1")
+    }
+
+    /// The same at another address of this host.
+    ///
+    /// # Panics
+    /// If the host has no such address.
+    pub fn bind_at(host: &str) -> Self {
+        let listener = TcpListener::bind((host, 0)).expect("a free port");
         let port = listener
             .local_addr()
             .expect("a bound socket has an address")
             .port();
-        let address = Address::new(SYSTEM, "127.0.0.1", port).expect("an address");
+        let address = Address::new(SYSTEM, host, port).expect("an address");
         Self { listener, address }
     }
 

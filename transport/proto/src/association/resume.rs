@@ -133,7 +133,8 @@ impl Association {
             Some(kept) => kept.offer(cx),
             None => {
                 let next = self.last_number.map(|number| number.wrapping_add(1));
-                let number = *self.proposal.get_or_insert(next.unwrap_or(cx.random));
+                let fresh = next.unwrap_or(cx.random);
+                let number = *self.proposal.get_or_insert(fresh);
                 cx.local.offer(number)
             }
         }

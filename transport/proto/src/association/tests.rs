@@ -2,6 +2,7 @@ mod acceptor;
 mod doubt;
 mod pair;
 mod resuming;
+mod verifier;
 
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
             links_max: 10,
         },
         nonce: 5,
+        is_inquiry: false,
     }
 }
 

@@ -232,8 +232,8 @@ fn numbers_of_codes_and_reasons_are_their_own() {
         assert!(reason.to_wire() == number || reason == RefuseReason::Other);
     }
     assert_eq!(
-        RefuseReason::from_wire(RefuseReason::Lane.to_wire()),
-        RefuseReason::Lane
+        RefuseReason::from_wire(RefuseReason::Collision.to_wire()),
+        RefuseReason::Collision
     );
     assert_eq!(
         ErrorCode::from_wire(ErrorCode::Stopping.to_wire()),

@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, PREFACE_BYTES, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND,
 };
-use crate::preface::Preface;
+use crate::preface::{Preface, Role};
 use crate::time::Instant;
 use crate::token_bucket::TokenBucket;
 
@@ -119,7 +119,17 @@ impl Acceptor {
             wanted_core: preface.wanted_core,
             offer: hello.offer,
             nonce: preface.nonce,
+            is_inquiry: preface.role == Role::Inquirer,
         })
+    }
+
+    /// Says to an inquirer that the dial it asks about is this node's own.
+    pub fn vouch(&mut self, cx: &mut Context<'_>, inquiry: &Introduction) {
+        let (conn, offer) = (inquiry.conn, cx.local.offer(inquiry.nonce));
+        let bytes = cx.local.accept(inquiry, offer);
+        cx.out.push(Effect::Write { conn, bytes });
+        let reason = CloseReason::Vouched;
+        cx.out.push(Effect::Close { conn, reason });
     }
 
     /// Refuses a connection and closes it. When too many were refused lately, it is only closed.

@@ -184,8 +184,13 @@ pub enum RefuseReason {
     Itself = 13,
     /// The lane is not served.
     Lane = 14,
+    /// Nobody at the address that the hello claims vouches for it; or, to an inquiry: no such dial
+    /// is under way here.
+    Unproven = 15,
+    /// The dialler's uid is that of another node that has a link.
+    Collision = 16,
     /// The link cannot go on where the dialler says it stands.
-    Position = 15,
+    Position = 17,
 }
 
 impl RefuseReason {
@@ -207,7 +212,9 @@ impl RefuseReason {
             12 => Self::Hello,
             13 => Self::Itself,
             14 => Self::Lane,
-            15 => Self::Position,
+            15 => Self::Unproven,
+            16 => Self::Collision,
+            17 => Self::Position,
             _ => Self::Other,
         }
     }
@@ -235,6 +242,8 @@ impl RefuseReason {
             | Self::Superseded
             | Self::Stopping
             | Self::Overloaded
+            | Self::Unproven
+            | Self::Collision
             | Self::Position => false,
         }
     }
@@ -257,6 +266,8 @@ impl RefuseReason {
             Self::Hello => "refuse_hello",
             Self::Itself => "refuse_itself",
             Self::Lane => "refuse_lane",
+            Self::Unproven => "refuse_unproven",
+            Self::Collision => "refuse_collision",
             Self::Position => "refuse_position",
         }
     }
