@@ -60,8 +60,8 @@ impl Core {
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
-        let links = ends.iter().map(|end| Rc::clone(&end.link));
-        let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
+        let peers = peers(&settings, (&shared, id), &node, &ends);
+        let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -75,10 +75,7 @@ impl Core {
             runtime,
             tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
-            slabs: RefCell::new(SlabPool::new(
-                settings.outgoing_bytes_max,
-                settings.frame_bytes_max,
-            )),
+            slabs: RefCell::new(slabs),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
             draining: RefCell::default(),
@@ -118,6 +115,17 @@ impl Core {
             shared,
         }))
     }
+}
+
+/// A table of peers that knows the cores of this node alone.
+fn peers(
+    settings: &Settings,
+    (shared, id): (&Shared, CoreId),
+    node: &NodeId,
+    ends: &[End],
+) -> PeerTable {
+    let links = ends.iter().map(|end| Rc::clone(&end.link));
+    PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max)
 }
 
 /// What a core says of itself in handshakes.
