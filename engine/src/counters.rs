@@ -126,9 +126,10 @@ counters! {
     /// recipient's; so is its answer on the way back.
     ///
     /// A message counts as received when its turn comes, and its grant follows. When a peer ends a
-    /// connection, what came on it before is received first. When this node ends one, messages that
-    /// still wait are not received but counted in `dropped_unread`: they are in flight for their
-    /// sender, who gives them up as `dead_maybe`.
+    /// connection, what came on it before is received first. When this node ends one, and the link
+    /// with it, messages that still wait are not received but counted in `dropped_unread`: they are
+    /// in flight for their sender, who gives them up as `dead_maybe`. What was on its way when a
+    /// link lost its connection stays in flight, until the link goes on or is given up.
     ///
     /// Read from another thread while the core runs, the counters are not of one instant: a
     /// message that is being handled is in the whole and in none of its parts. The inequalities
@@ -204,8 +205,9 @@ counters! {
         local_sent,
         /// Came in an older version and were upgraded: messages and answers.
         upgraded,
-        /// Messages that had arrived whole behind what ended their connection, their core or, with
-        /// its goodbye, their node, and were dropped; no part of `received`.
+        /// Messages that had arrived whole behind what ended their link, their core or, with its
+        /// goodbye, their node, and were dropped; no part of `received`. Where the link goes on
+        /// they come again.
         dropped_unread,
         /// Part of `asks_abandoned`: cancelled at the peer; for the others there was no credit.
         cancels_sent,
@@ -247,8 +249,10 @@ counters! {
         closed_for_fault,
         /// Turns of the core's loop.
         turns,
-        /// Links up at the moment.
+        /// Links with a connection at the moment.
         links,
+        /// How often a link went on over another connection.
+        resumed,
         /// `io_uring_enter` calls of the core's own ring.
         enters,
         /// How often the core slept.

@@ -44,14 +44,25 @@ pub enum NodeEvent {
         /// Whether this node dialled.
         dialled: bool,
     },
-    /// A link is over. Always comes, once for each [`Associated`](Self::Associated), unless the
-    /// node itself ends before.
+    /// A link has no connection any more. Always comes: with `over` once for each
+    /// [`Associated`](Self::Associated), unless the node itself ends before; without it,
+    /// [`Resumed`](Self::Resumed) or the end follows.
     #[non_exhaustive]
     Lost {
         /// The link.
         link: LinkEnds,
         /// Why.
         reason: &'static str,
+        /// Whether the link is over. Otherwise it waits for another connection, with all that is
+        /// on its way.
+        over: bool,
+    },
+    /// A link that waited has another connection and goes on with the byte where it was lost.
+    /// Always comes, before anything more is received on the link.
+    #[non_exhaustive]
+    Resumed {
+        /// The link.
+        link: LinkEnds,
     },
     /// Another start of a peer's process answers at its address: nothing of the former comes back.
     /// Each core of this node that had a link to the former says it, when it meets the new one.
@@ -117,6 +128,7 @@ impl NodeEvent {
             Self::Listening { .. } => "listening",
             Self::Associated { .. } => "associated",
             Self::Lost { .. } => "lost",
+            Self::Resumed { .. } => "resumed",
             Self::Restarted { .. } => "restarted",
             Self::Refused { .. } => "refused",
             Self::Stalled { .. } => "stalled",
@@ -130,6 +142,7 @@ impl NodeEvent {
         match self {
             Self::Associated { link, .. }
             | Self::Lost { link, .. }
+            | Self::Resumed { link }
             | Self::Stalled { link, .. }
             | Self::Oversize { link, .. }
             | Self::Dropped { link, .. } => Some(link),

@@ -18,6 +18,8 @@ pub enum LinkState {
     Doubted,
     /// Its peer takes nothing over of what was sent, for half of `grant_timeout` or longer.
     Stalled,
+    /// It has no connection, and waits for another one to go on.
+    Lost,
     /// This node, or its peer, is stopping.
     Ending,
 }
@@ -31,6 +33,7 @@ impl LinkState {
             Self::Up => "up",
             Self::Doubted => "doubted",
             Self::Stalled => "stalled",
+            Self::Lost => "lost",
             Self::Ending => "ending",
         }
     }
@@ -55,8 +58,8 @@ pub struct LinkReport {
     pub state: LinkState,
     /// How long it has been up. `None` without a link.
     pub age: Option<Duration>,
-    /// How often there was another link between the two cores before, as long as this one has
-    /// known the other.
+    /// How often the two cores found each other again, by a link resumed or a new one, as long as
+    /// this one has known the other.
     pub reconnects: u64,
     /// Bytes of its stream given to the system.
     pub bytes_sent: u64,

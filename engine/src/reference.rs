@@ -50,7 +50,7 @@ impl<P: Protocol> Ref<P> {
     /// Sends `message` if there is room for it now.
     ///
     /// `Ok` means that it is queued in order behind this core's earlier messages to the actor. It
-    /// arrives unless the link breaks, the actor stops, or its node does; then it is counted as a
+    /// arrives unless the link ends, the actor stops, or its node does; then it is counted as a
     /// dead letter.
     ///
     /// # Errors

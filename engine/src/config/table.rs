@@ -57,7 +57,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 30] = [
+pub(super) static KEYS: [Key; 31] = [
     Key {
         section: "node",
         name: "system",
@@ -331,6 +331,15 @@ pub(super) static KEYS: [Key; 30] = [
         too_small: "links end to peers whose handlers block for long.",
         too_large: "a peer that hangs holds a window of memory for longer.",
         kind: time!(grant_timeout, "milliseconds", MS, from_to(100, HOUR_MS)),
+    },
+    Key {
+        section: "link",
+        name: "resume_timeout_ms",
+        meaning: "How long a link that lost its connection is kept, with what waits on it, until \
+                  it goes on over another one.",
+        too_small: "what was on its way is given up, although the network came back.",
+        too_large: "a peer that is gone holds a window of memory for longer, and is noticed late.",
+        kind: time!(resume_timeout, "milliseconds", MS, from_to(0, HOUR_MS)),
     },
     Key {
         section: "actor",

@@ -141,7 +141,10 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
             .text("address", &place(address))
             .text("bound", &bound.to_string()),
         NodeEvent::Associated { link, dialled } => ends(object, link).plain("dialled", dialled),
-        NodeEvent::Lost { link, reason } => ends(object, link).text("reason", reason),
+        NodeEvent::Lost { link, reason, over } => ends(object, link)
+            .text("reason", reason)
+            .plain("over", over),
+        NodeEvent::Resumed { link } => ends(object, link),
         NodeEvent::Restarted {
             core,
             address,

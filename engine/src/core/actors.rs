@@ -195,9 +195,9 @@ impl Core {
 
     /// The other core of this node where a recipient lives. What has made its hop makes no other.
     fn lives_elsewhere(&self, link: &Link, target: Target) -> Option<CoreId> {
-        link.connection?;
         let core = ActorTable::core_of(target.generation);
-        (core != self.id && core.0 < self.local.cores).then_some(core)
+        let is_other = core != self.id && core.0 < self.local.cores;
+        (is_other && !link.within_process).then_some(core)
     }
 
     /// What the directory answers for a name.

@@ -1,5 +1,6 @@
 //! How connections end: for a fault, by their peer, or because an association wants it.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use ringmesh_proto::close_reason::{CloseReason, Fault};
@@ -41,12 +42,17 @@ impl Core {
             return;
         };
         self.clear_deadline(&connection);
-        self.connections.borrow_mut()[id.slot as usize] = None;
+        self.forget_connection(&connection);
         if connection.closing.get() {
             return self.discard_unread(&connection);
         }
         let reason = match why {
             contract::CloseReason::PeerClosed => CloseReason::PeerClosed,
+            contract::CloseReason::DialFailed(error)
+                if error.kind() == ErrorKind::ConnectionRefused =>
+            {
+                CloseReason::DialRefused
+            }
             contract::CloseReason::DialFailed(_) => CloseReason::DialFailed,
             _ => CloseReason::Broken,
         };
@@ -72,8 +78,9 @@ impl Core {
         connection.closing.set(true);
         self.discard_unread(connection);
         let key = connection.key;
+        let found_nobody = matches!(reason, CloseReason::DialFailed | CloseReason::DialRefused);
         match connection.node.get() {
-            Some(node) if reason == CloseReason::DialFailed && self.redial(node, key) => {}
+            Some(node) if found_nobody && self.redial(node, key) => {}
             Some(node) => {
                 self.associate(node, |association, cx| {
                     association.handle_closed(cx, key, reason)
@@ -86,7 +93,7 @@ impl Core {
         }
     }
 
-    fn forget_draining(&self, connection: &Connection) {
+    pub(super) fn forget_draining(&self, connection: &Connection) {
         let mut draining = self.draining.borrow_mut();
         draining.retain(|other| other.id != connection.id);
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::{CloseReason, Fault};
-use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
+use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox, Standing};
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
@@ -23,7 +23,7 @@ use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
 use super::door::Guest;
-use super::link::{Connection, End, Link, Stage, id_of};
+use super::link::{Connection, End, Link, Stage};
 use super::peers::{PeerIndex, PeerState};
 use super::{Core, Errand, Met, NodeIndex, Token};
 use crate::error::ResolveError;
@@ -218,8 +218,13 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
+        let (address, core) = (&introduction.peer.address, introduction.sending_core);
         let node = self
-            .peer(&introduction.peer.address, introduction.sending_core)
+            .peer(address, core)
+            .or_else(|error| {
+                self.give_up_a_lost_link();
+                self.peer(address, core).map_err(|_| error)
+            })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
         let accepted = self.associate(node, |association, cx| {
@@ -273,7 +278,11 @@ impl Core {
         let mut out = Outbox::default();
         let result = {
             let mut peers = self.peers.borrow_mut();
-            call(&mut peers.at(node).association, &mut self.context(&mut out))
+            let peer = peers.at(node);
+            let association = &mut peer.association;
+            Link::with_halves(peer.link.as_ref(), |link| {
+                call(association, &mut self.context(link, &mut out))
+            })
         };
         self.carry_out(Some(node), out);
         self.arm_peer_timer(node);
@@ -286,18 +295,24 @@ impl Core {
         call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
-        let result = call(&mut self.acceptor.borrow_mut(), &mut self.context(&mut out));
+        let mut context = self.context(None, &mut out);
+        let result = call(&mut self.acceptor.borrow_mut(), &mut context);
         self.carry_out(None, out);
         self.arm_acceptor_timer();
         result
     }
 
-    pub(super) fn context<'a>(&'a self, out: &'a mut Outbox) -> Context<'a> {
+    pub(super) fn context<'a>(
+        &'a self,
+        link: Option<Standing<'a>>,
+        out: &'a mut Outbox,
+    ) -> Context<'a> {
         let random = crate::random::number();
         Context {
             now: self.clock.now(),
             random,
             local: &self.local,
+            link,
             out,
         }
     }
@@ -326,9 +341,17 @@ impl Core {
         match effect {
             Effect::Dial { address } => self.dial(node, &address),
             Effect::LinkUp(up) => self.link_up(node, &up),
-            Effect::LinkDown { conn, peer, reason } => {
-                tracing::info!(%peer, %reason, "link lost");
-                self.link_down(node, conn, reason);
+            Effect::LinkLost { conn, peer, reason } => {
+                tracing::info!(%peer, %reason, "link lost; it waits for another connection");
+                self.link_lost(node, conn, reason);
+            }
+            Effect::LinkResumed { conn, peer, grant } => {
+                tracing::info!(%peer, received_to = grant.received_to, "link resumed");
+                self.link_resumed(node, conn, grant);
+            }
+            Effect::LinkDown { peer, reason, .. } => {
+                tracing::info!(%peer, %reason, "link ended");
+                self.link_down(node, reason);
             }
             Effect::PeerRestarted { old, new } => {
                 let address = self.address_of_peer(node);
@@ -413,7 +436,7 @@ impl Core {
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
         peer.link = Some(link);
-        peer.links_made += 1;
+        peer.meetings += 1;
         peer.problem = None;
         peer.places.found();
         let number = peer.node;
@@ -427,25 +450,24 @@ impl Core {
     }
 
     /// Wakes whoever waits for something to change at a peer.
-    fn peer_changed(&self, node: PeerIndex) {
+    pub(super) fn peer_changed(&self, node: PeerIndex) {
         let watchers = self.peers.borrow_mut().take_watchers(node);
         watchers.into_iter().for_each(|waker| self.wake(waker));
         self.room_came(node);
         self.recipients_came(node);
     }
 
-    fn link_down(self: &Rc<Self>, node: PeerIndex, conn: ConnKey, reason: CloseReason) {
+    fn link_down(self: &Rc<Self>, node: PeerIndex, reason: CloseReason) {
         let link = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
             peer.problem = Some(reason);
-            peer.link
-                .take_if(|link| link.connection == Some(id_of(conn)))
+            peer.link.take()
         };
         if let Some(link) = link {
             let number = self.number_of(node);
             self.shared.unlinked(number);
-            self.tell_of_loss(&link, reason);
+            self.tell_of_loss(&link, reason, true);
             self.end_link(&link, reason.fault() == Fault::Nobody);
         }
         self.peer_changed(node);

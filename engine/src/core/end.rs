@@ -16,7 +16,7 @@ impl Core {
         if link.ended.replace(true) {
             return;
         }
-        if link.connection.is_some() {
+        if link.connection.get().is_some() {
             self.tally.links.take(1);
         }
         let sent = link.outbound.borrow().positions().sent;
@@ -58,8 +58,8 @@ impl Core {
         while let Some(link) = { self.doomed.borrow_mut().pop() } {
             if link.passage.is_some() {
                 self.tunnel_fault(&link, CloseReason::TooManyAsks);
-            } else if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
-                self.connection_fault(&connection, CloseReason::TooManyAsks);
+            } else {
+                self.link_fault(&link, CloseReason::TooManyAsks);
             }
         }
     }

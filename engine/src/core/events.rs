@@ -76,8 +76,21 @@ impl Core {
         if connections.len() <= slot {
             connections.resize(slot + 1, None);
         }
-        connections[slot] = Some(Rc::clone(&connection));
+        // The transport may give a slot away before the end of its last owner is handled here.
+        if let Some(former) = connections[slot].replace(Rc::clone(&connection)) {
+            self.draining.borrow_mut().push(former);
+        }
         connection
+    }
+
+    /// The transport has forgotten a connection.
+    pub(super) fn forget_connection(&self, connection: &Connection) {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(place) = connections.get_mut(connection.id.slot as usize) {
+            place.take_if(|other| other.id == connection.id);
+        }
+        drop(connections);
+        self.forget_draining(connection);
     }
 
     /// Puts a connection on the list of those with bytes to parse.

@@ -38,8 +38,10 @@ pub(crate) struct Link {
     pub(crate) node: NodeId,
     /// The process start at the other end, that of `node`.
     pub(crate) uid: Uid,
-    /// `None`: a link to a core of the same node, itself included.
-    pub(crate) connection: Option<ConnectionId>,
+    /// What it runs over. `None`: a link within the process, or one that waits for a connection.
+    pub(crate) connection: Cell<Option<ConnectionId>>,
+    /// It leads to a core of the same node, itself included.
+    pub(crate) within_process: bool,
     /// The core at the other end.
     pub(crate) to_core: CoreId,
     /// Of a link that is a tunnel.
@@ -71,6 +73,8 @@ pub(crate) struct Link {
     pub(crate) progress: Cell<Progress>,
     /// What it shows to whoever looks.
     pub(crate) vitals: Vitals,
+    /// While it has no connection: its association knows that something is to be sent.
+    pub(crate) resume_wanted: Cell<bool>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
 }
@@ -89,7 +93,8 @@ impl Link {
             peer,
             uid: node.uid,
             node,
-            connection,
+            connection: Cell::new(connection),
+            within_process: connection.is_none(),
             to_core,
             passage: None,
             outbound: RefCell::new(outbound),
@@ -107,6 +112,7 @@ impl Link {
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
             vitals: Vitals::default(),
+            resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }
     }
@@ -196,6 +202,8 @@ pub(crate) enum Stage {
     Opening,
     /// Carries a link.
     Linked(Rc<Link>),
+    /// Carried a link that goes on elsewhere: what it still holds comes again there.
+    Parted,
 }
 
 impl Connection {
@@ -252,7 +260,7 @@ impl Connection {
     pub(crate) fn link(&self) -> Option<Rc<Link>> {
         match &*self.stage.borrow() {
             Stage::Linked(link) => Some(Rc::clone(link)),
-            Stage::Opening => None,
+            Stage::Opening | Stage::Parted => None,
         }
     }
 }

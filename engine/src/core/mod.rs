@@ -49,6 +49,7 @@ mod questions;
 mod receive;
 mod reply;
 mod report;
+mod resume;
 mod routes;
 mod send;
 mod service;
@@ -150,8 +151,8 @@ pub(crate) struct Core {
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
-    /// Connections that the transport has forgotten, until what they brought is parsed. Each
-    /// belongs to a peer or to the acceptor, which have bounds.
+    /// Connections that the transport has forgotten, until that is known here and what they brought
+    /// is parsed. Each belongs to a peer or to the acceptor, which have bounds.
     draining: RefCell<Vec<Rc<Connection>>>,
     look_ups: RefCell<LookUps>,
     acceptor: RefCell<Acceptor>,

@@ -28,7 +28,7 @@ impl Core {
     /// Tells an event of a link; `event` is made only if somebody wants it.
     #[cold]
     pub(super) fn tell_of(&self, link: &Link, event: impl FnOnce(LinkEnds) -> NodeEvent) {
-        if link.connection.is_none() || !self.shared.events.is_read() {
+        if link.within_process || !self.shared.events.is_read() {
             return;
         }
         self.tell_event(event(LinkEnds {
@@ -60,8 +60,8 @@ impl Core {
         self.tell_of(link, |link| NodeEvent::Associated { link, dialled });
     }
 
-    /// A link is over.
-    pub(super) fn tell_of_loss(&self, link: &Link, reason: CloseReason) {
+    /// A link has no connection any more; `over`: and gets no other.
+    pub(super) fn tell_of_loss(&self, link: &Link, reason: CloseReason, over: bool) {
         if matches!(reason, CloseReason::Frame(FrameError::TooLong { .. })) {
             self.tell_of(link, |link| NodeEvent::Oversize {
                 link,
@@ -69,7 +69,12 @@ impl Core {
             });
         }
         let reason = reason.label();
-        self.tell_of(link, |link| NodeEvent::Lost { link, reason });
+        self.tell_of(link, |link| NodeEvent::Lost { link, reason, over });
+    }
+
+    /// A link goes on over another connection.
+    pub(super) fn tell_of_resume(&self, link: &Link) {
+        self.tell_of(link, |link| NodeEvent::Resumed { link });
     }
 
     /// A peer takes nothing over.

@@ -124,8 +124,8 @@ pub(super) struct Peer {
     pub(super) timer: Option<(Instant, TimerKey)>,
     /// Why there is no link, as far as something went wrong.
     pub(super) problem: Option<CloseReason>,
-    /// Links that came up, one after the other.
-    pub(super) links_made: u64,
+    /// How often a link came up, or went on.
+    pub(super) meetings: u64,
     pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
@@ -144,7 +144,7 @@ impl Peer {
             association,
             timer: None,
             problem: None,
-            links_made: 0,
+            meetings: 0,
             places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
@@ -338,6 +338,12 @@ impl PeerTable {
     /// Every core of every node, but those of this one.
     pub(super) fn others(&self) -> impl Iterator<Item = PeerIndex> + use<> {
         (self.own..self.peers.len()).map(|index| PeerIndex(index as u32))
+    }
+
+    /// The links to other nodes, those without a connection among them.
+    pub(super) fn links(&self) -> Vec<Rc<Link>> {
+        let others = self.peers[self.own..].iter();
+        others.filter_map(|peer| peer.link.clone()).collect()
     }
 
     /// Every core of every node.

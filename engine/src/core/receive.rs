@@ -157,9 +157,10 @@ impl Batch<'_> {
     }
 
     fn run_until_panic(&self) -> Result<Ended, CloseReason> {
-        match self.link.connection {
-            Some(_) => self.frames(Checksums::Verified),
-            None => self.frames(Checksums::Absent),
+        if self.link.within_process {
+            self.frames(Checksums::Absent)
+        } else {
+            self.frames(Checksums::Verified)
         }
     }
 
@@ -223,7 +224,7 @@ impl Batch<'_> {
     #[cold]
     fn handle_service(&self, frame: &Frame<'_>) -> Result<Flow, CloseReason> {
         self.core.handle_service_frame(self.link, frame)?;
-        Ok(if self.link.ended.get() {
+        Ok(if self.link.ended.get() || self.link.is_lost() {
             Flow::Ended
         } else {
             Flow::On

@@ -55,7 +55,7 @@ impl Core {
             peer_core: peer.core,
             state,
             age: None,
-            reconnects: peer.links_made.saturating_sub(1),
+            reconnects: peer.meetings.saturating_sub(1),
             bytes_sent: 0,
             bytes_received: 0,
             messages_sent: 0,
@@ -70,9 +70,11 @@ impl Core {
     }
 
     fn state_of(&self, link: &Link, status: Status) -> LinkState {
-        let connection = link.connection.and_then(|id| self.connection(id));
+        let connection = link.connection.get().and_then(|id| self.connection(id));
         if matches!(status, Status::Stopping) || link.ended.get() {
             LinkState::Ending
+        } else if link.is_lost() {
+            LinkState::Lost
         } else if connection.is_none_or(|connection| connection.doubted.get()) {
             LinkState::Doubted
         } else if link.progress.get().standing() == Standing::Still {

@@ -116,7 +116,11 @@ impl Core {
         let any = !links.is_empty();
         for link in &links {
             link.queued.set(false);
-            self.send_on(link);
+            if link.is_lost() {
+                self.want_resume(link);
+            } else {
+                self.send_on(link);
+            }
         }
         self.reuse(links);
         self.publish_parcels();
@@ -133,12 +137,12 @@ impl Core {
     }
 
     pub(super) fn send_on(&self, link: &Rc<Link>) {
-        if link.sending.get() || link.ended.get() {
+        if link.sending.get() || link.ended.get() || link.is_lost() {
             return;
         }
         // Within the process a grant costs the other core as much as a message, and nobody waits
         // for it: it leaves when it is due.
-        if link.connection.is_some() {
+        if !link.within_process {
             if link.outbound.borrow().is_leaving() {
                 // The last one goes with the goodbye, and says all.
                 link.owes_grant.set(true);
@@ -149,7 +153,7 @@ impl Core {
         let mut slices = self.kept.slices.take();
         self.gather(link, &mut slices);
         if !slices.is_empty() {
-            match link.connection {
+            match link.connection.get() {
                 Some(connection) => {
                     link.sending.set(true);
                     self.expect_progress();
@@ -168,7 +172,7 @@ impl Core {
     /// may come back, and wake whoever waits for it.
     #[cold]
     pub(super) fn flush_early(&self, link: &Rc<Link>) {
-        let Some(connection) = link.connection else {
+        let Some(connection) = link.connection.get() else {
             return;
         };
         if link.sending.get() {

@@ -38,7 +38,7 @@ impl Core {
             Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
                 link.vitals.note_pong(frame, || self.clock.peek());
-                if let Some(connection) = link.connection.and_then(|id| self.connection(id)) {
+                if let Some(connection) = link.connection.get().and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {
                         association.handle_frame(cx, connection.key, frame);
                     };

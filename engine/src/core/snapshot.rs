@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ringmesh_transport::contract::Transport;
 
 use super::Core;
-use super::link::{Connection, Stage};
+use super::link::Link;
 use crate::counters::Counters;
 
 impl Core {
@@ -29,20 +29,7 @@ impl Core {
     }
 
     /// The links to other nodes.
-    pub(super) fn linked(&self) -> impl Iterator<Item = Rc<super::Link>> {
-        let mut connections: Vec<Rc<Connection>> = self
-            .connections
-            .borrow()
-            .iter()
-            .flatten()
-            .cloned()
-            .collect();
-        connections.extend(self.draining.borrow().iter().cloned());
-        connections
-            .into_iter()
-            .filter_map(|connection| match &*connection.stage.borrow() {
-                Stage::Linked(link) if !link.ended.get() => Some(Rc::clone(link)),
-                _ => None,
-            })
+    pub(super) fn linked(&self) -> impl Iterator<Item = Rc<Link>> + use<> {
+        self.peers.borrow().links().into_iter()
     }
 }

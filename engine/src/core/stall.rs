@@ -82,10 +82,9 @@ impl Core {
                 continue;
             }
             any_in_flight = true;
-            if self.stands_still(&link)
-                && let Some(connection) = link.connection.and_then(|id| self.connection(id))
-            {
-                self.connection_fault(&connection, CloseReason::GrantStall);
+            // One without a connection has a time limit of its own.
+            if !link.is_lost() && self.stands_still(&link) {
+                self.link_fault(&link, CloseReason::GrantStall);
             }
         }
         if any_in_flight {

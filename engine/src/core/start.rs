@@ -60,8 +60,7 @@ impl Core {
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node);
-        let links = ends.iter().map(|end| Rc::clone(&end.link));
-        let peers = PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max);
+        let peers = peers(&settings, (&shared, id), &node, &ends);
         let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
@@ -117,6 +116,17 @@ impl Core {
     }
 }
 
+/// A table of peers that knows the cores of this node alone.
+fn peers(
+    settings: &Settings,
+    (shared, id): (&Shared, CoreId),
+    node: &NodeId,
+    ends: &[End],
+) -> PeerTable {
+    let links = ends.iter().map(|end| Rc::clone(&end.link));
+    PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max)
+}
+
 /// What a core says of itself in handshakes.
 fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
     LocalNode {
@@ -129,6 +139,7 @@ fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
         features: 0,
         stop_timeout: settings.flush_timeout,
+        resume_timeout: settings.resume_timeout,
     }
 }
 

@@ -285,10 +285,7 @@ impl Core {
 
     fn origin_fault(self: &Rc<Self>, relay: &Relay, reason: CloseReason) {
         self.break_off(relay);
-        let origin = relay.origin.connection;
-        if let Some(connection) = origin.and_then(|id| self.connection(id)) {
-            self.connection_fault(&connection, reason);
-        }
+        self.link_fault(&relay.origin, reason);
     }
 
     /// A core of this node has ended, and with it the other ends of all tunnels to it.

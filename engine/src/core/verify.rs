@@ -297,7 +297,7 @@ impl Core {
         let mut out = Outbox::default();
         let result = {
             let mut verifier = self.inquiries.verifier.borrow_mut();
-            call(&mut verifier, &mut self.context(&mut out))
+            call(&mut verifier, &mut self.context(None, &mut out))
         };
         self.carry_out(None, out);
         self.arm_inquiry_timer();

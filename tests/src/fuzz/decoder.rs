@@ -297,7 +297,8 @@ const OFFER: Offer = Offer {
     body_cap: FRAME_BYTES_ORDINARY,
     limit: 1 << 20,
     features: 1,
-    received_to: 0,
+    link: 7,
+    received_to: None,
     cores: 1,
     links_max: 64,
 };

@@ -35,6 +35,7 @@ struct Outcome {
     refusals: u32,
     restarts: u32,
     silent_ends: u32,
+    resumed: u32,
 }
 
 fn play(bytes: &[u8]) -> Outcome {
@@ -127,7 +128,8 @@ fn take(world: &mut World, step: Step, script: &mut Script<'_>) {
         Step::Accept => {
             let nonce = world.nonce(at);
             let mut frame = Vec::new();
-            script.accept(nonce).encode(&mut frame);
+            let link = world.link(at);
+            script.accept(nonce, link).encode(&mut frame);
             world.frame(at, &frame);
         }
         Step::Refuse => {
@@ -176,7 +178,8 @@ const OFFER: Offer = Offer {
     body_cap: FRAME_BYTES_ORDINARY,
     limit: WINDOW_BYTES as u64,
     features: 1,
-    received_to: 0,
+    link: 7,
+    received_to: None,
     cores: 1,
     links_max: 64,
 };
@@ -215,6 +218,12 @@ mod tests {
             println!("{name}: {outcome:?}");
             assert!(!name.contains("link") || outcome.links > 0, "{name}");
             assert!(!name.contains("refused") || outcome.refusals > 0, "{name}");
+            let resumes = name.contains("-resumed") && !name.contains("not-resumed");
+            assert_eq!(
+                resumes || name.contains("taken-over"),
+                outcome.resumed > 0,
+                "{name}"
+            );
             assert!(!name.contains("restart") || outcome.restarts > 0, "{name}");
             all.silent_ends += outcome.silent_ends;
         }

@@ -13,6 +13,7 @@ use ringmesh::{
     Actor, AsyncHandler, CoreId, Counters, Cx, DeadLetter, DeadLetterReason, DeadLetters,
     MessageId, Msg, Node, NodeId, Ref, async_handler, protocol,
 };
+use ringmesh_proto::frame::body::{Bye, ByeReason};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{
@@ -281,6 +282,11 @@ fn an_answer_whose_link_is_gone_is_counted_and_no_part_of_what_was_sent() {
     bytes.extend(make::ask(&question(1), 1));
     peer.send(&bytes);
     server.until("the question", |now| now.delivered == 1);
+    // A link that only lost its connection would keep the answer.
+    let mut bye = vec![0; 64];
+    let reason = ByeReason::Stopping;
+    let length = Bye { reason }.encode(&mut bye);
+    peer.send(&bye[..length]);
     drop(peer);
     let before = server.until("the end of the link", |now| now.links == 0);
     tell.send(()).expect("the handler waits");

@@ -89,26 +89,32 @@ fn a_link_shows_what_it_carried_and_how_long_a_round_trip_takes() {
 }
 
 #[test]
-fn a_lost_link_is_seen_to_wait_and_its_successor_begins_anew() {
+fn a_lost_link_is_seen_to_wait_and_goes_on_with_what_it_had() {
     let between = Between::start(Faults::default());
     let path = between.path(SINK);
     between.near.run(move |node| async move {
         let sink = sink_at(&node, &path).await;
         sink.tell(record(1)).await.expect("it is up");
     });
-    let far = link(&between.far);
-    assert_eq!(far.state, LinkState::Up);
+    between.near.until("quiet", |now| now.in_flight == 0);
+    let before = link(&between.near);
+    assert_eq!(before.state, LinkState::Up);
     let upstream = format!("127.0.0.2:{}", between.far.address().port());
     between.proxy.set_upstream(None);
     between.proxy.cut_all(Ending::Reset);
-    let away = link_when(&between.near, "a pause", |link| {
-        link.state == LinkState::BackOff
+    let away = link_when(&between.near, "a loss", |link| {
+        link.state == LinkState::Lost
     });
-    assert_eq!((away.peer_uid, away.age, away.bytes_sent), (None, None, 0));
+    assert_eq!(away.peer_uid, before.peer_uid);
+    assert_eq!(away.messages_sent, before.messages_sent);
     let upstream: std::net::SocketAddr = upstream.parse().expect("an address");
     between.proxy.set_upstream(upstream);
     let back = link_when(&between.near, "a link", |link| link.state == LinkState::Up);
-    assert_eq!((back.reconnects, back.messages_sent), (1, 0));
+    assert_eq!(
+        (back.reconnects, back.messages_sent),
+        (1, before.messages_sent)
+    );
+    assert_eq!(back.peer_uid, before.peer_uid);
 }
 
 #[test]

@@ -26,5 +26,6 @@ mod panics;
 mod questions;
 mod refs;
 mod refusals;
+mod resume;
 mod shared_links;
 mod upgrades;

@@ -273,7 +273,7 @@ fn a_hello_that_offers_nothing_usable_is_refused() {
         },
         |offer| Offer { limit: 0, ..offer },
         |offer| Offer {
-            received_to: 1,
+            body_cap: u32::MAX,
             ..offer
         },
         |offer| Offer { cores: 0, ..offer },

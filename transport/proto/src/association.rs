@@ -3,27 +3,36 @@
 //! ```text
 //!           dial wanted                connected              accept
 //!   idle ---------------> dialling ---------------> handshaking ------> associated
-//!    ^                        |                          |                |    |
-//!    | bye, or                +--- failed, refused, -----+                |    | stop
-//!    | nobody wants it        v    too late                               |    v
+//!    ^                     ^  |                          |                |    |
+//!    | bye, or             |  +--- failed, refused, -----+                |    | stop
+//!    | nobody wants it     |  v    too late                               |    v
 //!    +------------------- back-off <------- connection lost --------------+  stopping -> stopped
 //! ```
+//! A link outlives its connection: from its loss on it is kept, through the states on the left,
+//! until either side's dial goes on with it, or it is given up: after `resume_timeout`, when the
+//! peer was restarted or has given it up, or when nobody listens any more where it was dialled.
+//! Who dialled the lost connection dials at once, and the other side a little later, if it has
+//! something to send. A node that stops waits for such a link as for its last bytes.
+//!
 //! A good hello of the peer leads to associated from idle and back-off at once. From dialling and
 //! handshaking it does so when the peer has the lower uid: of two simultaneous dials the one of the
 //! lower uid survives, and both sides know which.
 //!
-//! A hello proves nothing, so it never ends a link that lives. While associated every hello makes
-//! the link be probed. One of the same process start is refused: if the link is dead on the other
-//! side only, the probe finds out, and the peer's next dial succeeds. One of another start waits:
-//! if the link ends, or stays silent through the probe, the peer was restarted and the newcomer
-//! takes over; if the link shows life, the newcomer is refused and nothing has changed.
+//! A hello proves nothing, so it never ends a link that lives; but one that names the link's secret
+//! number goes on with it. While associated every other hello makes the link be probed. One of the
+//! same process start is refused: if the link is dead on the other side only, the probe finds out,
+//! and the peer's next dial succeeds. One of another start waits: if the link ends, or stays silent
+//! through the probe, the peer was restarted and the newcomer takes over; if the link shows life,
+//! the newcomer is refused and nothing has changed.
 
 mod doubt;
+mod resume;
 mod transition;
 
 use std::collections::VecDeque;
 
 use self::doubt::Probe;
+use self::resume::Kept;
 use crate::address::{Address, CoreId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
@@ -51,6 +60,16 @@ pub struct Association {
     former: VecDeque<Uid>,
     /// Dials that failed, or links that did not last, one after the other.
     attempt: u32,
+    /// The link, as long as it is not over; without a connection in all states but two.
+    link: Option<Kept>,
+    /// The number of the link that this side offers.
+    proposal: Option<u64>,
+    /// Such a number that the peer may have accepted, although the link has another.
+    unanswered: Option<u64>,
+    /// The number of the last link, with the start of the process that was last associated.
+    last_number: Option<u64>,
+    /// It stops when its link has said what it had to say, and by then at the latest.
+    stop_by: Option<Instant>,
 }
 
 /// Where an association stands; for observers.
@@ -59,6 +78,8 @@ pub struct Association {
 pub enum Status {
     /// No link, and none is wanted.
     Idle,
+    /// The link has no connection, and the peer is to dial.
+    Lost(Uid),
     /// A dial or its handshake is under way.
     Dialling,
     /// There is a link with this start of the peer's process.
@@ -98,7 +119,6 @@ enum State {
     },
     Stopping {
         conn: ConnKey,
-        uid: Uid,
         deadline: Instant,
     },
     Stopped,
@@ -120,6 +140,11 @@ impl Association {
             uid: None,
             former: VecDeque::new(),
             attempt: 0,
+            link: None,
+            proposal: None,
+            unanswered: None,
+            last_number: None,
+            stop_by: None,
         }
     }
 
@@ -146,8 +171,14 @@ impl Association {
 
     /// Where it stands.
     pub fn status(&self) -> Status {
+        if self.stop_by.is_some() && !matches!(self.state, State::Stopped) {
+            return Status::Stopping;
+        }
         match self.state {
-            State::Idle => Status::Idle,
+            State::Idle => match &self.link {
+                Some(kept) => Status::Lost(kept.uid),
+                None => Status::Idle,
+            },
             State::Dialling { .. } | State::Handshaking { .. } => Status::Dialling,
             State::Associated { uid, .. } => Status::Associated(uid),
             State::BackOff { .. } => Status::BackOff,
@@ -159,13 +190,11 @@ impl Association {
     /// Somebody wants a link. It is dialled now, unless there is one or a back-off runs, and again
     /// whenever it is lost, until the peer says goodbye.
     pub fn handle_dial_wanted(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.state, State::Stopping { .. } | State::Stopped) {
+        if self.is_stopping() {
             return;
         }
         self.wanted = true;
-        if matches!(self.state, State::Idle) {
-            self.dial(cx);
-        }
+        self.dial_when_due(cx);
     }
 
     /// The driver started the dial that [`Effect::Dial`] asked for.
@@ -213,9 +242,10 @@ impl Association {
         }
         let nonce = cx.random;
         let expected_uid = self.uid.filter(|uid| !self.former.contains(uid));
+        let offer = self.offer(cx);
         let bytes = cx
             .local
-            .introduce((&self.remote, self.core), expected_uid, nonce);
+            .introduce((&self.remote, self.core), expected_uid, nonce, offer);
         cx.out.push(Effect::Write { conn, bytes });
         self.state = State::Handshaking {
             conn,
@@ -241,15 +271,21 @@ impl Association {
         if self.former.contains(&uid) {
             return Err(RefuseReason::Former);
         }
+        if self.is_stopping() {
+            return Err(RefuseReason::Stopping);
+        }
+        self.check_position(cx, introduction)?;
+        self.check_succession(cx, introduction)?;
         match self.state {
-            State::Stopping { .. } | State::Stopped => return Err(RefuseReason::Stopping),
+            // Nothing was said on this side's dial, so the peer's goes on with their link.
+            State::Dialling { .. } if self.resumes(cx, introduction) => {}
             State::Dialling { .. } | State::Handshaking { .. } => {
                 if cx.local.id.uid < uid {
                     return Err(RefuseReason::Superseded);
                 }
             }
             State::Associated { .. } => return self.doubt_link(cx, introduction),
-            State::Idle | State::BackOff { .. } => {}
+            State::Idle | State::BackOff { .. } | State::Stopping { .. } | State::Stopped => {}
         }
         if let Some(conn) = self.conn() {
             let reason = CloseReason::Superseded;
@@ -271,6 +307,9 @@ impl Association {
             } if current == conn => {
                 if let Err(reason) = self.handle_answer(cx, nonce, expected_uid, frame) {
                     cx.out.push(Effect::Close { conn, reason });
+                    if matches!(reason, CloseReason::Link(_)) {
+                        self.link_down(cx, reason);
+                    }
                     self.fail(cx, reason);
                 }
             }
@@ -302,19 +341,15 @@ impl Association {
             {
                 self.fail(cx, reason);
             }
-            State::Associated {
-                conn: current, uid, ..
-            } if current == conn => {
-                self.link_down(cx, conn, uid, reason);
+            State::Associated { conn: current, .. } if current == conn => {
+                self.part(cx, reason);
                 if !self.succeed(cx) {
                     self.lose(cx);
                 }
             }
             State::Associated { .. } => self.forget_newcomer(conn),
-            State::Stopping {
-                conn: current, uid, ..
-            } if current == conn => {
-                self.link_down(cx, conn, uid, CloseReason::Stopping);
+            State::Stopping { conn: current, .. } if current == conn => {
+                self.link_down(cx, CloseReason::Stopping);
                 self.finish(cx);
             }
             _ => {}
@@ -331,6 +366,13 @@ impl Association {
 
     /// A deadline may have passed.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.lost().is_some_and(|lost| lost.until <= cx.now) {
+            let reason = match self.stop_by {
+                Some(_) => CloseReason::Stopping,
+                None => CloseReason::ResumeTimeout,
+            };
+            self.give_up(cx, reason);
+        }
         if self.poll_timeout().is_none_or(|deadline| deadline > cx.now) {
             return;
         }
@@ -351,42 +393,48 @@ impl Association {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.state {
+        let due = match self.state {
             State::Dialling { deadline, .. }
             | State::Handshaking { deadline, .. }
             | State::Stopping { deadline, .. } => Some(deadline),
             State::Associated { probe, .. } => probe.map(|probe| probe.deadline),
             State::BackOff { until } => Some(until),
             State::Idle | State::Stopped => None,
-        }
+        };
+        let given_up = self.lost().map(|lost| lost.until);
+        due.into_iter().chain(given_up).min()
     }
 
     /// Ends the association: says goodbye on a link, gives up a dial. Ends in [`Effect::Stopped`].
     pub fn handle_stop(&mut self, cx: &mut Context<'_>) {
+        if self.is_stopping() || self.stop_lost(cx) {
+            return;
+        }
         match self.state {
-            State::Associated { conn, uid, .. } => {
+            State::Associated { conn, .. } => {
                 self.refuse_newcomer(cx, RefuseReason::Stopping);
                 let reason = ByeReason::Stopping;
                 cx.out.push(Effect::Bye { conn, reason });
                 let deadline = cx.now + cx.local.stop_timeout;
-                self.state = State::Stopping {
-                    conn,
-                    uid,
-                    deadline,
-                };
+                self.state = State::Stopping { conn, deadline };
             }
             State::Stopping { .. } | State::Stopped => {}
             State::Idle
             | State::BackOff { .. }
             | State::Dialling { .. }
             | State::Handshaking { .. } => {
+                let reason = CloseReason::Stopping;
                 if let Some(conn) = self.conn() {
-                    let reason = CloseReason::Stopping;
                     cx.out.push(Effect::Close { conn, reason });
                 }
+                self.link_down(cx, reason);
                 self.finish(cx);
             }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop_by.is_some() || matches!(self.state, State::Stopping { .. } | State::Stopped)
     }
 
     /// The connection of the dial under way, or of the link.

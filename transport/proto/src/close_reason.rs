@@ -58,6 +58,15 @@ pub enum CloseReason {
     /// Nobody answered the dial.
     #[error("nobody answered the dial")]
     DialFailed,
+    /// The peer's host says that nobody listens at its address.
+    #[error("nobody listens at the dialled address")]
+    DialRefused,
+    /// The link was without a connection for too long.
+    #[error("the link was without a connection for too long")]
+    ResumeTimeout,
+    /// The peer came back, and had given the link up.
+    #[error("the peer has given the link up")]
+    Forgotten,
     /// The peer ended its stream.
     #[error("the peer closed the connection")]
     PeerClosed,
@@ -125,6 +134,9 @@ impl CloseReason {
             Self::GrantStall => "grant_stall",
             Self::ProbeTimeout => "probe_timeout",
             Self::DialFailed => "dial_failed",
+            Self::DialRefused => "dial_refused",
+            Self::ResumeTimeout => "resume_timeout",
+            Self::Forgotten => "forgotten",
             Self::PeerClosed => "peer_closed",
             Self::Broken => "broken",
             Self::Bye => "bye",
@@ -136,6 +148,20 @@ impl CloseReason {
             Self::Storm => "storm",
             Self::Vouched => "vouched",
         }
+    }
+
+    /// Whether a link goes on over another connection when this ended its last: the bytes are lost
+    /// or damaged on the way, and not wrong.
+    pub const fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Frame(_)
+                | Self::FrameStall
+                | Self::ProbeTimeout
+                | Self::PeerClosed
+                | Self::Broken
+                | Self::Superseded
+        )
     }
 
     /// Who has to act.
@@ -157,6 +183,9 @@ impl CloseReason {
             | Self::GrantStall
             | Self::ProbeTimeout
             | Self::DialFailed
+            | Self::DialRefused
+            | Self::ResumeTimeout
+            | Self::Forgotten
             | Self::PeerClosed
             | Self::Broken => Fault::Network,
             Self::Overloaded | Self::SourceFull | Self::Storm => Fault::Resource,
@@ -173,7 +202,7 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
             Fault::Nobody
         }
         RefuseReason::Overloaded => Fault::Resource,
-        RefuseReason::Preface | RefuseReason::Hello => Fault::Peer,
+        RefuseReason::Preface | RefuseReason::Hello | RefuseReason::Position => Fault::Peer,
         RefuseReason::Other
         | RefuseReason::Version
         | RefuseReason::Core
@@ -196,7 +225,7 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_and_fit_a_counter() {
-        let refusals = (0..=16)
+        let refusals = (0..=17)
             .map(RefuseReason::from_wire)
             .map(CloseReason::Refused);
         let others = [
@@ -218,6 +247,9 @@ mod tests {
             CloseReason::GrantStall,
             CloseReason::ProbeTimeout,
             CloseReason::DialFailed,
+            CloseReason::DialRefused,
+            CloseReason::ResumeTimeout,
+            CloseReason::Forgotten,
             CloseReason::PeerClosed,
             CloseReason::Broken,
             CloseReason::Bye,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::address::{Address, NodeId, Uid};
 use crate::close_reason::CloseReason;
-use crate::frame::body::{ByeReason, RefuseReason};
+use crate::frame::body::{ByeReason, Grant, RefuseReason};
 use crate::handshake::LocalNode;
+use crate::link::{Inbound, Outbound};
 use crate::matrix::LinkMatrix;
 use crate::time::Instant;
 
@@ -26,8 +27,19 @@ pub struct Context<'a> {
     pub random: u64,
     /// This node.
     pub local: &'a LocalNode,
+    /// The halves of the association's link, as long as it has one.
+    pub link: Option<Standing<'a>>,
     /// Where the effects go.
     pub out: &'a mut Outbox,
+}
+
+/// Where the halves of a link stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The sending half.
+    pub outbound: &'a Outbound,
+    /// The receiving half.
+    pub inbound: &'a Inbound,
 }
 
 /// Something for the driver to do, or to know.
@@ -68,9 +80,28 @@ pub enum Effect {
     },
     /// The handshake is done: the connection carries a new link.
     LinkUp(LinkUp),
+    /// The link has no connection any more, and waits for another.
+    LinkLost {
+        /// The connection that carried it.
+        conn: ConnKey,
+        /// The node at the other end.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The link goes on over another connection: call
+    /// [`Outbound::resume`](crate::link::Outbound::resume), and say anew what control frames said.
+    LinkResumed {
+        /// The connection that carries it now.
+        conn: ConnKey,
+        /// The node at the other end.
+        peer: NodeId,
+        /// Up to where the peer has received, and up to where it lets this side send.
+        grant: Grant,
+    },
     /// The link is over, and what its peer did not acknowledge is to be accounted for.
     LinkDown {
-        /// The connection that carried it.
+        /// The connection that carried it, or did so last.
         conn: ConnKey,
         /// The node at the other end.
         peer: NodeId,

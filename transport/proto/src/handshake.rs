@@ -51,6 +51,8 @@ pub struct LocalNode {
     pub features: u64,
     /// How long a stopping association waits for its last bytes and its connections to end.
     pub stop_timeout: Duration,
+    /// How long a link waits for another connection before it is given up.
+    pub resume_timeout: Duration,
 }
 
 /// A dialler that introduced itself as it should.
@@ -78,12 +80,14 @@ impl LocalNode {
         ClusterHash::of(self.id.address.system())
     }
 
-    fn offer(&self) -> Offer {
+    /// The offer of a link with a number that is new.
+    pub(crate) fn offer(&self, link: u64) -> Offer {
         Offer {
             body_cap: self.body_cap,
             limit: u64::from(self.window_bytes),
             features: self.features,
-            received_to: 0,
+            link,
+            received_to: None,
             cores: self.cores,
             links_max: self.links_max,
         }
@@ -95,6 +99,7 @@ impl LocalNode {
         (to, wanted_core): (&Address, CoreId),
         expected_uid: Option<Uid>,
         nonce: u64,
+        offer: Offer,
     ) -> Vec<u8> {
         let preface = Preface {
             version_min: PROTOCOL_VERSION,
@@ -112,7 +117,7 @@ impl LocalNode {
         let hello = Hello {
             from: self.id.address.clone(),
             to: to.clone(),
-            offer: self.offer(),
+            offer,
         };
         let mut bytes = preface.encode().to_vec();
         hello.encode(&mut bytes);
@@ -120,11 +125,11 @@ impl LocalNode {
     }
 
     /// The answer to an introduction that was found good.
-    pub(crate) fn accept(&self, introduction: &Introduction) -> Vec<u8> {
+    pub(crate) fn accept(&self, introduction: &Introduction, offer: Offer) -> Vec<u8> {
         let accept = Accept {
             from: self.id.address.clone(),
             to: introduction.peer.address.clone(),
-            offer: self.offer(),
+            offer,
             uid: self.id.uid,
             nonce: introduction.nonce,
         };
@@ -219,12 +224,11 @@ impl LocalNode {
     }
 }
 
-/// Whether a new link can live on an offer: a cap within the bounds, credit for the largest frame,
-/// nothing received before, and a node of a size that there can be.
+/// Whether a link can live on an offer: a cap within the bounds, credit for the largest frame, and
+/// a node of a size that there can be. Where it stands is for its association to judge.
 fn is_usable(offer: &Offer) -> bool {
     (FRAME_BYTES_MIN..=FRAME_BYTES_CEILING).contains(&offer.body_cap)
         && offer.limit >= u64::from(window_bytes_min(offer.body_cap))
-        && offer.received_to == 0
         && (1..=CORES_MAX).contains(&offer.cores)
         && offer.links_max > 0
 }
@@ -249,6 +253,7 @@ pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
         RefuseReason::Lane => "the lane is not served",
         RefuseReason::Unproven => "nobody at that address vouches for the dial",
         RefuseReason::Collision => "another node has that uid",
+        RefuseReason::Position => "the link cannot go on where the hello says",
     };
     let mut bytes = Vec::new();
     let text = text.to_owned();

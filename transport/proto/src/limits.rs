@@ -110,6 +110,18 @@ pub const DIALLED_ADDRESSES_MAX: usize = 16;
 /// A link that stood this long starts its back-off anew when it is lost.
 pub const STEADY_LINK: Duration = Duration::from_secs(1);
 
+/// Default of how long a link waits for another connection before it is given up.
+pub const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whoever did not dial a link's last connection lets its peer dial first for this long.
+pub const RESUME_GRACE: Duration = Duration::from_millis(200);
+
+/// The least time from a link's connection to the dial of its next.
+pub const RESUME_PAUSE: Duration = Duration::from_millis(10);
+
+/// A link that was lost for this long is given up when nobody listens where it was dialled.
+pub const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Refusals that a node sends at once before it only sends [`REFUSALS_PER_SECOND`].
 pub const REFUSALS_BURST: u32 = 64;
 
@@ -165,7 +177,7 @@ const _: () = {
     assert!(HELLO_BYTES_MAX <= FRAME_BYTES_BEFORE_ACCEPT as usize);
     assert!(EXTENSION_BYTES < FRAME_BYTES_BEFORE_ACCEPT as usize);
     // Fixed parts of an accept, two addresses with their length bytes and ports.
-    assert!(48 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
+    assert!(58 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
     assert!(SYSTEM_BYTES_MAX <= HOST_BYTES_MAX && HOST_BYTES_MAX <= u8::MAX as usize);
     // A window always has room for the largest frame of its lane, its definitions included.
     assert!(DEFINITIONS_BYTES + HEADER_BYTES <= SLAB_BYTES as usize);
@@ -186,5 +198,8 @@ const _: () = {
     );
     assert!(PROBE_LATENESS.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(BACK_OFF_MIN.as_millis() < BACK_OFF_MAX.as_millis());
+    // Several dials fit into the time that a link waits, and one that hangs is not all of them.
+    assert!(HANDSHAKE_TIMEOUT.as_millis() < RESUME_TIMEOUT.as_millis());
+    assert!(REFUSED_PATIENCE.as_millis() < RESUME_TIMEOUT.as_millis());
     assert!(PREFACE_BYTES == 64 && HEADER_BYTES == 16);
 };

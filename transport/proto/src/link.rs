@@ -48,6 +48,16 @@ pub enum Violation {
         /// The position sent.
         sent: u64,
     },
+    /// A peer that comes back claims to have received what it cannot have, or less than before.
+    #[error("the stream cannot go on at {received_to}: {first} to {last} was sent")]
+    Position {
+        /// The position claimed.
+        received_to: u64,
+        /// The position that the peer acknowledged.
+        first: u64,
+        /// The position sent.
+        last: u64,
+    },
     /// A type number was defined out of turn.
     #[error("type number {0} was defined out of turn")]
     TypeOutOfTurn(u16),
@@ -68,6 +78,7 @@ impl Violation {
         match self {
             Self::BeyondLimit { .. } => "link_beyond_limit",
             Self::AckBeyondSent { .. } => "link_ack_beyond_sent",
+            Self::Position { .. } => "link_position",
             Self::TypeOutOfTurn(_) => "link_type_out_of_turn",
             Self::TargetOutOfTurn(_) => "link_target_out_of_turn",
             Self::UndefinedType(_) => "link_undefined_type",

@@ -143,6 +143,14 @@ impl Slab {
         self.hand_out(start, self.tail)
     }
 
+    /// The bytes that are frozen.
+    pub fn frozen(&self) -> &[u8] {
+        let bytes = &self.memory.memory().bytes[..self.frozen];
+        // SAFETY: bytes below `frozen` are written no more until `reclaim` moves the mark back, and
+        // `tail_mut` reaches only bytes above it; both take `&mut self`, which this view excludes.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }
+    }
+
     /// A slice over bytes `start..end` that are already frozen.
     ///
     /// # Panics

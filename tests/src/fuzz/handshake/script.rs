@@ -58,11 +58,16 @@ impl Script<'_> {
         Hello { from, to, offer }
     }
 
-    /// An answer to the dial of an address, with the nonce of that dial or another one.
-    pub(super) fn accept(&mut self, nonce: u64) -> Accept {
+    /// An answer to the dial of an address, with the nonce of that dial or another one, for the
+    /// `link` that it offers or a new one.
+    pub(super) fn accept(&mut self, nonce: u64, link: u64) -> Accept {
         let from = address(self.byte());
         let uid = uid(self.byte());
-        let (other, offer) = (self.byte(), self.offer());
+        let (other, mut offer) = (self.byte(), self.offer());
+        offer.link = match offer.received_to {
+            Some(_) => link,
+            None => nonce,
+        };
         let nonce = if other < 0xF0 { nonce } else { !nonce };
         let to = address(HERE);
         Accept {
@@ -80,10 +85,12 @@ impl Script<'_> {
             1 => offer.body_cap = 0,
             2 => offer.body_cap = u32::MAX,
             3 => offer.limit = 0,
-            4 => offer.received_to = 1,
+            4 => offer.received_to = Some(1),
             5 => offer.limit = u64::MAX,
             6 => offer.cores = 0,
             7 => offer.links_max = 0,
+            8 => offer.received_to = Some(0),
+            9 => offer.link ^= 1,
             _ => {}
         }
         offer
@@ -186,12 +193,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         seed(
             "second-link-refused-and-probed",
-            &[
-                introduced(0, 1, 4),
-                introduced(1, 1, 4),
-                service(0, 1),
-                time(12),
-            ],
+            &[introduced(0, 1, 4), again(1, 9), service(0, 1), time(12)],
         ),
         seed(
             "restart-link",
@@ -216,6 +218,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             ],
         ),
     ];
+    seeds.extend(resumptions());
     let heard = vec![code(Step::Heard), 0];
     let doubted = [introduced(0, 1, 4), introduced(1, 1, 5), heard, time(14)];
     seeds.push(seed("link-lives-newcomer-refused", &doubted));
@@ -228,6 +231,44 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     let late = [dialled(0, 0), accepted(0, 1, 4), stop, introduced(1, 1, 4)];
     seeds.push(seed("link-stopped-and-refused", &late));
     seeds.extend(refusals());
+    seeds
+}
+
+/// The node of `introduced(_, 1, 4)` on another connection, with another offer.
+fn again(at: u8, offer: u8) -> Vec<u8> {
+    let mut steps = introduced(at, 1, 4);
+    steps.truncate(steps.len() - 1);
+    steps.push(offer);
+    steps
+}
+
+/// Links that lost their connection, and what comes of them.
+fn resumptions() -> Vec<(String, Vec<u8>)> {
+    let seed = |name: &str, steps: &[Vec<u8>]| (name.to_owned(), steps.concat());
+    let time = |exponent| vec![code(Step::Time), exponent];
+    let closed = || vec![code(Step::Closed), 0];
+    let lost = [introduced(0, 1, 4), closed()].concat();
+    let mut seeds = vec![
+        seed("link-resumed-by-its-peer", &[lost.clone(), again(1, 8)]),
+        seed(
+            "link-refused-then-resumed",
+            &[lost.clone(), again(1, 4), again(2, 8)],
+        ),
+        seed("link-taken-over", &[introduced(0, 1, 4), again(1, 8)]),
+        seed("link-given-up", &[lost, time(14), again(1, 8)]),
+    ];
+    let dialled_again = [code(Step::Dialled), 0, 1, code(Step::Connected), 1].to_vec();
+    for (name, answer) in [("resumed", 8), ("not-resumed", 4), ("forgotten", 0)] {
+        let steps = [
+            dialled(0, 0),
+            accepted(0, 1, 4),
+            closed(),
+            time(10),
+            dialled_again.clone(),
+            vec![code(Step::Accept), 1, 1, 4, 0, answer],
+        ];
+        seeds.push(seed(&format!("dialled-link-{name}"), &steps));
+    }
     seeds
 }
 

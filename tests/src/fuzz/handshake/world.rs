@@ -5,17 +5,20 @@ use std::time::Duration;
 use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
-use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox};
+use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox, Standing};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
-use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::frame::body::{Grant, Hello, RefuseReason};
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction, LocalNode};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{
     BACK_OFF_MAX, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_MIN, FRAME_BYTES_ORDINARY, PREFACE_BYTES,
-    REFUSALS_BURST, REFUSALS_PER_SECOND, STOP_TIMEOUT, WINDOW_BYTES, window_bytes_min,
+    REFUSALS_BURST, REFUSALS_PER_SECOND, RESUME_TIMEOUT, STOP_TIMEOUT, WINDOW_BYTES,
+    window_bytes_min,
 };
+use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::preface::Preface;
+use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 
 use super::{HERE, OWN_UID, Outcome, address};
@@ -38,6 +41,7 @@ pub(super) struct World {
     peers: Vec<Peer>,
     /// By their keys.
     conns: Vec<Conn>,
+    slabs: SlabPool,
     outcome: Outcome,
 }
 
@@ -45,7 +49,10 @@ struct Peer {
     association: Association,
     /// A dial was asked for and not yet started.
     wants_dial: bool,
+    /// The connection that carries the link.
     link: Option<ConnKey>,
+    /// The halves of the link, with a connection or without.
+    halves: Option<(Outbound, Inbound)>,
     stopped: bool,
 }
 
@@ -57,6 +64,8 @@ struct Conn {
     linked: bool,
     refused: bool,
     nonce: u64,
+    /// The link that a dial on it offers.
+    offered: u64,
 }
 
 impl World {
@@ -75,6 +84,7 @@ impl World {
             links_max: 64,
             features: 1,
             stop_timeout: STOP_TIMEOUT,
+            resume_timeout: RESUME_TIMEOUT,
         };
         Self {
             local,
@@ -83,6 +93,7 @@ impl World {
             acceptor: Acceptor::new(STRANGERS_MAX),
             peers: Vec::new(),
             conns: Vec::new(),
+            slabs: SlabPool::new(1 << 20, FRAME_BYTES_ORDINARY),
             outcome: Outcome::default(),
         }
     }
@@ -253,6 +264,11 @@ impl World {
         self.pick(at).map_or(0, |conn| self.conn(conn).nonce)
     }
 
+    /// The number of the link that the dial on a connection offers.
+    pub(super) fn link(&mut self, at: u8) -> u64 {
+        self.pick(at).map_or(0, |conn| self.conn(conn).offered)
+    }
+
     /// What holds between any two steps.
     pub(super) fn check(&self) {
         assert!(self.acceptor.strangers() <= STRANGERS_MAX);
@@ -262,8 +278,14 @@ impl World {
         assert!(u64::from(self.outcome.refusals) <= refusals_max);
         for peer in &self.peers {
             let status = peer.association.status();
-            let has_link = matches!(status, Status::Associated(_) | Status::Stopping);
-            assert_eq!(peer.link.is_some(), has_link, "{status:?}");
+            match status {
+                Status::Associated(_) => assert!(peer.link.is_some()),
+                // With its last words, or on the way to a connection for them.
+                Status::Stopping => {}
+                _ => assert_eq!(peer.link, None, "{status:?}"),
+            }
+            let is_up = peer.link.is_some() || matches!(status, Status::Lost(_));
+            assert!(peer.halves.is_some() || !is_up, "{status:?}");
             assert_eq!(peer.stopped, status == Status::Stopped);
             if let Status::Associated(uid) = status {
                 assert!(!peer.association.is_over(uid), "a link with the dead");
@@ -293,6 +315,7 @@ impl World {
             association,
             wants_dial: false,
             link: None,
+            halves: None,
             stopped: false,
         });
         self.peers.len() - 1
@@ -331,6 +354,7 @@ impl World {
             now: self.now,
             random: self.random,
             local: &self.local,
+            link: None,
             out: &mut out,
         };
         let result = call(&mut self.acceptor, &mut cx);
@@ -345,13 +369,21 @@ impl World {
     ) -> R {
         let mut out = Outbox::default();
         self.random += 1;
+        let Peer {
+            association,
+            halves,
+            ..
+        } = &mut self.peers[peer];
         let mut cx = Context {
             now: self.now,
             random: self.random,
             local: &self.local,
+            link: halves
+                .as_ref()
+                .map(|(outbound, inbound)| Standing { outbound, inbound }),
             out: &mut out,
         };
-        let result = call(&mut self.peers[peer].association, &mut cx);
+        let result = call(association, &mut cx);
         self.carry_out(Some(peer), out);
         result
     }
@@ -391,6 +423,11 @@ impl World {
         {
             assert_eq!(conn.peer, peer, "a dial of somebody else");
             conn.nonce = preface.nonce;
+            let hello = parse(&bytes[PREFACE_BYTES..], FRAME_BYTES_BEFORE_ACCEPT);
+            let Ok(Parse::Complete(hello)) = hello else {
+                panic!("not a hello: {bytes:?}");
+            };
+            conn.offered = Hello::parse(&hello).expect("a hello").offer.link;
             return;
         }
         let Ok(Parse::Complete(frame)) = parse(bytes, FRAME_BYTES_BEFORE_ACCEPT) else {
@@ -418,8 +455,15 @@ impl World {
                 peer.wants_dial = true;
             }
             Effect::LinkUp(up) => self.link_up(index, &up),
-            Effect::LinkDown { conn, .. } => {
-                assert_eq!(peer.link.take(), Some(conn), "a link ends once");
+            Effect::LinkLost { conn, .. } => {
+                assert_eq!(peer.link.take(), Some(conn), "it had a connection");
+                let halves = peer.halves.as_mut();
+                halves.expect("a link").0.handle_lost();
+            }
+            Effect::LinkResumed { conn, grant, .. } => self.link_resumed(index, conn, grant),
+            Effect::LinkDown { .. } => {
+                peer.link = None;
+                assert!(peer.halves.take().is_some(), "a link ends once");
             }
             Effect::PeerRestarted { old, new } => {
                 assert_ne!(old, new);
@@ -441,6 +485,19 @@ impl World {
         }
     }
 
+    fn link_resumed(&mut self, index: usize, key: ConnKey, grant: Grant) {
+        let peer = &mut self.peers[index];
+        assert_eq!(peer.link.replace(key), None, "two connections");
+        let (outbound, inbound) = peer.halves.as_mut().expect("a link to go on with");
+        let resumed = outbound.resume(grant, &mut self.slabs);
+        resumed.expect("the association asked the link first");
+        inbound.restate();
+        let conn = self.conn(key);
+        assert!(conn.open && !conn.linked && conn.peer == Some(index));
+        conn.linked = true;
+        self.outcome.resumed += 1;
+    }
+
     fn link_up(&mut self, index: usize, up: &LinkUp) {
         assert!((FRAME_BYTES_MIN..=FRAME_BYTES_ORDINARY).contains(&up.body_cap));
         assert!(up.limit >= u64::from(window_bytes_min(up.body_cap)));
@@ -448,6 +505,9 @@ impl World {
         let peer = &mut self.peers[index];
         assert_eq!(up.peer.address, *peer.association.remote());
         assert_eq!(peer.link.replace(up.conn), None, "two links");
+        let outbound = Outbound::new(up.body_cap, up.limit, WINDOW_BYTES);
+        let halves = (outbound, Inbound::new(WINDOW_BYTES));
+        assert!(peer.halves.replace(halves).is_none(), "two links");
         let conn = self.conn(up.conn);
         assert!(conn.open && !conn.linked && conn.peer == Some(index));
         conn.linked = true;

@@ -31,6 +31,8 @@ pub struct RawPeer {
     pub me: NodeId,
     /// The node at the other end.
     pub peer: NodeId,
+    /// The number of the link that it proposes.
+    pub link: u64,
 }
 
 /// A frame that a node sent.
@@ -152,6 +154,7 @@ impl RawPeer {
             received: Vec::new(),
             me,
             peer,
+            link: fastrand::u64(1..),
         }
     }
 
@@ -177,7 +180,10 @@ impl RawPeer {
         Hello {
             from: self.me.address.clone(),
             to: self.peer.address.clone(),
-            offer: OFFER,
+            offer: Offer {
+                link: self.link,
+                ..OFFER
+            },
         }
     }
 
@@ -443,7 +449,10 @@ impl RawPeer {
         Accept {
             from: self.me.address.clone(),
             to: self.peer.address.clone(),
-            offer: OFFER,
+            offer: Offer {
+                link: preface.nonce,
+                ..OFFER
+            },
             uid: self.me.uid,
             nonce: preface.nonce,
         }
@@ -455,7 +464,8 @@ pub const OFFER: Offer = Offer {
     body_cap: FRAME_BYTES_ORDINARY,
     limit: WINDOW_BYTES as u64,
     features: 0,
-    received_to: 0,
+    link: NONCE,
+    received_to: None,
     cores: 1,
     links_max: 64,
 };

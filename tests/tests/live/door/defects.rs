@@ -141,6 +141,8 @@ fn a_node_that_stopped_in_order_is_met_again_at_once() {
     former.accepted();
     let mut again = RawPeer::connect(node.id());
     again.me = former.me.clone();
+    // It has ended its link too, and begins the next.
+    again.link = former.link.wrapping_add(1);
     drop(former);
     node.until("the end of its link", |now| now.links == 0);
     again.send(&again.opening());

@@ -181,13 +181,15 @@ fn a_process_start_that_is_known_is_not_asked_about_again() {
     vouch(&listener, &first);
     first.accepted();
     let dialled = watched.node.counters().dialled;
-    let me = first.me.clone();
+    let (me, link) = (first.me.clone(), first.link);
     drop(first);
     watched
         .node
         .until("the end of the link", |now| now.links == 1);
     let mut again = RawPeer::connect(watched.id());
     again.me = me;
+    // It has ended its link too, and begins the next.
+    again.link = link.wrapping_add(1);
     again.send(&again.opening());
     again.accepted();
     assert_eq!(watched.node.counters().dialled, dialled);

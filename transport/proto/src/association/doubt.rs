@@ -2,6 +2,7 @@
 //! a later start of the peer's process waits for what the probe finds.
 
 use super::{Association, State};
+use crate::address::Uid;
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::body::RefuseReason;
@@ -33,10 +34,14 @@ impl Association {
         cx: &mut Context<'_>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
+        if self.take_over(cx, introduction) {
+            return Ok(());
+        }
+        let resumes = self.resumes(cx, introduction);
         self.probe(cx);
         match &mut self.state {
             State::Associated { uid, newcomer, .. }
-                if *uid != introduction.peer.uid && newcomer.is_none() =>
+                if newcomer.is_none() && (resumes || *uid != introduction.peer.uid) =>
             {
                 *newcomer = Some(Box::new(introduction.clone()));
                 Ok(())
@@ -84,6 +89,7 @@ impl Association {
     pub(super) fn end_probe(&mut self, cx: &mut Context<'_>) {
         let State::Associated {
             conn,
+            uid,
             probe,
             newcomer,
             ..
@@ -101,8 +107,8 @@ impl Association {
             return;
         }
         let reason = match newcomer {
-            Some(_) => CloseReason::Restarted,
-            None => CloseReason::ProbeTimeout,
+            Some(newcomer) if newcomer.peer.uid != *uid => CloseReason::Restarted,
+            _ => CloseReason::ProbeTimeout,
         };
         let conn = *conn;
         self.handle_fault(cx, conn, reason);
@@ -113,8 +119,22 @@ impl Association {
         let Some(introduction) = self.take_newcomer() else {
             return false;
         };
+        // What its link acknowledged meanwhile may be more than it had to say.
+        if let Err(reason) = self.check_position(cx, &introduction) {
+            let conn = introduction.conn;
+            cx.out.push(Effect::Refuse { conn, reason });
+            return false;
+        }
         self.accept(cx, &introduction);
         true
+    }
+
+    /// Who waits for the place of the link.
+    pub(super) fn newcomer_uid(&self) -> Option<Uid> {
+        match &self.state {
+            State::Associated { newcomer, .. } => newcomer.as_ref().map(|it| it.peer.uid),
+            _ => None,
+        }
     }
 
     /// Whether `conn` is the connection of a dialler that waits.

@@ -1,25 +1,30 @@
 mod acceptor;
 mod doubt;
 mod pair;
+mod resuming;
 mod verifier;
 
 use std::time::Duration;
 
 use super::*;
 use crate::address::{CoreId, NodeId};
-use crate::effect::{LinkUp, Outbox};
+use crate::effect::{LinkUp, Outbox, Standing};
 use crate::frame::body::{Accept, Bye, Offer, Ping, Pong, Refuse};
 use crate::frame::{Parse, parse};
 use crate::handshake::{Acceptor, LocalNode};
 use crate::kind::Kind;
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
-    PREFACE_BYTES, PROBE_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
+    PREFACE_BYTES, PROBE_TIMEOUT, RESUME_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
 };
+use crate::link::{Inbound, Outbound};
 use crate::matrix::LinkMatrix;
 use crate::preface::Preface;
 
 const CAP: u32 = 256 << 10;
+
+/// The number of the link that every introduction proposes.
+const LINK_NUMBER: u64 = 0xA11CE;
 
 /// What time a machine can tell apart.
 const TICK: Duration = Duration::from_nanos(1);
@@ -38,6 +43,7 @@ fn local(host: &str, uid: u64) -> LocalNode {
         links_max: 64,
         features: 0b110,
         stop_timeout: STOP_TIMEOUT,
+        resume_timeout: RESUME_TIMEOUT,
     }
 }
 
@@ -52,6 +58,8 @@ struct Bench {
     now: Instant,
     random: u64,
     out: Outbox,
+    /// Of the link, where a test looks at them.
+    halves: Option<(Outbound, Inbound)>,
 }
 
 impl Bench {
@@ -62,6 +70,7 @@ impl Bench {
             now: at(0),
             random: 1,
             out: Outbox::default(),
+            halves: None,
         }
     }
 
@@ -75,6 +84,10 @@ impl Bench {
             now: self.now,
             random: self.random,
             local: &self.local,
+            link: self
+                .halves
+                .as_ref()
+                .map(|(outbound, inbound)| Standing { outbound, inbound }),
             out: &mut self.out,
         };
         call(&mut self.acceptor, &mut cx);
@@ -109,10 +122,12 @@ impl Bench {
 
     /// The accept of the node `there`.
     fn answer(&self, uid: u64, nonce: u64) -> Vec<u8> {
-        local("there", uid).accept(&Introduction {
+        let there = local("there", uid);
+        let introduction = Introduction {
             nonce,
             ..introduction(100, 0)
-        })
+        };
+        there.accept(&introduction, there.offer(nonce))
     }
 }
 
@@ -128,7 +143,8 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
             body_cap: CAP / 2,
             limit: 500_000,
             features: 0b011,
-            received_to: 0,
+            link: LINK_NUMBER,
+            received_to: None,
             cores: 4,
             links_max: 10,
         },
@@ -344,7 +360,7 @@ fn a_lost_link_is_dialled_again_only_if_somebody_wants_it() {
     let mut bench = Bench::new();
     let mut association = bench.associated();
     bench.now = at(60_000);
-    let reason = CloseReason::Broken;
+    let reason = CloseReason::Archive;
     let effects = bench.call(|_, cx| association.handle_closed(cx, ConnKey(1), reason));
     let peer = local("there", 200).id;
     assert_eq!(
@@ -389,8 +405,12 @@ fn a_peer_that_accepts_and_hangs_up_is_dialled_ever_more_slowly() {
     }
     assert!(pauses[9] >= BACK_OFF_MAX / 2, "{pauses:?}");
     bench.now = bench.now + STEADY_LINK;
-    bench.call(|_, cx| association.handle_closed(cx, ConnKey(1), CloseReason::PeerClosed));
-    assert!(association.poll_timeout().unwrap() - bench.now <= BACK_OFF_MIN);
+    let effects =
+        bench.call(|_, cx| association.handle_closed(cx, ConnKey(1), CloseReason::PeerClosed));
+    assert!(matches!(
+        effects[..],
+        [Effect::LinkLost { .. }, Effect::Dial { .. }]
+    ));
 }
 
 #[test]
@@ -449,8 +469,12 @@ fn a_dial_of_a_process_that_is_gone_finds_the_new_one_at_once() {
     bench.call(|_, cx| association.handle_connected(cx, ConnKey(2)));
     let bytes = refusal(RefuseReason::Incarnation);
     let effects = bench.call(|_, cx| association.handle_frame(cx, ConnKey(2), &frame(&bytes)));
+    let down = |effect: &Effect| {
+        let restarted = CloseReason::Restarted;
+        matches!(effect, Effect::LinkDown { reason, .. } if *reason == restarted)
+    };
     assert!(
-        matches!(effects[..], [Effect::Close { .. }, Effect::Dial { .. }]),
+        matches!(&effects[..], [Effect::Close { .. }, ended, Effect::Dial { .. }] if down(ended)),
         "{effects:?}"
     );
     bench.call(|_, cx| association.handle_dialling(cx, ConnKey(3)));
@@ -552,9 +576,13 @@ fn a_link_in_doubt_that_is_one_over_the_probe_timeout_ends() {
         } else {
             assert!(matches!(
                 effects[..],
-                [Effect::Close { .. }, Effect::LinkDown { .. }]
+                [
+                    Effect::Close { .. },
+                    Effect::LinkLost { .. },
+                    Effect::Dial { .. }
+                ]
             ));
-            assert_eq!(association.status(), Status::BackOff);
+            assert_eq!(association.status(), Status::Dialling);
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::resume::Kept;
 use super::{Association, State};
 use crate::address::{NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect, LinkUp};
 use crate::frame::Frame;
-use crate::frame::body::{Accept, BodyError, Bye, Offer, Ping, Pong, Refuse, RefuseReason};
+use crate::frame::body::{Accept, BodyError, Bye, Grant, Offer, Ping, Pong, Refuse, RefuseReason};
 use crate::handshake::Introduction;
 use crate::kind::Kind;
 use crate::limits::{BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, HANDSHAKE_TIMEOUT, STEADY_LINK};
@@ -30,8 +31,7 @@ impl Association {
                 {
                     return Err(CloseReason::Answer);
                 }
-                self.accepted(cx, &accept);
-                Ok(())
+                self.accepted(cx, nonce, &accept)
             }
             Kind::Refuse => {
                 let refuse = Refuse::parse(frame)?;
@@ -42,12 +42,6 @@ impl Association {
         }
     }
 
-    fn accepted(&mut self, cx: &mut Context<'_>, accept: &Accept) {
-        if let Some(conn) = self.conn() {
-            self.associate(cx, conn, accept.uid, &accept.offer, true);
-        }
-    }
-
     fn refused(&mut self, cx: &mut Context<'_>, expected_uid: Option<Uid>, reason: RefuseReason) {
         if let Some(conn) = self.conn() {
             let reason = CloseReason::Refused(reason);
@@ -55,11 +49,17 @@ impl Association {
         }
         match (reason, expected_uid) {
             // The peer's own dial goes first and is on its way, or its link is being probed.
-            (RefuseReason::Superseded, _) => self.back_off(cx, BACK_OFF_MIN),
+            (RefuseReason::Superseded, _) => self.pause(cx, BACK_OFF_MIN),
             // The process that was wanted is gone: whichever runs now will do.
             (RefuseReason::Incarnation, Some(old)) => {
                 self.bury(old);
+                self.link_down(cx, CloseReason::Restarted);
                 self.dial(cx);
+            }
+            (RefuseReason::Position, _) => {
+                let reason = CloseReason::Refused(reason);
+                self.link_down(cx, reason);
+                self.fail(cx, reason);
             }
             _ => self.fail(cx, CloseReason::Refused(reason)),
         }
@@ -100,7 +100,7 @@ impl Association {
         if let State::Associated { uid, .. } = self.state {
             let reason = CloseReason::Bye;
             cx.out.push(Effect::Close { conn, reason });
-            self.link_down(cx, conn, uid, reason);
+            self.link_down(cx, reason);
             self.bury(uid);
             self.wanted = false;
             self.attempt = 0;
@@ -111,6 +111,9 @@ impl Association {
     }
 
     pub(super) fn dial(&mut self, cx: &mut Context<'_>) {
+        if self.stop_by.is_some() && self.link.is_none() {
+            return self.finish(cx);
+        }
         let address = self.remote.clone();
         cx.out.push(Effect::Dial { address });
         self.state = State::Dialling {
@@ -128,7 +131,8 @@ impl Association {
             reason,
             retry_after,
         });
-        self.back_off(cx, retry_after);
+        self.judge_refusal(cx, reason);
+        self.pause(cx, retry_after);
     }
 
     /// A link is gone. One that did not last counts as a failed dial, else a peer that accepts and
@@ -137,35 +141,68 @@ impl Association {
         let State::Associated { since, .. } = self.state else {
             return;
         };
+        if self.link.is_some() {
+            return self.dial_for_link(cx, since);
+        }
         let lasted = cx.now - since >= STEADY_LINK;
         self.attempt = if lasted {
             1
         } else {
             self.attempt.saturating_add(1)
         };
-        self.back_off(cx, back_off(self.attempt, cx.random));
+        self.pause(cx, back_off(self.attempt, cx.random));
     }
 
-    fn back_off(&mut self, cx: &mut Context<'_>, span: Duration) {
-        self.state = if self.wanted {
-            State::BackOff {
-                until: cx.now + span,
-            }
+    /// Dials after a pause, if this side wants to.
+    pub(super) fn pause(&mut self, cx: &mut Context<'_>, span: Duration) {
+        let wanted = self.wanted || self.lost().is_some_and(|lost| lost.wanted);
+        if self.stop_by.is_some() && self.link.is_none() {
+            self.finish(cx);
+        } else if !wanted {
+            self.state = State::Idle;
+        } else if span.is_zero() {
+            self.dial(cx);
         } else {
-            State::Idle
-        };
+            let until = cx.now + span;
+            self.state = State::BackOff { until };
+        }
     }
 
-    /// Lets a dialler in.
+    /// Lets a dialler in, to go on with the link or to begin a new one.
     pub(super) fn accept(&mut self, cx: &mut Context<'_>, introduction: &Introduction) {
-        let bytes = cx.local.accept(introduction);
         let conn = introduction.conn;
-        cx.out.push(Effect::Write { conn, bytes });
         let uid = introduction.peer.uid;
-        self.associate(cx, conn, uid, &introduction.offer, false);
+        let Offer {
+            limit, received_to, ..
+        } = introduction.offer;
+        let goes_on = self.resumes(cx, introduction);
+        let offer = self.counter_offer(cx, introduction);
+        let bytes = cx.local.accept(introduction, offer);
+        if goes_on {
+            cx.out.push(Effect::Write { conn, bytes });
+            let received_to = received_to.unwrap_or(0);
+            if let Some(kept) = &mut self.link {
+                kept.number = offer.link;
+            }
+            return self.resume(cx, conn, Grant { received_to, limit }, false);
+        }
+        let is_same = self.link.as_ref().is_some_and(|kept| kept.uid == uid);
+        let reason = if is_same {
+            CloseReason::Forgotten
+        } else {
+            CloseReason::Restarted
+        };
+        self.link_down(cx, reason);
+        cx.out.push(Effect::Write { conn, bytes });
+        let link = offer.link;
+        let theirs = Offer {
+            link,
+            ..introduction.offer
+        };
+        self.associate(cx, conn, uid, &theirs, false);
     }
 
-    fn associate(
+    pub(super) fn associate(
         &mut self,
         cx: &mut Context<'_>,
         conn: ConnKey,
@@ -177,9 +214,20 @@ impl Association {
             && old != uid
         {
             self.bury(old);
+            self.last_number = None;
             cx.out.push(Effect::PeerRestarted { old, new: uid });
         }
         self.uid = Some(uid);
+        let unanswered = self.proposal.take().filter(|_| !dialled);
+        self.unanswered = unanswered.filter(|number| *number != offer.link);
+        self.link = Some(Kept {
+            number: offer.link,
+            uid,
+            conn,
+            dialled,
+            began_at: (0, 0),
+            lost: None,
+        });
         cx.out.push(Effect::LinkUp(LinkUp {
             conn,
             peer: self.node(uid),
@@ -210,15 +258,16 @@ impl Association {
         self.former.push_back(uid);
     }
 
-    pub(super) fn link_down(
-        &self,
-        cx: &mut Context<'_>,
-        conn: ConnKey,
-        uid: Uid,
-        reason: CloseReason,
-    ) {
-        let peer = self.node(uid);
-        cx.out.push(Effect::LinkDown { conn, peer, reason });
+    /// The link is over, if there is one.
+    pub(super) fn link_down(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        if let Some(Kept {
+            conn, uid, number, ..
+        }) = self.link.take()
+        {
+            self.last_number = Some(number);
+            let peer = self.node(uid);
+            cx.out.push(Effect::LinkDown { conn, peer, reason });
+        }
     }
 
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
@@ -227,7 +276,7 @@ impl Association {
         cx.out.push(Effect::Stopped);
     }
 
-    fn node(&self, uid: Uid) -> NodeId {
+    pub(super) fn node(&self, uid: Uid) -> NodeId {
         NodeId {
             address: self.remote.clone(),
             uid,
@@ -238,7 +287,7 @@ impl Association {
 /// The pause before dial number `attempt + 1`: doubles from 100 ms to 10 s, and of that a random
 /// part between a half and the whole, so that nodes which lost each other together do not dial
 /// together.
-fn back_off(attempt: u32, random: u64) -> Duration {
+pub(super) fn back_off(attempt: u32, random: u64) -> Duration {
     let doubled = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     let whole = doubled.min(BACK_OFF_MAX);
     let half = whole / 2;

@@ -125,7 +125,8 @@ impl Acceptor {
 
     /// Says to an inquirer that the dial it asks about is this node's own.
     pub fn vouch(&mut self, cx: &mut Context<'_>, inquiry: &Introduction) {
-        let (conn, bytes) = (inquiry.conn, cx.local.accept(inquiry));
+        let (conn, offer) = (inquiry.conn, cx.local.offer(inquiry.nonce));
+        let bytes = cx.local.accept(inquiry, offer);
         cx.out.push(Effect::Write { conn, bytes });
         let reason = CloseReason::Vouched;
         cx.out.push(Effect::Close { conn, reason });

@@ -236,7 +236,7 @@ impl LocalNode {
         let hello = Hello {
             from: self.id.address.clone(),
             to: about.peer.address.clone(),
-            offer: self.offer(),
+            offer: self.offer(about.nonce),
         };
         let mut bytes = preface.encode().to_vec();
         hello.encode(&mut bytes);

@@ -35,6 +35,14 @@ impl Control {
         self.bye = Some(reason);
     }
 
+    /// Drops what waits, a goodbye aside: it is said anew on the next connection.
+    pub(super) fn forget(&mut self) {
+        self.grant = None;
+        self.ping = None;
+        self.pong = None;
+        self.notices.clear();
+    }
+
     /// Says whether there was room for it.
     pub(super) fn push_notice(&mut self, notice: Notice) -> bool {
         let room = self.notices.len() < NOTICES_MAX;

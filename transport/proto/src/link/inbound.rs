@@ -168,6 +168,12 @@ impl Inbound {
         self.held
     }
 
+    /// What is to be said at once on another connection: grants of the last one may be lost.
+    pub fn restate(&mut self) -> Grant {
+        self.make_grant();
+        self.granted
+    }
+
     fn make_grant(&mut self) -> Option<Grant> {
         let grant = Grant {
             received_to: self.received,

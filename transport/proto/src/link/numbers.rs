@@ -175,6 +175,11 @@ impl TargetNumbers {
         given
     }
 
+    /// Takes back all that was noted of room.
+    pub(super) fn forget_notes(&mut self) {
+        self.busy.clear();
+    }
+
     #[cold]
     fn find_uncached(&mut self, target: Target) -> Numbered<u32> {
         if let Some(&number) = self.numbers.get(&target) {

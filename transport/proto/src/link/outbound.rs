@@ -2,6 +2,7 @@
 
 mod ending;
 mod push;
+mod resume;
 mod retained;
 mod write;
 
@@ -28,8 +29,8 @@ use crate::slab_pool::SlabPool;
 /// A frame lies whole in one slab, behind the definitions it needs. [`gather`](Self::gather) hands
 /// out what is not sent yet, up to the end of a slab, so each send ends where a frame ends and
 /// control frames can go in front of the next. What is handed out stays until
-/// [`handle_grant`](Self::handle_grant) says it arrived. A link with nothing to send or to wait for
-/// holds no slab.
+/// [`handle_grant`](Self::handle_grant) says it arrived, and is handed out again after
+/// [`resume`](Self::resume). A link with nothing to send or to wait for holds no slab.
 ///
 /// Credit is checked before anything is written: a refused push leaves no trace.
 #[derive(Debug)]
@@ -312,8 +313,7 @@ impl Outbound {
             if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
                 break;
             }
-            let slice = written.freeze(self.checksums);
-            debug_assert_eq!(slice.len() as u64, unsent);
+            let slice = written.hand_out(unsent, self.checksums);
             bytes += slice.len();
             self.sent = written.end();
             into.push(slice);

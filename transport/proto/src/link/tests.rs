@@ -1,6 +1,7 @@
 mod busy;
 mod closing;
 mod model;
+mod resuming;
 
 use super::*;
 use crate::archive::EncodeError;

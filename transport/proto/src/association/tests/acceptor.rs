@@ -144,7 +144,7 @@ fn hellos_that_do_not_fit_are_refused_by_name() {
         (|h| h.offer.body_cap = (32 << 10) - 1, RefuseReason::Hello),
         (|h| h.offer.body_cap = (16 << 20) + 1, RefuseReason::Hello),
         (|h| h.offer.limit = u64::from(CAP / 2), RefuseReason::Hello),
-        (|h| h.offer.received_to = 1, RefuseReason::Hello),
+        (|h| h.offer.links_max = 0, RefuseReason::Hello),
         (|h| h.offer.cores = 0, RefuseReason::Hello),
         (|h| h.offer.cores = CORES_MAX + 1, RefuseReason::Hello),
         (|h| h.offer.links_max = 0, RefuseReason::Hello),

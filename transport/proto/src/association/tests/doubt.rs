@@ -164,7 +164,7 @@ fn a_newcomer_that_speaks_before_it_is_let_in_is_closed() {
     // Nobody is left to take the place of a link that stays silent.
     bench.now = at(0) + PROBE_TIMEOUT;
     bench.call(|_, cx| association.handle_timeout(cx));
-    assert_eq!(association.status(), Status::BackOff);
+    assert_eq!(association.status(), Status::Dialling);
     assert!(!association.is_over(uid(200)));
 }
 

@@ -16,6 +16,8 @@ struct Node {
     association: Association,
     /// The connection of the link, as a driver knows it.
     link: Option<ConnKey>,
+    /// There is a link, with or without a connection.
+    kept: bool,
     failures: u32,
     losses: u32,
 }
@@ -46,6 +48,7 @@ impl World {
             acceptor: Acceptor::new(16),
             association: Association::new(local(other, 1).id.address),
             link: None,
+            kept: false,
             failures: 0,
             losses: 0,
         };
@@ -84,6 +87,7 @@ impl World {
             now: self.now,
             random,
             local: &local,
+            link: None,
             out: &mut out,
         };
         call(node, &mut cx);
@@ -101,15 +105,23 @@ impl World {
                 self.call(index, |node, cx| node.acceptor.refuse(cx, conn, reason));
             }
             Effect::LinkUp(up) => {
-                assert_eq!(
-                    self.nodes[index].link.replace(up.conn),
-                    None,
-                    "one link at a time"
-                );
+                let node = &mut self.nodes[index];
+                assert!(!std::mem::replace(&mut node.kept, true), "one at a time");
+                assert_eq!(node.link.replace(up.conn), None, "one link at a time");
             }
-            Effect::LinkDown { conn, .. } => {
+            Effect::LinkLost { conn, .. } => {
                 self.nodes[index].losses += 1;
                 assert_eq!(self.nodes[index].link.take(), Some(conn));
+            }
+            Effect::LinkResumed { conn, .. } => {
+                let node = &mut self.nodes[index];
+                assert!(node.kept, "there is a link to go on with");
+                assert_eq!(node.link.replace(conn), None, "one connection at a time");
+            }
+            Effect::LinkDown { .. } => {
+                let node = &mut self.nodes[index];
+                node.losses += u32::from(node.link.take().is_some());
+                assert!(std::mem::take(&mut node.kept), "a link ends once");
             }
             Effect::Ping { conn, nonce } => {
                 self.write((index, conn), service(|into| Ping { nonce }.encode(into)));
@@ -261,6 +273,11 @@ impl World {
             "both name the same connection"
         );
         assert_eq!(self.peer_of.get(&far), Some(&near), "and it is whole");
+        let [one, other] = [0, 1].map(|index| {
+            let kept = self.nodes[index].association.link.as_ref();
+            kept.map(|kept| kept.number)
+        });
+        assert_eq!(one, other, "both name the same link");
     }
 }
 
@@ -320,7 +337,7 @@ proptest! {
         let mut association = Association::new(local("there", 200).id.address);
         let mut world = World::new(seed);
         for _ in 0..calls {
-            let (what, conn) = (world.random() % 13, ConnKey(world.random() % 4));
+            let (what, conn) = (world.random() % 16, ConnKey(world.random() % 4));
             let uid = 199 + world.random() % 4;
             bench.now = bench.now + Duration::from_millis(world.random() % 3000);
             let accept = bench.answer(if uid == 100 { 200 } else { uid }, bench.random);
@@ -336,6 +353,9 @@ proptest! {
                 9 => drop(association.handle_incoming(cx, &introduction(uid, conn.0))),
                 10 => association.handle_fault(cx, conn, CloseReason::FrameStall),
                 11 => association.handle_heard(cx, conn),
+                12 => association.handle_resume_wanted(cx),
+                13 if uid == 199 => association.handle_stop(cx),
+                14 if uid == 199 => association.handle_link_fault(cx, CloseReason::TooManyAsks),
                 _ => association.handle_timeout(cx),
             });
         }

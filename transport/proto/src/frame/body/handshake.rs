@@ -16,8 +16,11 @@ pub struct Offer {
     pub limit: u64,
     /// What it can do besides the base version, one bit each; unknown bits are ignored.
     pub features: u64,
-    /// Up to where it has received the link's stream already; 0 on a new link.
-    pub received_to: u64,
+    /// The number of the link: random, and of the dial that made it.
+    pub link: u64,
+    /// Up to where it has received the stream of that link; `None` when it does not have the link
+    /// yet.
+    pub received_to: Option<u64>,
     /// How many cores its node has.
     pub cores: u16,
     /// How many links it wants between the cores of two nodes at most; the smaller of both sides'
@@ -30,7 +33,9 @@ impl Offer {
         into.extend_from_slice(&self.body_cap.to_le_bytes());
         into.extend_from_slice(&self.limit.to_le_bytes());
         into.extend_from_slice(&self.features.to_le_bytes());
-        into.extend_from_slice(&self.received_to.to_le_bytes());
+        into.extend_from_slice(&self.link.to_le_bytes());
+        let received_to = self.received_to.unwrap_or(NOWHERE);
+        into.extend_from_slice(&received_to.to_le_bytes());
         into.extend_from_slice(&self.cores.to_le_bytes());
         into.extend_from_slice(&self.links_max.to_le_bytes());
     }
@@ -40,12 +45,16 @@ impl Offer {
             body_cap: reader.u32()?,
             limit: reader.u64()?,
             features: reader.u64()?,
-            received_to: reader.u64()?,
+            link: reader.u64()?,
+            received_to: Some(reader.u64()?).filter(|position| *position != NOWHERE),
             cores: reader.u16()?,
             links_max: reader.u32()?,
         })
     }
 }
+
+/// Where a stream stands whose link is new.
+const NOWHERE: u64 = u64::MAX;
 
 /// The dialler introduces itself; its uid is in the preface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +189,8 @@ pub enum RefuseReason {
     Unproven = 15,
     /// The dialler's uid is that of another node that has a link.
     Collision = 16,
+    /// The link cannot go on where the dialler says it stands.
+    Position = 17,
 }
 
 impl RefuseReason {
@@ -203,6 +214,7 @@ impl RefuseReason {
             14 => Self::Lane,
             15 => Self::Unproven,
             16 => Self::Collision,
+            17 => Self::Position,
             _ => Self::Other,
         }
     }
@@ -231,7 +243,8 @@ impl RefuseReason {
             | Self::Stopping
             | Self::Overloaded
             | Self::Unproven
-            | Self::Collision => false,
+            | Self::Collision
+            | Self::Position => false,
         }
     }
 
@@ -255,6 +268,7 @@ impl RefuseReason {
             Self::Lane => "refuse_lane",
             Self::Unproven => "refuse_unproven",
             Self::Collision => "refuse_collision",
+            Self::Position => "refuse_position",
         }
     }
 }

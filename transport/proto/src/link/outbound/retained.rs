@@ -67,13 +67,48 @@ impl Written {
     }
 
     /// Hands out what was written since the last time, sealed if the link wants it.
-    pub(super) fn freeze(&mut self, checksums: Checksums) -> SlabSlice {
+    fn freeze(&mut self, checksums: Checksums) -> SlabSlice {
         let unsealed = std::mem::take(&mut self.unsealed);
         if checksums == Checksums::Verified {
             seal(&mut self.slab.tail_mut()[..unsealed]);
         }
         self.slab.advance(unsealed);
         self.slab.freeze()
+    }
+
+    /// Hands out the last `bytes` bytes: those written since the last time, and on another
+    /// connection some before them.
+    #[inline]
+    pub(super) fn hand_out(&mut self, bytes: u64, checksums: Checksums) -> SlabSlice {
+        let slice = self.freeze(checksums);
+        if slice.len() as u64 == bytes {
+            slice
+        } else {
+            self.again(bytes)
+        }
+    }
+
+    #[cold]
+    fn again(&mut self, bytes: u64) -> SlabSlice {
+        let end = self.slab.len();
+        self.slab.frozen_slice(end - bytes as usize, end)
+    }
+
+    /// Whether one of its frames begins or ends at `position`, which was handed out.
+    pub(super) fn has_boundary(&self, position: u64) -> bool {
+        let Some(offset) = position.checked_sub(self.start) else {
+            return false;
+        };
+        let mut bytes = self.slab.frozen();
+        let mut at = 0;
+        let next = |bytes| parse_with(bytes, u32::MAX, Checksums::Absent, |frame: Frame<'_>| frame);
+        while at < offset
+            && let Ok(Parsed::Complete(frame)) = next(bytes)
+        {
+            at += frame.wire_bytes as u64;
+            bytes = &bytes[frame.wire_bytes..];
+        }
+        at == offset
     }
 
     /// All frames, for a last look at them; those that were not handed out stay without checksums.

@@ -36,6 +36,12 @@ enum Step {
     Stale {
         which: prop::sample::Index,
     },
+    /// The connection ends behind so many bytes, and a grant with it.
+    Cut {
+        behind: usize,
+    },
+    /// There is another connection.
+    Resume,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +68,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same over connections that end anywhere.
+fn step_or_cut() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => step(),
+        1 => (0..200_000usize).prop_map(|behind| Step::Cut { behind }),
+        1 => (0..100usize).prop_map(|behind| Step::Cut { behind }),
+        3 => Just(Step::Resume),
+    ]
+}
+
 /// What a frame must look like on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Expected {
@@ -85,6 +101,9 @@ struct World {
     held: usize,
     pushed: u64,
     freed: u64,
+    connected: bool,
+    /// What the "kernel" still holds of connections that ended.
+    abandoned: Vec<SlabSlice>,
 }
 
 impl World {
@@ -101,6 +120,8 @@ impl World {
             held: 0,
             pushed: 0,
             freed: 0,
+            connected: true,
+            abandoned: Vec::new(),
         }
     }
 
@@ -122,10 +143,11 @@ impl World {
                 let gathered = self.sending[from..].iter();
                 self.wire.extend(gathered.flat_map(|slice| slice.to_vec()));
             }
-            Step::Sent => {
+            Step::Sent if self.connected => {
                 self.sending.clear();
                 self.outbound.handle_sent();
             }
+            Step::Sent => self.abandoned.clear(),
             Step::Deliver { most } => self.deliver(*most),
             Step::Hold { share } => {
                 self.inbound.hold(usize::from(*share) * 100);
@@ -135,9 +157,13 @@ impl World {
             Step::Grant => {
                 if let Some(grant) = self.inbound.poll_grant(true) {
                     self.grants.push(grant);
-                    self.grant(grant);
+                    if self.connected {
+                        self.grant(grant);
+                    }
                 }
             }
+            Step::Cut { behind } => self.lose(*behind),
+            Step::Resume => self.resume(),
             Step::Stale { which } => {
                 if !self.grants.is_empty() {
                     self.grant(*which.get(&self.grants));
@@ -240,6 +266,38 @@ impl World {
         self.freed += freed.messages;
     }
 
+    fn lose(&mut self, behind: usize) {
+        self.deliver(behind);
+        self.wire.clear();
+        self.unparsed.clear();
+        self.abandoned.append(&mut self.sending);
+        self.outbound.handle_lost();
+        self.connected = false;
+        // Made and never delivered.
+        self.grants.extend(self.inbound.poll_grant(true));
+    }
+
+    fn resume(&mut self) {
+        if self.connected {
+            return;
+        }
+        let position = self.inbound.received_to();
+        let positions = self.outbound.positions();
+        for liar in [
+            positions.received_to.wrapping_sub(1),
+            positions.sent + 1,
+            u64::MAX,
+        ] {
+            assert!(self.outbound.check_resume(liar).is_err(), "{liar}");
+        }
+        let grant = self.inbound.restate();
+        assert_eq!(grant.received_to, position);
+        let freed = self.outbound.resume(grant, &mut self.slabs).unwrap();
+        self.freed += freed.messages;
+        assert_eq!(self.outbound.positions().sent, position);
+        self.connected = true;
+    }
+
     /// Parses what arrives and compares it with the oracle.
     fn deliver(&mut self, most: usize) {
         let most = most.min(self.wire.len());
@@ -289,6 +347,8 @@ impl World {
             Step::Deliver { most: usize::MAX },
             Step::Grant,
         ];
+        self.resume();
+        self.abandoned.clear();
         for _ in 0..200 {
             calm.iter().for_each(|step| self.apply(step));
             self.outbound.drain_deferred(&mut self.slabs);
@@ -336,6 +396,15 @@ proptest! {
 
     #[test]
     fn what_is_accepted_arrives_in_order(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.apply(step));
+        world.settle();
+    }
+
+    #[test]
+    fn what_is_accepted_arrives_once_and_in_order_over_any_number_of_connections(
+        steps in prop::collection::vec(step_or_cut(), 1..200),
+    ) {
         let mut world = World::new();
         steps.iter().for_each(|step| world.apply(step));
         world.settle();

@@ -1,0 +1,150 @@
+//! Links between two connections.
+//!
+//! A link that loses its connection stays where it is: its peer's slot, numbers, routes, tunnels
+//! and questions, and what it retains. Sends go on into its window. When the association has found
+//! another connection, what the peer has not received leaves again, and what control frames said is
+//! said anew.
+
+use std::rc::Rc;
+
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::effect::{ConnKey, Standing};
+use ringmesh_proto::frame::body::{Grant, Notice};
+
+use super::Core;
+use super::link::{Link, Stage};
+use super::peers::PeerIndex;
+use super::send::FLUSH_BYTES;
+
+impl Link {
+    /// Whether it waits for a connection.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        !self.within_process && self.connection.get().is_none()
+    }
+
+    /// Calls a machine that looks at its halves.
+    pub(super) fn with_halves<R>(
+        link: Option<&Rc<Self>>,
+        call: impl FnOnce(Option<Standing<'_>>) -> R,
+    ) -> R {
+        let Some(link) = link else {
+            return call(None);
+        };
+        let (outbound, inbound) = (link.outbound.borrow(), link.inbound.borrow());
+        call(Some(Standing {
+            outbound: &outbound,
+            inbound: &inbound,
+        }))
+    }
+
+    /// Queues what the peer has to hear on a new connection: how far it may send, and which
+    /// recipients have no room. What finds no room here follows the next message for them.
+    fn restate(&self) {
+        let mut outbound = self.outbound.borrow_mut();
+        outbound.queue_grant(self.inbound.borrow_mut().restate());
+        self.owes_grant.set(false);
+        self.ready_owed.borrow_mut().clear();
+        self.told_busy.borrow_mut().retain(|number, _| {
+            outbound.queue_notice(Notice {
+                target_number: *number,
+                busy: true,
+            })
+        });
+    }
+}
+
+impl Core {
+    /// The link with a peer has no connection any more, and waits for another.
+    pub(super) fn link_lost(self: &Rc<Self>, node: PeerIndex, conn: ConnKey, reason: CloseReason) {
+        if let Some(connection) = self.connection_of(conn) {
+            *connection.stage.borrow_mut() = Stage::Parted;
+        }
+        let Some(link) = self.peers.borrow_mut().at(node).link.clone() else {
+            return;
+        };
+        self.tally.links.take(1);
+        self.tell_of_loss(&link, reason, false);
+        link.connection.set(None);
+        link.sending.set(false);
+        link.owes_grant.set(false);
+        link.resume_wanted.set(false);
+        // Nothing leaves in the middle of a turn.
+        link.flush_at.set(u64::MAX);
+        link.outbound.borrow_mut().handle_lost();
+    }
+
+    /// The link with a peer goes on over another connection.
+    pub(super) fn link_resumed(self: &Rc<Self>, node: PeerIndex, conn: ConnKey, grant: Grant) {
+        let Some(connection) = self.connection_of(conn) else {
+            return;
+        };
+        let link = {
+            let mut peers = self.peers.borrow_mut();
+            let peer = peers.at(node);
+            peer.problem = None;
+            peer.places.found();
+            peer.meetings += 1;
+            peer.link.clone()
+        };
+        let Some(link) = link else {
+            return;
+        };
+        let resumed = link
+            .outbound
+            .borrow_mut()
+            .resume(grant, &mut self.slabs.borrow_mut());
+        *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
+        link.connection.set(Some(connection.id));
+        self.tally.links.add(1);
+        connection.settle();
+        match resumed {
+            Ok(freed) => self.tally.acknowledged.add(freed.messages),
+            // The association asked the link first.
+            Err(violation) => return self.connection_fault(&connection, violation.into()),
+        }
+        self.tally.resumed.add(1);
+        self.tell_of_resume(&link);
+        // The answer to the dial may still be on its way out.
+        link.sending.set(connection.sending.get());
+        link.flush_at
+            .set(link.outbound.borrow().positions().tail + FLUSH_BYTES);
+        link.progress.take();
+        link.restate();
+        self.enqueue(&link);
+        self.peer_changed(node);
+        self.memory_came();
+    }
+
+    /// Something is to be sent on a link without a connection: this side dials too.
+    pub(super) fn want_resume(self: &Rc<Self>, link: &Rc<Link>) {
+        let has_more = link.outbound.borrow().has_unsent();
+        if has_more && !link.ended.get() && !link.resume_wanted.replace(true) {
+            self.associate(link.peer, |association, cx| {
+                association.handle_resume_wanted(cx);
+            });
+        }
+    }
+
+    /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
+    /// place than one that is here. Links with nothing under way go first.
+    pub(super) fn give_up_a_lost_link(self: &Rc<Self>) {
+        let lost = self.linked().filter(|link| link.is_lost());
+        let least = lost.min_by_key(|link| !link.outbound.borrow().is_idle());
+        if let Some(link) = least {
+            self.link_fault(&link, CloseReason::Overloaded);
+        }
+    }
+
+    /// The peer of a link is at fault, whether or not the link has a connection.
+    pub(super) fn link_fault(self: &Rc<Self>, link: &Rc<Link>, reason: CloseReason) {
+        let connection = link.connection.get().and_then(|id| self.connection(id));
+        if let Some(connection) = connection {
+            self.connection_fault(&connection, reason);
+        } else if link.is_lost() && !link.ended.get() {
+            self.associate(link.peer, |association, cx| {
+                association.handle_link_fault(cx, reason);
+            });
+        }
+    }
+}

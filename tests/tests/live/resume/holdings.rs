@@ -1,0 +1,79 @@
+//! What reconnects leave behind: nothing.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringmesh::Ref;
+use ringmesh_tests::live::WAIT;
+use ringmesh_tests::live::cutter::{Cuts, Cutter};
+use ringmesh_tests::live::inspector::Inspection;
+use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi};
+use ringmesh_tests::live::node::LiveNode;
+use ringmesh_tests::live::procfs::Holdings;
+use ringmesh_tests::live::serving::Serving;
+
+use super::PATIENCE;
+
+const LIVE_NODE: &str = env!("CARGO_BIN_EXE_live-node");
+
+const RECONNECTS: u64 = 1000;
+
+/// Reconnects before the first look: by then every table is as large as it gets.
+const FIRST: u64 = 50;
+
+/// Live memory that may stay. A leak of 100 bytes for each reconnect would be more.
+const SLACK_BYTES: u64 = 64 << 10;
+
+#[test]
+fn a_thousand_reconnects_leave_no_memory_and_no_descriptor() {
+    let cutter = Cutter::start(&Cuts::none());
+    let advertise = format!("node.advertise={}", cutter.address());
+    let bind = cutter.behind().to_string();
+    let serving = Serving::start(LIVE_NODE, &["--bind", &bind, "--set", &advertise]);
+    let client = LiveNode::start_with(|builder| {
+        builder.settings(|settings| {
+            settings.resume_timeout = PATIENCE;
+            settings.ask_timeout = PATIENCE;
+        })
+    });
+    let path = serving.path(ECHO);
+    let echo: Ref<EchoApi> = client.run(move |node| async move {
+        let echo = node.resolve(&path).await;
+        echo.expect("it is there")
+    });
+    reconnect(&client, &cutter, echo, FIRST);
+    let before = serving.inspect(&client, |_| true);
+    let holdings = Holdings::of(serving.process.pid());
+    let own = client.counters().resumed;
+    reconnect(&client, &cutter, echo, RECONNECTS);
+    let resumed = client.counters().resumed - own;
+    // A cut may come before the last is over.
+    assert!(resumed > RECONNECTS * 9 / 10, "{resumed}");
+    let begin = Instant::now();
+    loop {
+        let links = before.links;
+        let is_back = move |seen: &Inspection| seen.links == links;
+        let live = serving.inspect(&client, is_back).live_bytes;
+        let descriptors = Holdings::of(serving.process.pid()).descriptors;
+        let bounds = (before.live_bytes + SLACK_BYTES, holdings.descriptors);
+        if live <= bounds.0 && descriptors <= bounds.1 {
+            break;
+        }
+        let now = (live, descriptors);
+        assert!(begin.elapsed() < WAIT, "{now:?} is over {bounds:?}");
+    }
+    let counters = client.counters();
+    assert_eq!(counters.dead_sent + counters.dead_received, 0);
+}
+
+/// Cuts the connection, and asks over the next, again and again.
+fn reconnect(client: &LiveNode, cutter: &Cutter, echo: Ref<EchoApi>, times: u64) {
+    for number in 0..times {
+        cutter.cut_all(false);
+        client.run(move |_| async move {
+            let body = Bytes::from_static(&[5; 100]);
+            let answer = echo.ask(Echo { number, body }).await;
+            assert_eq!(answer.expect("an answer").number.to_native(), number);
+        });
+    }
+}
