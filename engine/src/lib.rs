@@ -32,6 +32,7 @@ mod dead_letter;
 mod directory;
 mod engine;
 mod error;
+mod error_code;
 mod event;
 mod link_report;
 mod look_up;
