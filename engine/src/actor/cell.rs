@@ -291,7 +291,7 @@ struct Running<A: Actor> {
 
 impl<A: Actor> Behaviour for Running<A> {
     fn started(&mut self, core: &Rc<Core>) -> bool {
-        let mut cx = Cx::new(core, self.me, None);
+        let mut cx = Cx::new(core, &self.me, None);
         self.actor.started(&mut cx);
         cx.wants_stop()
     }
@@ -303,7 +303,7 @@ impl<A: Actor> Behaviour for Running<A> {
             link: delivery.link,
             question: core.running_question(),
         };
-        let mut cx = Cx::new(core, self.me, Some(&origin));
+        let mut cx = Cx::new(core, &self.me, Some(&origin));
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
         Turn {
             outcome,
@@ -323,7 +323,7 @@ impl<A: Actor> Behaviour for Running<A> {
             link,
             question: core.running_question(),
         };
-        let mut cx = Cx::new(core, self.me, Some(&origin));
+        let mut cx = Cx::new(core, &self.me, Some(&origin));
         <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);
         Turn {
             outcome: Outcome(Delivered::Handled),

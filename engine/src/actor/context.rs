@@ -18,7 +18,7 @@ use crate::reference::Ref;
 /// The surroundings of an actor while one of its handlers runs.
 pub struct Cx<'a, A: Actor> {
     core: &'a Rc<Core>,
-    me: Ref<A::Api>,
+    me: &'a Ref<A::Api>,
     stop: bool,
     message: Option<&'a Origin<'a>>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Origin<'a> {
 impl<'a, A: Actor> Cx<'a, A> {
     pub(super) fn new(
         core: &'a Rc<Core>,
-        me: Ref<A::Api>,
+        me: &'a Ref<A::Api>,
         message: Option<&'a Origin<'a>>,
     ) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl<'a, A: Actor> Cx<'a, A> {
 
     /// The actor's own ref, to be put into messages or sent to.
     pub fn me(&self) -> Ref<A::Api> {
-        self.me
+        *self.me
     }
 
     /// The node the actor lives on.
@@ -128,7 +128,7 @@ impl<'a, A: Actor> Cx<'a, A> {
         M: Message,
         A::Api: Accepts<M>,
     {
-        self.core.pipe(self.me, future, map)
+        self.core.pipe(*self.me, future, map)
     }
 
     /// Tells `message` to whoever `to` names, as the bytes it came in, if there is room for it now.

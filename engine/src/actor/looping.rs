@@ -124,8 +124,11 @@ impl Port {
     #[inline(always)]
     fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
         self.idle.set(false);
-        self.question.set(question.map(|it| it.correlation));
-        self.deadline.set(question.map(|it| it.deadline));
+        // Of a message that nobody asks there is nothing to set, if that was so before it.
+        if question.is_some() || self.deadline.get().is_some() {
+            self.question.set(question.map(|it| it.correlation));
+            self.deadline.set(question.map(|it| it.deadline));
+        }
         if question.is_some() {
             *self.asked_on.borrow_mut() = Some(Rc::clone(link));
         }
@@ -217,7 +220,7 @@ impl fmt::Debug for Port {
 /// core to drop.
 async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
     let done = catch_unwind(AssertUnwindSafe(|| {
-        let mut cx = Cx::new(&core, me, None);
+        let mut cx = Cx::new(&core, &me, None);
         actor.started(&mut cx);
         port.wants_stop.set(cx.wants_stop());
     }));
@@ -230,7 +233,7 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
             link: &link,
             question: &port.question,
         };
-        let mut cx = Cx::new(&core, me, Some(&origin));
+        let mut cx = Cx::new(&core, &me, Some(&origin));
         let handled = {
             let place = &port.place;
             let next = Next { index, place };
