@@ -1,10 +1,10 @@
 //! The loop of a core.
 //!
-//! One turn: take what other cores handed over, and its bytes come while completions are reaped (no
-//! system call) and fed to the connections; dispatch what
-//! waits, within a budget; poll the tasks that are ready; run due timers; gather every link's
-//! pending bytes into one send each; ONE `io_uring_enter` for all of it. When there is nothing to
-//! do the core spins or sleeps, as its idle mode says, and the sleep is part of that one call.
+//! One turn: take what other cores handed over, whose bytes come while completions are reaped (no
+//! system call) and fed to the connections; dispatch what waits, within a budget; poll the tasks
+//! that are ready; run due timers; gather every link's pending bytes into one send each; ONE
+//! `io_uring_enter` for all of it. When there is nothing to do the core spins or sleeps, as its
+//! idle mode says, and the sleep is part of that one call.
 
 use std::future::Future;
 use std::rc::Rc;
