@@ -169,7 +169,7 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let told = core.tell_payload(self.erased(), &M::TYPE, message.bytes(), None);
+            let told = core.tell_archived(self.erased(), &M::TYPE, message.chunk());
             if matches!(told, Err(Refusal::Unreachable)) {
                 core.reach(self.erased());
             }

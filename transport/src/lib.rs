@@ -39,7 +39,7 @@ pub mod tcp;
 pub mod timer;
 
 pub use buffer::{Assembly, Chunk};
-pub use contract::{CloseReason, ConnectionId, Counters, Event, Transport};
+pub use contract::{CloseReason, ConnectionId, Counters, Event, Piece, Transport};
 pub use doorbell::Doorbell;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use tcp::TcpTransport;

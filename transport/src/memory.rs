@@ -13,10 +13,10 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::slab::SlabSlice;
-
 use crate::buffer::{BufferUse, Chunk};
-use crate::contract::{CloseReason, ConnectionId, Counters, Event, PREFACE_BYTES, Transport};
+use crate::contract::{
+    CloseReason, ConnectionId, Counters, Event, PREFACE_BYTES, Piece, Transport,
+};
 use crate::table::Table;
 
 /// Bytes that are sent and not received, per direction of a stream.
@@ -197,9 +197,9 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
+    fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         let Some(connection) = self.connections.get_mut(id).filter(|found| found.is_open()) else {
-            slices.clear();
+            pieces.clear();
             return;
         };
         assert!(
@@ -207,12 +207,12 @@ impl Transport for MemoryTransport {
             "a send is in flight on this connection"
         );
         if connection.send_failed {
-            slices.clear();
+            pieces.clear();
             return;
         }
         self.counters.sends += 1;
         connection.sending = true;
-        connection.unsent.extend(slices.drain(..));
+        connection.unsent.extend(pieces.drain(..));
     }
 
     fn close(&mut self, id: ConnectionId) {
@@ -328,7 +328,7 @@ struct Connection {
     stage: Stage,
     receiving: bool,
     sending: bool,
-    unsent: VecDeque<SlabSlice>,
+    unsent: VecDeque<Piece>,
     send_failed: bool,
     closing: bool,
 }
@@ -394,13 +394,13 @@ impl Connection {
             return self.receiving;
         }
         let mut quota = step.cuts.next(PIPE_BYTES_MAX - pipe.bytes.len());
-        while let Some(slice) = self.unsent.front_mut() {
-            let taken = slice.len().min(quota);
-            pipe.bytes.extend(&slice[..taken]);
+        while let Some(piece) = self.unsent.front_mut() {
+            let taken = piece.len().min(quota);
+            pipe.bytes.extend(&piece[..taken]);
             step.counters.bytes_sent += taken as u64;
             quota -= taken;
-            slice.advance(taken);
-            if !slice.is_empty() {
+            piece.advance(taken);
+            if !piece.is_empty() {
                 return true;
             }
             self.unsent.pop_front();

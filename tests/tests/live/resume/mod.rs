@@ -2,6 +2,7 @@
 //! cut; and what cannot go on is accounted for.
 
 mod ends;
+mod forwarded;
 mod holdings;
 mod positions;
 mod traffic;
