@@ -78,10 +78,10 @@ where
             return Poll::Pending;
         }
         let send = &mut self.send;
-        let told = core.tell(send.to.erased(), message, send.place.as_ref());
+        let told = core.tell(&send.to.recipient, message, send.place.as_ref());
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(send.to.erased()),
+            Err(Refusal::Unreachable) => core.reach(send.to.recipient),
             done => {
                 send.place = None;
                 return Poll::Ready(done);
@@ -90,9 +90,9 @@ where
         if send.is_overdue(core, context) {
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let stays = |place: &Place| !core.is_astray(place, send.to.erased());
+        let stays = |place: &Place| !core.is_astray(place, send.to.recipient);
         if !send.place.as_ref().is_some_and(stays) {
-            send.place = core.join_line(send.to.erased());
+            send.place = core.join_line(send.to.recipient);
         }
         let Some(place) = &send.place else {
             return Poll::Ready(Err(Refusal::NotRunning));
@@ -145,7 +145,7 @@ impl<P, M> TellLocal<P, M> {
             return Poll::Pending;
         }
         let send = &mut self.send;
-        let to = send.to.erased();
+        let to = send.to.recipient;
         match core.has_room_for_local(to) {
             Err(Refusal::NoRoom) => {}
             done => {
@@ -180,7 +180,7 @@ where
             Some(Poll::Ready(Err(refusal))) => Err(SendError::new(refusal, message)),
             Some(Poll::Ready(Ok(()))) => {
                 let value = LocalValue::new(message);
-                let to = self.send.to.erased();
+                let to = self.send.to.recipient;
                 current::try_with(|core| core.tell_local(to, P::INDEX, value));
                 Ok(())
             }

@@ -26,7 +26,7 @@ impl Core {
     /// Sends a received message on.
     pub(crate) fn tell_archived(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &MessageType,
         bytes: &Chunk,
     ) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::limits::EXTENSION_BYTES;
 use ringmesh_proto::link::{Payload, PushError, SendHead};
-use ringmesh_proto::message::{Message, MessageType};
+use ringmesh_proto::message::Message;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::contract::{Event, Piece, Transport};
@@ -33,29 +33,17 @@ impl Core {
     #[inline]
     pub(crate) fn tell<M: Message>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &M,
-        place: Option<&Place>,
-    ) -> Result<(), Refusal> {
-        self.tell_payload(to, &M::TYPE, message, place)
-    }
-
-    /// The same with what may be archived already.
-    #[inline]
-    pub(crate) fn tell_payload<P: Payload + ?Sized>(
-        &self,
-        to: Recipient,
-        message: &MessageType,
-        payload: &P,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
-            message,
+            message: &M::TYPE,
             target: to.target(),
         };
-        let position = self.push(link, held_up, head, payload)?;
+        let position = self.push(link, held_up, head, message)?;
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop(peers);

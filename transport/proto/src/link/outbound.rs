@@ -24,7 +24,7 @@ use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
 use crate::message::MessageType;
 use crate::piece::{Piece, SharedBytes};
-use crate::slab_pool::SlabPool;
+use crate::slab_pool::{Reader, SlabPool};
 
 /// What one core sends on a link: frames written in place into slabs, kept until the peer took them
 /// over.
@@ -58,6 +58,7 @@ pub struct Outbound<B = Bytes> {
     window: u32,
     body_cap: u32,
     checksums: Checksums,
+    reader: Reader,
     sending: bool,
     /// Nothing more may be pushed.
     closed: bool,
@@ -127,6 +128,7 @@ impl<B: SharedBytes> Outbound<B> {
             window: window_bytes,
             body_cap,
             checksums: Checksums::Verified,
+            reader: Reader::SameCore,
             sending: false,
             closed: false,
             gone: false,
@@ -137,13 +139,14 @@ impl<B: SharedBytes> Outbound<B> {
         }
     }
 
-    /// The sending half of a link within this process: its frames have no checksums.
+    /// The sending half of a link within this process, to `reader`: its frames have no checksums.
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32) -> Self {
+    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32, reader: Reader) -> Self {
         Self {
             checksums: Checksums::Absent,
+            reader,
             ..Self::new(body_cap, limit, window_bytes)
         }
     }
