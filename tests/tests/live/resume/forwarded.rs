@@ -112,7 +112,9 @@ impl Way {
         let (station, mut sent) = (self.station, self.sent.clone());
         self.sent = self.client.run(move |node| async move {
             for number in sent.count..sent.count + count {
-                let body: Bytes = (0..len).map(|at| (at as u64 * number >> 4) as u8).collect();
+                let body: Bytes = (0..len)
+                    .map(|at| ((at as u64 * number) >> 4) as u8)
+                    .collect();
                 sent.note_record(number, &body);
                 while !pass(&node, station, number, &body).await {}
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::limits::SLAB_BYTES;
+use crate::slab_pool::Reader;
 
 /// Bytes that tell where they stand.
 fn payload(len: usize) -> Bytes {
@@ -222,7 +223,8 @@ fn one_over_what_there_is_of_credit_or_memory_is_refused_and_leaves_no_trace() {
 
 #[test]
 fn a_link_within_the_process_copies() {
-    let mut outbound: Outbound = Outbound::within_process(CAP, u64::from(WINDOW), WINDOW);
+    let mut outbound: Outbound =
+        Outbound::within_process(CAP, u64::from(WINDOW), WINDOW, Reader::OtherCore);
     let mut slabs = pool();
     let bytes = payload(5000);
     share(&mut outbound, &mut slabs, &bytes);
