@@ -28,4 +28,5 @@ mod refs;
 mod refusals;
 mod resume;
 mod shared_links;
+mod transports;
 mod upgrades;
