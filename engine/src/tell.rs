@@ -91,10 +91,10 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let told = core.tell(self.to.erased(), message, self.place.as_ref());
+        let told = core.tell(&self.to.recipient, message, self.place.as_ref());
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(self.to.erased()),
+            Err(Refusal::Unreachable) => core.reach(self.to.recipient),
             done => {
                 self.place = None;
                 return Poll::Ready(done);
@@ -108,9 +108,9 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let stays = |place: &Place| !core.is_astray(place, self.to.erased());
+        let stays = |place: &Place| !core.is_astray(place, self.to.recipient);
         if !self.place.as_ref().is_some_and(stays) {
-            self.place = core.join_line(self.to.erased());
+            self.place = core.join_line(self.to.recipient);
         }
         let Some(place) = &self.place else {
             return Poll::Ready(Err(Refusal::NotRunning));
@@ -177,7 +177,7 @@ impl<P, M> TellLocal<P, M> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let to = self.to.erased();
+        let to = self.to.recipient;
         match core.has_room_for_local(to) {
             Err(Refusal::NoRoom) => {}
             done => {
@@ -223,7 +223,7 @@ where
             Some(Poll::Ready(Err(refusal))) => Err(SendError::new(refusal, message)),
             Some(Poll::Ready(Ok(()))) => {
                 let value = LocalValue::new(message);
-                let to = self.to.erased();
+                let to = self.to.recipient;
                 current::try_with(|core| core.tell_local(to, P::INDEX, value));
                 Ok(())
             }

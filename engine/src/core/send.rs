@@ -33,7 +33,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell<M: Message>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
@@ -44,7 +44,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell_payload<P: Payload + ?Sized>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &MessageType,
         payload: &P,
         place: Option<&Place>,
