@@ -17,6 +17,18 @@ fn made(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
     bytes
 }
 
+fn grant(received_to: u64, limit: u64) -> Vec<u8> {
+    made(|into| Grant { received_to, limit }.encode(into))
+}
+
+fn notice(target_number: u32, busy: bool) -> Vec<u8> {
+    let notice = Notice {
+        target_number,
+        busy,
+    };
+    made(|into| notice.encode(into))
+}
+
 /// Reads up to the next question, and says where the stream stands behind it.
 fn question(peer: &mut RawPeer, position: &mut u64) -> RawFrame {
     loop {
@@ -58,14 +70,6 @@ fn replayed_and_reordered_control_frames_change_nothing() {
     let target_number = asked.header.target_number;
 
     let limit = 1 << 20;
-    let grant = |received_to, limit| made(|into| Grant { received_to, limit }.encode(into));
-    let notice = |busy| {
-        let notice = Notice {
-            target_number,
-            busy,
-        };
-        made(|into| notice.encode(into))
-    };
     peer.send(&grant(position, limit));
     answered(&mut peer, 1);
     let before = node.counters();
@@ -76,7 +80,7 @@ fn replayed_and_reordered_control_frames_change_nothing() {
     );
 
     let stray = made(|into| Pong { nonce: 99 }.encode(into));
-    let (busy, ready) = (notice(true), notice(false));
+    let (busy, ready) = (notice(target_number, true), notice(target_number, false));
     let replayed = [
         grant(position, limit),
         grant(0, 0),
