@@ -5,7 +5,7 @@ mod ends;
 mod forwarded;
 mod holdings;
 mod positions;
-mod traffic;
+pub(crate) mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
