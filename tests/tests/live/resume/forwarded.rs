@@ -177,7 +177,7 @@ fn passed_on_bytes_hold_a_quarter_of_the_buffers_at_most_until_they_are_acknowle
 
 #[test]
 fn passed_on_bytes_arrive_once_and_in_order_over_any_number_of_connections() {
-    const CUTS: u64 = 25;
+    const CUTS: u64 = 8;
     let cuts = Cuts::plan(seed::generator(), CUTS, 400_000);
     let mut way = Way::start(&cuts, |builder| builder);
     while cuts.made().0 < CUTS {
