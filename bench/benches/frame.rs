@@ -17,7 +17,7 @@ use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{FRAME_BYTES_ORDINARY, HEADER_BYTES, WINDOW_BYTES};
 use ringmesh_proto::link::{Defined, Inbound, Outbound, SendHead, Target};
 use ringmesh_proto::message::{MessageId, MessageType};
-use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::piece::Piece;
 use ringmesh_proto::slab_pool::SlabPool;
 
 const PAYLOAD_BYTES: [usize; 3] = [64, 1024, 65_536];
@@ -68,7 +68,7 @@ struct Ends {
     outbound: Outbound,
     inbound: Inbound,
     slabs: SlabPool,
-    slices: Vec<SlabSlice>,
+    slices: Vec<Piece>,
 }
 
 impl Ends {

@@ -241,10 +241,13 @@ counters! {
         slow_handlers,
         /// Frames copied because they straddled two receive buffers.
         frames_copied_straddled,
-        /// Frames copied because too many receive buffers were pinned.
+        /// Frames copied because too many receive buffers were pinned, also to be passed on.
         frames_copied_pinned,
         /// Frames copied for any other reason: their message waits for its actor.
         frames_copied_other,
+        /// Messages and answers of more than 4 KiB that were passed on from the receive buffer they
+        /// came in, without a copy; part of `sent`.
+        forwarded_by_reference,
         /// Connections closed for a fault of the peer; see the log for each reason.
         closed_for_fault,
         /// Turns of the core's loop.

@@ -164,7 +164,7 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let told = core.tell_payload(&self.recipient, &M::TYPE, message.bytes(), None);
+            let told = core.tell_archived(&self.recipient, &M::TYPE, message.chunk());
             if matches!(told, Err(Refusal::Unreachable)) {
                 core.reach(self.recipient);
             }

@@ -8,7 +8,7 @@
 pub use ringmesh_proto::slab::SlabSlice;
 pub use ringmesh_transport::buffer::{BufferUse, Chunk};
 pub use ringmesh_transport::contract::{
-    CloseReason, ConnectionId, Counters, Detached, Event, Network, PREFACE_BYTES, Station,
+    CloseReason, ConnectionId, Counters, Detached, Event, Network, PREFACE_BYTES, Piece, Station,
     Transport,
 };
 pub use ringmesh_transport::doorbell::Doorbell;

@@ -12,8 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringmesh_proto::slab::{Slab, SlabSlice};
-use ringmesh_transport::contract::PREFACE_BYTES;
+use ringmesh_proto::slab::Slab;
+use ringmesh_transport::contract::{PREFACE_BYTES, Piece};
 use ringmesh_transport::tcp::{BulkMode, Settings};
 use ringmesh_transport::{ConnectionId, Detached, Event, TcpTransport, Transport};
 
@@ -206,11 +206,11 @@ fn adopted(from: &TcpListener, settings: Settings) -> (TcpTransport, ConnectionI
     (transport, id)
 }
 
-fn filled(len: usize) -> SlabSlice {
+fn filled(len: usize) -> Piece {
     let mut slab = Slab::with_capacity(len);
     slab.tail_mut().fill(7);
     slab.advance(len);
-    slab.freeze()
+    slab.freeze().into()
 }
 
 /// The median round trip in microseconds.

@@ -40,13 +40,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ringmesh_proto::slab::SlabSlice;
-
 use crate::buffer::{BufferUse, Chunk};
 use crate::doorbell::Doorbell;
 
 /// The bytes of a preface, read by one receive of exactly this size before anything else.
 pub const PREFACE_BYTES: usize = 64;
+
+/// Bytes to send: of a slab, or received before, which leave from the buffer they came in.
+pub type Piece = ringmesh_proto::piece::Piece<Chunk>;
 
 /// A connection of one transport. The generation makes an old id of a reused slot harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,12 +224,12 @@ pub trait Transport {
     /// Starts receiving on a connection that said `Preface` or `Connected`. Ignored on a dead id.
     fn start_receiving(&mut self, connection: ConnectionId);
 
-    /// Starts sending all of `slices`, in order, as one operation, and leaves the vector empty. The
-    /// transport keeps the slices until the kernel is done with them. Ignored on a dead id.
+    /// Starts sending all of `pieces`, in order, as one operation, and leaves the vector empty. The
+    /// transport keeps them until the kernel is done with them. Ignored on a dead id.
     ///
     /// # Panics
     /// If a send is already in flight on the connection: the caller waits for [`Event::Sent`].
-    fn send(&mut self, connection: ConnectionId, slices: &mut Vec<SlabSlice>);
+    fn send(&mut self, connection: ConnectionId, pieces: &mut Vec<Piece>);
 
     /// Ends a connection; [`Event::Closed`] follows once nothing of it is pending. What was given
     /// to `send` and not yet reported as sent may or may not arrive. Ignored on a dead id.

@@ -43,7 +43,7 @@ pub mod transports;
 
 pub use buffer::{Assembly, Chunk};
 pub use contract::{
-    CloseReason, ConnectionId, Counters, Detached, Event, Network, Station, Transport,
+    CloseReason, ConnectionId, Counters, Detached, Event, Network, Piece, Station, Transport,
 };
 pub use doorbell::Doorbell;
 pub use memory::{MemoryNetwork, MemoryTransport};

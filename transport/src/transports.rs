@@ -12,10 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmesh_proto::slab::SlabSlice;
-
 use crate::buffer::BufferUse;
-use crate::contract::{ConnectionId, Counters, Detached, Event, Network, Station, Transport};
+use crate::contract::{
+    ConnectionId, Counters, Detached, Event, Network, Piece, Station, Transport,
+};
 use crate::doorbell::Doorbell;
 use crate::table::SLOTS_MAX;
 use crate::tcp::TcpTransport;
@@ -152,12 +152,12 @@ impl Transport for Transports {
     }
 
     #[inline]
-    fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
+    fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         if self.added.is_empty() {
-            return self.tcp.send(id, slices);
+            return self.tcp.send(id, pieces);
         }
         let (transport, id) = self.at(id);
-        transport.send(id, slices);
+        transport.send(id, pieces);
     }
 
     fn close(&mut self, id: ConnectionId) {

@@ -56,7 +56,7 @@ fn connect_and_close(dialler: &mut TcpTransport, listener: &mut TcpTransport, to
             for event in events.drain(..) {
                 match event {
                     Event::Connected { connection } => {
-                        side.send(connection, &mut vec![preface.clone()]);
+                        side.send(connection, &mut vec![preface.clone().into()]);
                         side.start_receiving(connection);
                     }
                     Event::Preface { connection, .. } => {

@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringmesh_proto::slab::{Slab, SlabSlice};
-use ringmesh_transport::contract::PREFACE_BYTES;
+use ringmesh_proto::slab::Slab;
+use ringmesh_transport::contract::{PREFACE_BYTES, Piece};
 use ringmesh_transport::tcp::{BulkMode, Settings};
 use ringmesh_transport::{Chunk, ConnectionId, Event, TcpTransport, Transport};
 
@@ -47,11 +47,11 @@ fn accepted(settings: Settings) -> (TcpTransport, TcpStream, ConnectionId) {
     (transport, peer, id)
 }
 
-fn slice_of(bytes: &[u8]) -> SlabSlice {
+fn slice_of(bytes: &[u8]) -> Piece {
     let mut slab = Slab::with_capacity(bytes.len());
     slab.tail_mut().copy_from_slice(bytes);
     slab.advance(bytes.len());
-    slab.freeze()
+    slab.freeze().into()
 }
 
 fn pattern(len: usize) -> Vec<u8> {

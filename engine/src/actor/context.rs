@@ -134,9 +134,10 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// Tells `message` to whoever `to` names, as the bytes it came in, if there is room for it now.
     /// Its sender is this node then.
     ///
-    /// Nothing is encoded anew. A question is told like any other message, and its answer, if
-    /// it was asked, is still this handler's to give; [`ReplyTo::forward`](crate::ReplyTo::forward)
-    /// passes the question itself on.
+    /// Nothing is encoded anew; more than 4 KiB go to another node without a copy, and hold the
+    /// buffer they were received in until it has them. A question is told like any other message,
+    /// and its answer, if it was asked, is still this handler's to give;
+    /// [`ReplyTo::forward`](crate::ReplyTo::forward) passes the question itself on.
     ///
     /// # Errors
     /// As [`Ref::try_tell`]; the message comes back.

@@ -54,7 +54,8 @@ pub struct MemoryBudget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreMemory {
-    /// Slabs of messages on their way out, those retained for peers included.
+    /// Slabs of messages on their way out, those retained for peers included, and what is passed on
+    /// without a copy.
     pub outgoing_bytes: u64,
     /// Receive buffers: the shared ones and the large ones. Mapped at start, their pages taken at
     /// their first use.

@@ -11,6 +11,7 @@ use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
 use ringmesh_proto::message::{Message, MessageType, Reply};
 use ringmesh_proto::time::Instant;
+use ringmesh_transport::buffer::Chunk;
 
 use super::link::{Link, LinkId};
 use super::{Answer, Asker, Core, Question};
@@ -65,7 +66,7 @@ impl Asked {
     ///
     /// # Errors
     /// Gives the question back; it is still to be answered.
-    pub(crate) fn relay<M>(self, to: Recipient, payload: &[u8]) -> Result<(), (Refusal, Self)>
+    pub(crate) fn relay<M>(self, to: Recipient, bytes: &Chunk) -> Result<(), (Refusal, Self)>
     where
         M: Message,
         M::Reply: Message,
@@ -77,7 +78,7 @@ impl Asked {
             return Ok(());
         }
         let mut asked = Some(self);
-        let relayed = core.relay::<M>(to, payload, &mut asked);
+        let relayed = core.relay::<M>(to, bytes, &mut asked);
         match (relayed, asked) {
             (Err(refusal), Some(asked)) => Err((refusal, asked)),
             _ => Ok(()),
@@ -88,7 +89,7 @@ impl Asked {
     /// `message`, as it is, or the error in its place.
     pub(super) fn pass_back(self, message: &MessageType, answer: &Answer) {
         match answer {
-            Ok(answer) => self.asker().answer_bytes(message, answer.bytes()),
+            Ok(answer) => self.asker().answer_bytes(message, answer.chunk()),
             Err(error) => self.asker().fail(error.to_code()),
         }
     }

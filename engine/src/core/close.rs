@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::limits::HANDSHAKE_TIMEOUT;
-use ringmesh_transport::contract::{self, ConnectionId, Transport};
+use ringmesh_transport::contract::{self, ConnectionId, Piece, Transport};
 
 use super::Core;
 use super::link::{Connection, Link};
@@ -151,7 +151,10 @@ impl Core {
         if link.sending.get() {
             self.attach_grant(link);
             let last = link.outbound.borrow_mut().gather_control();
-            connection.last_words.borrow_mut().extend(last);
+            connection
+                .last_words
+                .borrow_mut()
+                .extend(last.map(Piece::from));
         } else {
             self.send_on(link);
         }

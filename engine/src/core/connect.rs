@@ -410,7 +410,7 @@ impl Core {
         connection.sending.set(true);
         self.io
             .borrow_mut()
-            .send(connection.id, &mut vec![slab.freeze()]);
+            .send(connection.id, &mut vec![slab.freeze().into()]);
     }
 
     fn link_up(self: &Rc<Self>, node: PeerIndex, up: &LinkUp) {

@@ -2,10 +2,10 @@
 //! its answer on the way back.
 //!
 //! The core that the link comes to reads the header and passes the payload on as it is, through a
-//! [tunnel](super::tunnel). It counts what it passes on as received, as `hopped`, and as sent
-//! again: so the accounts of both cores close, and a message is delivered once. Order is kept, for
-//! all of it takes one stream. A question keeps its number, which its link has once, and so the
-//! answer finds back without a record of it here.
+//! [tunnel](super::tunnel): a copy in a slab, for it goes to another thread. It counts what it
+//! passes on as received, as `hopped`, and as sent again: so the accounts of both cores close, and
+//! a message is delivered once. Order is kept, for all of it takes one stream. A question keeps its
+//! number, which its link has once, and so the answer finds back without a record of it here.
 //!
 //! What the recipients' core has not taken over is withheld from the credit of the link, be it in
 //! the tunnel or, where there is no room in that, in a queue before it: the peer feels a core that

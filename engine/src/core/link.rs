@@ -10,11 +10,10 @@ use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
-use ringmesh_proto::link::{Inbound, Outbound};
-use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::link::{self, Inbound};
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
-use ringmesh_transport::contract::ConnectionId;
+use ringmesh_transport::contract::{ConnectionId, Piece};
 use ringmesh_transport::timer::TimerKey;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,6 +24,9 @@ use super::send::FLUSH_BYTES;
 use super::stall::Progress;
 use super::tunnel::Passage;
 use super::vitals::Vitals;
+
+/// The sending half of a link, which may send on what was received.
+pub(crate) type Outbound = link::Outbound<Chunk>;
 
 /// A link of this process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,7 +164,7 @@ pub(crate) struct Connection {
     /// Bytes of a handshake are on their way out.
     pub(crate) sending: Cell<bool>,
     /// To be sent when that is through, before it is closed.
-    pub(crate) last_words: RefCell<Vec<SlabSlice>>,
+    pub(crate) last_words: RefCell<Vec<Piece>>,
     /// Why the transport ended it, while what it brought is still being parsed.
     pub(crate) over: Cell<Option<CloseReason>>,
     /// Its link is probed: the next bytes are to be reported.
@@ -236,9 +238,9 @@ impl Connection {
         }
     }
 
-    /// Shared receive buffers held by what is not parsed yet.
+    /// Shared receive buffers held by what is not parsed yet; none while it is being parsed.
     pub(crate) fn unparsed_buffers(&self) -> usize {
-        self.intake.borrow().pooled()
+        self.intake.try_borrow().map_or(0, |intake| intake.pooled())
     }
 
     /// The other end's address of the network.

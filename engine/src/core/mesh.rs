@@ -19,6 +19,7 @@ use ringmesh_proto::address::CoreId;
 use ringmesh_proto::limits::ERRANDS_WAITING_MAX;
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::Chunk;
+use ringmesh_transport::contract::Piece;
 
 use super::Core;
 use super::budget::Budget;
@@ -261,15 +262,15 @@ impl Core {
         }
     }
 
-    /// Hands what a link gathered over to the core at its other end. Its next slices follow when
-    /// these are in the ring.
-    pub(super) fn hand_over(&self, link: &Rc<Link>, slices: &mut Vec<SlabSlice>) {
+    /// Hands what a link gathered over to the core at its other end, slabs alone: other bytes have
+    /// counts of this thread. Its next slices follow when these are in the ring.
+    pub(super) fn hand_over(&self, link: &Rc<Link>, pieces: &mut Vec<Piece>) {
         let mut mesh = self.mesh.borrow_mut();
         let Some(outbox) = mesh.outbox(link.to_core) else {
-            return slices.clear();
+            return pieces.clear();
         };
         link.sending.set(true);
-        let slices = slices.drain(..);
+        let slices = pieces.drain(..).map(Piece::into_slab);
         match link.passage.map(Passage::other_end) {
             None => slices.for_each(|slice| outbox.put(Parcel::Frames(slice))),
             Some(end) => {

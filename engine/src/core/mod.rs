@@ -30,6 +30,7 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod forward;
 mod hop;
 mod letters;
 mod line;
@@ -40,6 +41,7 @@ mod loops;
 mod main_task;
 mod mesh;
 mod news;
+mod nodes;
 mod overhear;
 mod payload;
 mod peers;
@@ -78,12 +80,11 @@ use std::task::Waker;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
-use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::{BufferUse, Chunk};
-use ringmesh_transport::contract::{Event, Transport};
+use ringmesh_transport::contract::{Event, Piece, Transport};
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 use ringmesh_transport::transports::Transports;
 
@@ -96,11 +97,12 @@ pub(crate) use line::Place;
 pub(crate) use link::{Link, LinkId};
 pub(crate) use local_line::LocalPlace;
 pub(crate) use mesh::{Errand, Mesh};
+pub(crate) use nodes::{Met, NodeIndex};
 pub(crate) use payload::Payload;
 pub(crate) use peers::{PeerIndex, PeerState};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
-pub(crate) use shared::{Home, Met, NodeIndex, Shared, TableId};
+pub(crate) use shared::{Home, Shared, TableId};
 pub(crate) use start::{Failure, Seat};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
@@ -361,7 +363,7 @@ impl Core {
 #[derive(Default)]
 struct Kept {
     due_timers: Cell<Vec<Token>>,
-    slices: Cell<Vec<SlabSlice>>,
+    pieces: Cell<Vec<Piece>>,
     reading: Cell<Vec<Rc<Connection>>>,
 }
 

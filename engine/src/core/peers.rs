@@ -16,7 +16,8 @@ use super::CONTROL_CORE;
 use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
-use super::shared::{Met, NodeIndex, Shared, TableId};
+use super::nodes::{Met, NodeIndex};
+use super::shared::{Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::limits::ASKS_OUTSTANDING_MAX;
-use ringmesh_proto::link::{Payload, SendHead};
+use ringmesh_proto::link::SendHead;
 use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 
@@ -35,9 +35,10 @@ use crate::error::{AskError, AskPhase, Refusal};
 use crate::reference::Recipient;
 
 /// A question on its way out.
-struct Outgoing<'a, P: ?Sized> {
+struct Outgoing<'a, F> {
     message: &'a MessageType,
-    payload: &'a P,
+    /// Pushes it on its link; see [`Core::push`].
+    push: F,
     expected: &'static Expected,
     timeout: Duration,
 }
@@ -57,11 +58,13 @@ impl Core {
     {
         let question = Outgoing {
             message: &M::TYPE,
-            payload: message,
+            push: |link: &Rc<Link>, held_up, head: SendHead<'_>| {
+                self.push(link, held_up, head, message)
+            },
             expected: Expected::of::<M::Reply>(),
             timeout,
         };
-        self.send_question(to, &question, place, &mut None)
+        self.send_question(to, question, place, &mut None)
     }
 
     /// Passes a question on as the bytes it came in. Whoever `asked` is taken when it was sent, and
@@ -69,7 +72,7 @@ impl Core {
     pub(super) fn relay<M>(
         self: &Rc<Self>,
         to: Recipient,
-        payload: &[u8],
+        bytes: &Chunk,
         asked: &mut Option<Asked>,
     ) -> Result<(), Refusal>
     where
@@ -79,11 +82,13 @@ impl Core {
         let left = asked.as_ref().map(|asked| self.time_to(asked.deadline()));
         let question = Outgoing {
             message: &M::TYPE,
-            payload,
+            push: |link: &Rc<Link>, held_up, head: SendHead<'_>| {
+                self.push_archived(link, held_up, head, bytes)
+            },
             expected: Expected::of::<M::Reply>(),
             timeout: left.unwrap_or_default(),
         };
-        match self.send_question(to, &question, None, asked) {
+        match self.send_question(to, question, None, asked) {
             Ok(_) => Ok(()),
             Err(AskRefusal::TooManyAsks { .. }) => Err(Refusal::NoRoom),
             Err(AskRefusal::Send(refusal)) => {
@@ -96,13 +101,16 @@ impl Core {
     }
 
     /// Sends a question of this core, or one that it passes on for an asker, who is taken then.
-    fn send_question<P: Payload + ?Sized>(
+    fn send_question<F>(
         &self,
         to: Recipient,
-        question: &Outgoing<'_, P>,
+        question: Outgoing<'_, F>,
         place: Option<&Place>,
         relayed: &mut Option<Asked>,
-    ) -> Result<Correlation, AskRefusal> {
+    ) -> Result<Correlation, AskRefusal>
+    where
+        F: FnOnce(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
+    {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
@@ -123,9 +131,7 @@ impl Core {
             target: to.target(),
             extension,
         };
-        let position = self
-            .push(link, held_up, head, question.payload)
-            .map_err(AskRefusal::Send)?;
+        let position = (question.push)(link, held_up, head).map_err(AskRefusal::Send)?;
         // There is a timer for each place of the table; see `timers`.
         let overdue = self.clock.peek() + question.timeout;
         let deadline = self.set_timer(overdue, Token::Ask(correlation));

@@ -8,6 +8,8 @@ use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::link::{Answered, Payload, PushError};
 use ringmesh_proto::message::{Message, MessageType, Reply, ReplySink};
 
+use ringmesh_transport::buffer::Chunk;
+
 use super::link::Link;
 use super::{Core, NoRoute};
 use crate::actor::Mismatch;
@@ -41,10 +43,9 @@ impl<'a> Asker<'a> {
     }
 
     /// Sends the archive of an answer of type `message` as it is.
-    pub(super) fn answer_bytes(&self, message: &MessageType, payload: &[u8]) {
-        let answer = (message, PASSED_ON);
+    pub(super) fn answer_bytes(&self, message: &MessageType, bytes: &Chunk) {
         self.core
-            .answer_with(self.link, self.correlation, answer, payload);
+            .answer_archived(self.link, self.correlation, message, bytes);
     }
 
     /// Says that the question reached no handler.
@@ -82,6 +83,18 @@ impl Core {
         let mut outbound = link.outbound.borrow_mut();
         let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
         drop((slabs, outbound));
+        self.answer_tried(link, correlation, name, pushed)
+    }
+
+    /// Accounts for an answer that was pushed, or says with an error why it could not be.
+    #[inline]
+    pub(super) fn answer_tried(
+        &self,
+        link: &Rc<Link>,
+        correlation: u64,
+        name: &str,
+        pushed: Result<Answered, PushError>,
+    ) -> bool {
         let code = match pushed {
             Err(PushError::TooLarge { .. }) => ErrorCode::TooLarge,
             Err(PushError::Encode | PushError::TypesExhausted) => ErrorCode::Failed,

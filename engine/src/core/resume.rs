@@ -33,7 +33,7 @@ impl Link {
         };
         let (outbound, inbound) = (link.outbound.borrow(), link.inbound.borrow());
         call(Some(Standing {
-            outbound: &outbound,
+            outbound: &*outbound,
             inbound: &inbound,
         }))
     }

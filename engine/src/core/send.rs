@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::limits::EXTENSION_BYTES;
-use ringmesh_proto::link::{Outbound, Payload, PushError, SendHead};
-use ringmesh_proto::message::{Message, MessageType};
-use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::link::{Payload, PushError, SendHead};
+use ringmesh_proto::message::Message;
+use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_transport::buffer::Chunk;
-use ringmesh_transport::contract::{Event, Transport};
+use ringmesh_transport::contract::{Event, Piece, Transport};
 
-use super::link::Link;
+use super::link::{Link, Outbound};
 use super::{Core, Place};
 use crate::error::Refusal;
 use crate::reference::Recipient;
@@ -37,25 +37,13 @@ impl Core {
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
-        self.tell_payload(to, &M::TYPE, message, place)
-    }
-
-    /// The same with what may be archived already.
-    #[inline]
-    pub(crate) fn tell_payload<P: Payload + ?Sized>(
-        &self,
-        to: &Recipient,
-        message: &MessageType,
-        payload: &P,
-        place: Option<&Place>,
-    ) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
-            message,
+            message: &M::TYPE,
             target: to.target(),
         };
-        let position = self.push(link, held_up, head, payload)?;
+        let position = self.push(link, held_up, head, message)?;
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop(peers);
@@ -79,12 +67,27 @@ impl Core {
         head: SendHead<'_>,
         payload: &P,
     ) -> Result<u64, Refusal> {
+        self.push_by(link, held_up, head, payload, |outbound, slabs| {
+            outbound.push(slabs, head, payload)
+        })
+    }
+
+    /// The same with another way of pushing.
+    #[inline(always)]
+    pub(super) fn push_by<P: Payload + ?Sized>(
+        &self,
+        link: &Rc<Link>,
+        held_up: bool,
+        head: SendHead<'_>,
+        payload: &P,
+        push: impl FnOnce(&mut Outbound, &mut SlabPool) -> Result<u64, PushError>,
+    ) -> Result<u64, Refusal> {
         let mut slabs = self.slabs.borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
             return Err(no_room(&outbound, head, payload));
         }
-        match outbound.push(&mut slabs, head, payload) {
+        match push(&mut outbound, &mut slabs) {
             Ok(position) => {
                 drop((slabs, outbound));
                 self.tally.sent.add(1);
@@ -150,21 +153,21 @@ impl Core {
             self.attach_grant(link);
         }
         self.queue_ready(link);
-        let mut slices = self.kept.slices.take();
-        self.gather(link, &mut slices);
-        if !slices.is_empty() {
+        let mut pieces = self.kept.pieces.take();
+        self.gather(link, &mut pieces);
+        if !pieces.is_empty() {
             match link.connection.get() {
                 Some(connection) => {
                     link.sending.set(true);
                     self.expect_progress();
-                    self.io.borrow_mut().send(connection, &mut slices);
+                    self.io.borrow_mut().send(connection, &mut pieces);
                 }
-                None if link.to_core == self.id => self.loop_back(link, &mut slices),
-                None => self.hand_over(link, &mut slices),
+                None if link.to_core == self.id => self.loop_back(link, &mut pieces),
+                None => self.hand_over(link, &mut pieces),
             }
         }
-        slices.clear();
-        self.kept.slices.set(slices);
+        pieces.clear();
+        self.kept.pieces.set(pieces);
     }
 
     /// Sends in the middle of a turn what a task or handler has written so far, unless the kernel
@@ -195,7 +198,7 @@ impl Core {
     }
 
     /// Takes what is to be sent next.
-    fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
+    fn gather(&self, link: &Link, into: &mut Vec<Piece>) {
         let mut outbound = link.outbound.borrow_mut();
         if outbound.deferred() > 0 {
             outbound.drain_deferred(&mut self.slabs.borrow_mut());
@@ -205,9 +208,9 @@ impl Core {
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.
-    fn loop_back(&self, link: &Rc<Link>, slices: &mut Vec<SlabSlice>) {
+    fn loop_back(&self, link: &Rc<Link>, pieces: &mut Vec<Piece>) {
         let connection = &self.own_end().connection;
-        let chunks = slices.drain(..).map(Chunk::of_slab);
+        let chunks = pieces.drain(..).map(Piece::into_slab).map(Chunk::of_slab);
         let mut intake = connection.intake.borrow_mut();
         chunks.for_each(|chunk| intake.push(chunk));
         drop(intake);

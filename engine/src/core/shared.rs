@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
-use ringmesh_proto::matrix::LinkMatrix;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
 use super::door::SharedDoor;
+use super::nodes::{Met, NodeIndex, Nodes};
 use crate::dead_letter::DeadLetter;
 use crate::event::NodeEvent;
 use crate::metrics::Pages;
@@ -93,26 +93,6 @@ impl TableId {
 pub(crate) struct Home {
     pub(crate) table: TableId,
     pub(crate) node: NodeIndex,
-}
-
-/// A node as all cores name it: their refs carry the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NodeIndex(pub(crate) u32);
-
-/// What a handshake told of a node: the process start, and the links that this node may have with
-/// it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Met {
-    pub(crate) uid: Uid,
-    pub(crate) matrix: LinkMatrix,
-}
-
-impl NodeIndex {
-    /// This node.
-    pub(crate) const SELF: Self = Self(0);
-
-    /// No node.
-    pub(crate) const NOWHERE: Self = Self(u32::MAX);
 }
 
 impl Shared {
@@ -344,249 +324,12 @@ impl Gate {
     }
 }
 
-/// The nodes that the cores know, numbered, so that a ref means the same on each.
-///
-/// A number is used again for another node when no core knows the first one any more. A ref of it
-/// reaches nobody then: it carries the uid of its process start besides.
-#[derive(Debug)]
-struct Nodes {
-    entries: Vec<Entry>,
-    by_address: HashMap<Address, NodeIndex>,
-    /// The process starts in `met`.
-    by_uid: HashMap<Uid, NodeIndex>,
-    free: Vec<NodeIndex>,
-    nodes_max: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    address: Address,
-    /// How many cores know it.
-    cores: usize,
-    met: Option<Met>,
-    /// Links of all cores with it.
-    links: usize,
-    /// The process start that had a link last, and where it was on the network.
-    proven: Option<(Uid, IpAddr)>,
-}
-
-impl Nodes {
-    fn new(nodes_max: usize) -> Self {
-        Self {
-            entries: Vec::new(),
-            by_address: HashMap::new(),
-            by_uid: HashMap::new(),
-            free: Vec::new(),
-            nodes_max,
-        }
-    }
-
-    /// The node itself is number 0, known by all cores for ever.
-    fn add_self(&mut self, address: Address) {
-        debug_assert!(self.entries.is_empty(), "the node itself comes first");
-        self.by_address.insert(address.clone(), NodeIndex::SELF);
-        self.entries.push(Entry {
-            address,
-            cores: 1,
-            met: None,
-            links: 0,
-            proven: None,
-        });
-    }
-
-    fn meet(&mut self, address: &Address) -> Option<NodeIndex> {
-        if let Some(&node) = self.by_address.get(address) {
-            self.entries[node.0 as usize].cores += 1;
-            return Some(node);
-        }
-        let entry = Entry {
-            address: address.clone(),
-            cores: 1,
-            met: None,
-            links: 0,
-            proven: None,
-        };
-        let node = if let Some(node) = self.free.pop() {
-            self.entries[node.0 as usize] = entry;
-            node
-        } else {
-            if self.entries.len() > self.nodes_max {
-                return None;
-            }
-            self.entries.push(entry);
-            NodeIndex(u32::try_from(self.entries.len() - 1).ok()?)
-        };
-        self.by_address.insert(address.clone(), node);
-        Some(node)
-    }
-
-    fn address(&self, node: NodeIndex) -> Option<&Address> {
-        let entry = self.entries.get(node.0 as usize)?;
-        (entry.cores > 0).then_some(&entry.address)
-    }
-
-    fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
-        let node = *self.by_address.get(address)?;
-        Some((node, self.entries[node.0 as usize].met))
-    }
-
-    fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
-        let known = &mut self.entries[node.0 as usize].met;
-        if let Some(known) = known.filter(|known| known.uid == met.uid) {
-            return known;
-        }
-        let former = known.replace(met);
-        self.forget_uid(former, node);
-        self.by_uid.insert(met.uid, node);
-        met
-    }
-
-    /// What was known of a node holds no more.
-    fn forget_uid(&mut self, former: Option<Met>, node: NodeIndex) {
-        if let Some(Met { uid, .. }) = former
-            && self.by_uid.get(&uid) == Some(&node)
-        {
-            self.by_uid.remove(&uid);
-        }
-    }
-
-    fn is_elsewhere(&self, id: &NodeId) -> bool {
-        let found = self.by_uid.get(&id.uid);
-        found.is_some_and(|node| {
-            let entry = &self.entries[node.0 as usize];
-            entry.links > 0 && entry.address != id.address
-        })
-    }
-
-    fn linked(&mut self, node: NodeIndex, uid: Uid, from: Option<IpAddr>) {
-        let entry = &mut self.entries[node.0 as usize];
-        entry.links += 1;
-        entry.proven = from.map(|from| (uid, from));
-    }
-
-    fn unlinked(&mut self, node: NodeIndex) {
-        self.entries[node.0 as usize].links -= 1;
-    }
-
-    fn is_proven(&self, id: &NodeId, from: IpAddr) -> bool {
-        let node = self.by_address.get(&id.address);
-        let proven = node.and_then(|node| self.entries[node.0 as usize].proven);
-        proven == Some((id.uid, from))
-    }
-
-    fn forget(&mut self, node: NodeIndex) {
-        let entry = &mut self.entries[node.0 as usize];
-        entry.cores -= 1;
-        if entry.cores == 0 {
-            self.by_address.remove(&entry.address);
-            let former = entry.met.take();
-            self.forget_uid(former, node);
-            self.free.push(node);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn door() -> SharedDoor {
         SharedDoor::new(&crate::config::Settings::new("demo"))
-    }
-
-    fn address(port: u16) -> Address {
-        Address::new("demo", "127.0.0.1", port).unwrap()
-    }
-
-    fn nodes(nodes_max: usize) -> Nodes {
-        let mut nodes = Nodes::new(nodes_max);
-        nodes.add_self(address(1));
-        nodes
-    }
-
-    #[test]
-    fn a_node_keeps_its_number_while_a_core_knows_it() {
-        let mut nodes = nodes(2);
-        let met = nodes.meet(&address(2)).unwrap();
-        assert_eq!(nodes.meet(&address(2)), Some(met));
-        nodes.forget(met);
-        assert_eq!(nodes.address(met), Some(&address(2)));
-        nodes.forget(met);
-        assert_eq!(nodes.address(met), None);
-        assert_eq!(nodes.meet(&address(3)), Some(met), "the number is free");
-        assert_eq!(nodes.meet(&address(1)), Some(NodeIndex::SELF));
-    }
-
-    #[test]
-    fn what_a_process_start_told_first_holds_until_another_is_met() {
-        let mut nodes = nodes(2);
-        let node = nodes.meet(&address(2)).unwrap();
-        assert_eq!(nodes.met(&address(2)), Some((node, None)));
-        let met = |uid, cores| Met {
-            uid: Uid::new(uid).unwrap(),
-            matrix: LinkMatrix::new(1, cores, 64),
-        };
-        assert_eq!(nodes.learn(node, met(1, 2)), met(1, 2));
-        assert_eq!(nodes.learn(node, met(1, 3)), met(1, 2));
-        assert_eq!(nodes.learn(node, met(2, 3)), met(2, 3));
-        assert_eq!(nodes.met(&address(2)), Some((node, Some(met(2, 3)))));
-        nodes.forget(node);
-        assert_eq!(nodes.met(&address(2)), None);
-        nodes.meet(&address(2)).unwrap();
-        assert_eq!(nodes.met(&address(2)), Some((node, None)));
-    }
-
-    #[test]
-    fn a_uid_is_elsewhere_as_long_as_another_address_has_it() {
-        let mut nodes = nodes(3);
-        let [one, other] = [2, 3].map(|port| nodes.meet(&address(port)).unwrap());
-        let id = |port, uid| NodeId {
-            address: address(port),
-            uid: Uid::new(uid).unwrap(),
-        };
-        let met = |uid| Met {
-            uid: Uid::new(uid).unwrap(),
-            matrix: LinkMatrix::new(1, 1, 64),
-        };
-        nodes.learn(one, met(7));
-        assert!(!nodes.is_elsewhere(&id(3, 7)), "it has no link");
-        nodes.linked(one, id(2, 7).uid, None);
-        nodes.linked(other, id(3, 9).uid, None);
-        assert!(!nodes.is_elsewhere(&id(2, 7)) && nodes.is_elsewhere(&id(3, 7)));
-        nodes.learn(one, met(8));
-        assert!(!nodes.is_elsewhere(&id(3, 7)) && nodes.is_elsewhere(&id(3, 8)));
-        nodes.unlinked(one);
-        assert!(!nodes.is_elsewhere(&id(3, 8)), "its link is over");
-        nodes.learn(other, met(9));
-        nodes.forget(one);
-        assert!(!nodes.is_elsewhere(&id(3, 8)) && nodes.is_elsewhere(&id(2, 9)));
-    }
-
-    #[test]
-    fn a_process_start_is_proven_where_it_was_found_until_another_is() {
-        let mut nodes = nodes(2);
-        let node = nodes.meet(&address(2)).unwrap();
-        let [here, there] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
-        let [id, next] = [1, 2].map(|uid| NodeId {
-            address: address(2),
-            uid: Uid::new(uid).unwrap(),
-        });
-        assert!(!nodes.is_proven(&id, here));
-        nodes.linked(node, id.uid, Some(here));
-        assert!(nodes.is_proven(&id, here));
-        assert!(!nodes.is_proven(&id, there) && !nodes.is_proven(&next, here));
-        nodes.linked(node, next.uid, Some(here));
-        assert!(nodes.is_proven(&next, here) && !nodes.is_proven(&id, here));
-        nodes.forget(node);
-        nodes.meet(&address(2)).unwrap();
-        assert!(!nodes.is_proven(&next, here), "it was forgotten");
-    }
-
-    #[test]
-    fn one_over_the_bound_is_not_met() {
-        let mut nodes = nodes(1);
-        assert!(nodes.meet(&address(2)).is_some());
-        assert_eq!(nodes.meet(&address(3)), None);
     }
 
     #[test]

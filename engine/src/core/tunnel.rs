@@ -21,6 +21,7 @@ use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::Reader;
 use ringmesh_transport::buffer::Chunk;
+use ringmesh_transport::contract::Piece;
 use rustc_hash::FxHashMap;
 
 use super::hop::Relay;
@@ -256,7 +257,7 @@ impl Core {
             return self.send_on(link);
         }
         let last = link.outbound.borrow_mut().gather_control();
-        self.hand_over(link, &mut last.into_iter().collect());
+        self.hand_over(link, &mut last.into_iter().map(Piece::from).collect());
     }
 
     /// What came through a tunnel breaks the rules, or its link was doomed: the peer whose link it

@@ -70,6 +70,11 @@ impl<M: Message> Msg<M> {
         &self.bytes
     }
 
+    /// The same with its hold on the buffer it was received in.
+    pub(crate) fn chunk(&self) -> &Chunk {
+        &self.bytes
+    }
+
     /// A plain value, copied out of the archive.
     pub fn deserialize(&self) -> M {
         deserialize::<M>(self)
@@ -131,7 +136,7 @@ impl Validated {
     }
 
     /// The archive as it was received.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn chunk(&self) -> &Chunk {
         &self.bytes
     }
 }

@@ -4,14 +4,18 @@
 //! inputs that were kept.
 
 mod archive;
+mod control;
 mod decoder;
 mod handshake;
 mod preface;
+mod verifier;
 
 pub use archive::archive;
+pub use control::control;
 pub use decoder::decoder;
 pub use handshake::handshake;
 pub use preface::preface;
+pub use verifier::verifier;
 
 /// A fuzz target and the inputs it starts from.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +29,16 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 6] = [
     Target {
         name: "archive",
         run: archive,
         seeds: archive::seeds,
+    },
+    Target {
+        name: "control",
+        run: control,
+        seeds: control::seeds,
     },
     Target {
         name: "decoder",
@@ -45,5 +54,10 @@ pub const TARGETS: [Target; 4] = [
         name: "preface",
         run: preface,
         seeds: preface::seeds,
+    },
+    Target {
+        name: "verifier",
+        run: verifier,
+        seeds: verifier::seeds,
     },
 ];

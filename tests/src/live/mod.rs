@@ -11,6 +11,7 @@ use std::time::Duration;
 pub mod between;
 pub mod books;
 pub mod bystander;
+pub mod cores;
 pub mod cutter;
 pub mod hoard;
 pub mod inspector;

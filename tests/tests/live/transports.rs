@@ -10,11 +10,11 @@ use bytes::Bytes;
 use ringmesh::transport::MemoryNetwork;
 use ringmesh::{Address, IdleMode, LinkState, NodeBuilder};
 use ringmesh_tests::live::books::assert_closed;
+use ringmesh_tests::live::cores::{balanced, total};
 use ringmesh_tests::live::messages::{Account, Recall, Record, SINK, Sink, SinkApi};
 use ringmesh_tests::live::node::{LiveNode, Pending};
 
 use super::resume::traffic::{serve, talk};
-use super::resume::{settled, total};
 
 /// The third transport of the contract's tests.
 #[path = "../../../transport/tests/contract/pigeon.rs"]
@@ -100,7 +100,7 @@ fn a_node_talks_over_three_transports_at_once() {
         }
     }
     let [first, second, third] = others;
-    let books = settled(&[hub, first, second, third]);
+    let books = balanced(&[hub, first, second, third]);
     assert_eq!(total(&books, |book| book.dead_sent + book.dead_received), 0);
 }
 
@@ -121,7 +121,7 @@ fn cuts_of_a_network_in_memory_lose_repeat_and_reorder_nothing() {
     }
     enough.store(true, Ordering::SeqCst);
     let records: u64 = talks.into_iter().map(Pending::finish).sum();
-    let books = settled(&nodes);
+    let books = balanced(&nodes);
     let resumed = total(&books, |book| book.resumed);
     println!("{records} records, {cut} cuts, {resumed} resumed");
     assert!(resumed > 0);

@@ -12,13 +12,27 @@ use crate::limits::HEADER_BYTES;
 /// cost 2.4 ns more per frame than one of twelve bytes.
 #[inline]
 pub(crate) fn of_frame(header: &[u8; HEADER_BYTES], body: &[u8]) -> u32 {
+    let mut hasher = of_header(header);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// The same of a frame whose body lies in two pieces.
+pub(crate) fn of_split_frame(header: &[u8; HEADER_BYTES], body: &[u8], rest: &[u8]) -> u32 {
+    let mut hasher = of_header(header);
+    hasher.update(body);
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+#[inline(always)]
+fn of_header(header: &[u8; HEADER_BYTES]) -> Hasher {
     let mut covered = [0; 12];
     covered[..4].copy_from_slice(&header[..4]);
     covered[4..].copy_from_slice(&header[8..]);
     let mut hasher = Hasher::new();
     hasher.update(&covered);
-    hasher.update(body);
-    hasher.finalize()
+    hasher
 }
 
 /// The checksum of plain bytes.
@@ -43,5 +57,9 @@ mod tests {
         plain.extend_from_slice(&header[8..]);
         plain.extend_from_slice(b"body");
         assert_eq!(of_frame(&header, b"body"), of_bytes(&plain));
+        for split in 0..=4 {
+            let (body, rest) = b"body".split_at(split);
+            assert_eq!(of_split_frame(&header, body, rest), of_bytes(&plain));
+        }
     }
 }

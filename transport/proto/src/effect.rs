@@ -4,14 +4,16 @@
 //! the driver carries them out in order before the next call.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use crate::address::{Address, NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::frame::body::{ByeReason, Grant, RefuseReason};
 use crate::handshake::LocalNode;
-use crate::link::{Inbound, Outbound};
+use crate::link::{Inbound, Outbound, Positions, Violation};
 use crate::matrix::LinkMatrix;
+use crate::piece::SharedBytes;
 use crate::time::Instant;
 
 /// Names a connection between machine and driver. The driver chooses it and never reuses it.
@@ -33,11 +35,41 @@ pub struct Context<'a> {
     pub out: &'a mut Outbox,
 }
 
+/// What an association asks of the sending half of its link.
+pub trait Sending: fmt::Debug {
+    /// Where the stream stands.
+    fn positions(&self) -> Positions;
+
+    /// Whether the stream can go on at `position`; see
+    /// [`Outbound::check_resume`](crate::link::Outbound::check_resume).
+    ///
+    /// # Errors
+    /// [`Violation::Position`] when it cannot.
+    fn check_resume(&self, position: u64) -> Result<(), Violation>;
+
+    /// Whether something waits to be acknowledged or answered.
+    fn is_owed(&self) -> bool;
+}
+
+impl<B: SharedBytes> Sending for Outbound<B> {
+    fn positions(&self) -> Positions {
+        self.positions()
+    }
+
+    fn check_resume(&self, position: u64) -> Result<(), Violation> {
+        self.check_resume(position)
+    }
+
+    fn is_owed(&self) -> bool {
+        self.in_flight_bytes() > 0 || self.deferred() > 0
+    }
+}
+
 /// Where the halves of a link stand.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The sending half.
-    pub outbound: &'a Outbound,
+    pub outbound: &'a dyn Sending,
     /// The receiving half.
     pub inbound: &'a Inbound,
 }

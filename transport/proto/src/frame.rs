@@ -13,8 +13,9 @@
 //!
 //! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in
 //! place around a payload that is already where it belongs, and [`seal`] adds the checksums of
-//! many. [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the
-//! engine itself sends are in [`body`].
+//! many. [`front`] and [`seal_front`] do so for a frame whose payload stays elsewhere.
+//! [`Assembler`] joins a frame whose bytes came in pieces. The bodies of frames that the engine
+//! itself sends are in [`body`].
 
 pub mod body;
 
@@ -26,7 +27,7 @@ mod header;
 pub use assembler::Assembler;
 pub use decoder::{Checksums, Frame, FrameError, Parse, Parsed, parse, parse_with};
 pub(crate) use encoder::stage;
-pub use encoder::{Head, encode, frame, seal};
+pub use encoder::{Head, encode, frame, front, seal, seal_front};
 pub use header::{Extension, Header};
 
 #[cfg(test)]

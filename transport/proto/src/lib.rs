@@ -42,6 +42,7 @@ pub mod limits;
 pub mod link;
 pub mod matrix;
 pub mod message;
+pub mod piece;
 pub mod preface;
 mod reader;
 pub mod shape;

@@ -63,6 +63,11 @@ pub const WINDOW_BYTES_MAX: u32 = 64 << 20;
 /// An ordinary slab, in bytes.
 pub const SLAB_BYTES: u32 = 64 << 10;
 
+/// A received payload that is passed on is copied up to this length, in bytes; a longer one leaves
+/// from where it lies. Below it a copy costs less than a piece of its own in the send, and the hold
+/// on a receive buffer that goes with it.
+pub const COPIED_BYTES_MAX: usize = 4 << 10;
+
 /// A receiver grants after this many received bytes, whatever the time. A window below four times
 /// as much grants every quarter of it.
 pub const GRANT_EVERY_BYTES: u32 = 128 << 10;
@@ -181,6 +186,11 @@ const _: () = {
     assert!(SYSTEM_BYTES_MAX <= HOST_BYTES_MAX && HOST_BYTES_MAX <= u8::MAX as usize);
     // A window always has room for the largest frame of its lane, its definitions included.
     assert!(DEFINITIONS_BYTES + HEADER_BYTES <= SLAB_BYTES as usize);
+    // What is copied to be passed on fits an ordinary slab.
+    assert!(
+        DEFINITIONS_BYTES + HEADER_BYTES + EXTENSION_BYTES + COPIED_BYTES_MAX
+            <= SLAB_BYTES as usize
+    );
     assert!(window_bytes_min(FRAME_BYTES_ORDINARY) <= WINDOW_BYTES);
     assert!(window_bytes_min(FRAME_BYTES_CEILING) <= WINDOW_BYTES_MAX);
     // A grant leaves before the sender runs dry.

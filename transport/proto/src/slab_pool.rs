@@ -9,7 +9,8 @@ use crate::slab::Slab;
 ///
 /// There are two sizes: 64 KiB, and one for frames that do not fit there, which holds the largest
 /// frame and 64 KiB of others behind it. Which free one is taken is up to who will read it
-/// ([`Reader`]). What is allocated stays within the budget, whoever holds it.
+/// ([`Reader`]). What is allocated stays within the budget, whoever holds it, together with the
+/// payloads that links keep elsewhere.
 #[derive(Debug)]
 pub struct SlabPool {
     /// Free ones, the one given back last at the end.
@@ -21,6 +22,8 @@ pub struct SlabPool {
     budget_bytes: usize,
     allocated_bytes: usize,
     free_bytes: usize,
+    /// What lies elsewhere and is kept for links as the slabs are.
+    charged_bytes: usize,
     in_use_bytes_max: usize,
     refusals: u64,
     /// A slab was refused for want of budget, and nobody has asked about it since.
@@ -45,7 +48,8 @@ pub enum Reader {
 pub struct SlabStats {
     /// Bytes of all slabs there are.
     pub allocated_bytes: usize,
-    /// Bytes of the slabs that are lent, or still being read by the kernel.
+    /// Bytes of the slabs that are lent, or still being read by the kernel, and of the payloads
+    /// that are kept elsewhere.
     pub in_use_bytes: usize,
     /// The most that was ever in use.
     pub in_use_bytes_max: usize,
@@ -66,6 +70,7 @@ impl SlabPool {
             budget_bytes,
             allocated_bytes: 0,
             free_bytes: 0,
+            charged_bytes: 0,
             in_use_bytes_max: 0,
             refusals: 0,
             short: false,
@@ -100,6 +105,30 @@ impl SlabPool {
         self.settle(SETTLED_AT_ONCE);
     }
 
+    /// Counts bytes that lie elsewhere, and are kept until they are acknowledged, against the
+    /// budget of the slabs. Says whether they fit.
+    pub(crate) fn charge(&mut self, bytes: usize) -> bool {
+        if self.held_bytes() + bytes > self.budget_bytes {
+            self.settle(self.draining.len());
+            self.shed(bytes, ORDINARY_BYTES);
+            self.shed(bytes, self.large_bytes);
+        }
+        let fits = self.held_bytes() + bytes <= self.budget_bytes;
+        if fits {
+            self.charged_bytes += bytes;
+            self.in_use_bytes_max = self.in_use_bytes_max.max(self.in_use_bytes());
+        } else {
+            self.refusals += 1;
+            self.short = true;
+        }
+        fits
+    }
+
+    /// Gives back what [`charge`](Self::charge) counted.
+    pub(crate) fn discharge(&mut self, bytes: usize) {
+        self.charged_bytes -= bytes;
+    }
+
     /// Whether a slab was refused since the last [`take_shortage`](Self::take_shortage).
     #[inline]
     pub fn is_short(&self) -> bool {
@@ -124,7 +153,12 @@ impl SlabPool {
     }
 
     fn in_use_bytes(&self) -> usize {
-        self.allocated_bytes - self.free_bytes
+        self.held_bytes() - self.free_bytes
+    }
+
+    /// What counts against the budget.
+    fn held_bytes(&self) -> usize {
+        self.allocated_bytes + self.charged_bytes
     }
 
     /// From the free slabs, else a new one, else in place of a free one of the other size.
@@ -135,14 +169,19 @@ impl SlabPool {
         {
             return Some(slab);
         }
-        if self.allocated_bytes + capacity > self.budget_bytes {
+        if self.held_bytes() + capacity > self.budget_bytes {
             self.settle(self.draining.len());
             if let Some(slab) = self.pop_free(capacity, reader) {
                 return Some(slab);
             }
-            self.shed(capacity);
+            let other = if capacity == ORDINARY_BYTES {
+                self.large_bytes
+            } else {
+                ORDINARY_BYTES
+            };
+            self.shed(capacity, other);
         }
-        if self.allocated_bytes + capacity > self.budget_bytes {
+        if self.held_bytes() + capacity > self.budget_bytes {
             return None;
         }
         self.allocated_bytes += capacity;
@@ -167,18 +206,13 @@ impl SlabPool {
         }
     }
 
-    /// Gives free slabs of the other size back to the system until `capacity` fits the budget.
+    /// Gives free slabs of one size back to the system until `bytes` more fit the budget.
     #[cold]
-    fn shed(&mut self, capacity: usize) {
-        let other = if capacity == ORDINARY_BYTES {
-            self.large_bytes
-        } else {
-            ORDINARY_BYTES
-        };
-        while self.allocated_bytes + capacity > self.budget_bytes
-            && self.pop_free(other, Reader::OtherCore).is_some()
+    fn shed(&mut self, bytes: usize, capacity: usize) {
+        while self.held_bytes() + bytes > self.budget_bytes
+            && self.pop_free(capacity, Reader::OtherCore).is_some()
         {
-            self.allocated_bytes -= other;
+            self.allocated_bytes -= capacity;
         }
     }
 
@@ -280,6 +314,24 @@ mod tests {
         assert!(pool.take(1, Reader::SameCore).is_none());
         drop(slice);
         assert!(pool.take(1, Reader::SameCore).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_elsewhere_counts_and_one_over_the_budget_is_refused() {
+        let mut pool = SlabPool::new(384 << 10, CAP);
+        let slabs = [1, CAP as usize].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
+        assert!(!pool.charge(1) && pool.take_shortage());
+        slabs.into_iter().for_each(|slab| pool.give_back(slab));
+        // Free slabs of both sizes make room.
+        assert!(pool.charge(384 << 10) && !pool.charge(1));
+        assert_eq!(pool.stats().in_use_bytes, 384 << 10);
+        assert_eq!(pool.stats().allocated_bytes, 0);
+        assert!(pool.take(1, Reader::SameCore).is_none());
+        pool.discharge(64 << 10);
+        let slab = pool.take(1, Reader::SameCore).unwrap();
+        pool.give_back(slab);
+        pool.discharge(320 << 10);
+        assert_eq!(pool.stats().in_use_bytes, 0);
     }
 
     #[test]

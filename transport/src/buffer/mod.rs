@@ -27,6 +27,7 @@ use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use ringmesh_proto::piece::SharedBytes;
 use ringmesh_proto::slab::SlabSlice;
 
 pub use assembly::Assembly;
@@ -179,6 +180,13 @@ impl Chunk {
             buffer,
             span: Span::new(start as u32, len as u32),
         }
+    }
+}
+
+/// What was received leaves again from where it lies.
+impl SharedBytes for Chunk {
+    fn advance(&mut self, count: usize) {
+        self.advance(count);
     }
 }
 

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 
-use ringmesh_proto::slab::SlabSlice;
-
 use super::nobody_there;
 use super::stream::{End, PIPE_BYTES_MAX, Pipes};
 use crate::buffer::Chunk;
-use crate::contract::{CloseReason, ConnectionId, Counters, Event, PREFACE_BYTES};
+use crate::contract::{CloseReason, ConnectionId, Counters, Event, PREFACE_BYTES, Piece};
 
 /// Chunks are at most two to this power long.
 const CHUNK_BYTES_POWER_MAX: u64 = 14;
@@ -29,7 +27,7 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) receiving: bool,
     pub(super) sending: bool,
-    pub(super) unsent: VecDeque<SlabSlice>,
+    pub(super) unsent: VecDeque<Piece>,
     pub(super) send_failed: bool,
     pub(super) closing: bool,
     /// On the list of connections to look at.

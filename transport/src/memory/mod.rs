@@ -24,10 +24,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ringmesh_proto::slab::SlabSlice;
-
 use crate::buffer::BufferUse;
-use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Transport};
+use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Piece, Transport};
 use crate::table::Table;
 use connection::{Connection, Cuts, Moved, Stage, Step};
 pub use network::MemoryNetwork;
@@ -178,9 +176,9 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
+    fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         let Some(connection) = self.connections.get_mut(id).filter(|found| found.is_open()) else {
-            slices.clear();
+            pieces.clear();
             return;
         };
         assert!(
@@ -188,12 +186,12 @@ impl Transport for MemoryTransport {
             "a send is in flight on this connection"
         );
         if connection.send_failed {
-            slices.clear();
+            pieces.clear();
             return;
         }
         self.counters.sends += 1;
         connection.sending = true;
-        connection.unsent.extend(slices.drain(..));
+        connection.unsent.extend(pieces.drain(..));
         self.look_at(id);
     }
 

@@ -1,10 +1,10 @@
 //! The bounds of a network in memory, and what is left when a transport ends.
 
-use ringmesh_proto::slab::{Slab, SlabSlice};
+use ringmesh_proto::slab::Slab;
 
 use super::stream::{BACKLOG, PIPE_BYTES_MAX};
 use super::*;
-use crate::contract::PREFACE_BYTES;
+use crate::contract::{PREFACE_BYTES, Piece};
 
 /// More polls than anything here takes: a poll moves a byte at least.
 const POLLS: usize = 8 * PIPE_BYTES_MAX;
@@ -13,11 +13,11 @@ fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn slice_of(len: usize) -> SlabSlice {
+fn slice_of(len: usize) -> Piece {
     let mut slab = Slab::with_capacity(len);
     slab.tail_mut().fill(7);
     slab.advance(len);
-    slab.freeze()
+    slab.freeze().into()
 }
 
 fn polled(transport: &mut MemoryTransport) -> Vec<Event> {

@@ -7,15 +7,14 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ringmesh_proto::slab::SlabSlice;
 use socket2::SockAddr;
 
 use super::{BUFFER_GROUP, Completion, Ring};
 use crate::buffer::BulkBuffer;
-use crate::contract::PREFACE_BYTES;
+use crate::contract::{PREFACE_BYTES, Piece};
 
-/// Most slices of one `sendmsg`, the kernel's `UIO_MAXIOV`.
-const SLICES_PER_SEND_MAX: usize = 1024;
+/// Most pieces of one `sendmsg`, the kernel's `UIO_MAXIOV`.
+const PIECES_PER_SEND_MAX: usize = 1024;
 
 /// Most bytes of one receive into a bulk buffer: about 50 us of copying in one enter.
 const BULK_RECEIVE_BYTES_MAX: usize = 256 * 1024;
@@ -107,14 +106,14 @@ impl<T> Drop for Lent<T> {
     }
 }
 
-/// A gathered send: its slices stay here until the kernel took all of them.
+/// A gathered send: its pieces stay here until the kernel took all of them.
 pub(crate) struct SendOperation {
     memory: Lent<SendMemory>,
 }
 
 struct SendMemory {
-    slices: Vec<SlabSlice>,
-    /// Slices before this one are sent.
+    pieces: Vec<Piece>,
+    /// Pieces before this one are sent.
     first: usize,
     iovecs: Vec<libc::iovec>,
     header: libc::msghdr,
@@ -139,7 +138,7 @@ impl SendOperation {
         // SAFETY: all-zero is a valid `msghdr`: null pointers with zero lengths.
         let header = unsafe { std::mem::zeroed() };
         let memory = SendMemory {
-            slices: Vec::new(),
+            pieces: Vec::new(),
             first: 0,
             iovecs: Vec::new(),
             header,
@@ -149,28 +148,28 @@ impl SendOperation {
         }
     }
 
-    /// Takes `slices` over and leaves the vector empty; says whether there is anything to send.
+    /// Takes `pieces` over and leaves the vector empty; says whether there is anything to send.
     ///
     /// # Panics
     /// If a send is in flight.
-    pub(crate) fn load(&mut self, slices: &mut Vec<SlabSlice>) -> bool {
+    pub(crate) fn load(&mut self, pieces: &mut Vec<Piece>) -> bool {
         let memory = self
             .memory
             .get_mut()
             .expect("a send is in flight on this connection");
         assert!(
-            memory.slices.is_empty(),
+            memory.pieces.is_empty(),
             "a send is in flight on this connection"
         );
-        memory.slices.append(slices);
+        memory.pieces.append(pieces);
         memory.skip_sent(0);
-        !memory.slices.is_empty()
+        !memory.pieces.is_empty()
     }
 
     /// Counts what the kernel took.
     ///
     /// # Errors
-    /// The error of the send; its slices are released.
+    /// The error of the send; its pieces are released.
     pub(crate) fn completed(&mut self, completion: &Completion) -> io::Result<SendProgress> {
         self.memory.take_back(completion);
         let memory = self
@@ -183,7 +182,7 @@ impl SendOperation {
         };
         let bytes = outcome.inspect_err(|_| memory.clear())?;
         memory.skip_sent(bytes);
-        let progress = if memory.slices.is_empty() {
+        let progress = if memory.pieces.is_empty() {
             SendProgress::Done { bytes }
         } else {
             SendProgress::Short { bytes }
@@ -193,31 +192,31 @@ impl SendOperation {
 }
 
 impl SendMemory {
-    /// Moves past `bytes` that were sent, and past empty slices.
+    /// Moves past `bytes` that were sent, and past empty ones.
     fn skip_sent(&mut self, mut bytes: usize) {
-        while let Some(slice) = self.slices.get_mut(self.first) {
-            if bytes < slice.len() {
-                slice.advance(bytes);
+        while let Some(piece) = self.pieces.get_mut(self.first) {
+            if bytes < piece.len() {
+                piece.advance(bytes);
                 return;
             }
-            bytes -= slice.len();
+            bytes -= piece.len();
             self.first += 1;
         }
         self.clear();
     }
 
     fn clear(&mut self) {
-        self.slices.clear();
+        self.pieces.clear();
         self.first = 0;
     }
 
-    /// Points the header at what is left, at most as many slices as one call takes.
+    /// Points the header at what is left, at most as many pieces as one call takes.
     fn gather(&mut self) {
         self.iovecs.clear();
-        let left = self.slices[self.first..].iter().take(SLICES_PER_SEND_MAX);
-        self.iovecs.extend(left.map(|slice| libc::iovec {
-            iov_base: slice.as_ptr().cast_mut().cast(),
-            iov_len: slice.len(),
+        let left = self.pieces[self.first..].iter().take(PIECES_PER_SEND_MAX);
+        self.iovecs.extend(left.map(|piece| libc::iovec {
+            iov_base: piece.as_ptr().cast_mut().cast(),
+            iov_len: piece.len(),
         }));
         self.header.msg_iov = self.iovecs.as_mut_ptr();
         self.header.msg_iovlen = self.iovecs.len();
@@ -238,10 +237,10 @@ impl Ring {
             .memory
             .get_mut()
             .expect("a send is in flight on this connection");
-        let entry = if let [slice] = &memory.slices[memory.first..] {
+        let entry = if let [piece] = &memory.pieces[memory.first..] {
             // The kernel caps one transfer just below 2 GiB; the rest is a short completion.
-            let len = slice.len().min(i32::MAX as usize) as u32;
-            opcode::Send::new(target, slice.as_ptr(), len)
+            let len = piece.len().min(i32::MAX as usize) as u32;
+            opcode::Send::new(target, piece.as_ptr(), len)
                 .flags(FLAGS)
                 .build()
         } else {
@@ -252,8 +251,9 @@ impl Ring {
                 .build()
         };
         operation.memory.lend(user_data);
-        // SAFETY: slices, vectors and header live in `operation.memory`, which is now out of reach
-        // and at its address until the completion; frozen slices are never written.
+        // SAFETY: pieces, vectors and header live in `operation.memory`, which is now out of reach
+        // and at its address until the completion. The bytes of a piece do not move with it and
+        // are not written while it lives: those of a slice are frozen, those of a chunk covered.
         unsafe { self.push(entry.user_data(user_data)) }
     }
 

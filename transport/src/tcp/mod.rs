@@ -26,10 +26,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ringmesh_proto::slab::SlabSlice;
-
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
-use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Transport};
+use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Piece, Transport};
 use crate::doorbell::{Doorbell, DoorbellReceiver};
 use crate::ring::{Lent, Ring, SocketAddress};
 use crate::signal::SignalSource;
@@ -175,9 +173,9 @@ impl Transport for TcpTransport {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
+    fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         let Some(connection) = self.connections.get_mut(id).filter(|found| found.is_open()) else {
-            slices.clear();
+            pieces.clear();
             return;
         };
         assert!(
@@ -186,11 +184,11 @@ impl Transport for TcpTransport {
         );
         if connection.send_failed.is_some() {
             // The peer is gone, and `Closed` follows when its last bytes are received.
-            slices.clear();
+            pieces.clear();
             return;
         }
         self.counters.sends += 1;
-        if connection.send.load(slices) {
+        if connection.send.load(pieces) {
             connection.submit_send(&mut self.ring, id);
         } else {
             self.ready.push_back(Event::Sent { connection: id });

@@ -201,6 +201,8 @@ contract![
     slots_are_reused_under_new_ids,
     slices_are_kept_until_sent,
     more_slices_than_one_call_takes_arrive_in_order,
+    pieces_of_both_kinds_arrive_in_order,
+    received_bytes_leave_again_from_their_buffers,
     an_empty_send_completes,
     a_closed_listener_refuses_and_its_connections_live,
     a_dial_can_be_closed_at_once,

@@ -9,11 +9,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringmesh_proto::slab::SlabSlice;
 use ringmesh_transport::buffer::BufferUse;
 use ringmesh_transport::contract::PREFACE_BYTES;
 use ringmesh_transport::{
-    Chunk, CloseReason, ConnectionId, Counters, Detached, Doorbell, Event, Network, Station,
+    Chunk, CloseReason, ConnectionId, Counters, Detached, Doorbell, Event, Network, Piece, Station,
     Transport,
 };
 
@@ -105,7 +104,7 @@ struct Bird {
     stage: Stage,
     receiving: bool,
     sending: bool,
-    unsent: VecDeque<SlabSlice>,
+    unsent: VecDeque<Piece>,
     closing: bool,
 }
 
@@ -325,7 +324,7 @@ impl Transport for PigeonTransport {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
+    fn send(&mut self, id: ConnectionId, slices: &mut Vec<Piece>) {
         let Some(bird) = self.bird(id).filter(|bird| bird.is_open()) else {
             return slices.clear();
         };

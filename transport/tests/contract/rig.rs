@@ -79,7 +79,8 @@ impl<T: Transport> Node<T> {
     }
 
     pub(crate) fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        self.transport.send(connection, &mut vec![slab_of(bytes).1]);
+        self.transport
+            .send(connection, &mut vec![slab_of(bytes).1.into()]);
     }
 
     pub(crate) fn record(&self, connection: ConnectionId) -> &Record {

@@ -3,7 +3,7 @@
 use std::io;
 
 use ringmesh_transport::contract::PREFACE_BYTES;
-use ringmesh_transport::{CloseReason, Transport};
+use ringmesh_transport::{Chunk, CloseReason, Piece, Transport};
 
 use crate::rig::{Pair, Rig, pattern, slab_of};
 
@@ -225,9 +225,9 @@ pub(crate) fn slices_are_kept_until_sent<R: Rig>() {
     let (out, inward) = pair.connect(1);
     let bytes = pattern(6, 16 << 20);
     let (mut slab, slice) = slab_of(&bytes);
-    let mut slices = vec![slice];
-    pair.dialler.transport.send(out, &mut slices);
-    assert!(slices.is_empty());
+    let mut pieces = vec![slice.into()];
+    pair.dialler.transport.send(out, &mut pieces);
+    assert!(pieces.is_empty());
     for _ in 0..50 {
         pair.turn();
     }
@@ -251,17 +251,70 @@ pub(crate) fn more_slices_than_one_call_takes_arrive_in_order<R: Rig>() {
     let (out, inward) = pair.connect_receiving(1);
     let bytes = pattern(7, 25_000);
     let (_slab, whole) = slab_of(&bytes);
-    let mut slices: Vec<_> = (0..bytes.len())
+    let mut pieces: Vec<Piece> = (0..bytes.len())
         .step_by(10)
-        .map(|start| whole.slice(start..start + 10))
+        .map(|start| whole.slice(start..start + 10).into())
         .collect();
-    slices.insert(3, whole.slice(0..0));
-    pair.dialler.transport.send(out, &mut slices);
+    pieces.insert(3, whole.slice(0..0).into());
+    pair.dialler.transport.send(out, &mut pieces);
     pair.until("all arrived", |pair| {
         pair.listener.record(inward).received.len() >= bytes.len()
             && pair.dialler.record(out).sent == 2
     });
     assert!(pair.listener.record(inward).received == bytes);
+}
+
+/// Pieces of both kinds, of all lengths, more than the socket takes at once: sends end anywhere.
+pub(crate) fn pieces_of_both_kinds_arrive_in_order<R: Rig>() {
+    let mut pair = Pair::new::<R>();
+    let (out, inward) = pair.connect(1);
+    let bytes = pattern(9, 12 << 20);
+    let (mut slab, whole) = slab_of(&bytes);
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut at = 0;
+    for number in 0.. {
+        let len = (16 << (number % 15)).min(bytes.len() - at);
+        if len == 0 {
+            break;
+        }
+        pieces.push(if number % 2 == 0 {
+            whole.slice(at..at + len).into()
+        } else {
+            Piece::Shared(Chunk::copied_from(&bytes[at..at + len]))
+        });
+        at += len;
+    }
+    drop(whole);
+    pair.dialler.transport.send(out, &mut pieces);
+    assert!(pieces.is_empty());
+    pair.listener.transport.start_receiving(inward);
+    pair.until("all arrived", |pair| {
+        pair.listener.record(inward).received.len() >= bytes.len()
+            && pair.dialler.record(out).sent == 2
+    });
+    assert!(pair.listener.record(inward).received == bytes);
+    assert!(slab.reclaim(), "the pieces are released with `Sent`");
+}
+
+/// What was received leaves from the buffers it came in, which are free when it was sent.
+pub(crate) fn received_bytes_leave_again_from_their_buffers<R: Rig>() {
+    let mut pair = Pair::new::<R>();
+    let (out, inward) = pair.connect_receiving(1);
+    pair.listener.holds = true;
+    let bytes = pattern(10, 300_000);
+    pair.dialler.send(out, &bytes);
+    let mut sent = 0;
+    while pair.dialler.record(out).received.len() < bytes.len() {
+        pair.until("bytes to send on, or all are sent", |pair| {
+            !pair.listener.held.is_empty() || pair.dialler.record(out).received.len() >= bytes.len()
+        });
+        let mut pieces: Vec<_> = pair.listener.held.drain(..).map(Piece::Shared).collect();
+        pair.listener.transport.send(inward, &mut pieces);
+        sent += 1;
+        pair.until("sent on", |pair| pair.listener.record(inward).sent == sent);
+    }
+    assert!(pair.dialler.record(out).received == bytes);
+    assert_eq!(pair.listener.transport.buffer_use().pinned, 0);
 }
 
 pub(crate) fn an_empty_send_completes<R: Rig>() {

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
-use loom::model::Builder;
 use loom::sync::Notify;
 use loom::sync::atomic::AtomicBool;
 use loom::thread as model;
 
+use harness::check;
 use ring::{Consumer, Producer, ring, ring_from};
 use sleep::Sleep;
 use sync::Ordering;
 
+#[path = "../../../../transport/proto/src/slab/harness.rs"]
+mod harness;
 #[path = "../ring.rs"]
 #[allow(
     dead_code,
@@ -36,31 +38,11 @@ mod sleep;
 
 /// What the two sources above find in place of the mesh's `sync`.
 mod sync {
-    use std::cell::Cell;
-
     pub(super) use loom::cell::UnsafeCell;
     pub(super) use loom::sync::Arc;
     pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    loom::thread_local! {
-        /// Whether the fences of this thread are there. A model takes them away to see it matter.
-        pub(super) static FENCED: Cell<bool> = Cell::new(true);
-    }
-
-    pub(super) fn fence(order: Ordering) {
-        if FENCED.with(Cell::get) {
-            loom::sync::atomic::fence(order);
-        }
-    }
-}
-
-/// Enough for every known fault of such rings: they take one or two preemptions to show.
-const PREEMPTIONS: usize = 2;
-
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
-    builder.check(model);
+    pub(super) use super::harness::{FENCED, fence};
 }
 
 /// Takes the next value, however long it takes to come.

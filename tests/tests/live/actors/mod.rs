@@ -1,5 +1,6 @@
 //! Actors whose handlers wait: what waits behind them, who is told, and what is left when they end.
 
+mod by_reference;
 mod deadlines;
 mod ends;
 pub(crate) mod flow;

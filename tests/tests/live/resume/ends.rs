@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringmesh::{AskError, Engine, Node, Ref, SendError};
 use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
+use ringmesh_tests::live::cores::{balanced, total};
 use ringmesh_tests::live::messages::{
     Account, ECHO, Echo, EchoApi, Echoer, Recall, Record, SINK, Sink, SinkApi,
 };
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::watched::account;
 
-use super::{PATIENCE, Pair, behind, settled, total};
+use super::{PATIENCE, Pair, behind};
 
 fn record(number: u64) -> Record {
     let body = Bytes::from_static(&[7; 64]);
@@ -91,7 +92,7 @@ fn what_is_sent_in_a_gap_arrives_after_it() {
     let seen = account(second);
     assert_eq!((seen.count, seen.highest), (number, number));
     assert_eq!(seen.out_of_order, 0);
-    let books = settled(&pair.nodes);
+    let books = balanced(&pair.nodes);
     assert_eq!(total(&books, |book| book.dead_sent + book.dead_received), 0);
     assert!(total(&books, |book| book.resumed) >= 2);
     let log = first.log();
@@ -115,7 +116,7 @@ fn a_question_keeps_its_deadline_in_a_gap() {
     pair.cut_all(false);
     // Its late answer, or the error that says it was cancelled, comes and is counted.
     first.until("the answer", |now| now.dead_late_answer == 1);
-    settled(&pair.nodes);
+    balanced(&pair.nodes);
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn a_link_that_finds_no_connection_in_time_is_given_up_by_both_sides() {
     let told = first.run(move |_| async move { sink.tell(record(60)).await });
     told.expect("the same process runs there");
     let seen = recall(first, sink);
-    let books = settled(&pair.nodes);
+    let books = balanced(&pair.nodes);
     assert_eq!(total(&books, |book| book.dead_unsent), 51);
     assert_eq!((seen.count, seen.highest), (1, 60));
 }
@@ -156,14 +157,8 @@ fn a_link_that_finds_no_connection_in_time_is_given_up_by_both_sides() {
 #[test]
 fn nothing_of_a_gap_reaches_the_next_start_of_the_peer() {
     let pair = Pair::calm(|builder| builder);
-    let Pair {
-        nodes: [first, second],
-        cutters,
-    } = pair;
-    serve(&second);
-    let (sink, _) = find(&first, &second);
-    let nodes = [first, second];
-    let pair = Pair { nodes, cutters };
+    serve(&pair.nodes[1]);
+    let (sink, _) = find(&pair.nodes[0], &pair.nodes[1]);
     tell_into_the_gap(&pair, sink, 70);
     let Pair {
         nodes: [first, second],
@@ -217,11 +212,10 @@ fn a_node_that_stops_in_a_gap_says_its_last_words_when_it_can() {
 
 #[test]
 fn a_link_to_a_process_that_is_gone_ends_long_before_its_time() {
-    let pair = Pair::calm(|builder| builder);
     let Pair {
         nodes: [first, second],
         cutters,
-    } = pair;
+    } = Pair::calm(|builder| builder);
     serve(&second);
     let (sink, _) = find(&first, &second);
     // Nobody listens there any more, and nobody said goodbye.

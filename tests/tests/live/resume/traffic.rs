@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use ringmesh::{Node, Ref};
+use ringmesh_tests::live::cores::{balanced, total};
 use ringmesh_tests::live::cutter::Cuts;
 use ringmesh_tests::live::messages::{
     Account, Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi,
@@ -13,7 +14,7 @@ use ringmesh_tests::live::messages::{
 use ringmesh_tests::live::node::{LiveNode, Pending};
 use ringmesh_tests::live::seed;
 
-use super::{Pair, settled, total};
+use super::Pair;
 
 /// Cuts of one run.
 const CUTS: u64 = 100;
@@ -125,7 +126,7 @@ fn nothing_is_lost(cores: usize, links_max: usize) {
     cuts.wait_for(CUTS);
     enough.store(true, Ordering::SeqCst);
     let records: u64 = talks.into_iter().map(Pending::finish).sum();
-    let books = settled(&pair.nodes);
+    let books = balanced(&pair.nodes);
     let (cuts, lossy) = cuts.made();
     let resumed = total(&books, |book| book.resumed);
     println!("{records} records, {cuts} cuts ({lossy} with bytes), {resumed} resumed");

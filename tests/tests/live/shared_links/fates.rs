@@ -6,12 +6,13 @@ use bytes::Bytes;
 use ringmesh::{AskError, CoreId, MetricsReader, Node, NodeBuilder, Ref};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed_at_the_end;
+use ringmesh_tests::live::cores::{balanced, ended, run_on, settled, total};
 use ringmesh_tests::live::messages::{
     Echo, EchoApi, Echoer, Ignite, Inflate, Record, Retire, Sink, SinkApi, foreign,
 };
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{CORES, balanced, ended, run_on, settled, sparse, total};
+use super::{CORES, sparse};
 
 fn small_frames(builder: NodeBuilder) -> NodeBuilder {
     builder.cores(CORES).settings(|settings| {

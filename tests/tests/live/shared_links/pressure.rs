@@ -6,10 +6,11 @@ use bytes::Bytes;
 use ringmesh::{AskError, CoreId, Node, NodeBuilder, Ref, SendError};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
+use ringmesh_tests::live::cores::{balanced, books_of, run_on, settled, total};
 use ringmesh_tests::live::messages::{Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{CORES, balanced, block, books_of, run_on, settled, total};
+use super::{CORES, block};
 use crate::actors::flow::{echo_often, fill};
 use crate::actors::gate::{Gate, Keeper, KeeperApi, List, pass};
 

@@ -9,13 +9,14 @@ use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{ASKS_OUTSTANDING_MAX, WINDOW_BYTES};
 use ringmesh_proto::link::Target;
 use ringmesh_tests::live::bystander::Bystander;
+use ringmesh_tests::live::cores::{settled, total};
 use ringmesh_tests::live::messages::{
     ECHO, Echo, EchoApi, Echoer, Inflate, Recall, Record, Sink, SinkApi,
 };
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
 
-use super::{block, settled, total};
+use super::block;
 
 /// Two cores: an echo and a sink on the other one, and another echo.
 struct Server {

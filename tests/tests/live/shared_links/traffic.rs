@@ -6,12 +6,13 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use ringmesh::{Actor, CoreId, Cx, Handler, Msg, Node, Ref, SendError, message, protocol};
 use ringmesh_proto::matrix::LinkMatrix;
+use ringmesh_tests::live::cores::{balanced, books_of, on_core, run_on, settled, total};
 use ringmesh_tests::live::messages::{
     Account, Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi,
 };
 use ringmesh_tests::live::node::{LiveNode, Pending};
 
-use super::{CORES, balanced, books_of, capped, on_core, run_on, settled, sparse, total};
+use super::{CORES, capped, sparse};
 
 const RECORDS: u64 = 400;
 const QUESTIONS: u64 = 20;

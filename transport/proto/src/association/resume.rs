@@ -86,8 +86,7 @@ fn check(cx: &Context<'_>, position: u64) -> Result<(), Violation> {
 
 /// Whether something waits for the peer.
 fn has_more(cx: &Context<'_>) -> bool {
-    cx.link
-        .is_some_and(|link| link.outbound.in_flight_bytes() > 0 || link.outbound.deferred() > 0)
+    cx.link.is_some_and(|link| link.outbound.is_owed())
 }
 
 impl Association {

@@ -58,6 +58,32 @@ pub fn frame(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
     frame_bytes
 }
 
+/// Writes the header and the extension of a frame whose payload of `payload_bytes` lies elsewhere,
+/// and returns their length. Its checksum is still missing: [`seal_front`] adds it.
+///
+/// # Panics
+/// As [`frame`].
+pub fn front(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
+    let front_bytes = head.kind.payload_offset();
+    let body_bytes = u32::try_from(front_bytes - HEADER_BYTES + payload_bytes);
+    let front_bytes = frame(&mut into[..front_bytes], head, 0);
+    let body_bytes = body_bytes.expect("a body's length fits");
+    into[..4].copy_from_slice(&body_bytes.to_le_bytes());
+    front_bytes
+}
+
+/// Writes the checksum of a frame into its `front`; its `payload` is read where it lies.
+///
+/// # Panics
+/// If `front` is shorter than a header.
+pub fn seal_front(front: &mut [u8], payload: &[u8]) {
+    let (header, extension) = front
+        .split_first_chunk_mut::<HEADER_BYTES>()
+        .expect("a frame begins with its header");
+    let crc = checksum::of_split_frame(header, extension, payload);
+    header[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
 /// Writes the checksums of all the frames in `frames`, which is nothing but whole frames.
 ///
 /// A checksum reads what was just written, in other widths than it was written in, and the

@@ -4,12 +4,15 @@ mod ending;
 mod push;
 mod resume;
 mod retained;
+mod shared;
 mod write;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 pub use self::push::{Answered, PushError, SendHead};
-use self::retained::{Written, walk};
+use self::retained::Written;
 use self::write::Draft;
 use super::control::Control;
 use super::deferred::{Content, Deferred};
@@ -20,7 +23,7 @@ use crate::frame::{Checksums, Extension};
 use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
 use crate::message::MessageType;
-use crate::slab::SlabSlice;
+use crate::piece::{Piece, SharedBytes};
 use crate::slab_pool::{Reader, SlabPool};
 
 /// What one core sends on a link: frames written in place into slabs, kept until the peer took them
@@ -32,13 +35,16 @@ use crate::slab_pool::{Reader, SlabPool};
 /// [`handle_grant`](Self::handle_grant) says it arrived, and is handed out again after
 /// [`resume`](Self::resume). A link with nothing to send or to wait for holds no slab.
 ///
+/// A payload that is archived already need not be written: [`push_shared`](Self::push_shared) has
+/// it leave from where it lies, as a piece of its own between those of its slab.
+///
 /// Credit is checked before anything is written: a refused push leaves no trace.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct Outbound<B = Bytes> {
     /// The slab that is written to; its last byte is at `tail`.
-    current: Option<Written>,
+    current: Option<Written<B>>,
     /// Slabs that are written, oldest first.
-    full: VecDeque<Written>,
+    full: VecDeque<Written<B>>,
     /// Where the next frame goes.
     tail: u64,
     /// Everything before this was handed out to be sent.
@@ -99,7 +105,7 @@ pub struct Positions {
     pub limit: u64,
 }
 
-impl Outbound {
+impl<B: SharedBytes> Outbound<B> {
     /// The sending half of a new link. The peer takes bodies of up to `body_cap` bytes and granted
     /// the positions before `limit`; this side retains at most `window_bytes`.
     ///
@@ -164,25 +170,7 @@ impl Outbound {
         if !self.deferred.is_empty() && !self.drain_deferred(slabs) {
             return Err(PushError::NoCredit);
         }
-        let draft = match head {
-            SendHead::Tell { message, target } => Draft {
-                kind: Kind::Tell,
-                message: Some(message),
-                target: Some(target),
-                extension: None,
-            },
-            SendHead::Ask {
-                message,
-                target,
-                extension,
-            } => Draft {
-                kind: Kind::Ask,
-                message: Some(message),
-                target: Some(target),
-                extension: Some(extension),
-            },
-        };
-        self.write(slabs, draft, payload)
+        self.write(slabs, Draft::of(head), payload)
     }
 
     /// Writes that an ask's answer is no longer wanted, and returns the position of the frame. The
@@ -216,11 +204,7 @@ impl Outbound {
         payload: &P,
     ) -> Result<Answered, PushError> {
         if self.deferred.is_empty() || self.drain_deferred(slabs) {
-            let draft = Draft {
-                message: Some(message),
-                ..Draft::bare(Kind::Reply, extension)
-            };
-            match self.write(slabs, draft, payload) {
+            match self.write(slabs, Draft::reply(message, extension), payload) {
                 Ok(_) => return Ok(Answered::Written),
                 Err(PushError::NoCredit | PushError::NoMemory) => {}
                 Err(error) => return Err(error),
@@ -299,7 +283,7 @@ impl Outbound {
     /// Appends what is to be sent next to `into`: control frames, then the stream up to about
     /// `max_bytes`, in whole slabs and at least one. Returns the bytes appended; 0 while the last
     /// send is under way.
-    pub fn gather(&mut self, max_bytes: usize, into: &mut Vec<SlabSlice>) -> usize {
+    pub fn gather(&mut self, max_bytes: usize, into: &mut Vec<Piece<B>>) -> usize {
         if self.sending || !self.has_unsent() {
             return 0;
         }
@@ -307,7 +291,7 @@ impl Outbound {
         if self.control.is_pending() {
             let slice = self.control.take();
             bytes += slice.len();
-            into.push(slice);
+            into.push(slice.into());
         }
         let sent = self.sent;
         let first = self.full.partition_point(|written| written.end() <= sent);
@@ -316,17 +300,16 @@ impl Outbound {
             if unsent == 0 || (self.sent > sent && bytes + unsent as usize > max_bytes) {
                 break;
             }
-            let slice = written.hand_out(unsent, self.checksums);
-            bytes += slice.len();
+            written.hand_out(unsent, self.checksums, into);
+            bytes += unsent as usize;
             self.sent = written.end();
-            into.push(slice);
         }
         if self.sent == self.tail
             && let Some(bye) = self.control.take_bye()
         {
             self.gone = true;
             bytes += bye.len();
-            into.push(bye);
+            into.push(bye.into());
         }
         self.sending = true;
         bytes
@@ -389,11 +372,8 @@ impl Outbound {
         let mut acknowledged = 0;
         let written = self.full.drain(..).chain(self.current.take());
         for mut written in written {
-            let bytes = written.freeze_all();
-            let bounds = (self.received_to, self.sent);
-            acknowledged += walk(&bytes, written.start(), bounds, &mut visit);
-            drop(bytes);
-            slabs.give_back(written.into_slab());
+            acknowledged += written.walk((self.received_to, self.sent), &mut visit);
+            written.give_back(slabs);
         }
         while let Some(answer) = self.deferred.pop() {
             let (kind, payload) = match &answer.content {
@@ -450,7 +430,8 @@ impl Outbound {
         }
     }
 
-    /// Gives back the slabs that are the peer's as a whole; returns the messages in them.
+    /// Gives back the slabs that are the peer's as a whole; returns the messages in them. Payloads
+    /// that do not lie in a slab go home by themselves.
     fn release(&mut self, slabs: &mut SlabPool) -> u64 {
         let mut messages = 0;
         let received_to = self.received_to;
@@ -461,11 +442,15 @@ impl Outbound {
             && let Some(written) = self.full.pop_front()
         {
             messages += written.messages();
-            slabs.give_back(written.into_slab());
+            written.give_back(slabs);
         }
         if let Some(written) = self.current.take_if(|written| written.end() <= received_to) {
             messages += written.messages();
-            slabs.give_back(written.into_slab());
+            written.give_back(slabs);
+        }
+        let first = self.full.front_mut().or(self.current.as_mut());
+        if let Some(written) = first {
+            written.let_go(received_to, slabs);
         }
         messages
     }

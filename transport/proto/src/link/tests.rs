@@ -2,6 +2,7 @@ mod busy;
 mod closing;
 mod model;
 mod resuming;
+mod shared;
 
 use super::*;
 use crate::archive::EncodeError;
@@ -13,7 +14,7 @@ use crate::limits::{
     WINDOW_BYTES, window_bytes_min,
 };
 use crate::message::{MessageId, MessageType};
-use crate::slab::SlabSlice;
+use crate::piece::Piece;
 use crate::slab_pool::SlabPool;
 
 const CAP: u32 = 128 << 10;
@@ -56,7 +57,7 @@ fn extension(correlation: u64) -> Extension {
 
 /// Everything there is to send, and the send is done.
 fn send(outbound: &mut Outbound) -> Vec<u8> {
-    let mut slices: Vec<SlabSlice> = Vec::new();
+    let mut slices: Vec<Piece> = Vec::new();
     let bytes = outbound.gather(usize::MAX, &mut slices);
     outbound.handle_sent();
     let sent = slices
@@ -557,7 +558,7 @@ fn answers_wait_for_credit_in_order_and_go_before_anything_new() {
 #[test]
 fn one_over_the_deferred_bytes_is_answered_as_overloaded() {
     let mut slabs = pool();
-    let mut outbound = Outbound::new(CAP, 0, WINDOW);
+    let mut outbound: Outbound = Outbound::new(CAP, 0, WINDOW);
     let payload = vec![1; WINDOW as usize / 4];
     let kept = u64::from(4 * DEFERRED_WINDOWS);
     for correlation in 0..kept {
@@ -592,7 +593,7 @@ fn one_over_the_deferred_bytes_is_answered_as_overloaded() {
 #[test]
 fn one_over_the_outstanding_asks_ends_the_link() {
     let mut slabs = pool();
-    let mut outbound = Outbound::new(CAP, 0, WINDOW);
+    let mut outbound: Outbound = Outbound::new(CAP, 0, WINDOW);
     for correlation in 0..ASKS_OUTSTANDING_MAX as u64 {
         outbound
             .push_error(&mut slabs, correlation, ErrorCode::Failed)
@@ -670,7 +671,7 @@ fn an_ended_link_accounts_for_every_message() {
 #[test]
 #[should_panic(expected = "too small")]
 fn one_byte_less_than_the_smallest_window_is_a_bug() {
-    let _ = Outbound::new(CAP, 0, window_bytes_min(CAP) - 1);
+    let _: Outbound = Outbound::new(CAP, 0, window_bytes_min(CAP) - 1);
 }
 
 #[test]

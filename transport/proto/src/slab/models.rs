@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
 
 use loom::cell::UnsafeCell;
-use loom::model::Builder;
 use loom::thread;
 
+use harness::check;
 use shares::Shares;
 use sync::Ordering;
 
+#[path = "harness.rs"]
+mod harness;
 #[path = "shares.rs"]
 #[allow(
     clippy::duplicate_mod,
@@ -24,29 +26,9 @@ mod shares;
 
 /// What the source above finds in place of the slab's `sync`.
 mod sync {
-    use std::cell::Cell;
-
     pub(super) use loom::sync::atomic::{AtomicI64, Ordering};
 
-    loom::thread_local! {
-        /// Whether the fences of this thread are there. A model takes them away to see it matter.
-        pub(super) static FENCED: Cell<bool> = Cell::new(true);
-    }
-
-    pub(super) fn fence(order: Ordering) {
-        if FENCED.with(Cell::get) {
-            loom::sync::atomic::fence(order);
-        }
-    }
-}
-
-/// Enough for every known fault of such counts: they take one or two preemptions to show.
-const PREEMPTIONS: usize = 2;
-
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
-    builder.check(model);
+    pub(super) use super::harness::{FENCED, fence};
 }
 
 /// What a slab and its slices share. Loom's threads take turns on one of the system's, so a plain

@@ -2,9 +2,10 @@
 
 use super::Outbound;
 use crate::frame::body::ByeReason;
+use crate::piece::SharedBytes;
 use crate::slab::SlabSlice;
 
-impl Outbound {
+impl<B: SharedBytes> Outbound<B> {
     /// Takes no more pushes, and says goodbye behind what was pushed before.
     pub fn queue_bye(&mut self, reason: ByeReason) {
         if !self.gone {

@@ -1,8 +1,14 @@
 //! What is pushed on a link, and what becomes of it.
 
+use super::Outbound;
+use super::write::Draft;
 use crate::frame::Extension;
 use crate::link::Target;
 use crate::message::MessageType;
+#[cfg(doc)]
+use crate::piece::Piece;
+use crate::piece::SharedBytes;
+use crate::slab_pool::SlabPool;
 
 /// A message for a recipient.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +29,50 @@ pub enum SendHead<'a> {
         /// The asker's correlation and what is left of its deadline.
         extension: Extension,
     },
+}
+
+impl<B: SharedBytes> Outbound<B> {
+    /// Writes a message whose payload stays where it is: it is handed out as a [`Piece`] of its own
+    /// and kept until the peer has it. Otherwise as [`push`](Self::push).
+    ///
+    /// A link within this process copies the payload: its frames go to other threads.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing changed.
+    pub fn push_shared(
+        &mut self,
+        slabs: &mut SlabPool,
+        head: SendHead<'_>,
+        payload: &B,
+    ) -> Result<u64, PushError> {
+        if !self.deferred.is_empty() && !self.drain_deferred(slabs) {
+            return Err(PushError::NoCredit);
+        }
+        self.write_shared(slabs, Draft::of(head), payload)
+    }
+
+    /// Writes the answer to an ask as [`push_shared`](Self::push_shared) does a message. One that
+    /// has to wait is copied; otherwise as [`push_reply`](Self::push_reply).
+    ///
+    /// # Errors
+    /// As [`push_reply`](Self::push_reply).
+    pub fn push_reply_shared(
+        &mut self,
+        slabs: &mut SlabPool,
+        message: &MessageType,
+        extension: Extension,
+        payload: &B,
+    ) -> Result<Answered, PushError> {
+        if self.deferred.is_empty() || self.drain_deferred(slabs) {
+            let draft = Draft::reply(message, extension);
+            match self.write_shared(slabs, draft, payload) {
+                Ok(_) => return Ok(Answered::Written),
+                Err(PushError::NoCredit | PushError::NoMemory) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.defer_reply(message, extension, &payload[..])
+    }
 }
 
 /// Why a frame was not taken. Nothing changed: the same push may succeed later, where the variant

@@ -3,9 +3,10 @@
 use super::{Freed, Outbound};
 use crate::frame::body::Grant;
 use crate::link::Violation;
+use crate::piece::SharedBytes;
 use crate::slab_pool::SlabPool;
 
-impl Outbound {
+impl<B: SharedBytes> Outbound<B> {
     /// Whether the stream can go on at `position`, up to which the peer says it has received.
     ///
     /// # Errors

@@ -2,16 +2,17 @@
 //! it is there, so whatever fails on the way leaves no trace.
 
 use super::retained::Written;
-use super::{Answered, Outbound, PushError};
+use super::{Answered, Outbound, PushError, SendHead};
 use crate::archive::EncodeError;
 use crate::frame::body::{DefineTarget, DefineType, ErrorCode};
-use crate::frame::{Extension, Head, frame};
+use crate::frame::{Checksums, Extension, Head, frame, front};
 use crate::kind::Kind;
 use crate::limits::EXTENSION_BYTES;
 use crate::link::deferred::{Answer, Content};
 use crate::link::numbers::Numbered;
 use crate::link::{Payload, Target};
 use crate::message::MessageType;
+use crate::piece::SharedBytes;
 use crate::slab_pool::SlabPool;
 
 /// A frame to write, before its numbers are known.
@@ -23,7 +24,37 @@ pub(super) struct Draft<'a> {
     pub(super) extension: Option<Extension>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    #[inline(always)]
+    pub(super) fn of(head: SendHead<'a>) -> Self {
+        match head {
+            SendHead::Tell { message, target } => Self {
+                kind: Kind::Tell,
+                message: Some(message),
+                target: Some(target),
+                extension: None,
+            },
+            SendHead::Ask {
+                message,
+                target,
+                extension,
+            } => Self {
+                kind: Kind::Ask,
+                message: Some(message),
+                target: Some(target),
+                extension: Some(extension),
+            },
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn reply(message: &'a MessageType, extension: Extension) -> Self {
+        Self {
+            message: Some(message),
+            ..Self::bare(Kind::Reply, extension)
+        }
+    }
+
     /// A frame with an extension and nothing else.
     pub(super) fn bare(kind: Kind, extension: Extension) -> Self {
         Self {
@@ -53,7 +84,7 @@ const NO_TARGET: Numbered<u32> = Numbered {
     is_new: false,
 };
 
-impl Outbound {
+impl<B: SharedBytes> Outbound<B> {
     /// Writes a frame behind the tail, with the definitions it needs, and returns its position.
     #[inline(always)]
     pub(super) fn write<P: Payload + ?Sized>(
@@ -76,6 +107,35 @@ impl Outbound {
             None => self.write_unmeasured(slabs, draft.kind, lead, payload)?,
         };
         Ok(self.commit(&draft, &numbers, payload_bytes))
+    }
+
+    /// The same with a payload that stays where it is.
+    pub(super) fn write_shared(
+        &mut self,
+        slabs: &mut SlabPool,
+        draft: Draft<'_>,
+        payload: &B,
+    ) -> Result<u64, PushError> {
+        if self.checksums == Checksums::Absent {
+            return self.write(slabs, draft, &payload[..]);
+        }
+        let numbers = self.number(&draft)?;
+        let lead = numbers.definition_bytes + draft.kind.payload_offset();
+        self.admit(draft.kind, lead, payload.len())?;
+        if !slabs.charge(payload.len()) {
+            return Err(PushError::NoMemory);
+        }
+        let is_full = self.current.as_ref().is_some_and(Written::is_full);
+        let reserved = if is_full {
+            self.begin_slab(slabs, lead)
+        } else {
+            self.reserve(slabs, lead)
+        };
+        if let Err(error) = reserved {
+            slabs.discharge(payload.len());
+            return Err(error);
+        }
+        Ok(self.commit_shared(&draft, &numbers, payload))
     }
 
     /// Writes a payload of unknown length where it will lie, in this slab or in one that fits.
@@ -219,16 +279,25 @@ impl Outbound {
             self.define(draft, numbers);
         }
         let current = self.current.as_mut().expect("the payload was written");
-        let head = Head {
-            kind: draft.kind,
-            type_number: numbers.of_type.number,
-            target_number: numbers.of_target.number,
-            extension: draft.extension,
-        };
+        let head = head_of(draft, numbers);
         let frame_bytes = frame(current.tail_mut(), &head, payload_bytes);
         current.advance(frame_bytes, u32::from(draft.kind.is_message()));
         let position = self.tail;
         self.tail += frame_bytes as u64;
+        position
+    }
+
+    /// Writes the frame up to its payload, the definitions in front, and counts all of it.
+    fn commit_shared(&mut self, draft: &Draft<'_>, numbers: &Numbers, payload: &B) -> u64 {
+        if numbers.definition_bytes > 0 {
+            self.define(draft, numbers);
+        }
+        let current = self.current.as_mut().expect("the room was reserved");
+        let head = head_of(draft, numbers);
+        let front_bytes = front(current.tail_mut(), &head, payload.len());
+        current.advance_shared(front_bytes, payload.clone(), draft.kind);
+        let position = self.tail;
+        self.tail = current.end();
         position
     }
 
@@ -323,9 +392,19 @@ impl Outbound {
     #[cold]
     fn not_encoded(&mut self, slabs: &mut SlabPool) -> PushError {
         if let Some(current) = self.current.take_if(|current| current.is_empty()) {
-            slabs.give_back(current.into_slab());
+            current.give_back(slabs);
         }
         PushError::Encode
+    }
+}
+
+#[inline(always)]
+fn head_of(draft: &Draft<'_>, numbers: &Numbers) -> Head {
+    Head {
+        kind: draft.kind,
+        type_number: numbers.of_type.number,
+        target_number: numbers.of_target.number,
+        extension: draft.extension,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,10 +14,11 @@ enum Step {
         payload: usize,
         kind: u64,
         target: u32,
-        measured: bool,
+        how: How,
     },
     Reply {
         payload: usize,
+        how: How,
     },
     Error,
     Gather {
@@ -44,6 +46,23 @@ enum Step {
     Resume,
 }
 
+/// How a payload comes to the link.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Measured,
+    Unmeasured,
+    /// It stays where it is.
+    Shared,
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        2 => Just(How::Measured),
+        2 => Just(How::Unmeasured),
+        3 => Just(How::Shared),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let payload = prop_oneof![
         4 => 0..200usize,
@@ -52,11 +71,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (CAP as usize - 40)..(CAP as usize + 2),
     ];
     prop_oneof![
-        8 => (payload.clone(), 0..5u64, 0..40u32, any::<bool>())
-            .prop_map(|(payload, kind, target, measured)| {
-                Step::Tell { payload, kind, target, measured }
+        8 => (payload.clone(), 0..5u64, 0..40u32, how())
+            .prop_map(|(payload, kind, target, how)| {
+                Step::Tell { payload, kind, target, how }
             }),
-        2 => payload.prop_map(|payload| Step::Reply { payload }),
+        2 => (payload, how()).prop_map(|(payload, how)| Step::Reply { payload, how }),
         1 => Just(Step::Error),
         4 => (0..300_000usize).prop_map(|most| Step::Gather { most }),
         4 => Just(Step::Sent),
@@ -93,7 +112,7 @@ struct World {
     outbound: Outbound,
     inbound: Inbound,
     /// Slices given to the "kernel", until the send is done.
-    sending: Vec<SlabSlice>,
+    sending: Vec<Piece>,
     wire: VecDeque<u8>,
     unparsed: Vec<u8>,
     expected: VecDeque<Expected>,
@@ -103,7 +122,7 @@ struct World {
     freed: u64,
     connected: bool,
     /// What the "kernel" still holds of connections that ended.
-    abandoned: Vec<SlabSlice>,
+    abandoned: Vec<Piece>,
 }
 
 impl World {
@@ -131,11 +150,11 @@ impl World {
                 payload,
                 kind,
                 target,
-                measured,
+                how,
             } => {
-                self.tell(*payload, *kind, *target, *measured);
+                self.tell(*payload, *kind, *target, *how);
             }
-            Step::Reply { payload } => self.reply(*payload),
+            Step::Reply { payload, how } => self.reply(*payload, *how),
             Step::Error => self.error(),
             Step::Gather { most } => {
                 let from = self.sending.len();
@@ -184,7 +203,7 @@ impl World {
         );
     }
 
-    fn tell(&mut self, payload: usize, kind: u64, slot: u32, measured: bool) {
+    fn tell(&mut self, payload: usize, kind: u64, slot: u32, how: How) {
         let before = self.outbound.positions();
         let bytes = vec![slot as u8; payload];
         let message = message(kind);
@@ -196,11 +215,11 @@ impl World {
             message: &message,
             target,
         };
-        let pushed = if measured {
-            self.outbound.push(&mut self.slabs, head, &bytes[..])
-        } else {
-            self.outbound
-                .push(&mut self.slabs, head, &Unmeasured(&bytes))
+        let (outbound, slabs) = (&mut self.outbound, &mut self.slabs);
+        let pushed = match how {
+            How::Measured => outbound.push(slabs, head, &bytes[..]),
+            How::Unmeasured => outbound.push(slabs, head, &Unmeasured(&bytes)),
+            How::Shared => outbound.push_shared(slabs, head, &Bytes::from(bytes.clone())),
         };
         match pushed {
             Ok(position) => {
@@ -213,14 +232,19 @@ impl World {
         }
     }
 
-    fn reply(&mut self, payload: usize) {
+    fn reply(&mut self, payload: usize, how: How) {
         let bytes = vec![0xAB; payload];
         let correlation = self.pushed;
         let message = message(9);
         let extension = extension(correlation);
-        let answered = self
-            .outbound
-            .push_reply(&mut self.slabs, &message, extension, &bytes[..]);
+        let (outbound, slabs) = (&mut self.outbound, &mut self.slabs);
+        let answered = match how {
+            How::Shared => {
+                let bytes = Bytes::from(bytes.clone());
+                outbound.push_reply_shared(slabs, &message, extension, &bytes)
+            }
+            _ => outbound.push_reply(slabs, &message, extension, &bytes[..]),
+        };
         match answered {
             Ok(Answered::Written | Answered::Deferred) => {
                 self.expect(Kind::Reply, Some(message), None, Some(correlation), bytes);

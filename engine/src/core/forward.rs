@@ -1,0 +1,100 @@
+//! Messages and answers that are passed on in the bytes they came in.
+//!
+//! Up to [`COPIED_BYTES_MAX`] bytes are copied into the slab of their link, as everything else is
+//! written there; more leave from where they lie, and hold the receive buffer until the next node
+//! has taken them over. They are copied all the same where other memory is at stake:
+//! * while more than a quarter of the receive buffers is held: what a slow node does not take must
+//!   not keep this one from receiving;
+//! * within the node: the counts of receive buffers are of one thread;
+//! * out of another core's slab: that core would wait for a peer that it does not know.
+
+use std::rc::Rc;
+
+use ringmesh_proto::frame::Extension;
+use ringmesh_proto::limits::COPIED_BYTES_MAX;
+use ringmesh_proto::link::{Answered, SendHead};
+use ringmesh_proto::message::MessageType;
+use ringmesh_transport::buffer::Chunk;
+
+use super::Core;
+use super::link::Link;
+use super::reply::PASSED_ON;
+use crate::error::Refusal;
+use crate::reference::Recipient;
+
+impl Core {
+    /// Sends a received message on.
+    pub(crate) fn tell_archived(
+        &self,
+        to: &Recipient,
+        message: &MessageType,
+        bytes: &Chunk,
+    ) -> Result<(), Refusal> {
+        let peers = self.peers.borrow();
+        let (link, held_up) = peers.link_to(to, None)?;
+        let target = to.target();
+        let head = SendHead::Tell { message, target };
+        let position = self.push_archived(link, held_up, head, bytes)?;
+        if position >= link.flush_at.get() {
+            let link = Rc::clone(link);
+            drop(peers);
+            self.flush_early(&link);
+        }
+        Ok(())
+    }
+
+    /// The same as [`push`](Self::push) for a received message.
+    pub(super) fn push_archived(
+        &self,
+        link: &Rc<Link>,
+        held_up: bool,
+        head: SendHead<'_>,
+        bytes: &Chunk,
+    ) -> Result<u64, Refusal> {
+        if !self.may_share(link, bytes) {
+            return self.push(link, held_up, head, &bytes[..]);
+        }
+        let pushed = self.push_by(link, held_up, head, &bytes[..], |outbound, slabs| {
+            outbound.push_shared(slabs, head, bytes)
+        })?;
+        self.tally.forwarded_by_reference.add(1);
+        Ok(pushed)
+    }
+
+    /// Answers with what another node answered.
+    pub(super) fn answer_archived(
+        &self,
+        link: &Rc<Link>,
+        correlation: u64,
+        message: &MessageType,
+        bytes: &Chunk,
+    ) -> bool {
+        if !self.may_share(link, bytes) {
+            return self.answer_with(link, correlation, (message, PASSED_ON), &bytes[..]);
+        }
+        let extension = Extension {
+            correlation,
+            ..Extension::default()
+        };
+        let mut slabs = self.slabs.borrow_mut();
+        let mut outbound = link.outbound.borrow_mut();
+        let pushed = outbound.push_reply_shared(&mut slabs, message, extension, bytes);
+        drop((slabs, outbound));
+        if pushed == Ok(Answered::Written) {
+            self.tally.forwarded_by_reference.add(1);
+        }
+        self.answer_tried(link, correlation, PASSED_ON, pushed)
+    }
+
+    /// Whether received bytes may leave on `link` from where they lie.
+    fn may_share(&self, link: &Link, bytes: &Chunk) -> bool {
+        if bytes.len() <= COPIED_BYTES_MAX || link.within_process || bytes.is_slab() {
+            return false;
+        }
+        let is_short = bytes.is_pooled() && self.is_pool_short();
+        if is_short {
+            self.tally.frames_copied_pinned.add(1);
+        }
+        !is_short
+    }
+}
