@@ -30,6 +30,8 @@ pub struct Ask<P, M: Message> {
     timeout: Option<Duration>,
     /// The deadline of the question whose handler made this one.
     inherited: Option<Instant>,
+    /// By way of the large lane.
+    large: bool,
     state: State,
     marker: PhantomData<fn() -> M::Reply>,
 }
@@ -56,6 +58,7 @@ impl<P, M: Message> Ask<P, M> {
             message: Some(message),
             timeout: None,
             inherited: current::try_with(|core| core.deadline()).flatten(),
+            large: false,
             state,
             marker: PhantomData,
         }
@@ -66,6 +69,16 @@ impl<P, M: Message> Ask<P, M> {
     /// as 71 minutes at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Asks on the large lane, whatever the size of the question, so that the answer may be large.
+    ///
+    /// An answer takes the lane of its question, and is refused there as
+    /// [`ReplyTooLarge`](AskError::ReplyTooLarge) above its cap. Large questions take the large
+    /// lane by themselves, and so do all to an actor that is [`LARGE`](crate::Actor::LARGE).
+    pub fn large(mut self) -> Self {
+        self.large = true;
         self
     }
 }
@@ -123,7 +136,15 @@ where
             .message
             .as_ref()
             .expect("an ask is not polled after it is ready");
-        match core.ask(self.to.erased(), message, remaining, place) {
+        let mut to = self.to.erased();
+        to.large |= self.large;
+        let mut asked = core.ask(to, message, remaining, place);
+        if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = asked {
+            self.large = true;
+            to = to.on_large_lane();
+            asked = core.ask(to, message, remaining, None);
+        }
+        match asked {
             Ok(correlation) => {
                 let sent = State::Sent {
                     core: Rc::clone(core),
@@ -153,7 +174,8 @@ where
         let State::Queued(waiting) = &mut self.state else {
             return Poll::Pending;
         };
-        let to = self.to.erased();
+        let mut to = self.to.erased();
+        to.large |= self.large;
         if refusal == Refusal::Unreachable {
             core.reach(to);
         }

@@ -276,11 +276,13 @@ impl<M> SendError<M> {
     pub(crate) fn new(refusal: Refusal, message: M) -> Self {
         match refusal {
             Refusal::NoRoom | Refusal::Busy => Self::Full(message),
-            Refusal::TooLarge { bytes, limit } => Self::TooLarge {
-                message,
-                bytes,
-                limit,
-            },
+            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
+                Self::TooLarge {
+                    message,
+                    bytes,
+                    limit,
+                }
+            }
             Refusal::Unreachable => Self::Unreachable(message),
             Refusal::NotRunning => Self::NotRunning(message),
             Refusal::OtherCore => Self::OtherCore(message),
@@ -299,6 +301,41 @@ impl<M> std::fmt::Debug for SendError<M> {
     }
 }
 
+/// Why a node was not [pinged](crate::Node::ping).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PingError {
+    /// No answer in time.
+    #[error("no answer within {after:?}: {last}")]
+    Timeout {
+        /// How long it was tried.
+        after: Duration,
+        /// The last thing that went wrong on the way.
+        last: String,
+    },
+    /// The node refuses this one, and trying again will not help.
+    #[error("refused: {reason}")]
+    Refused {
+        /// The reason the peer gave.
+        reason: String,
+    },
+    /// As many pings wait as the limit allows.
+    #[error("{limit} pings wait already")]
+    TooManyPings {
+        /// The limit.
+        limit: usize,
+    },
+    /// As many peers are known as the limit allows.
+    #[error("already {limit} peers are known")]
+    TooManyPeers {
+        /// The limit.
+        limit: usize,
+    },
+    /// This node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
 /// Why a send was refused, before the message is put back into the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -306,6 +343,11 @@ pub(crate) enum Refusal {
     /// The recipient has no room; others may.
     Busy,
     TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
+    /// Too large for the ordinary lane, and not for the large one.
+    ForLargeLane {
         bytes: usize,
         limit: usize,
     },
@@ -451,7 +493,9 @@ impl AskError {
             Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable => Self::Unreachable {
                 phase: AskPhase::Queued,
             },
-            Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
+                Self::TooLarge { bytes, limit }
+            }
             // No question is local.
             Refusal::NotRunning | Refusal::NotLocal => Self::NotRunning,
             Refusal::OtherCore => Self::OtherCore,

@@ -64,7 +64,8 @@ pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{
-    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
+    AskError, AskPhase, EngineError, Executed, PingError, ResolveError, SendError, SpawnError,
+    TimerError,
 };
 pub use event::{Events, LinkEnds, NodeEvent};
 pub use link_report::{LinkReport, LinkState};
@@ -75,6 +76,7 @@ pub use node::Node;
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
+pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
 pub use tell::{Tell, TellLocal};
 pub use wire_ref::{ArchivedWireRef, WireRef};

@@ -8,7 +8,7 @@ use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::link::Target;
 use ringmesh_proto::message::Message;
 
-use crate::actor::{Accepts, AcceptsLocal, LocalMessage, LocalValue, Protocol};
+use crate::actor::{Accepts, AcceptsLocal, ActorTable, LocalMessage, LocalValue, Protocol};
 use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
@@ -169,9 +169,14 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let told = core.tell_payload(self.erased(), &M::TYPE, message.bytes(), None);
+            let mut to = self.erased();
+            let mut told = core.tell_payload(to, &M::TYPE, message.bytes(), None);
+            if let Err(Refusal::ForLargeLane { .. }) = told {
+                to = to.on_large_lane();
+                told = core.tell_payload(to, &M::TYPE, message.bytes(), None);
+            }
             if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.erased());
+                core.reach(to);
             }
             told
         });
@@ -190,9 +195,14 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         current::try_with(|core| {
-            let told = core.tell(self.erased(), message, None);
+            let mut to = self.erased();
+            let mut told = core.tell(to, message, None);
+            if let Err(Refusal::ForLargeLane { .. }) = told {
+                to = to.on_large_lane();
+                told = core.tell(to, message, None);
+            }
             if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.erased());
+                core.reach(to);
             }
             told
         })
@@ -209,6 +219,7 @@ impl<P> Ref<P> {
             node: self.node,
             core: self.core,
             table: self.table,
+            large: ActorTable::is_large(self.generation),
         }
     }
 }
@@ -230,9 +241,19 @@ pub(crate) struct Recipient {
     pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
     pub(crate) table: TableId,
+    /// By way of the large lane, if it is of another node.
+    pub(crate) large: bool,
 }
 
 impl Recipient {
+    /// The same by way of the large lane.
+    pub(crate) fn on_large_lane(self) -> Self {
+        Self {
+            large: true,
+            ..self
+        }
+    }
+
     #[inline]
     pub(crate) fn target(&self) -> Target {
         Target {

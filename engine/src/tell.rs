@@ -23,6 +23,8 @@ pub struct Tell<P, M> {
     alarm: Option<Alarm>,
     /// Its place among those who wait for room.
     place: Option<Place>,
+    /// It is too large for the ordinary lane.
+    large: bool,
 }
 
 /// The message is never pinned: it only moves into the frame, or back to the caller.
@@ -36,6 +38,7 @@ impl<P, M> Tell<P, M> {
             timeout: None,
             alarm: None,
             place: None,
+            large: false,
         }
     }
 
@@ -91,11 +94,23 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let told = core.tell(self.to.erased(), message, self.place.as_ref());
+        let mut to = self.to.erased();
+        to.large |= self.large;
+        let mut told = core.tell(to, message, self.place.as_ref());
+        if let Err(Refusal::ForLargeLane { .. }) = told {
+            // Its place in the line of the other lane means nothing here.
+            (self.large, self.place) = (true, None);
+            to = to.on_large_lane();
+            told = core.tell(to, message, None);
+        }
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(self.to.erased()),
+            Err(Refusal::Unreachable) => core.reach(to),
             done => {
+                if to.large {
+                    // Its encoding took as long as that of many others.
+                    core.end_turn_share();
+                }
                 self.place = None;
                 return Poll::Ready(done);
             }
@@ -108,9 +123,9 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let stays = |place: &Place| !core.is_astray(place, self.to.erased());
+        let stays = |place: &Place| !core.is_astray(place, to);
         if !self.place.as_ref().is_some_and(stays) {
-            self.place = core.join_line(self.to.erased());
+            self.place = core.join_line(to);
         }
         let Some(place) = &self.place else {
             return Poll::Ready(Err(Refusal::NotRunning));

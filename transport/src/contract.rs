@@ -119,6 +119,13 @@ pub trait Transport {
     /// Starts receiving on a connection that said `Preface` or `Connected`. Ignored on a dead id.
     fn start_receiving(&mut self, connection: ConnectionId);
 
+    /// From now on moves at most [`PACED_BYTES_MAX`] in one operation of a connection, and has one
+    /// operation in each direction at a time: so between two polls no more of it comes or leaves,
+    /// and others never wait for long. Ignored on a dead id.
+    ///
+    /// [`PACED_BYTES_MAX`]: ringmesh_proto::limits::PACED_BYTES_MAX
+    fn pace(&mut self, connection: ConnectionId);
+
     /// Starts sending all of `slices`, in order, as one operation, and leaves the vector empty. The
     /// transport keeps the slices until the kernel is done with them. Ignored on a dead id.
     ///
@@ -186,6 +193,10 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Receives that ended for want of a buffer and were armed again.
     pub receives_starved: u64,
+    /// Operations of paced connections, in both directions.
+    pub paced: u64,
+    /// The most bytes that one of them moved.
+    pub paced_bytes_max: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections closed as they were accepted, because the transport was full.
@@ -194,4 +205,12 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections closed, whoever did it.
     pub closed: u64,
+}
+
+impl Counters {
+    /// An operation of a paced connection moved `bytes`.
+    pub(crate) fn count_paced(&mut self, bytes: usize) {
+        self.paced += 1;
+        self.paced_bytes_max = self.paced_bytes_max.max(bytes as u64);
+    }
 }

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
 use ringmesh_proto::slab::SlabSlice;
 
 use crate::buffer::{BufferUse, Chunk};
@@ -195,6 +196,11 @@ impl Transport for MemoryTransport {
         {
             connection.receiving = true;
         }
+    }
+
+    /// Between two polls no more moves on any connection.
+    fn pace(&mut self, _: ConnectionId) {
+        const { assert!(PIPE_BYTES_MAX <= PACED_BYTES_MAX) }
     }
 
     fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {

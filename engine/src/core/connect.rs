@@ -9,13 +9,14 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringmesh_proto::address::{Address, CoreId};
+use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox, Standing};
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::preface::Preface;
@@ -23,7 +24,7 @@ use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
 
 use super::door::Guest;
-use super::link::{Connection, End, Link, Stage};
+use super::link::{Connection, End, Link, LinkAt, Stage};
 use super::peers::{PeerIndex, PeerState};
 use super::{Core, Errand, Met, NodeIndex, Token};
 use crate::error::ResolveError;
@@ -31,9 +32,18 @@ use crate::error::ResolveError;
 impl Core {
     /// The index of a core of the node at `address`.
     pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
+        self.peer_on(address, (core, Lane::Ordinary))
+    }
+
+    /// The same on a lane.
+    pub(crate) fn peer_on(
+        &self,
+        address: &Address,
+        at: (CoreId, Lane),
+    ) -> Result<PeerIndex, ResolveError> {
         self.peers
             .borrow_mut()
-            .find_or_add(address, core, &self.shared)
+            .find_or_add(address, at, &self.shared)
     }
 
     /// The number of the node that a peer is a core of.
@@ -98,7 +108,7 @@ impl Core {
         let preface = Preface::parse(bytes).ok()?;
         let wanted = preface.wanted_core?;
         // Whoever does not belong here is refused here: strangers cost other cores nothing.
-        (wanted != self.id && self.local.admits(&preface)).then_some(wanted)
+        (wanted != self.id && self.local().admits(&preface)).then_some(wanted)
     }
 
     /// Hands a connection over to the core it asks for. Nothing behind its preface was received
@@ -218,12 +228,13 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        let (address, core) = (&introduction.peer.address, introduction.sending_core);
+        let address = &introduction.peer.address;
+        let at = (introduction.sending_core, introduction.lane);
         let node = self
-            .peer(address, core)
+            .peer_on(address, at)
             .or_else(|error| {
-                self.give_up_a_lost_link();
-                self.peer(address, core).map_err(|_| error)
+                self.give_up_a_lost_link(introduction.lane);
+                self.peer_on(address, at).map_err(|_| error)
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
@@ -279,9 +290,9 @@ impl Core {
         let result = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
-            let association = &mut peer.association;
+            let (association, lane) = (&mut peer.association, peer.lane);
             Link::with_halves(peer.link.as_ref(), |link| {
-                call(association, &mut self.context(link, &mut out))
+                call(association, &mut self.context(lane, link, &mut out))
             })
         };
         self.carry_out(Some(node), out);
@@ -295,7 +306,7 @@ impl Core {
         call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
-        let mut context = self.context(None, &mut out);
+        let mut context = self.context(Lane::Ordinary, None, &mut out);
         let result = call(&mut self.acceptor.borrow_mut(), &mut context);
         self.carry_out(None, out);
         self.arm_acceptor_timer();
@@ -304,6 +315,7 @@ impl Core {
 
     pub(super) fn context<'a>(
         &'a self,
+        lane: Lane,
         link: Option<Standing<'a>>,
         out: &'a mut Outbox,
     ) -> Context<'a> {
@@ -311,7 +323,7 @@ impl Core {
         Context {
             now: self.clock.now(),
             random,
-            local: &self.local,
+            local: self.local_of(lane),
             link,
             out,
         }
@@ -419,13 +431,24 @@ impl Core {
             return;
         };
         let id = self.take_link_id();
-        let window = self.settings.window_bytes;
+        let (to_core, lane) = {
+            let mut peers = self.peers.borrow_mut();
+            let peer = peers.at(node);
+            (peer.core, peer.lane)
+        };
+        let of_lane = self.settings.of_lane(lane);
+        let window = of_lane.window_bytes;
         let outbound = Outbound::new(up.body_cap, up.limit, window);
         let inbound = Inbound::new(window);
-        let to_core = self.peers.borrow_mut().at(node).core;
-        let at = (Some(connection.id), to_core);
+        let at = LinkAt {
+            connection: Some(connection.id),
+            to_core,
+            lane,
+            body_cap: of_lane.body_cap,
+        };
         let link = Link::new(id, node, up.peer.clone(), at, outbound, inbound);
         let link = Rc::new(link);
+        self.pace(&link, &connection);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
@@ -446,7 +469,28 @@ impl Core {
         let met = self.shared.learn(number, Met { uid, matrix });
         peers.learn(number, met);
         drop(peers);
+        self.end_former_links(number, met.uid);
         self.peer_changed(node);
+    }
+
+    /// Ends what is left of links with former starts of a peer's process: this lane met another.
+    fn end_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
+        let of_node = self.peers.borrow().of_node(number);
+        for peer in of_node {
+            let link = self.peers.borrow_mut().at(peer).link.clone();
+            if let Some(link) = link.filter(|link| link.uid != uid) {
+                self.link_fault(&link, CloseReason::Restarted);
+            }
+        }
+    }
+
+    /// Keeps a connection of another lane than the ordinary one from holding up others, and has it
+    /// served as its lane is.
+    pub(super) fn pace(&self, link: &Link, connection: &Connection) {
+        connection.urgent.set(link.is_pressing());
+        if link.lane != Lane::Ordinary {
+            self.io.borrow_mut().pace(connection.id);
+        }
     }
 
     /// Wakes whoever waits for something to change at a peer.
@@ -468,6 +512,7 @@ impl Core {
             let number = self.number_of(node);
             self.shared.unlinked(number);
             self.tell_of_loss(&link, reason, true);
+            self.pings_lost(&link);
             self.end_link(&link, reason.fault() == Fault::Nobody);
         }
         self.peer_changed(node);

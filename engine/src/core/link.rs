@@ -10,6 +10,7 @@ use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::time::Instant;
@@ -20,6 +21,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PeerIndex;
 use super::door::Guest;
+use super::ping::Pings;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
@@ -44,6 +46,9 @@ pub(crate) struct Link {
     pub(crate) within_process: bool,
     /// The core at the other end.
     pub(crate) to_core: CoreId,
+    pub(crate) lane: Lane,
+    /// The longest body that is taken on it.
+    pub(crate) body_cap: u32,
     /// Of a link that is a tunnel.
     pub(crate) passage: Option<Passage>,
     pub(crate) outbound: RefCell<Outbound>,
@@ -73,10 +78,22 @@ pub(crate) struct Link {
     pub(crate) progress: Cell<Progress>,
     /// What it shows to whoever looks.
     pub(crate) vitals: Vitals,
+    /// Of the control lane.
+    pub(crate) pings: Pings,
     /// While it has no connection: its association knows that something is to be sent.
     pub(crate) resume_wanted: Cell<bool>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
+}
+
+/// What a link runs between, and what may come on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkAt {
+    /// `None` within the process.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) to_core: CoreId,
+    pub(crate) lane: Lane,
+    pub(crate) body_cap: u32,
 }
 
 impl Link {
@@ -84,7 +101,7 @@ impl Link {
         id: LinkId,
         peer: PeerIndex,
         node: NodeId,
-        (connection, to_core): (Option<ConnectionId>, CoreId),
+        at: LinkAt,
         outbound: Outbound,
         inbound: Inbound,
     ) -> Self {
@@ -93,9 +110,11 @@ impl Link {
             peer,
             uid: node.uid,
             node,
-            connection: Cell::new(connection),
-            within_process: connection.is_none(),
-            to_core,
+            connection: Cell::new(at.connection),
+            within_process: at.connection.is_none(),
+            to_core: at.to_core,
+            lane: at.lane,
+            body_cap: at.body_cap,
             passage: None,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
@@ -112,6 +131,7 @@ impl Link {
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
             vitals: Vitals::default(),
+            pings: Pings::default(),
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }
@@ -138,7 +158,14 @@ impl End {
     pub(crate) fn new(core: CoreId, node: NodeId, outbound: Outbound, inbound: Inbound) -> Self {
         let peer = PeerIndex::of_core(core);
         let id = LinkId(u64::from(core.0));
-        let link = Link::new(id, peer, node, (None, core), outbound, inbound);
+        let at = LinkAt {
+            connection: None,
+            to_core: core,
+            lane: Lane::Ordinary,
+            // What it sends to itself, or another core of it to it.
+            body_cap: outbound.body_cap(),
+        };
+        let link = Link::new(id, peer, node, at, outbound, inbound);
         let link = Rc::new(link);
         let connection = Connection::within_process(Rc::clone(&link), u32::from(core.0));
         let connection = Rc::new(connection);
@@ -155,8 +182,10 @@ pub(crate) struct Connection {
     pub(crate) node: Cell<Option<PeerIndex>>,
     pub(crate) stage: RefCell<Stage>,
     pub(crate) intake: RefCell<Intake>,
-    /// On the list of connections with bytes to parse.
+    /// On a list of connections with bytes to parse.
     pub(crate) readable: Cell<bool>,
+    /// It carries the control lane.
+    pub(crate) urgent: Cell<bool>,
     /// Nothing it brings counts any more.
     pub(crate) closing: Cell<bool>,
     /// Bytes of a handshake are on their way out.
@@ -224,6 +253,7 @@ impl Connection {
             stage: RefCell::new(stage),
             intake: RefCell::default(),
             readable: Cell::new(false),
+            urgent: Cell::new(false),
             closing: Cell::new(false),
             sending: Cell::new(false),
             last_words: RefCell::default(),

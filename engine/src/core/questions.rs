@@ -83,7 +83,13 @@ impl Core {
             expected: Expected::of::<M::Reply>(),
             timeout: left.unwrap_or_default(),
         };
-        match self.send_question(to, &question, None, asked) {
+        let mut to = to;
+        let mut sent = self.send_question(to, &question, None, asked);
+        if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = sent {
+            to = to.on_large_lane();
+            sent = self.send_question(to, &question, None, asked);
+        }
+        match sent {
             Ok(_) => Ok(()),
             Err(AskRefusal::TooManyAsks { .. }) => Err(Refusal::NoRoom),
             Err(AskRefusal::Send(refusal)) => {
@@ -322,7 +328,7 @@ impl Core {
             correlation,
             ..Extension::default()
         };
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let pushed = link.outbound.borrow_mut().push_cancel(&mut slabs, cancel);
         drop(slabs);
         if pushed.is_ok() {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmesh_proto::archive::EncodeError;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::EXTENSION_BYTES;
 use ringmesh_proto::link::{Outbound, Payload, PushError, SendHead};
 use ringmesh_proto::message::{Message, MessageType};
@@ -79,10 +80,11 @@ impl Core {
         head: SendHead<'_>,
         payload: &P,
     ) -> Result<u64, Refusal> {
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
-            return Err(no_room(&outbound, head, payload));
+            let refusal = no_room(&outbound, head, payload);
+            return Err(self.for_its_lane(link, refusal));
         }
         match outbound.push(&mut slabs, head, payload) {
             Ok(position) => {
@@ -91,41 +93,71 @@ impl Core {
                 self.enqueue(link);
                 Ok(position)
             }
-            Err(PushError::NoCredit) => Err(no_room(&outbound, head, payload)),
-            Err(error) => {
-                if matches!(error, PushError::TooLarge { .. }) {
-                    self.tell_of_oversize(link);
-                }
-                Err(refusal(error))
+            Err(PushError::NoCredit) => {
+                let refusal = no_room(&outbound, head, payload);
+                Err(self.for_its_lane(link, refusal))
+            }
+            Err(error) => Err(self.for_its_lane(link, refusal(error))),
+        }
+    }
+
+    /// What to say of a message that is too long for its link: whether another lane takes it.
+    #[cold]
+    fn for_its_lane(&self, link: &Link, refusal: Refusal) -> Refusal {
+        let Refusal::TooLarge { bytes, limit } = refusal else {
+            return refusal;
+        };
+        let mut limit = limit;
+        if link.lane == Lane::Ordinary && !link.within_process {
+            limit = limit.max(self.settings.large_frame_bytes_max as usize);
+            if bytes <= limit {
+                return Refusal::ForLargeLane { bytes, limit };
             }
         }
+        self.tell_of_oversize(link);
+        Refusal::TooLarge { bytes, limit }
     }
 
     /// Puts a link on the list of those with something to send.
     #[inline]
     pub(super) fn enqueue(&self, link: &Rc<Link>) {
         if !link.queued.replace(true) {
-            self.sendable.borrow_mut().push(Rc::clone(link));
+            let list = if link.is_pressing() {
+                &self.pressing
+            } else {
+                &self.sendable
+            };
+            list.borrow_mut().push(Rc::clone(link));
         }
     }
 
-    /// Gives each link's pending bytes to the ring, one send per link. Says whether there were any.
+    /// Gives each link's pending bytes to the ring, one send per link: of the control lane first,
+    /// and of the large one last. Says whether there were any.
     pub(super) fn send_pending(self: &Rc<Self>) -> bool {
         self.queue_late_grants();
         let links = std::mem::take(&mut *self.sendable.borrow_mut());
-        let any = !links.is_empty();
-        for link in &links {
-            link.queued.set(false);
-            if link.is_lost() {
-                self.want_resume(link);
-            } else {
-                self.send_on(link);
-            }
-        }
+        let any = self.send_pressing() | !links.is_empty();
+        let is_large = |link: &&Rc<Link>| link.lane == Lane::Large;
+        links
+            .iter()
+            .filter(|link| !is_large(link))
+            .for_each(|link| self.send_queued(link));
+        let large = links.iter().filter(is_large);
+        large.for_each(|link| self.send_queued(link));
         self.reuse(links);
         self.publish_parcels();
         self.watch_memory();
         any
+    }
+
+    /// Sends what a link has that is on the list no more.
+    pub(super) fn send_queued(self: &Rc<Self>, link: &Rc<Link>) {
+        link.queued.set(false);
+        if link.is_lost() {
+            self.want_resume(link);
+        } else {
+            self.send_on(link);
+        }
     }
 
     /// Puts the emptied list back, so that its memory is allocated once.
@@ -198,7 +230,7 @@ impl Core {
     fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
         let mut outbound = link.outbound.borrow_mut();
         if outbound.deferred() > 0 {
-            outbound.drain_deferred(&mut self.slabs.borrow_mut());
+            outbound.drain_deferred(&mut self.slabs_of(link).borrow_mut());
         }
         outbound.gather(SEND_BYTES_MAX, into);
         link.flush_at.set(outbound.positions().tail + FLUSH_BYTES);

@@ -22,7 +22,7 @@ impl Core {
     /// those a handler may find borrowed.
     #[cold]
     pub(super) fn upgrade(&self, older: &Older, archive: &[u8]) -> Result<Chunk, NotUpgraded> {
-        let limit = self.settings.frame_bytes_max as usize;
+        let limit = self.settings.longest_body() as usize;
         let problem = match catch_unwind(AssertUnwindSafe(|| older.upgrade(archive, limit))) {
             Ok(Ok(upgraded)) => {
                 self.tally.upgraded.add(1);

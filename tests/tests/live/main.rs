@@ -16,6 +16,7 @@ mod events;
 mod fairness;
 mod faults;
 mod graceful_stop;
+mod lanes;
 mod links;
 mod local;
 mod memory;

@@ -15,6 +15,24 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Every lane, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Ordinary, Self::Large];
+
+    /// The place of the lane in tables of all lanes, such as [`ALL`](Self::ALL).
+    #[inline]
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// A stable name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Ordinary => "ordinary",
+            Self::Large => "large",
+        }
+    }
+
     /// The lane with this number on the wire.
     pub const fn from_wire(number: u8) -> Option<Self> {
         match number {
@@ -47,8 +65,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_fixed() {
-        let lanes = [Lane::Control, Lane::Ordinary, Lane::Large];
-        assert_eq!(lanes.map(Lane::to_wire), [1, 2, 3]);
+        assert_eq!(Lane::ALL.map(Lane::to_wire), [1, 2, 3]);
+        assert_eq!(Lane::ALL.map(Lane::index), [0, 1, 2]);
         for number in 0..=u8::MAX {
             match Lane::from_wire(number) {
                 Some(lane) => assert_eq!(lane.to_wire(), number),

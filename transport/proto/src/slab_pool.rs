@@ -7,16 +7,15 @@ use crate::slab::Slab;
 
 /// Lends the slabs that a core's links write their frames into.
 ///
-/// There are two sizes: 64 KiB, and one for frames that do not fit there, which holds the largest
-/// frame and 64 KiB of others behind it. The slab given back last is taken first. What is allocated
-/// stays within the budget, whoever holds it.
+/// There are several sizes: 64 KiB, and one for the frames of each cap that do not fit there, which
+/// holds the largest frame and 64 KiB of others behind it. The slab given back last is taken first.
+/// What is allocated stays within the budget, whoever holds it.
 #[derive(Debug)]
 pub struct SlabPool {
-    ordinary: Vec<Slab>,
-    large: Vec<Slab>,
+    /// Free slabs by their size, the smallest first.
+    sizes: Vec<Size>,
     /// Given back while the kernel may still read them.
     draining: VecDeque<Slab>,
-    large_bytes: usize,
     budget_bytes: usize,
     allocated_bytes: usize,
     free_bytes: usize,
@@ -24,6 +23,23 @@ pub struct SlabPool {
     refusals: u64,
     /// A slab was refused for want of budget, and nobody has asked about it since.
     short: bool,
+}
+
+/// The free slabs of one size.
+#[derive(Debug)]
+struct Size {
+    bytes: usize,
+    free: Vec<Slab>,
+}
+
+impl Size {
+    /// The size for frames with bodies of up to `body_cap` bytes.
+    fn of(body_cap: u32) -> Self {
+        Self {
+            bytes: (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES),
+            free: Vec::new(),
+        }
+    }
 }
 
 /// What a pool counted.
@@ -43,12 +59,20 @@ impl SlabPool {
     /// An empty pool that allocates at most `budget_bytes`, for frames with bodies of up to
     /// `body_cap` bytes.
     pub fn new(budget_bytes: usize, body_cap: u32) -> Self {
-        let large = (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES);
+        Self::with_caps(budget_bytes, &[body_cap])
+    }
+
+    /// The same for links of several caps, in ascending order, each with slabs of a size for it.
+    pub fn with_caps(budget_bytes: usize, body_caps: &[u32]) -> Self {
+        let ordinary = Size {
+            bytes: ORDINARY_BYTES,
+            free: Vec::new(),
+        };
+        let mut sizes: Vec<Size> = vec![ordinary];
+        sizes.extend(body_caps.iter().map(|cap| Size::of(*cap)));
         Self {
-            ordinary: Vec::new(),
-            large: Vec::new(),
+            sizes,
             draining: VecDeque::new(),
-            large_bytes: large,
             budget_bytes,
             allocated_bytes: 0,
             free_bytes: 0,
@@ -61,17 +85,12 @@ impl SlabPool {
     /// An empty slab with room for at least `bytes`, or `None` when the budget is spent or no slab
     /// is that large.
     pub fn take(&mut self, bytes: usize) -> Option<Slab> {
-        let capacity = if bytes <= ORDINARY_BYTES {
-            ORDINARY_BYTES
-        } else {
-            self.large_bytes
-        };
-        if bytes > capacity {
+        let Some(size) = self.sizes.iter().position(|size| bytes <= size.bytes) else {
             self.refusals += 1;
             return None;
-        }
+        };
         self.settle(SETTLED_AT_ONCE);
-        let slab = self.find(capacity);
+        let slab = self.find(size);
         if slab.is_none() {
             self.refusals += 1;
             self.short = true;
@@ -113,17 +132,18 @@ impl SlabPool {
         self.allocated_bytes - self.free_bytes
     }
 
-    /// From the free slabs, else a new one, else in place of a free one of the other size.
-    fn find(&mut self, capacity: usize) -> Option<Slab> {
-        if let Some(slab) = self.pop_free(capacity) {
+    /// From the free slabs, else a new one, else in place of free ones of other sizes.
+    fn find(&mut self, size: usize) -> Option<Slab> {
+        if let Some(slab) = self.pop_free(size) {
             return Some(slab);
         }
+        let capacity = self.sizes[size].bytes;
         if self.allocated_bytes + capacity > self.budget_bytes {
             self.settle(self.draining.len());
-            if let Some(slab) = self.pop_free(capacity) {
+            if let Some(slab) = self.pop_free(size) {
                 return Some(slab);
             }
-            self.shed(capacity);
+            self.shed(size);
         }
         if self.allocated_bytes + capacity > self.budget_bytes {
             return None;
@@ -132,31 +152,30 @@ impl SlabPool {
         Some(Slab::with_capacity(capacity))
     }
 
-    fn pop_free(&mut self, capacity: usize) -> Option<Slab> {
-        let slab = self.free(capacity).pop()?;
-        self.free_bytes -= capacity;
+    fn pop_free(&mut self, size: usize) -> Option<Slab> {
+        let slab = self.sizes[size].free.pop()?;
+        self.free_bytes -= slab.capacity();
         Some(slab)
     }
 
-    fn free(&mut self, capacity: usize) -> &mut Vec<Slab> {
-        if capacity == ORDINARY_BYTES {
-            &mut self.ordinary
-        } else {
-            &mut self.large
+    /// Gives free slabs of other sizes back to the system until one of this size fits the budget.
+    #[cold]
+    fn shed(&mut self, size: usize) {
+        let capacity = self.sizes[size].bytes;
+        for other in (0..self.sizes.len()).filter(|other| *other != size) {
+            while self.allocated_bytes + capacity > self.budget_bytes
+                && let Some(slab) = self.pop_free(other)
+            {
+                self.allocated_bytes -= slab.capacity();
+            }
         }
     }
 
-    /// Gives free slabs of the other size back to the system until `capacity` fits the budget.
-    #[cold]
-    fn shed(&mut self, capacity: usize) {
-        let other = if capacity == ORDINARY_BYTES {
-            self.large_bytes
-        } else {
-            ORDINARY_BYTES
-        };
-        while self.allocated_bytes + capacity > self.budget_bytes && self.pop_free(other).is_some()
-        {
-            self.allocated_bytes -= other;
+    fn put_free(&mut self, slab: Slab) {
+        let capacity = slab.capacity();
+        if let Some(size) = self.sizes.iter_mut().find(|size| size.bytes == capacity) {
+            self.free_bytes += capacity;
+            size.free.push(slab);
         }
     }
 
@@ -168,9 +187,7 @@ impl SlabPool {
                 return;
             };
             if slab.reclaim() {
-                let capacity = slab.capacity();
-                self.free_bytes += capacity;
-                self.free(capacity).push(slab);
+                self.put_free(slab);
             } else {
                 self.draining.push_back(slab);
             }
@@ -217,6 +234,18 @@ mod tests {
         let largest = crate::limits::HEADER_BYTES + CAP as usize + crate::limits::DEFINITIONS_BYTES;
         assert_eq!(pool.take(largest).unwrap().capacity(), 320 << 10);
         assert!(pool.take((320 << 10) + 1).is_none());
+    }
+
+    #[test]
+    fn each_cap_has_slabs_of_its_own_size_within_one_budget() {
+        let mut pool = SlabPool::with_caps(3 << 20, &[CAP, 2 << 20]);
+        let sizes = [1, CAP as usize, 1 << 20].map(|bytes| pool.take(bytes).unwrap());
+        let capacities = sizes.each_ref().map(Slab::capacity);
+        assert_eq!(capacities, [64 << 10, 320 << 10, (2 << 20) + (64 << 10)]);
+        assert!(pool.take(1 << 20).is_none(), "the budget is that of all");
+        sizes.into_iter().for_each(|slab| pool.give_back(slab));
+        assert!(pool.take(1 << 20).is_some());
+        assert!(pool.take((2 << 20) + (64 << 10) + 1).is_none());
     }
 
     #[test]

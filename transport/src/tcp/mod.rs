@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
 use ringmesh_proto::slab::SlabSlice;
 
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
@@ -177,6 +178,14 @@ impl Transport for TcpTransport {
         }
     }
 
+    fn pace(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.closing.is_none()
+        {
+            connection.pace(&mut self.ring, id);
+        }
+    }
+
     fn send(&mut self, id: ConnectionId, slices: &mut Vec<SlabSlice>) {
         let Some(connection) = self.connections.get_mut(id).filter(|found| found.is_open()) else {
             slices.clear();
@@ -192,6 +201,9 @@ impl Transport for TcpTransport {
             return;
         }
         self.counters.sends += 1;
+        if connection.paced {
+            connection.send.pace(PACED_BYTES_MAX);
+        }
         if connection.send.load(slices) {
             connection.submit_send(&mut self.ring, id);
         } else {

@@ -160,7 +160,7 @@ impl Outbound {
             return Err(PushError::TooLarge { bytes, limit });
         }
         if self.tail + (lead + payload_bytes) as u64 > self.credit_to {
-            return Err(self.no_credit());
+            return self.overdraw(bytes);
         }
         Ok(())
     }
@@ -304,6 +304,15 @@ impl Outbound {
                 }
             }
         }
+    }
+
+    /// There is no credit for all of a body.
+    #[cold]
+    fn overdraw(&self, bytes: usize) -> Result<(), PushError> {
+        if bytes > self.covered_cap as usize && self.tail < self.credit_to {
+            return Ok(());
+        }
+        Err(self.no_credit())
     }
 
     #[cold]
