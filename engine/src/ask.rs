@@ -30,8 +30,6 @@ pub struct Ask<P, M: Message> {
     timeout: Option<Duration>,
     /// The deadline of the question whose handler made this one.
     inherited: Option<Instant>,
-    /// By way of the large lane.
-    large: bool,
     state: State,
     marker: PhantomData<fn() -> M::Reply>,
 }
@@ -58,7 +56,6 @@ impl<P, M: Message> Ask<P, M> {
             message: Some(message),
             timeout: None,
             inherited: current::try_with(|core| core.deadline()).flatten(),
-            large: false,
             state,
             marker: PhantomData,
         }
@@ -78,7 +75,7 @@ impl<P, M: Message> Ask<P, M> {
     /// [`ReplyTooLarge`](AskError::ReplyTooLarge) above its cap. Large questions take the large
     /// lane by themselves, and so do all to an actor that is [`LARGE`](crate::Actor::LARGE).
     pub fn large(mut self) -> Self {
-        self.large = true;
+        self.to.recipient.large = true;
         self
     }
 }
@@ -136,13 +133,10 @@ where
             .message
             .as_ref()
             .expect("an ask is not polled after it is ready");
-        let mut to = self.to.erased();
-        to.large |= self.large;
-        let mut asked = core.ask(to, message, remaining, place);
+        let mut asked = core.ask(self.to.recipient, message, remaining, place);
         if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = asked {
-            self.large = true;
-            to = to.on_large_lane();
-            asked = core.ask(to, message, remaining, None);
+            self.to.recipient.large = true;
+            asked = core.ask(self.to.recipient, message, remaining, None);
         }
         match asked {
             Ok(correlation) => {
@@ -174,8 +168,7 @@ where
         let State::Queued(waiting) = &mut self.state else {
             return Poll::Pending;
         };
-        let mut to = self.to.erased();
-        to.large |= self.large;
+        let to = self.to.recipient;
         if refusal == Refusal::Unreachable {
             core.reach(to);
         }

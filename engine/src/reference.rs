@@ -22,13 +22,7 @@ use crate::tell::{Tell, TellLocal};
 /// handlers, tasks, and the node's main future. It has to be the core that the ref was made on; to
 /// use an actor from another node of the same process, resolve its path there.
 pub struct Ref<P> {
-    pub(crate) uid: Uid,
-    pub(crate) generation: u64,
-    pub(crate) slot: u32,
-    pub(crate) node: NodeIndex,
-    pub(crate) core: CoreId,
-    /// Where `node` counts.
-    pub(crate) table: TableId,
+    pub(crate) recipient: Recipient,
     marker: PhantomData<fn() -> P>,
 }
 
@@ -36,15 +30,17 @@ const _: () = assert!(size_of::<Ref<()>>() == 32);
 
 impl<P: Protocol> Ref<P> {
     pub(crate) fn new(uid: Uid, home: Home, core: CoreId, slot: u32, generation: u64) -> Self {
-        Self {
+        let recipient = Recipient {
             uid,
             generation,
             slot,
             node: home.node,
             core,
             table: home.table,
-            marker: PhantomData,
-        }
+            large: ActorTable::is_large(generation),
+        };
+        let marker = PhantomData;
+        Self { recipient, marker }
     }
 
     /// Sends `message` if there is room for it now.
@@ -121,7 +117,7 @@ impl<P: Protocol> Ref<P> {
         M: LocalMessage + Send,
         P: AcceptsLocal<M>,
     {
-        let to = self.erased();
+        let to = self.recipient;
         match current::try_with(|core| core.has_room_for_local(to)) {
             Some(Ok(())) => {}
             Some(Err(refusal)) => return Err(SendError::new(refusal, message)),
@@ -169,11 +165,11 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let mut to = self.erased();
-            let mut told = core.tell_payload(to, &M::TYPE, message.bytes(), None);
+            let mut to = self.recipient;
+            let mut told = core.tell_payload(&to, &M::TYPE, message.bytes(), None);
             if let Err(Refusal::ForLargeLane { .. }) = told {
-                to = to.on_large_lane();
-                told = core.tell_payload(to, &M::TYPE, message.bytes(), None);
+                to.large = true;
+                told = core.tell_payload(&to, &M::TYPE, message.bytes(), None);
             }
             if matches!(told, Err(Refusal::Unreachable)) {
                 core.reach(to);
@@ -195,32 +191,16 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         current::try_with(|core| {
-            let mut to = self.erased();
-            let mut told = core.tell(to, message, None);
-            if let Err(Refusal::ForLargeLane { .. }) = told {
-                to = to.on_large_lane();
-                told = core.tell(to, message, None);
+            let told = core.tell(&self.recipient, message, None);
+            match told {
+                Err(Refusal::ForLargeLane { .. }) => core.tell_large(self.recipient, message),
+                Err(Refusal::Unreachable) => {
+                    core.reach(self.recipient);
+                    told
+                }
+                told => told,
             }
-            if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(to);
-            }
-            told
         })
-    }
-}
-
-impl<P> Ref<P> {
-    #[inline]
-    pub(crate) fn erased(&self) -> Recipient {
-        Recipient {
-            uid: self.uid,
-            generation: self.generation,
-            slot: self.slot,
-            node: self.node,
-            core: self.core,
-            table: self.table,
-            large: ActorTable::is_large(self.generation),
-        }
     }
 }
 
@@ -240,18 +220,16 @@ pub(crate) struct Recipient {
     pub(crate) slot: u32,
     pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
+    /// Where `node` counts.
     pub(crate) table: TableId,
     /// By way of the large lane, if it is of another node.
     pub(crate) large: bool,
 }
 
 impl Recipient {
-    /// The same by way of the large lane.
-    pub(crate) fn on_large_lane(self) -> Self {
-        Self {
-            large: true,
-            ..self
-        }
+    /// What tells actors apart, wherever a ref to them was made.
+    fn identity(&self) -> (Uid, CoreId, u32, u64) {
+        (self.uid, self.core, self.slot, self.generation)
     }
 
     #[inline]
@@ -273,8 +251,7 @@ impl<P> Copy for Ref<P> {}
 
 impl<P> PartialEq for Ref<P> {
     fn eq(&self, other: &Self) -> bool {
-        (self.uid, self.core, self.slot, self.generation)
-            == (other.uid, other.core, other.slot, other.generation)
+        self.recipient.identity() == other.recipient.identity()
     }
 }
 
@@ -282,7 +259,7 @@ impl<P> Eq for Ref<P> {}
 
 impl<P> Hash for Ref<P> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.uid, self.core, self.slot, self.generation).hash(state);
+        self.recipient.identity().hash(state);
     }
 }
 
@@ -296,18 +273,18 @@ impl<P: Protocol> fmt::Debug for Ref<P> {
 impl<P> fmt::Display for Ref<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let home = Home {
-            table: self.table,
-            node: self.node,
+            table: self.recipient.table,
+            node: self.recipient.node,
         };
         let address = current::try_with(|core| core.address_of(home)).flatten();
         match address {
             Some(address) => write!(f, "{address}")?,
-            None => write!(f, "ringmesh://{}", self.uid)?,
+            None => write!(f, "ringmesh://{}", self.recipient.uid)?,
         }
         write!(
             f,
             "/core{}/slot/{}#{}",
-            self.core.0, self.slot, self.generation
+            self.recipient.core.0, self.recipient.slot, self.recipient.generation
         )
     }
 }

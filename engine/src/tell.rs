@@ -23,8 +23,6 @@ pub struct Tell<P, M> {
     alarm: Option<Alarm>,
     /// Its place among those who wait for room.
     place: Option<Place>,
-    /// It is too large for the ordinary lane.
-    large: bool,
 }
 
 /// The message is never pinned: it only moves into the frame, or back to the caller.
@@ -38,7 +36,6 @@ impl<P, M> Tell<P, M> {
             timeout: None,
             alarm: None,
             place: None,
-            large: false,
         }
     }
 
@@ -94,23 +91,17 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut to = self.to.erased();
-        to.large |= self.large;
-        let mut told = core.tell(to, message, self.place.as_ref());
+        let mut told = core.tell(&self.to.recipient, message, self.place.as_ref());
         if let Err(Refusal::ForLargeLane { .. }) = told {
             // Its place in the line of the other lane means nothing here.
-            (self.large, self.place) = (true, None);
-            to = to.on_large_lane();
-            told = core.tell(to, message, None);
+            self.place = None;
+            self.to.recipient.large = true;
+            told = core.tell(&self.to.recipient, message, None);
         }
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(to),
+            Err(Refusal::Unreachable) => core.reach(self.to.recipient),
             done => {
-                if to.large {
-                    // Its encoding took as long as that of many others.
-                    core.end_turn_share();
-                }
                 self.place = None;
                 return Poll::Ready(done);
             }
@@ -123,9 +114,9 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let stays = |place: &Place| !core.is_astray(place, to);
+        let stays = |place: &Place| !core.is_astray(place, self.to.recipient);
         if !self.place.as_ref().is_some_and(stays) {
-            self.place = core.join_line(to);
+            self.place = core.join_line(self.to.recipient);
         }
         let Some(place) = &self.place else {
             return Poll::Ready(Err(Refusal::NotRunning));
@@ -192,7 +183,7 @@ impl<P, M> TellLocal<P, M> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let to = self.to.erased();
+        let to = self.to.recipient;
         match core.has_room_for_local(to) {
             Err(Refusal::NoRoom) => {}
             done => {
@@ -238,7 +229,7 @@ where
             Some(Poll::Ready(Err(refusal))) => Err(SendError::new(refusal, message)),
             Some(Poll::Ready(Ok(()))) => {
                 let value = LocalValue::new(message);
-                let to = self.to.erased();
+                let to = self.to.recipient;
                 current::try_with(|core| core.tell_local(to, P::INDEX, value));
                 Ok(())
             }

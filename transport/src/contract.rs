@@ -195,6 +195,8 @@ pub struct Counters {
     pub receives_starved: u64,
     /// Operations of paced connections, in both directions.
     pub paced: u64,
+    /// Bytes that those moved.
+    pub paced_bytes: u64,
     /// The most bytes that one of them moved.
     pub paced_bytes_max: u64,
     /// Connections accepted.
@@ -211,6 +213,7 @@ impl Counters {
     /// An operation of a paced connection moved `bytes`.
     pub(crate) fn count_paced(&mut self, bytes: usize) {
         self.paced += 1;
+        self.paced_bytes += bytes as u64;
         self.paced_bytes_max = self.paced_bytes_max.max(bytes as u64);
     }
 }

@@ -54,11 +54,6 @@ impl Settings {
             self.frame_bytes_max
         }
     }
-
-    /// The longest body on any lane that carries messages.
-    pub(crate) fn longest_body(&self) -> u32 {
-        self.frame_bytes_max.max(self.large_frame_bytes_max)
-    }
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub(super) static KEYS: [Key; 34] = [
     Key {
         section: "node",
         name: "peers_max",
-        meaning: "Cores of other nodes that each core of this one may know.",
+        meaning: "Cores of other nodes that each core of this one may know, on each lane.",
         too_small: "dials and strangers beyond it are refused.",
         too_large: "the memory of their links is not bounded sooner.",
         kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
@@ -307,10 +307,11 @@ pub(super) static KEYS: [Key; 34] = [
     Key {
         section: "link",
         name: "links_per_association_max",
-        meaning: "Links that two nodes may have between their cores: the smaller setting of both \
-                  counts. With more pairs of cores than that they share links, and messages \
-                  change cores once at the receiver. Each core may still have a link with the \
-                  control core at the other end and one with another, however small this is.",
+        meaning: "Links that two nodes may have between their cores, on each of the ordinary and \
+                  the large lane: the smaller setting of both counts. With more pairs of cores \
+                  than that they share links, and messages change cores once at the receiver. \
+                  Each core may still have a link with the control core at the other end and one \
+                  with another, however small this is.",
         too_small: "more messages change cores.",
         too_large: "many sockets and windows for each peer.",
         kind: number!(links_per_association_max, "links", from_to(1, 1 << 16)),

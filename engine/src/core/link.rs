@@ -72,7 +72,8 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
-    /// From this position on a turn sends without waiting for its end.
+    /// From this position on a turn sends without waiting for its end, or takes note of what is
+    /// large.
     pub(crate) flush_at: Cell<u64>,
     /// What was last seen of the peer taking over what was sent.
     pub(crate) progress: Cell<Progress>,
@@ -126,7 +127,11 @@ impl Link {
             owed: Cell::new(0),
             told_busy: RefCell::default(),
             ready_owed: RefCell::default(),
-            flush_at: Cell::new(FLUSH_BYTES),
+            flush_at: Cell::new(if at.lane == Lane::Large {
+                0
+            } else {
+                FLUSH_BYTES
+            }),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
@@ -135,6 +140,18 @@ impl Link {
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }
+    }
+}
+
+impl Link {
+    /// Everything before this position is being sent. Of the large lane each message is looked at.
+    pub(super) fn flush_behind(&self, position: u64) {
+        let bytes = if self.lane == Lane::Large {
+            0
+        } else {
+            FLUSH_BYTES
+        };
+        self.flush_at.set(position + bytes);
     }
 }
 

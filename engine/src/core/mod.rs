@@ -304,7 +304,7 @@ impl Core {
     }
 
     /// No other waiting send goes ahead in this turn.
-    pub(crate) fn end_turn_share(&self) {
+    fn end_turn_share(&self) {
         self.turn_share.set(0);
     }
 

@@ -340,7 +340,7 @@ impl PeerTable {
     #[inline]
     pub(super) fn link_to(
         &self,
-        to: Recipient,
+        to: &Recipient,
         place: Option<&Place>,
     ) -> Result<(&Rc<Link>, bool), Refusal> {
         let peer = self.find_again((to.node, to.core, to.large));
@@ -357,7 +357,7 @@ impl PeerTable {
     }
 
     #[cold]
-    fn no_link(&self, peer: Option<&Peer>, to: Recipient) -> Refusal {
+    fn no_link(&self, peer: Option<&Peer>, to: &Recipient) -> Refusal {
         if to.table != self.table {
             return Refusal::OtherCore;
         }
@@ -381,14 +381,14 @@ impl PeerTable {
     }
 
     /// Whether a recipient is of the process start that was met last.
-    fn is_met(&self, to: Recipient) -> bool {
+    fn is_met(&self, to: &Recipient) -> bool {
         let row = self.rows.get(to.node.0 as usize);
         row.and_then(|row| row.met)
             .is_some_and(|met| met.uid == to.uid)
     }
 
     /// Whether a node is known to be smaller than a ref says.
-    fn has_no_such_core(&self, to: Recipient) -> bool {
+    fn has_no_such_core(&self, to: &Recipient) -> bool {
         let row = self.rows.get(to.node.0 as usize);
         row.and_then(|row| row.met)
             .is_some_and(|met| met.uid == to.uid && !met.matrix.reaches(to.core))
@@ -507,7 +507,7 @@ mod tests {
         };
         assert_eq!(table.awaited(to(uid, 1)), Some(other));
         assert_eq!(table.awaited(to(restarted, 1)), Some(control));
-        let refused = |to| table.link_to(to, None).map(drop).unwrap_err();
+        let refused = |to| table.link_to(&to, None).map(drop).unwrap_err();
         assert!(matches!(refused(to(uid, 1)), Refusal::Unreachable));
         assert!(
             matches!(refused(to(uid, 3)), Refusal::NotRunning),

@@ -95,7 +95,6 @@ impl Pings {
     }
 }
 
-#[expect(clippy::ptr_arg, reason = "as `retain` and `any` call it")]
 fn is_awaited(caller: &Rc<Caller>) -> bool {
     Rc::strong_count(caller) > 1
 }

@@ -86,7 +86,7 @@ impl Core {
         let mut to = to;
         let mut sent = self.send_question(to, &question, None, asked);
         if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = sent {
-            to = to.on_large_lane();
+            to.large = true;
             sent = self.send_question(to, &question, None, asked);
         }
         match sent {
@@ -113,7 +113,7 @@ impl Core {
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
-        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
+        let (link, held_up) = peers.link_to(&to, place).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
             return Err(AskRefusal::TooManyAsks {
                 limit: ASKS_OUTSTANDING_MAX,
@@ -248,7 +248,7 @@ impl Core {
         let Some(older) = expected.older.iter().find(|old| old.message == *message) else {
             return Some(Err(AskError::ReplyMismatch));
         };
-        let answer = match self.upgrade(older, &payload) {
+        let answer = match self.upgrade(older, &payload, link.body_cap) {
             Ok(upgraded) => (expected.validate)(upgraded).map_err(|_| AskError::ReplyNotUpgraded),
             Err(NotUpgraded::Invalid) => Err(AskError::InvalidReply),
             Err(NotUpgraded::Failed) => Err(AskError::ReplyNotUpgraded),

@@ -280,7 +280,10 @@ impl Batch<'_> {
                 let Some(older) = found.older else {
                     return self.deliver_to(&found, (numbers, question), payload);
                 };
-                match self.core.upgrade(older, payload.bytes()) {
+                match self
+                    .core
+                    .upgrade(older, payload.bytes(), self.link.body_cap)
+                {
                     Ok(upgraded) => {
                         let payload = Payload::whole(&upgraded);
                         self.deliver_to(&found, (numbers, question), payload)

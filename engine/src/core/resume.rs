@@ -15,7 +15,6 @@ use ringmesh_proto::lane::Lane;
 use super::Core;
 use super::link::{Link, Stage};
 use super::peers::PeerIndex;
-use super::send::FLUSH_BYTES;
 
 impl Link {
     /// Whether it waits for a connection.
@@ -110,8 +109,7 @@ impl Core {
         self.tell_of_resume(&link);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
-        link.flush_at
-            .set(link.outbound.borrow().positions().tail + FLUSH_BYTES);
+        link.flush_behind(link.outbound.borrow().positions().tail);
         link.progress.take();
         link.restate();
         self.enqueue(&link);

@@ -34,7 +34,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell<M: Message>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
@@ -45,7 +45,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell_payload<P: Payload + ?Sized>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &MessageType,
         payload: &P,
         place: Option<&Place>,
@@ -63,6 +63,21 @@ impl Core {
             self.flush_early(&link);
         }
         Ok(())
+    }
+
+    /// Sends a message that is too large for the ordinary lane.
+    #[cold]
+    pub(crate) fn tell_large<M: Message>(
+        self: &Rc<Self>,
+        to: Recipient,
+        message: &M,
+    ) -> Result<(), Refusal> {
+        let to = Recipient { large: true, ..to };
+        let told = self.tell(&to, message, None);
+        if matches!(told, Err(Refusal::Unreachable)) {
+            self.reach(to);
+        }
+        told
     }
 
     /// A message was dropped because its sender would not wait.
@@ -204,6 +219,9 @@ impl Core {
     /// may come back, and wake whoever waits for it.
     #[cold]
     pub(super) fn flush_early(&self, link: &Rc<Link>) {
+        if link.lane == Lane::Large {
+            return self.end_a_large_turn(link);
+        }
         let Some(connection) = link.connection.get() else {
             return;
         };
@@ -226,6 +244,15 @@ impl Core {
         }
     }
 
+    /// The encoding of a large message takes as long as that of many others: waiting sends go on in
+    /// the next turn.
+    fn end_a_large_turn(&self, link: &Link) {
+        let positions = link.outbound.borrow().positions();
+        if positions.tail - positions.sent >= FLUSH_BYTES {
+            self.end_turn_share();
+        }
+    }
+
     /// Takes what is to be sent next.
     fn gather(&self, link: &Link, into: &mut Vec<SlabSlice>) {
         let mut outbound = link.outbound.borrow_mut();
@@ -233,7 +260,7 @@ impl Core {
             outbound.drain_deferred(&mut self.slabs_of(link).borrow_mut());
         }
         outbound.gather(SEND_BYTES_MAX, into);
-        link.flush_at.set(outbound.positions().tail + FLUSH_BYTES);
+        link.flush_behind(outbound.positions().tail);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.

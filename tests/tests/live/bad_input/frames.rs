@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringmesh::message::Message;
 use ringmesh_proto::frame::Head;
-use ringmesh_proto::frame::body::{DefineTarget, Grant};
+use ringmesh_proto::frame::body::{DefineTarget, Grant, Notice};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
@@ -227,6 +227,13 @@ fn what_is_no_frame_and_what_belongs_to_a_user_has_no_place_on_the_control_lane(
     let mut claim = vec![0; 32];
     let (received_to, limit) = (1, u64::MAX);
     Grant { received_to, limit }.encode(&mut claim);
+    let mut busy = vec![0; 64];
+    let notice = Notice {
+        target_number: 1,
+        busy: true,
+    };
+    let bytes = notice.encode(&mut busy);
+    busy.truncate(bytes);
     let wrong: [(&'static str, Vec<u8>); 7] = [
         ("frame_checksum", damaged),
         ("frame_flags", flagged),
@@ -234,10 +241,7 @@ fn what_is_no_frame_and_what_belongs_to_a_user_has_no_place_on_the_control_lane(
         ("unexpected_frame", tell),
         ("unexpected_frame", make::definitions::<Record>(target)),
         ("unexpected_frame", make::cancel(1)),
-        (
-            "unexpected_frame",
-            make::frame(&Head::plain(Kind::Busy), &[]),
-        ),
+        ("unexpected_frame", busy),
     ];
     for (label, bytes) in wrong {
         assert_closed_on(Lane::Control, &watched, label, &bytes);

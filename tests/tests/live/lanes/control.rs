@@ -170,7 +170,7 @@ fn a_full_lane_and_a_hogged_core_hold_up_no_other_lane() {
         (50..200).contains(&ordinary),
         "a window of 1 MiB: {ordinary}"
     );
-    drop((release, begun));
+    drop(release);
     let taken = large + ordinary + 1;
     client.until("all is taken", move |now| {
         now.in_flight == 0 && now.sent >= taken

@@ -1,7 +1,11 @@
 //! Messages above the ordinary cap.
 
+use std::time::Duration;
+
 use ringmesh::{AskError, Lane, SendError};
-use ringmesh_proto::limits::{EXTENSION_BYTES, FRAME_BYTES_LARGE, FRAME_BYTES_ORDINARY};
+use ringmesh_proto::limits::{
+    EXTENSION_BYTES, FRAME_BYTES_LARGE, FRAME_BYTES_ORDINARY, PACED_BYTES_MAX,
+};
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{
     Account, ECHO, Echo, EchoApi, Inflate, Recall, SINK, SinkApi,
@@ -24,7 +28,9 @@ fn one_over_the_ordinary_cap_takes_the_large_lane_from_the_first_send_on() {
             said.note_record(number, &message.body);
             sink.tell(message).await.expect("there is a lane for it");
             // One after the other, for the lanes keep no order among them.
-            assert_eq!(sink.ask(Recall).await.expect("an answer").count, number);
+            while node.counters().in_flight > 0 {
+                node.sleep(Duration::from_millis(1)).await;
+            }
         }
         let refused = sink.try_tell(record_of(4, FRAME_BYTES_LARGE as usize + 1));
         let Err(SendError::TooLarge { bytes, limit, .. }) = refused else {
@@ -77,6 +83,8 @@ fn a_declared_recipient_gets_messages_of_all_sizes_in_order() {
     });
     assert_eq!(heard, said);
     assert_eq!((heard.count, heard.out_of_order), (MESSAGES, 0));
+    assert_paced(&server);
+    assert_paced(&client);
     let [large] = &links_on(&client, Lane::Large)[..] else {
         panic!("one link of the large lane");
     };
@@ -84,6 +92,20 @@ fn a_declared_recipient_gets_messages_of_all_sizes_in_order() {
     [server, client]
         .iter()
         .for_each(|node| assert_closed(&node.counters()));
+}
+
+/// Checks that no turn moved more of the large lane, in either direction, than one bounded piece.
+fn assert_paced(node: &LiveNode) {
+    let now = node.counters();
+    assert!(
+        now.paced_bytes > 10 << 20,
+        "it carries what is large: {now:#?}"
+    );
+    assert!(
+        now.paced_bytes <= now.paced * PACED_BYTES_MAX as u64,
+        "{now:#?}"
+    );
+    assert!(now.paced <= 2 * now.turns, "one piece each way: {now:#?}");
 }
 
 #[test]
