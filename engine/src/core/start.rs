@@ -12,7 +12,7 @@ use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
-use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::contract::Transport;
@@ -61,7 +61,7 @@ impl Core {
             listen(&mut io, &settings, &shared)?;
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
-        let ends = ends(&settings, &node);
+        let ends = ends(&settings, &node, id);
         let peers = peers(&settings, (&shared, id), &node, &ends);
         let slabs = Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane)));
         shared.core_ready(id, io.doorbell());
@@ -237,11 +237,16 @@ fn canonical_address(settings: &Settings, bound: SocketAddr) -> Result<Address, 
 
 /// The links to the cores of the node, itself included: they carry the same frames as others,
 /// without a connection.
-fn ends(settings: &Settings, node: &NodeId) -> Vec<End> {
+fn ends(settings: &Settings, node: &NodeId, me: CoreId) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
         let caps = (settings.local_body_cap(), settings.frame_bytes_max);
-        let outbound = Outbound::within_process(caps, u64::from(window), window);
+        let reader = if core_id(core) == me {
+            Reader::SameCore
+        } else {
+            Reader::OtherCore
+        };
+        let outbound = Outbound::within_process(caps, u64::from(window), window, reader);
         let inbound = Inbound::within_process(window, caps.0 + SLAB_BYTES);
         End::new(core_id(core), node.clone(), outbound, inbound)
     };

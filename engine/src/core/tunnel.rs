@@ -20,6 +20,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::slab_pool::Reader;
 use ringmesh_transport::buffer::Chunk;
 use rustc_hash::FxHashMap;
 
@@ -152,7 +153,7 @@ impl Core {
         let id = self.take_link_id();
         let window = self.settings.of_lane(caps.lane).window_bytes;
         let both = (caps.outgoing, caps.outgoing);
-        let outbound = Outbound::within_process(both, u64::from(window), window);
+        let outbound = Outbound::within_process(both, u64::from(window), window, Reader::OtherCore);
         let at = LinkAt {
             connection: None,
             to_core: core,

@@ -8,8 +8,8 @@ use crate::slab::Slab;
 /// Lends the slabs that a core's links write their frames into.
 ///
 /// There are several sizes: 64 KiB, and one for the frames of each cap that do not fit there, which
-/// holds the largest frame and 64 KiB of others behind it. The slab given back last is taken first.
-/// What is allocated stays within the budget, whoever holds it.
+/// holds the largest frame and 64 KiB of others behind it. Which free one is taken is up to who
+/// will read it ([`Reader`]). What is allocated stays within the budget, whoever holds it.
 #[derive(Debug)]
 pub struct SlabPool {
     /// Free slabs by their size, the smallest first.
@@ -25,11 +25,25 @@ pub struct SlabPool {
     short: bool,
 }
 
+/// Who reads what is written to a slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The core that wrote it, or the kernel there: the slab given back last is taken first, for it
+    /// is still in the caches of that core.
+    SameCore,
+    /// Another core: the slab given back first is taken first, and there are [`CIRCLING_BYTES`] of
+    /// them to take turns. A line that lies in the reader's own caches has to be fetched from there
+    /// before it can be written again, which takes several times as long as from the cache that all
+    /// cores share; by the time such a slab comes round again, it has left for that.
+    OtherCore,
+}
+
 /// The free slabs of one size.
 #[derive(Debug)]
 struct Size {
     bytes: usize,
-    free: Vec<Slab>,
+    /// The one given back last at the end.
+    free: VecDeque<Slab>,
 }
 
 impl Size {
@@ -37,7 +51,7 @@ impl Size {
     fn of(body_cap: u32) -> Self {
         Self {
             bytes: (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES),
-            free: Vec::new(),
+            free: VecDeque::new(),
         }
     }
 }
@@ -66,7 +80,7 @@ impl SlabPool {
     pub fn with_caps(budget_bytes: usize, body_caps: &[u32]) -> Self {
         let ordinary = Size {
             bytes: ORDINARY_BYTES,
-            free: Vec::new(),
+            free: VecDeque::new(),
         };
         let mut sizes: Vec<Size> = vec![ordinary];
         sizes.extend(body_caps.iter().map(|cap| Size::of(*cap)));
@@ -84,13 +98,13 @@ impl SlabPool {
 
     /// An empty slab with room for at least `bytes`, or `None` when the budget is spent or no slab
     /// is that large.
-    pub fn take(&mut self, bytes: usize) -> Option<Slab> {
+    pub fn take(&mut self, bytes: usize, reader: Reader) -> Option<Slab> {
         let Some(size) = self.sizes.iter().position(|size| bytes <= size.bytes) else {
             self.refusals += 1;
             return None;
         };
         self.settle(SETTLED_AT_ONCE);
-        let slab = self.find(size);
+        let slab = self.find(size, reader);
         if slab.is_none() {
             self.refusals += 1;
             self.short = true;
@@ -133,14 +147,17 @@ impl SlabPool {
     }
 
     /// From the free slabs, else a new one, else in place of free ones of other sizes.
-    fn find(&mut self, size: usize) -> Option<Slab> {
-        if let Some(slab) = self.pop_free(size) {
+    fn find(&mut self, size: usize, reader: Reader) -> Option<Slab> {
+        let is_circle_full = self.allocated_bytes >= CIRCLING_BYTES.min(self.budget_bytes / 2);
+        if (reader == Reader::SameCore || is_circle_full)
+            && let Some(slab) = self.pop_free(size, reader)
+        {
             return Some(slab);
         }
         let capacity = self.sizes[size].bytes;
         if self.allocated_bytes + capacity > self.budget_bytes {
             self.settle(self.draining.len());
-            if let Some(slab) = self.pop_free(size) {
+            if let Some(slab) = self.pop_free(size, reader) {
                 return Some(slab);
             }
             self.shed(size);
@@ -152,8 +169,12 @@ impl SlabPool {
         Some(Slab::with_capacity(capacity))
     }
 
-    fn pop_free(&mut self, size: usize) -> Option<Slab> {
-        let slab = self.sizes[size].free.pop()?;
+    fn pop_free(&mut self, size: usize, reader: Reader) -> Option<Slab> {
+        let free = &mut self.sizes[size].free;
+        let slab = match reader {
+            Reader::SameCore => free.pop_back(),
+            Reader::OtherCore => free.pop_front(),
+        }?;
         self.free_bytes -= slab.capacity();
         Some(slab)
     }
@@ -164,7 +185,7 @@ impl SlabPool {
         let capacity = self.sizes[size].bytes;
         for other in (0..self.sizes.len()).filter(|other| *other != size) {
             while self.allocated_bytes + capacity > self.budget_bytes
-                && let Some(slab) = self.pop_free(other)
+                && let Some(slab) = self.pop_free(other, Reader::OtherCore)
             {
                 self.allocated_bytes -= slab.capacity();
             }
@@ -175,7 +196,7 @@ impl SlabPool {
         let capacity = slab.capacity();
         if let Some(size) = self.sizes.iter_mut().find(|size| size.bytes == capacity) {
             self.free_bytes += capacity;
-            size.free.push(slab);
+            size.free.push_back(slab);
         }
     }
 
@@ -197,6 +218,10 @@ impl SlabPool {
 
 const ORDINARY_BYTES: usize = SLAB_BYTES as usize;
 
+/// Slabs that other cores read take turns as soon as there are this many bytes of them, if the
+/// budget is at least twice that: more than the second-level caches of most processors.
+const CIRCLING_BYTES: usize = 2 << 20;
+
 /// Slabs looked at with every take and return: sends end in about the order they began.
 const SETTLED_AT_ONCE: usize = 4;
 
@@ -209,22 +234,22 @@ mod tests {
     #[test]
     fn the_slab_given_back_last_is_taken_first() {
         let mut pool = SlabPool::new(1 << 20, CAP);
-        let [mut first, second] = [1, 1].map(|bytes| pool.take(bytes).unwrap());
+        let [mut first, second] = [1, 1].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
         first.tail_mut()[0] = 7;
         pool.give_back(second);
         pool.give_back(first);
-        assert_eq!(pool.take(1).unwrap().tail_mut()[0], 7);
+        assert_eq!(pool.take(1, Reader::SameCore).unwrap().tail_mut()[0], 7);
         assert_eq!(pool.stats().allocated_bytes, 128 << 10);
     }
 
     #[test]
     fn one_over_the_budget_is_refused_and_counted() {
         let mut pool = SlabPool::new(128 << 10, CAP);
-        let held = [1, 1].map(|bytes| pool.take(bytes).unwrap());
-        assert!(pool.take(1).is_none());
+        let held = [1, 1].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
+        assert!(pool.take(1, Reader::SameCore).is_none());
         assert_eq!(pool.stats().refusals, 1);
         held.into_iter().for_each(|slab| pool.give_back(slab));
-        assert!(pool.take(1).is_some());
+        assert!(pool.take(1, Reader::SameCore).is_some());
         assert_eq!(pool.stats().in_use_bytes_max, 128 << 10);
     }
 
@@ -232,44 +257,56 @@ mod tests {
     fn the_largest_frame_has_a_slab_and_one_over_has_none() {
         let mut pool = SlabPool::new(1 << 20, CAP);
         let largest = crate::limits::HEADER_BYTES + CAP as usize + crate::limits::DEFINITIONS_BYTES;
-        assert_eq!(pool.take(largest).unwrap().capacity(), 320 << 10);
-        assert!(pool.take((320 << 10) + 1).is_none());
+        assert_eq!(
+            pool.take(largest, Reader::SameCore).unwrap().capacity(),
+            320 << 10
+        );
+        assert!(pool.take((320 << 10) + 1, Reader::SameCore).is_none());
     }
 
     #[test]
     fn each_cap_has_slabs_of_its_own_size_within_one_budget() {
         let mut pool = SlabPool::with_caps(3 << 20, &[CAP, 2 << 20]);
-        let sizes = [1, CAP as usize, 1 << 20].map(|bytes| pool.take(bytes).unwrap());
+        let sizes =
+            [1, CAP as usize, 1 << 20].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
         let capacities = sizes.each_ref().map(Slab::capacity);
         assert_eq!(capacities, [64 << 10, 320 << 10, (2 << 20) + (64 << 10)]);
-        assert!(pool.take(1 << 20).is_none(), "the budget is that of all");
+        assert!(
+            pool.take(1 << 20, Reader::SameCore).is_none(),
+            "the budget is that of all"
+        );
         sizes.into_iter().for_each(|slab| pool.give_back(slab));
-        assert!(pool.take(1 << 20).is_some());
-        assert!(pool.take((2 << 20) + (64 << 10) + 1).is_none());
+        assert!(pool.take(1 << 20, Reader::SameCore).is_some());
+        assert!(
+            pool.take((2 << 20) + (64 << 10) + 1, Reader::SameCore)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_slab_that_is_read_waits_and_counts_as_in_use() {
         let mut pool = SlabPool::new(64 << 10, CAP);
-        let mut slab = pool.take(1).unwrap();
+        let mut slab = pool.take(1, Reader::SameCore).unwrap();
         slab.advance(1);
         let slice = slab.freeze();
         pool.give_back(slab);
         assert_eq!(pool.stats().in_use_bytes, 64 << 10);
-        assert!(pool.take(1).is_none());
+        assert!(pool.take(1, Reader::SameCore).is_none());
         drop(slice);
-        assert!(pool.take(1).unwrap().is_empty());
+        assert!(pool.take(1, Reader::SameCore).unwrap().is_empty());
     }
 
     #[test]
     fn free_slabs_of_one_size_make_room_for_the_other() {
         let mut pool = SlabPool::new(320 << 10, CAP);
-        let small: Vec<_> = (0..5).map(|_| pool.take(1).unwrap()).collect();
+        let small: Vec<_> = (0..5)
+            .map(|_| pool.take(1, Reader::SameCore).unwrap())
+            .collect();
         small.into_iter().for_each(|slab| pool.give_back(slab));
-        let large = pool.take(CAP as usize).unwrap();
+        let large = pool.take(CAP as usize, Reader::SameCore).unwrap();
         assert_eq!(pool.stats().allocated_bytes, 320 << 10);
         pool.give_back(large);
-        assert!(pool.take(1).is_some());
+        assert!(pool.take(1, Reader::SameCore).is_some());
         assert_eq!(pool.stats().allocated_bytes, 64 << 10);
     }
 }

@@ -21,7 +21,7 @@ use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
 use crate::message::MessageType;
 use crate::slab::SlabSlice;
-use crate::slab_pool::SlabPool;
+use crate::slab_pool::{Reader, SlabPool};
 
 /// What one core sends on a link: frames written in place into slabs, kept until the peer took them
 /// over.
@@ -54,6 +54,7 @@ pub struct Outbound {
     /// The longest body that has to find credit for all of itself; a longer one needs some.
     covered_cap: u32,
     checksums: Checksums,
+    reader: Reader,
     sending: bool,
     /// Nothing more may be pushed.
     closed: bool,
@@ -124,6 +125,7 @@ impl Outbound {
             body_cap,
             covered_cap: body_cap,
             checksums: Checksums::Verified,
+            reader: Reader::SameCore,
             sending: false,
             closed: false,
             gone: false,
@@ -134,17 +136,23 @@ impl Outbound {
         }
     }
 
-    /// The sending half of a link within this process: its frames have no checksums. A body above
-    /// `covered_cap` leaves as soon as there is any credit, one at a time: see
+    /// The sending half of a link within this process, to `reader`: its frames have no checksums.
+    /// A body above `covered_cap` leaves as soon as there is any credit, one at a time: see
     /// [`Inbound::within_process`](super::Inbound::within_process).
     ///
     /// # Panics
     /// If the window is too small for a frame of `covered_cap`.
-    pub fn within_process((body_cap, covered_cap): (u32, u32), limit: u64, window: u32) -> Self {
+    pub fn within_process(
+        (body_cap, covered_cap): (u32, u32),
+        limit: u64,
+        window_bytes: u32,
+        reader: Reader,
+    ) -> Self {
         Self {
             body_cap,
             checksums: Checksums::Absent,
-            ..Self::new(covered_cap, limit, window)
+            reader,
+            ..Self::new(covered_cap, limit, window_bytes)
         }
     }
 

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::message::{MessageId, MessageType};
 use crate::slab::SlabSlice;
-use crate::slab_pool::SlabPool;
+use crate::slab_pool::{Reader, SlabPool};
 
 const CAP: u32 = 128 << 10;
 const WINDOW: u32 = 256 << 10;
@@ -796,7 +796,8 @@ fn undefined_numbers_are_violations() {
 fn within_the_process_a_body_above_the_window_passes_one_at_a_time() {
     const LARGE: u32 = 4 * WINDOW;
     let mut pool = SlabPool::with_caps(8 << 20, &[CAP, LARGE]);
-    let mut outbound = Outbound::within_process((LARGE, CAP), WINDOW.into(), WINDOW);
+    let mut outbound =
+        Outbound::within_process((LARGE, CAP), WINDOW.into(), WINDOW, Reader::OtherCore);
     let mut inbound = Inbound::within_process(WINDOW, LARGE + SLAB_BYTES);
     let large = vec![7u8; LARGE as usize];
     let (first, second) = (message(1), message(2));

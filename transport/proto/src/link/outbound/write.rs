@@ -186,7 +186,7 @@ impl Outbound {
 
     #[cold]
     fn begin_slab(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
-        let slab = slabs.take(bytes).ok_or(PushError::NoMemory)?;
+        let slab = slabs.take(bytes, self.reader).ok_or(PushError::NoMemory)?;
         let fresh = Written::new(slab, self.tail);
         if let Some(former) = self.current.replace(fresh) {
             self.full.push_back(former);
