@@ -41,6 +41,7 @@ mod mesh;
 pub mod message;
 mod metrics;
 mod node;
+mod ping_error;
 pub mod prelude;
 mod random;
 mod reference;
@@ -64,8 +65,7 @@ pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{
-    AskError, AskPhase, EngineError, Executed, PingError, ResolveError, SendError, SpawnError,
-    TimerError,
+    AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
 };
 pub use event::{Events, LinkEnds, NodeEvent};
 pub use link_report::{LinkReport, LinkState};
@@ -73,6 +73,7 @@ pub use look_up::LookUp;
 pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
+pub use ping_error::PingError;
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};

@@ -14,10 +14,11 @@ use crate::core::Core;
 use crate::core::shared::Stop;
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
-use crate::error::{PingError, ResolveError, SpawnError};
+use crate::error::{ResolveError, SpawnError};
 use crate::event::Events;
 use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
+use crate::ping_error::PingError;
 use crate::reference::Ref;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.

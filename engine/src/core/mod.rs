@@ -34,6 +34,7 @@ mod hop;
 mod letters;
 mod line;
 mod link;
+mod linked;
 mod local;
 mod local_line;
 mod loops;

@@ -19,7 +19,8 @@ use ringmesh_proto::limits::PINGS_WAITING_MAX;
 use ringmesh_proto::time::Instant;
 
 use super::{Alarm, CONTROL_CORE, Core, Link, PeerIndex, PeerState};
-use crate::error::{PingError, ResolveError, SpawnError};
+use crate::error::{ResolveError, SpawnError};
+use crate::ping_error::PingError;
 
 /// The pings of one link.
 #[derive(Debug, Default)]

@@ -63,7 +63,6 @@ impl Core {
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node, id);
         let peers = peers(&settings, (&shared, id), &node, &ends);
-        let slabs = Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane)));
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -77,7 +76,7 @@ impl Core {
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
-            slabs,
+            slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
             peers: RefCell::new(peers),
             connections: RefCell::default(),
             draining: RefCell::default(),

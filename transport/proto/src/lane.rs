@@ -62,6 +62,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::frame::{FrameError, parse};
+    use crate::link::{Inbound, Violation};
 
     #[test]
     fn the_numbers_are_fixed() {
@@ -72,6 +73,22 @@ mod tests {
                 Some(lane) => assert_eq!(lane.to_wire(), number),
                 None => assert!(!(1..=3).contains(&number)),
             }
+        }
+    }
+
+    #[test]
+    fn one_over_the_window_of_each_lane_is_a_violation() {
+        let windows = [
+            limits::WINDOW_BYTES_CONTROL,
+            limits::WINDOW_BYTES,
+            limits::WINDOW_BYTES_LARGE,
+        ];
+        for window in windows {
+            let bytes = window as usize;
+            assert_eq!(Inbound::new(window).accept(bytes), Ok(()));
+            let (end, limit) = (u64::from(window) + 1, u64::from(window));
+            let refused = Violation::BeyondLimit { end, limit };
+            assert_eq!(Inbound::new(window).accept(bytes + 1), Err(refused));
         }
     }
 

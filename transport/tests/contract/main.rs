@@ -103,7 +103,7 @@ contract![
     a_dial_to_nobody_fails,
     a_port_in_use_is_an_error,
     large_transfers_both_ways_arrive_whole,
-    a_paced_connection_moves_one_bounded_piece_between_two_polls,
+    a_paced_connection_moves_no_byte_one_over_its_bound_between_two_polls,
     a_peer_that_closes_is_heard_to_the_end,
     a_peer_that_closes_before_its_preface_is_reported,
     a_reset_ends_the_connection,

@@ -101,7 +101,7 @@ pub(crate) fn large_transfers_both_ways_arrive_whole<R: Rig>() {
     );
 }
 
-pub(crate) fn a_paced_connection_moves_one_bounded_piece_between_two_polls<R: Rig>() {
+pub(crate) fn a_paced_connection_moves_no_byte_one_over_its_bound_between_two_polls<R: Rig>() {
     let mut pair = Pair::new::<R>();
     let (out, inward) = pair.connect_receiving(1);
     pair.listener.transport.pace(inward);

@@ -2,6 +2,7 @@ mod busy;
 mod closing;
 mod model;
 mod resuming;
+mod within_process;
 
 use super::*;
 use crate::archive::EncodeError;
@@ -9,12 +10,12 @@ use crate::frame::body::{ByeReason, DefineTarget, DefineType, ErrorCode, Grant, 
 use crate::frame::{Extension, Frame, Parse, parse};
 use crate::kind::Kind;
 use crate::limits::{
-    ASKS_OUTSTANDING_MAX, DEFERRED_WINDOWS, NOTICES_MAX, SLAB_BYTES, TARGET_NUMBER_MAX,
-    TYPE_NUMBER_MAX, WINDOW_BYTES, window_bytes_min,
+    ASKS_OUTSTANDING_MAX, DEFERRED_WINDOWS, NOTICES_MAX, TARGET_NUMBER_MAX, TYPE_NUMBER_MAX,
+    WINDOW_BYTES, window_bytes_min,
 };
 use crate::message::{MessageId, MessageType};
 use crate::slab::SlabSlice;
-use crate::slab_pool::{Reader, SlabPool};
+use crate::slab_pool::SlabPool;
 
 const CAP: u32 = 128 << 10;
 const WINDOW: u32 = 256 << 10;
@@ -790,35 +791,4 @@ fn undefined_numbers_are_violations() {
             Err(Violation::UndefinedTarget(number))
         );
     }
-}
-
-#[test]
-fn within_the_process_a_body_above_the_window_passes_one_at_a_time() {
-    const LARGE: u32 = 4 * WINDOW;
-    let mut pool = SlabPool::with_caps(8 << 20, &[CAP, LARGE]);
-    let mut outbound =
-        Outbound::within_process((LARGE, CAP), WINDOW.into(), WINDOW, Reader::OtherCore);
-    let mut inbound = Inbound::within_process(WINDOW, LARGE + SLAB_BYTES);
-    let large = vec![7u8; LARGE as usize];
-    let (first, second) = (message(1), message(2));
-    outbound.push(&mut pool, tell(&first), &large[..]).unwrap();
-    let again = outbound.push(&mut pool, tell(&first), &large[..]);
-    assert_eq!(again, Err(PushError::NoCredit), "it is one at a time");
-    let small = outbound.push(&mut pool, tell(&second), &large[..1]);
-    assert_eq!(small, Err(PushError::NoCredit), "and counts for others");
-    let one_over = vec![7u8; LARGE as usize + 1];
-    let refused = outbound.push(&mut pool, tell(&first), &one_over[..]);
-    let (bytes, limit) = (one_over.len(), LARGE as usize);
-    assert_eq!(refused, Err(PushError::TooLarge { bytes, limit }));
-    let sent = send(&mut outbound).len();
-    inbound.accept(sent).unwrap();
-    assert!(
-        inbound
-            .accept(WINDOW as usize + SLAB_BYTES as usize)
-            .is_err()
-    );
-    let grant = inbound.poll_grant(true).unwrap();
-    outbound.handle_grant(grant, &mut pool).unwrap();
-    assert!(outbound.is_idle());
-    outbound.push(&mut pool, tell(&second), &large[..]).unwrap();
 }
