@@ -89,8 +89,8 @@ use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::{BufferUse, Chunk};
 use ringmesh_transport::contract::{Event, Transport};
-use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
+use ringmesh_transport::transports::Transports;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
@@ -151,7 +151,7 @@ pub(crate) struct Core {
     /// What this node says of itself in handshakes, by lane.
     locals_of: [LocalNode; Lane::ALL.len()],
     clock: Clock,
-    io: RefCell<TcpTransport>,
+    io: RefCell<Transports>,
     /// By lane.
     slabs: [RefCell<SlabPool>; Lane::ALL.len()],
     peers: RefCell<PeerTable>,

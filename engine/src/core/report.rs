@@ -54,6 +54,7 @@ impl Core {
             peer_uid: None,
             peer_core: peer.core,
             lane: peer.lane,
+            transport: None,
             state,
             age: None,
             reconnects: peer.meetings.saturating_sub(1),
@@ -89,6 +90,8 @@ impl Core {
         let (outbound, inbound) = (link.outbound.borrow(), link.inbound.borrow());
         let positions = outbound.positions();
         let vitals = &link.vitals;
+        let connection = link.connection.get();
+        report.transport = connection.map(|id| self.io.borrow().name_of(id));
         report.peer_uid = Some(link.uid);
         report.age = Some(self.clock.now().saturating_since(vitals.since.get()));
         report.bytes_sent = positions.sent;

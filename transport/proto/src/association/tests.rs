@@ -3,6 +3,7 @@ mod doubt;
 mod pair;
 mod resuming;
 mod verifier;
+mod walk;
 
 use std::time::Duration;
 
