@@ -64,7 +64,6 @@ impl Core {
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node, id);
-        let peers = peers(&settings, (&shared, id), &node, &ends);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -79,7 +78,7 @@ impl Core {
             tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
             slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
-            peers: RefCell::new(peers),
+            peers: RefCell::new(peers(&settings, (&shared, id), &node, &ends)),
             connections: RefCell::default(),
             draining: RefCell::default(),
             ends,
