@@ -141,7 +141,7 @@ fn an_unknown_section() {
     says(
         &file,
         "node.toml:2:1: zzz.qqq: ",
-        &["the sections: node, core, link, actor, ask"],
+        &["the sections: node, core, link, large, actor, ask"],
     );
     says(
         &Inputs::file("[zzz]\n"),
