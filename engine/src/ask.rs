@@ -68,6 +68,16 @@ impl<P, M: Message> Ask<P, M> {
         self.timeout = Some(timeout);
         self
     }
+
+    /// Asks on the large lane, whatever the size of the question, so that the answer may be large.
+    ///
+    /// An answer takes the lane of its question, and is refused there as
+    /// [`ReplyTooLarge`](AskError::ReplyTooLarge) above its cap. Large questions take the large
+    /// lane by themselves, and so do all to an actor that is [`LARGE`](crate::Actor::LARGE).
+    pub fn large(mut self) -> Self {
+        self.to.recipient.large = true;
+        self
+    }
 }
 
 impl<P, M> Future for Ask<P, M>
@@ -123,7 +133,12 @@ where
             .message
             .as_ref()
             .expect("an ask is not polled after it is ready");
-        match core.ask(self.to.recipient, message, remaining, place) {
+        let mut asked = core.ask(self.to.recipient, message, remaining, place);
+        if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = asked {
+            self.to.recipient.large = true;
+            asked = core.ask(self.to.recipient, message, remaining, None);
+        }
+        match asked {
             Ok(correlation) => {
                 let sent = State::Sent {
                     core: Rc::clone(core),

@@ -268,6 +268,11 @@ counters! {
         bytes_sent,
         /// Bytes received.
         bytes_received,
+        /// Send operations and receive completions of paced connections: those of the large lane
+        /// and of control, which have one of each in a turn at most.
+        paced,
+        /// Bytes that those moved, 64 KiB each at most.
+        paced_bytes,
         /// Connections accepted.
         accepted,
         /// Connections dialled.
@@ -294,6 +299,8 @@ impl Tally {
         self.receives.set(counted.receives);
         self.bytes_sent.set(counted.bytes_sent);
         self.bytes_received.set(counted.bytes_received);
+        self.paced.set(counted.paced);
+        self.paced_bytes.set(counted.paced_bytes);
         self.accepted.set(counted.accepted);
         self.dialled.set(counted.dialled);
     }

@@ -276,11 +276,13 @@ impl<M> SendError<M> {
     pub(crate) fn new(refusal: Refusal, message: M) -> Self {
         match refusal {
             Refusal::NoRoom | Refusal::Busy => Self::Full(message),
-            Refusal::TooLarge { bytes, limit } => Self::TooLarge {
-                message,
-                bytes,
-                limit,
-            },
+            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
+                Self::TooLarge {
+                    message,
+                    bytes,
+                    limit,
+                }
+            }
             Refusal::Unreachable => Self::Unreachable(message),
             Refusal::NotRunning => Self::NotRunning(message),
             Refusal::OtherCore => Self::OtherCore(message),
@@ -306,6 +308,11 @@ pub(crate) enum Refusal {
     /// The recipient has no room; others may.
     Busy,
     TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
+    /// Too large for the ordinary lane, and not for the large one.
+    ForLargeLane {
         bytes: usize,
         limit: usize,
     },
@@ -451,7 +458,9 @@ impl AskError {
             Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable => Self::Unreachable {
                 phase: AskPhase::Queued,
             },
-            Refusal::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
+                Self::TooLarge { bytes, limit }
+            }
             // No question is local.
             Refusal::NotRunning | Refusal::NotLocal => Self::NotRunning,
             Refusal::OtherCore => Self::OtherCore,

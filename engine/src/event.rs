@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::lane::Lane;
 
 use crate::subscription::Reader;
 
@@ -17,6 +18,8 @@ pub struct LinkEnds {
     pub peer: NodeId,
     /// Its core.
     pub peer_core: CoreId,
+    /// What it is for.
+    pub lane: Lane,
 }
 
 /// Something that happened to a link of this node, or on the way to one. A reason is the name under

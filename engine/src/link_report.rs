@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ringmesh_proto::address::{Address, CoreId, Uid};
+use ringmesh_proto::lane::Lane;
 
 /// How a link is, or the dial that is to become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,8 @@ pub struct LinkReport {
     pub peer_uid: Option<Uid>,
     /// Its core.
     pub peer_core: CoreId,
+    /// What it is for.
+    pub lane: Lane,
     /// What carries it: `tcp`, `memory`, or what a transport of the user's calls itself. `None`
     /// without a connection.
     pub transport: Option<&'static str>,
@@ -85,11 +88,4 @@ pub struct LinkReport {
     pub round_trip_variation: Option<Duration>,
     /// Recipients at the other end that have no room at the moment.
     pub busy_recipients: usize,
-}
-
-impl LinkReport {
-    /// The lane; there is one so far.
-    pub const fn lane(&self) -> &'static str {
-        "ordinary"
-    }
 }

@@ -18,6 +18,7 @@ use crate::error::{ResolveError, SpawnError};
 use crate::event::Events;
 use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
+use crate::ping_error::PingError;
 use crate::reference::Ref;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
@@ -200,6 +201,21 @@ impl Node {
     /// Looking has the time of round trips measured, by one ping on each link that waits for none.
     pub async fn links(&self) -> Vec<LinkReport> {
         self.core.links().await
+    }
+
+    /// The time of a round trip to the node at `address`: from the control core of this node to
+    /// that of the other and back, between two turns of each, over the control lane. Dials the
+    /// node if needed, and tries for the `ask_timeout` of the settings.
+    ///
+    /// That lane is served before all others and carries no messages, so this works while every
+    /// other link with the node is full. Calls that come while a ping is under way share the
+    /// next one.
+    ///
+    /// # Errors
+    /// [`PingError`].
+    pub async fn ping(&self, address: &Address) -> Result<Duration, PingError> {
+        let timeout = self.core.settings().ask_timeout;
+        self.core.ping(address, timeout).await
     }
 
     /// Where the control port listens, with the port that was really bound; `None` when there is

@@ -8,7 +8,7 @@ use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::link::Target;
 use ringmesh_proto::message::Message;
 
-use crate::actor::{Accepts, AcceptsLocal, LocalMessage, LocalValue, Protocol};
+use crate::actor::{Accepts, AcceptsLocal, ActorTable, LocalMessage, LocalValue, Protocol};
 use crate::ask::Ask;
 use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
@@ -37,6 +37,7 @@ impl<P: Protocol> Ref<P> {
             node: home.node,
             core,
             table: home.table,
+            large: ActorTable::is_large(generation),
         };
         let marker = PhantomData;
         Self { recipient, marker }
@@ -164,9 +165,14 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let told = core.tell_archived(&self.recipient, &M::TYPE, message.chunk());
+            let mut to = self.recipient;
+            let mut told = core.tell_archived(&to, &M::TYPE, message.chunk());
+            if let Err(Refusal::ForLargeLane { .. }) = told {
+                to.large = true;
+                told = core.tell_archived(&to, &M::TYPE, message.chunk());
+            }
             if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.recipient);
+                core.reach(to);
             }
             told
         });
@@ -186,10 +192,14 @@ impl<P: Protocol> Ref<P> {
     {
         current::try_with(|core| {
             let told = core.tell(&self.recipient, message, None);
-            if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.recipient);
+            match told {
+                Err(Refusal::ForLargeLane { .. }) => core.tell_large(self.recipient, message),
+                Err(Refusal::Unreachable) => {
+                    core.reach(self.recipient);
+                    told
+                }
+                told => told,
             }
-            told
         })
     }
 }
@@ -212,6 +222,8 @@ pub(crate) struct Recipient {
     pub(crate) core: CoreId,
     /// Where `node` counts.
     pub(crate) table: TableId,
+    /// By way of the large lane, if it is of another node.
+    pub(crate) large: bool,
 }
 
 impl Recipient {

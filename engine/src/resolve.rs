@@ -54,7 +54,7 @@ pub(crate) async fn resolve<P: Protocol>(
         return match answer.finding.to_native() {
             Finding::Found => {
                 let home = CoreId(answer.core.to_native());
-                search.node = core.peer_towards(&wanted.address, uid, home)?;
+                search.node = core.peer_towards(&wanted.address, uid, (home, false))?;
                 if search.link_up().await? != uid {
                     // The node was restarted between the answer and now.
                     continue;

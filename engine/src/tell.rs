@@ -78,7 +78,13 @@ where
             return Poll::Pending;
         }
         let send = &mut self.send;
-        let told = core.tell(&send.to.recipient, message, send.place.as_ref());
+        let mut told = core.tell(&send.to.recipient, message, send.place.as_ref());
+        if let Err(Refusal::ForLargeLane { .. }) = told {
+            // Its place in the line of the other lane means nothing here.
+            send.place = None;
+            send.to.recipient.large = true;
+            told = core.tell(&send.to.recipient, message, None);
+        }
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
             Err(Refusal::Unreachable) => core.reach(send.to.recipient),

@@ -68,7 +68,7 @@ impl ArchivedWireRef {
         let uid = Uid::new(self.uid.to_native())?;
         let address: Address = self.address.parse().ok()?;
         let there = CoreId(self.core.to_native());
-        let peer = core.peer_towards(&address, uid, there).ok()?;
+        let peer = core.peer_towards(&address, uid, (there, false)).ok()?;
         let home = core.home(core.number_of(peer));
         Some(self.at(uid, home))
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ pub(crate) const PAYLOAD_BYTES_MIN: u64 = 16;
 
 /// Bytes of the largest body of a frame on the ordinary lane, less the extension of an ask.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = 256 * 1024 - 16;
+
+/// Bytes of messages that take the large lane: above the body of the ordinary one.
+const BULK_BYTES: RangeInclusive<u64> = 256 * 1024 + 1..=2 << 20;
 
 /// Sizes there is a fixed-layout message for.
 pub(crate) const POD_PAYLOAD_BYTES: [usize; 6] = [32, 64, 128, 256, 1024, 4096];
@@ -39,6 +43,8 @@ pub(crate) enum Command {
     Mesh(Load),
     /// Twice as many messages as the receiver can handle, between two nodes of one process.
     Overload(Overload),
+    /// Pings of the engine there and back: idle, and beside a stream of large messages, by turns.
+    Ping(Ping),
     /// What this machine does without Ringmesh: a tight loop of plain system calls.
     Floor {
         /// What the floor carries.
@@ -173,6 +179,28 @@ pub(crate) struct Overload {
     pub(crate) work_us: u64,
 }
 
+/// Pings there and back.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Ping {
+    /// Measured time, over all rounds: half of it idle, half beside the stream.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Bytes of one message of the stream, which take the large lane.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1 << 20,
+        value_parser = clap::value_parser!(u64).range(BULK_BYTES),
+    )]
+    pub(crate) bulk: u64,
+    /// What both sides do while there is nothing to do.
+    #[arg(long, value_enum, default_value_t = Mode::Hybrid)]
+    pub(crate) mode: Mode,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A node to send to.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
@@ -273,6 +301,8 @@ mod tests {
             "mesh --size 64 --seconds 5 --json",
             "floor mesh --size 64 --seconds 5 --json",
             "overload --size 64 --seconds 300 --work-us 20 --json",
+            "ping",
+            "ping --seconds 10 --bulk 2097152 --mode spin --json",
             "serve --bind 127.0.0.1:0",
             "serve --bind 127.0.0.1:0 --cores 4 --mode park",
             "serve --bind 127.0.0.1:0 --control 127.0.0.1:0",
@@ -313,6 +343,8 @@ mod tests {
             ("stream --rate 5", ErrorKind::UnknownArgument),
             ("echo --rate inf", ErrorKind::ValueValidation),
             ("overload --work-us 0", ErrorKind::ValueValidation),
+            ("ping --bulk 262144", ErrorKind::ValueValidation),
+            ("ping --bulk 2097153", ErrorKind::ValueValidation),
             ("serve", ErrorKind::MissingRequiredArgument),
             ("links", ErrorKind::MissingRequiredArgument),
             (

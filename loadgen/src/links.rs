@@ -75,12 +75,12 @@ struct Link {
 }
 
 /// Which link it is, whatever became of it.
-type Name = (u16, String, Option<String>, u16);
+type Name = (u16, String, Option<String>, u16, String);
 
 impl Link {
     fn name(&self) -> Name {
         let (peer, uid) = (self.peer.clone(), self.uid.clone());
-        (self.core, peer, uid, self.peer_core)
+        (self.core, peer, uid, self.peer_core, self.lane.clone())
     }
 }
 

@@ -22,6 +22,7 @@ mod median;
 mod overload;
 mod pattern;
 mod peer;
+mod ping;
 mod placement;
 mod plan;
 mod report;
@@ -52,6 +53,7 @@ use crate::latency::{Latencies, UnreadableLatencies};
 use crate::links::{LinksError, Show};
 use crate::overload::Overload;
 use crate::peer::{PeerError, PlayError};
+use crate::ping::PingFailure;
 use crate::placement::Placement;
 use crate::plan::{Mode, Mover, Round, Traffic};
 use crate::report::Report;
@@ -70,6 +72,9 @@ enum Failure {
     /// The serving node could not start.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// Pings could not be measured.
+    #[error(transparent)]
+    Ping(#[from] PingFailure),
     /// The links of a node cannot be shown.
     #[error(transparent)]
     Links(#[from] LinksError),
@@ -154,6 +159,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             measure_and_print(&experiment, workload.load.json, None)
         }
         Some(Command::Overload(arguments)) => overload(&arguments),
+        Some(Command::Ping(arguments)) => ping(&arguments),
         Some(Command::Floor { traffic }) => {
             let (traffic, workload) = match traffic {
                 Floor::Stream(workload) => (Traffic::Stream, workload),
@@ -223,6 +229,24 @@ fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
     };
     let report = overload::run(overload, host)?;
     print(&report, &report, arguments.load.json)?;
+    Ok(report.is_clean())
+}
+
+fn ping(arguments: &arguments::Ping) -> Result<bool, Failure> {
+    let host = Host::inspect();
+    let schedule = Schedule::of(arguments.seconds / 2);
+    let workload = Workload {
+        load: Load {
+            size: arguments.bulk,
+            // Half of it idle.
+            seconds: arguments.seconds / 2,
+            json: arguments.json,
+        },
+        mode: arguments.mode,
+    };
+    let round = round(Mover::Engine, Traffic::Ping, &workload);
+    let report = ping::run(round, schedule.rounds, host)?;
+    print(&report, &report, arguments.json)?;
     Ok(report.is_clean())
 }
 

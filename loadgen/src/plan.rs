@@ -46,6 +46,9 @@ pub(crate) enum Traffic {
     Echo,
     /// One way, from one core to another of the same process.
     Mesh,
+    /// Pings of the engine there and back, beside a stream of large messages one way, if their size
+    /// is not 0.
+    Ping,
 }
 
 impl Traffic {
@@ -55,6 +58,7 @@ impl Traffic {
             Self::Stream => "stream",
             Self::Echo => "echo",
             Self::Mesh => "mesh",
+            Self::Ping => "ping",
         }
     }
 }

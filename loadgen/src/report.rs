@@ -179,6 +179,8 @@ impl Floor {
                 p50_ns,
                 ..none
             },
+            // Pings have a report of their own.
+            (_, Traffic::Ping) => none,
             (Mover::Engine, Traffic::Stream | Traffic::Mesh) => {
                 let floor = median(outcomes.floor.iter().map(self::rate));
                 Self {

@@ -119,7 +119,11 @@ impl Experiment {
     }
 }
 
-fn play(
+/// Plays one round, against the node at `connect` or one of our own.
+///
+/// # Errors
+/// When a process fails.
+pub(crate) fn play(
     round: Round,
     connect: Option<SocketAddr>,
     placement: Placement,

@@ -224,6 +224,16 @@ pub trait Transport {
     /// Starts receiving on a connection that said `Preface` or `Connected`. Ignored on a dead id.
     fn start_receiving(&mut self, connection: ConnectionId);
 
+    /// From now on moves at most [`PACED_BYTES_MAX`] in one operation of a connection, and has one
+    /// operation in each direction at a time: so between two polls no more of it comes or leaves,
+    /// and others never wait for long. Ignored on a dead id; and by default, which is right for a
+    /// transport whose connections never move more.
+    ///
+    /// [`PACED_BYTES_MAX`]: ringmesh_proto::limits::PACED_BYTES_MAX
+    fn pace(&mut self, connection: ConnectionId) {
+        let _ = connection;
+    }
+
     /// Starts sending all of `pieces`, in order, as one operation, and leaves the vector empty. The
     /// transport keeps them until the kernel is done with them. Ignored on a dead id.
     ///
@@ -297,6 +307,12 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Receives that ended for want of a buffer and were armed again.
     pub receives_starved: u64,
+    /// Operations of paced connections, in both directions.
+    pub paced: u64,
+    /// Bytes that those moved.
+    pub paced_bytes: u64,
+    /// The most bytes that one of them moved.
+    pub paced_bytes_max: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections closed as they were accepted, because the transport was full.
@@ -305,6 +321,15 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections closed, whoever did it.
     pub closed: u64,
+}
+
+impl Counters {
+    /// An operation of a paced connection moved `bytes`.
+    pub(crate) fn count_paced(&mut self, bytes: usize) {
+        self.paced += 1;
+        self.paced_bytes += bytes as u64;
+        self.paced_bytes_max = self.paced_bytes_max.max(bytes as u64);
+    }
 }
 
 impl std::ops::AddAssign for Counters {
@@ -321,5 +346,8 @@ impl std::ops::AddAssign for Counters {
         self.shed += more.shed;
         self.dialled += more.dialled;
         self.closed += more.closed;
+        self.paced += more.paced;
+        self.paced_bytes += more.paced_bytes;
+        self.paced_bytes_max = self.paced_bytes_max.max(more.paced_bytes_max);
     }
 }

@@ -151,6 +151,11 @@ impl Transport for Transports {
         transport.start_receiving(id);
     }
 
+    fn pace(&mut self, id: ConnectionId) {
+        let (transport, id) = self.at(id);
+        transport.pace(id);
+    }
+
     #[inline]
     fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         if self.added.is_empty() {

@@ -71,6 +71,15 @@ pub trait Actor: Sized + 'static {
     /// The protocol the actor speaks.
     type Api: Protocol + Dispatch<Self>;
 
+    /// Whether all messages that other nodes send to such an actor take the large lane, whatever
+    /// their size.
+    ///
+    /// The others take it by their size alone: those above `link.frame_bytes_max`, up to
+    /// `large.frame_bytes_max`. So a small message may overtake a large one that was sent before
+    /// it, unless this says that there is one lane for both. Answers take the lane of their
+    /// question.
+    const LARGE: bool = false;
+
     /// Runs once, on the actor's core, before its first message.
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use ringmesh_proto::address::CoreId;
+use ringmesh_proto::limits::CORES_MAX;
 
 use super::ActorCell;
 use crate::error::SpawnError;
 
 /// The actors of one core. A generation is never used twice within a process, on whatever core, so
-/// an old ref never reaches a new actor in its slot: its upper 16 bits are the core's number.
+/// an old ref never reaches a new actor in its slot: its uppermost bit says that the actor is for
+/// [large messages](crate::Actor::LARGE), and the 15 below are the core's number.
 #[derive(Debug)]
 pub(crate) struct ActorTable {
     slots: Vec<Option<Rc<ActorCell>>>,
@@ -20,6 +22,11 @@ pub(crate) struct ActorTable {
 /// Where the number of the core stands in a generation.
 const CORE_SHIFT: u32 = 48;
 
+/// The bit of a generation whose actor is for large messages.
+const LARGE: u64 = 1 << 63;
+
+const _: () = assert!((CORES_MAX as u64) << CORE_SHIFT < LARGE);
+
 /// A slot and a generation promised to one actor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -30,7 +37,13 @@ pub(crate) struct Place {
 impl ActorTable {
     /// The core where a generation was given.
     pub(crate) fn core_of(generation: u64) -> CoreId {
-        CoreId((generation >> CORE_SHIFT) as u16)
+        CoreId(((generation & !LARGE) >> CORE_SHIFT) as u16)
+    }
+
+    /// Whether all that goes to the actor of that generation takes the large lane.
+    #[inline]
+    pub(crate) fn is_large(generation: u64) -> bool {
+        generation & LARGE != 0
     }
 
     /// The table of core number `core`.
@@ -44,7 +57,7 @@ impl ActorTable {
     }
 
     /// Reserves a place for an actor.
-    pub(crate) fn reserve(&mut self) -> Result<Place, SpawnError> {
+    pub(crate) fn reserve(&mut self, large: bool) -> Result<Place, SpawnError> {
         if self.slots.len() - self.free.len() >= self.actors_max {
             return Err(SpawnError::TooManyActors {
                 limit: self.actors_max,
@@ -54,7 +67,7 @@ impl ActorTable {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("actors_max is below 2^32")
         });
-        let generation = self.next_generation;
+        let generation = self.next_generation | if large { LARGE } else { 0 };
         self.next_generation += 1;
         Ok(Place { slot, generation })
     }
@@ -109,12 +122,15 @@ mod tests {
     #[test]
     fn one_over_the_limit_is_refused_and_generations_are_never_reused() {
         let mut table = ActorTable::new(CoreId(1), 2);
-        let first = table.reserve().unwrap();
+        let first = table.reserve(false).unwrap();
         assert_eq!(ActorTable::core_of(first.generation), CoreId(1));
-        let second = table.reserve().unwrap();
+        let second = table.reserve(true).unwrap();
+        assert_eq!(ActorTable::core_of(second.generation), CoreId(1));
+        let large = [first, second].map(|place| ActorTable::is_large(place.generation));
+        assert_eq!(large, [false, true]);
         assert_ne!(first.generation, second.generation);
         assert!(matches!(
-            table.reserve(),
+            table.reserve(false),
             Err(SpawnError::TooManyActors { limit: 2 })
         ));
     }

@@ -273,12 +273,25 @@ pub(super) fn unknown(section: &str, name: &str, spell: fn(&Key) -> String) -> S
         let moved = if key.name == name { 1.0 } else { 0.0 };
         whole.max(moved)
     };
+    // Of several keys of that name the one of the nearest section, else the first of the table.
+    let section_likeness = |key: &Key| {
+        let likeness = strsim::jaro_winkler(section, key.section);
+        if likeness < LIKENESS_MIN {
+            0.0
+        } else {
+            likeness
+        }
+    };
     let nearest = KEYS
         .iter()
-        .map(|key| (likeness(key), key))
-        .max_by(|one, other| one.0.total_cmp(&other.0));
+        .rev()
+        .map(|key| ((likeness(key), section_likeness(key)), key))
+        .max_by(|(one, _), (other, _)| {
+            let by_section = || one.1.total_cmp(&other.1);
+            one.0.total_cmp(&other.0).then_with(by_section)
+        });
     match nearest {
-        Some((likeness, key)) if likeness >= LIKENESS_MIN => {
+        Some(((likeness, _), key)) if likeness >= LIKENESS_MIN => {
             format!("there is no such key; did you mean `{}`?", spell(key))
         }
         _ => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{DEFERRED_WINDOWS, HEADER_BYTES, INQUIRIES_MAX};
 use ringmesh_transport::tcp;
 
@@ -33,13 +34,24 @@ pub struct MemoryBudget {
     pub links_max: u64,
     /// What each link may take besides the core's pools.
     pub per_link: LinkMemory,
-    /// Tunnels of the node, from each link with another node to each other core: messages that come
+    /// Links of the large lane: of each core to as many others as it may know.
+    pub large_links_max: u64,
+    /// What each of them may take besides the core's pools.
+    pub per_large_link: LinkMemory,
+    /// Links of the control lane: of the control core to that of each other node.
+    pub control_links_max: u64,
+    /// What each of them may take besides the core's pools.
+    pub per_control_link: LinkMemory,
+    /// Tunnels of the node on each of two lanes, from each link with another node to each other
+    /// core: messages that come
     /// on a link and change cores take them. `links_per_association_max` says how many pairs of
     /// cores share links, but so does that of the peer, and what it sends where: so it does not
     /// bound them.
     pub tunnels_max: u64,
     /// What each tunnel may take besides: as a link whose frames come in one piece.
     pub per_tunnel: LinkMemory,
+    /// The same on the large lane.
+    pub per_large_tunnel: LinkMemory,
     /// All of it, in bytes.
     pub user_bytes: u64,
     /// Connections of the node: one for each link, and those that have not shown who they are.
@@ -57,6 +69,10 @@ pub struct CoreMemory {
     /// Slabs of messages on their way out, those retained for peers included, and what is passed on
     /// without a copy.
     pub outgoing_bytes: u64,
+    /// The same of the large lane.
+    pub large_outgoing_bytes: u64,
+    /// The same of the control lane.
+    pub control_outgoing_bytes: u64,
     /// Receive buffers: the shared ones and the large ones. Mapped at start, their pages taken at
     /// their first use.
     pub receive_bytes: u64,
@@ -86,14 +102,22 @@ impl CoreMemory {
     fn total(&self) -> u64 {
         let Self {
             outgoing_bytes,
+            large_outgoing_bytes,
+            control_outgoing_bytes,
             receive_bytes,
             mesh_bytes,
             mailbox_bytes,
             ..
         } = self;
-        [receive_bytes, mesh_bytes, mailbox_bytes]
-            .into_iter()
-            .fold(*outgoing_bytes, |sum, bytes| sum.saturating_add(*bytes))
+        [
+            large_outgoing_bytes,
+            control_outgoing_bytes,
+            receive_bytes,
+            mesh_bytes,
+            mailbox_bytes,
+        ]
+        .into_iter()
+        .fold(*outgoing_bytes, |sum, bytes| sum.saturating_add(*bytes))
     }
 }
 
@@ -149,8 +173,11 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
     let bulk = transport.bulk_buffers as u64 * u64::from(transport.bulk_buffer_bytes);
     let bytes_per_mailbox = settings.mailbox_bytes_max as u64;
     let others = cores.saturating_sub(1);
+    let outgoing = |lane| settings.of_lane(lane).outgoing_bytes_max as u64;
     let per_core = CoreMemory {
-        outgoing_bytes: settings.outgoing_bytes_max as u64,
+        outgoing_bytes: outgoing(Lane::Ordinary),
+        large_outgoing_bytes: outgoing(Lane::Large),
+        control_outgoing_bytes: outgoing(Lane::Control),
         receive_bytes: shared + bulk,
         mesh_bytes: others
             .saturating_mul(settings.mesh_slots as u64)
@@ -158,79 +185,103 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
         mailbox_bytes: bytes_per_mailbox.saturating_mul(settings.actors_max as u64),
         bytes_per_mailbox,
     };
-    let window = u64::from(settings.window_bytes);
-    let per_link = LinkMemory {
-        window_bytes: window,
-        held_bytes: window / 2,
-        assembly_bytes: 2 * (u64::from(settings.frame_bytes_max) + HEADER_BYTES as u64),
-        answer_bytes: window * u64::from(DEFERRED_WINDOWS),
-    };
-    let per_tunnel = LinkMemory {
+    let [per_control_link, per_link, per_large_link] =
+        Lane::ALL.map(|lane| LinkMemory::of_lane(settings, lane));
+    let tunnel = |link: &LinkMemory| LinkMemory {
         assembly_bytes: 0,
-        ..per_link
+        ..link.clone()
     };
+    let (per_tunnel, per_large_tunnel) = (tunnel(&per_link), tunnel(&per_large_link));
     // Each core has a link to every core of its node, itself included, and to so many others.
-    let remote = cores.saturating_mul(settings.peers_max as u64);
+    let control_links_max = settings.peers_max as u64;
+    let remote = cores.saturating_mul(control_links_max);
     let links_max = remote.saturating_add(cores.saturating_mul(cores));
     // Half open ones, and those on which each core asks about diallers.
     let inquiries = cores.saturating_mul(INQUIRIES_MAX as u64);
     let half_open = inquiries.saturating_add(settings.half_open_max as u64);
     let tunnels_max = remote.saturating_mul(others);
     let open = cores.saturating_mul(transport.connections_max.into());
-    let connections_max = remote.saturating_add(half_open).min(open);
+    let of_links = remote.saturating_mul(2).saturating_add(control_links_max);
+    let connections_max = of_links.saturating_add(half_open).min(open);
     let kernel_bytes_per_connection = sockets.send_bytes.saturating_add(sockets.receive_bytes);
+    let all = |count: u64, each: &LinkMemory| count.saturating_mul(each.total());
+    let user_bytes = [
+        all(links_max, &per_link),
+        all(remote, &per_large_link),
+        all(control_links_max, &per_control_link),
+        all(tunnels_max, &per_tunnel),
+        all(tunnels_max, &per_large_tunnel),
+    ];
     MemoryBudget {
         cores,
-        user_bytes: cores
-            .saturating_mul(per_core.total())
-            .saturating_add(links_max.saturating_mul(per_link.total()))
-            .saturating_add(tunnels_max.saturating_mul(per_tunnel.total())),
+        user_bytes: user_bytes
+            .into_iter()
+            .fold(cores.saturating_mul(per_core.total()), u64::saturating_add),
         per_core,
         links_max,
         per_link,
+        large_links_max: remote,
+        per_large_link,
+        control_links_max,
+        per_control_link,
         tunnels_max,
         per_tunnel,
+        per_large_tunnel,
         connections_max,
         kernel_bytes_per_connection,
         kernel_bytes: connections_max.saturating_mul(kernel_bytes_per_connection),
     }
 }
 
+impl LinkMemory {
+    fn of_lane(settings: &Settings, lane: Lane) -> Self {
+        let of_lane = settings.of_lane(lane);
+        let window = u64::from(of_lane.window_bytes);
+        Self {
+            window_bytes: window,
+            held_bytes: window / 2,
+            assembly_bytes: 2 * (u64::from(of_lane.body_cap) + HEADER_BYTES as u64),
+            answer_bytes: window * u64::from(DEFERRED_WINDOWS),
+        }
+    }
+}
+
 impl fmt::Display for MemoryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (core, link) = (&self.per_core, &self.per_link);
+        let core = &self.per_core;
         writeln!(
             f,
-            "memory, per core (of {}): outgoing messages up to {}, receive buffers {}, rings to \
-             other cores {}, each mailbox up to {}",
+            "memory, per core (of {}): outgoing messages up to {}, large ones {} and those of the \
+             control lane {} besides, receive buffers {}, rings to other cores {}, each mailbox up \
+             to {}",
             self.cores,
             Size(core.outgoing_bytes),
+            Size(core.large_outgoing_bytes),
+            Size(core.control_outgoing_bytes),
             Size(core.receive_bytes),
             Size(core.mesh_bytes),
             Size(core.bytes_per_mailbox),
         )?;
-        writeln!(
-            f,
-            "memory, per link: window {}, a frame in pieces {}, waiting answers {}: up to {}",
-            Size(link.window_bytes),
-            Size(link.assembly_bytes),
-            Size(link.answer_bytes),
-            Size(link.total()),
-        )?;
+        self.per_link.print(f, "")?;
+        self.per_large_link.print(f, " of the large lane")?;
+        self.per_control_link.print(f, " of the control lane")?;
         if self.tunnels_max > 0 {
+            let both = self.per_tunnel.total() + self.per_large_tunnel.total();
             writeln!(
                 f,
-                "memory, per tunnel from a link to another core: up to {}, with all {} of them {}",
+                "memory, per tunnel from a link to another core: up to {}, {} of the large lane, \
+                 with all {} of each {}",
                 Size(self.per_tunnel.total()),
+                Size(self.per_large_tunnel.total()),
                 self.tunnels_max,
-                Size(self.tunnels_max.saturating_mul(self.per_tunnel.total())),
+                Size(self.tunnels_max.saturating_mul(both)),
             )?;
         }
         writeln!(
             f,
             "memory, ceiling: {} with all {} links and all mailboxes at their bounds",
             Size(self.user_bytes),
-            self.links_max,
+            self.links_max + self.large_links_max + self.control_links_max,
         )?;
         write!(
             f,
@@ -239,6 +290,21 @@ impl fmt::Display for MemoryBudget {
             Size(self.kernel_bytes_per_connection),
             Size(self.kernel_bytes),
             self.connections_max,
+        )
+    }
+}
+
+impl LinkMemory {
+    /// One line of it.
+    fn print(&self, f: &mut fmt::Formatter<'_>, of_lane: &str) -> fmt::Result {
+        writeln!(
+            f,
+            "memory, per link{of_lane}: window {}, a frame in pieces {}, waiting answers {}: up to \
+             {}",
+            Size(self.window_bytes),
+            Size(self.assembly_bytes),
+            Size(self.answer_bytes),
+            Size(self.total()),
         )
     }
 }
@@ -277,6 +343,7 @@ mod tests {
         let mut settings = Settings::new("demo");
         settings.cores = 3;
         settings.outgoing_bytes_max = 8 << 20;
+        settings.large_outgoing_bytes_max = 16 << 20;
         settings.mesh_slots = 16;
         settings.actors_max = 10;
         settings.mailbox_bytes_max = 1 << 20;
@@ -290,7 +357,7 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_the_parts() {
         let budget = memory_budget(&small(), SOCKETS);
-        let core = (8 << 20) + (6 << 20) + 2 * 16 * 64 + (10 << 20);
+        let core = (28 << 20) + (6 << 20) + 2 * 16 * 64 + (10 << 20);
         assert_eq!(budget.per_core.total(), core);
         let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);
@@ -299,10 +366,18 @@ mod tests {
         assert_eq!(budget.tunnels_max, 3 * 2 * 2);
         let tunnel = (3 << 19) + (4 << 20);
         assert_eq!(budget.per_tunnel.total(), tunnel);
-        assert_eq!(budget.user_bytes, 3 * core + 15 * link + 12 * tunnel);
+        let large = (6 << 20) + 2 * ((2 << 20) + 16) + (16 << 20);
+        assert_eq!(budget.per_large_link.total(), large);
+        let control = (3 << 17) + 2 * ((64 << 10) + 16) + (1 << 20);
+        assert_eq!(budget.per_control_link.total(), control);
+        let large_tunnel = 22 << 20;
+        assert_eq!(budget.per_large_tunnel.total(), large_tunnel);
+        assert_eq!((budget.large_links_max, budget.control_links_max), (6, 2));
+        let links = 15 * link + 6 * large + 2 * control + 12 * (tunnel + large_tunnel);
+        assert_eq!(budget.user_bytes, 3 * core + links);
         let inquiries = 3 * INQUIRIES_MAX as u64;
-        assert_eq!(budget.connections_max, 3 * 2 + 4 + inquiries);
-        assert_eq!(budget.kernel_bytes, (10 + inquiries) * 1024);
+        assert_eq!(budget.connections_max, 2 * 3 * 2 + 2 + 4 + inquiries);
+        assert_eq!(budget.kernel_bytes, (18 + inquiries) * 1024);
     }
 
     #[test]
@@ -311,8 +386,10 @@ mod tests {
         settings.cores = 1;
         let budget = memory_budget(&settings, SOCKETS);
         assert_eq!(budget.tunnels_max, 0);
-        assert_eq!(budget.to_string().lines().count(), 4, "{budget}");
-        let links = budget.links_max * budget.per_link.total();
+        assert_eq!(budget.to_string().lines().count(), 6, "{budget}");
+        let links = budget.links_max * budget.per_link.total()
+            + budget.large_links_max * budget.per_large_link.total()
+            + budget.control_links_max * budget.per_control_link.total();
         assert_eq!(budget.user_bytes, budget.per_core.total() + links);
     }
 
@@ -320,7 +397,7 @@ mod tests {
     fn each_setting_that_allows_memory_moves_the_sum() {
         let least = memory_budget(&small(), SOCKETS);
         type Change = fn(&mut Settings);
-        let changes: [Change; 8] = [
+        let changes: [Change; 11] = [
             |settings| settings.cores += 1,
             |settings| settings.outgoing_bytes_max += 1,
             |settings| settings.mesh_slots *= 2,
@@ -329,6 +406,9 @@ mod tests {
             |settings| settings.window_bytes += 1,
             |settings| settings.frame_bytes_max += 1,
             |settings| settings.peers_max += 1,
+            |settings| settings.large_outgoing_bytes_max += 1,
+            |settings| settings.large_window_bytes += 1,
+            |settings| settings.large_frame_bytes_max += 1,
         ];
         for (number, change) in changes.iter().enumerate() {
             let mut settings = small();
@@ -360,12 +440,23 @@ mod tests {
     #[test]
     fn the_lines_name_sizes_for_people() {
         let text = memory_budget(&small(), SOCKETS).to_string();
-        assert_eq!(text.lines().count(), 5, "{text}");
-        let tunnels = "to another core: up to 5.5 MiB, with all 12 of them 66 MiB";
+        assert_eq!(text.lines().count(), 7, "{text}");
+        let tunnels = "up to 5.5 MiB, 22 MiB of the large lane, with all 12 of each 330 MiB";
         assert!(text.contains(tunnels), "{text}");
-        assert!(text.contains("outgoing messages up to 8 MiB"), "{text}");
         assert!(
-            text.contains("up to 1 KiB per connection, 778 KiB with all 778"),
+            text.contains("outgoing messages up to 8 MiB, large ones 16 MiB and"),
+            "{text}"
+        );
+        assert!(
+            text.contains("per link of the large lane: window 4 MiB"),
+            "{text}"
+        );
+        assert!(
+            text.contains("per link of the control lane: window 256 KiB"),
+            "{text}"
+        );
+        assert!(
+            text.contains("up to 1 KiB per connection, 786 KiB with all 786"),
             "{text}"
         );
         for (bytes, shown) in [

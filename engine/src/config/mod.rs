@@ -7,6 +7,7 @@ mod effective;
 mod environment;
 mod file;
 mod key;
+mod lanes;
 mod layers;
 mod memory;
 mod problem;
@@ -15,6 +16,7 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -95,6 +97,12 @@ pub struct Settings {
     pub window_bytes: u32,
     /// `core.outgoing_bytes_max`.
     pub outgoing_bytes_max: usize,
+    /// `large.frame_bytes_max`.
+    pub large_frame_bytes_max: u32,
+    /// `large.window_bytes`.
+    pub large_window_bytes: u32,
+    /// `large.outgoing_bytes_max`.
+    pub large_outgoing_bytes_max: usize,
     /// `link.send_timeout_ms`.
     pub send_timeout: Duration,
     /// `link.grant_timeout_ms`.
@@ -156,6 +164,9 @@ impl Settings {
             frame_bytes_max: limits::FRAME_BYTES_ORDINARY,
             window_bytes: limits::WINDOW_BYTES,
             outgoing_bytes_max: 256 << 20,
+            large_frame_bytes_max: limits::FRAME_BYTES_LARGE,
+            large_window_bytes: limits::WINDOW_BYTES_LARGE,
+            large_outgoing_bytes_max: 64 << 20,
             send_timeout: Duration::from_secs(5),
             grant_timeout: limits::GRANT_STALL_TIMEOUT,
             resume_timeout: limits::RESUME_TIMEOUT,

@@ -15,7 +15,7 @@ struct Rule {
     broken: fn(&Settings) -> Option<String>,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 6] = [
     Rule {
         keys: [("link", "window_bytes"), ("link", "frame_bytes_max")],
         broken: |settings| {
@@ -39,6 +39,36 @@ const RULES: [Rule; 4] = [
                 format!(
                     "{outgoing} bytes for outgoing messages are less than two windows of {window}: \
                      set core.outgoing_bytes_max to {least} at least, or lower link.window_bytes"
+                )
+            })
+        },
+    },
+    Rule {
+        keys: [("large", "window_bytes"), ("large", "frame_bytes_max")],
+        broken: |settings| {
+            let (window, frame) = (settings.large_window_bytes, settings.large_frame_bytes_max);
+            let least = window_bytes_min(frame);
+            (window < least).then(|| {
+                format!(
+                    "a window of {window} bytes is less than the largest frame of {frame} and a \
+                     slab of {SLAB_BYTES}: set large.window_bytes to {least} at least, or lower \
+                     large.frame_bytes_max"
+                )
+            })
+        },
+    },
+    Rule {
+        keys: [("large", "outgoing_bytes_max"), ("large", "window_bytes")],
+        broken: |settings| {
+            let (outgoing, window) = (
+                settings.large_outgoing_bytes_max,
+                settings.large_window_bytes,
+            );
+            let least = 2 * window as usize;
+            (outgoing < least).then(|| {
+                format!(
+                    "{outgoing} bytes for outgoing messages are less than two windows of {window}: \
+                     set large.outgoing_bytes_max to {least} at least, or lower large.window_bytes"
                 )
             })
         },

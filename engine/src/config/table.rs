@@ -1,13 +1,13 @@
 //! The table of the keys: all that may be set, in the order it is printed.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringmesh_proto::address::{Address, check_system};
+use ringmesh_proto::address::check_system;
 use ringmesh_proto::limits;
 
 use super::key::{Key, Kind, Range};
-use super::{HYBRID_SPIN, IdleMode, PEERS_CEILING, Settings};
+use super::texts::{advertise, advertised, idle_name, set_control, set_idle};
+use super::{IdleMode, PEERS_CEILING};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
@@ -27,6 +27,21 @@ const fn from_to(least: u64, most: u64) -> Range {
         powers_of_two: false,
     }
 }
+
+/// Bodies of frames, in bytes.
+const FRAME: Range = from_to(
+    limits::FRAME_BYTES_MIN as u64,
+    limits::FRAME_BYTES_CEILING as u64,
+);
+
+/// Windows of links, in bytes.
+const WINDOW: Range = from_to(
+    limits::window_bytes_min(limits::FRAME_BYTES_MIN) as u64,
+    limits::WINDOW_BYTES_MAX as u64,
+);
+
+/// Memory for messages on their way out, in bytes.
+const OUTGOING: Range = from_to(192 << 10, 1 << 40);
 
 /// A field that is a number. The range fits the field's type.
 macro_rules! number {
@@ -57,7 +72,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 31] = [
+pub(super) static KEYS: [Key; 34] = [
     Key {
         section: "node",
         name: "system",
@@ -117,7 +132,7 @@ pub(super) static KEYS: [Key; 31] = [
     Key {
         section: "node",
         name: "peers_max",
-        meaning: "Cores of other nodes that each core of this one may know.",
+        meaning: "Cores of other nodes that each core of this one may know, on each lane.",
         too_small: "dials and strangers beyond it are refused.",
         too_large: "the memory of their links is not bounded sooner.",
         kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
@@ -237,7 +252,7 @@ pub(super) static KEYS: [Key; 31] = [
         meaning: "Memory for messages on their way out, per core; at least two windows.",
         too_small: "sends find no room although their links have credit.",
         too_large: "peers that stall hold that much memory.",
-        kind: number!(outgoing_bytes_max, "bytes", from_to(192 << 10, 1 << 40)),
+        kind: number!(outgoing_bytes_max, "bytes", OUTGOING),
     },
     Key {
         section: "core",
@@ -275,18 +290,10 @@ pub(super) static KEYS: [Key; 31] = [
     Key {
         section: "link",
         name: "frame_bytes_max",
-        meaning: "The largest frame body on the ordinary lane. Larger messages are refused at the \
-                  sender.",
-        too_small: "more messages are refused.",
+        meaning: "The largest frame body on the ordinary lane. Larger messages take the large one.",
+        too_small: "more messages take the large lane, and lose their order with the others.",
         too_large: "one message holds up those behind it for longer.",
-        kind: number!(
-            frame_bytes_max,
-            "bytes",
-            from_to(
-                limits::FRAME_BYTES_MIN as u64,
-                limits::FRAME_BYTES_CEILING as u64
-            )
-        ),
+        kind: number!(frame_bytes_max, "bytes", FRAME),
     },
     Key {
         section: "link",
@@ -295,22 +302,16 @@ pub(super) static KEYS: [Key; 31] = [
                   least `frame_bytes_max` and a slab of 65536 bytes.",
         too_small: "senders wait for grants.",
         too_large: "both sides pay this much memory per busy link, and wait longer behind it.",
-        kind: number!(
-            window_bytes,
-            "bytes",
-            from_to(
-                limits::window_bytes_min(limits::FRAME_BYTES_MIN) as u64,
-                limits::WINDOW_BYTES_MAX as u64
-            )
-        ),
+        kind: number!(window_bytes, "bytes", WINDOW),
     },
     Key {
         section: "link",
         name: "links_per_association_max",
-        meaning: "Links that two nodes may have between their cores: the smaller setting of both \
-                  counts. With more pairs of cores than that they share links, and messages \
-                  change cores once at the receiver. Each core may still have a link with the \
-                  control core at the other end and one with another, however small this is.",
+        meaning: "Links that two nodes may have between their cores, on each of the ordinary and \
+                  the large lane: the smaller setting of both counts. With more pairs of cores \
+                  than that they share links, and messages change cores once at the receiver. \
+                  Each core may still have a link with the control core at the other end and one \
+                  with another, however small this is.",
         too_small: "more messages change cores.",
         too_large: "many sockets and windows for each peer.",
         kind: number!(links_per_association_max, "links", from_to(1, 1 << 16)),
@@ -340,6 +341,33 @@ pub(super) static KEYS: [Key; 31] = [
         too_small: "what was on its way is given up, although the network came back.",
         too_large: "a peer that is gone holds a window of memory for longer, and is noticed late.",
         kind: time!(resume_timeout, "milliseconds", MS, from_to(0, HOUR_MS)),
+    },
+    Key {
+        section: "large",
+        name: "frame_bytes_max",
+        meaning: "The largest frame body on the large lane. Larger messages are refused at the \
+                  sender.",
+        too_small: "more messages are refused.",
+        too_large: "one message holds up the large ones behind it for longer.",
+        kind: number!(large_frame_bytes_max, "bytes", FRAME),
+    },
+    Key {
+        section: "large",
+        name: "window_bytes",
+        meaning: "`window_bytes` of `[link]` for a link of the large lane; at least \
+                  `frame_bytes_max` of `[large]` and a slab of 65536 bytes.",
+        too_small: "senders of large messages wait for grants.",
+        too_large: "both sides pay this much memory per busy link, and wait longer behind it.",
+        kind: number!(large_window_bytes, "bytes", WINDOW),
+    },
+    Key {
+        section: "large",
+        name: "outgoing_bytes_max",
+        meaning: "Memory for messages on their way out on the large lane, per core, besides that \
+                  for others; at least two windows of `[large]`.",
+        too_small: "large messages find no room although their links have credit.",
+        too_large: "peers that stall hold that much memory.",
+        kind: number!(large_outgoing_bytes_max, "bytes", OUTGOING),
     },
     Key {
         section: "actor",
@@ -435,58 +463,3 @@ pub(super) static KEYS: [Key; 31] = [
         },
     },
 ];
-
-fn advertised(settings: &Settings) -> String {
-    match &settings.advertise {
-        Some((host, port)) if host.contains(':') && !host.starts_with('[') => {
-            format!("[{host}]:{port}")
-        }
-        Some((host, port)) => format!("{host}:{port}"),
-        None => String::new(),
-    }
-}
-
-fn advertise(settings: &mut Settings, text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        settings.advertise = None;
-        return Ok(());
-    }
-    // An address parses and checks the host; its system is of no interest here.
-    let address: Result<Address, _> = format!("ringmesh://any@{text}").parse();
-    let address = address.map_err(|error| format!(": {error}"))?;
-    settings.advertise = Some((address.host().to_owned(), address.port()));
-    Ok(())
-}
-
-fn set_control(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.control = match text {
-        "" => None,
-        text => {
-            let at: SocketAddr = text.parse().map_err(|_| String::new())?;
-            if !at.ip().is_loopback() {
-                return Err(": other hosts could reach it, and it asks nobody who they are".into());
-            }
-            Some(at)
-        }
-    };
-    Ok(())
-}
-
-fn idle_name(mode: IdleMode) -> &'static str {
-    match mode {
-        IdleMode::Spin => "spin",
-        IdleMode::Hybrid(_) => "hybrid",
-        IdleMode::Park => "park",
-    }
-}
-
-fn set_idle(settings: &mut Settings, text: &str) -> Result<(), String> {
-    let hybrid = match settings.idle {
-        IdleMode::Hybrid(_) => settings.idle,
-        IdleMode::Spin | IdleMode::Park => IdleMode::Hybrid(HYBRID_SPIN),
-    };
-    let modes = [IdleMode::Spin, hybrid, IdleMode::Park];
-    let named = modes.into_iter().find(|mode| idle_name(*mode) == text);
-    settings.idle = named.ok_or_else(String::new)?;
-    Ok(())
-}

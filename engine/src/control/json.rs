@@ -89,7 +89,7 @@ fn link(link: &LinkReport) -> String {
         .text("peer", &place(&link.peer))
         .maybe("uid", link.peer_uid.map(uid))
         .plain("peer_core", link.peer_core.0)
-        .text("lane", link.lane())
+        .text("lane", link.lane.label())
         .maybe("transport", link.transport.map(quoted))
         .text("state", link.state.label())
         .maybe("age_ms", link.age.map(|age| age.as_millis()))
@@ -182,6 +182,7 @@ fn ends(object: Object, link: &LinkEnds) -> Object {
         .text("peer", &place(&link.peer.address))
         .plain("uid", uid(link.peer.uid))
         .plain("peer_core", link.peer_core.0)
+        .text("lane", link.lane.label())
 }
 
 /// 16 hexadecimal digits: a number of JSON does not hold all of them.

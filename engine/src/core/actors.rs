@@ -42,7 +42,7 @@ impl Core {
                 problem: error.to_string(),
             })?;
         }
-        let place = self.actors.borrow_mut().reserve()?;
+        let place = self.actors.borrow_mut().reserve(A::LARGE)?;
         if let Some(name) = name {
             let named = Named {
                 core: self.id,
@@ -57,7 +57,7 @@ impl Core {
             }
         }
         let me = Ref::new(
-            self.local.id.uid,
+            self.local().id.uid,
             self.home(NodeIndex::SELF),
             self.id,
             place.slot,
@@ -85,7 +85,7 @@ impl Core {
     }
 
     pub(crate) fn stop_actor<P: Protocol>(self: &Rc<Self>, actor: &Ref<P>) -> bool {
-        if actor.recipient.uid != self.local.id.uid {
+        if actor.recipient.uid != self.local().id.uid {
             return false;
         }
         if actor.recipient.core != self.id {
@@ -196,7 +196,7 @@ impl Core {
     /// The other core of this node where a recipient lives. What has made its hop makes no other.
     fn lives_elsewhere(&self, link: &Link, target: Target) -> Option<CoreId> {
         let core = ActorTable::core_of(target.generation);
-        let is_other = core != self.id && core.0 < self.local.cores;
+        let is_other = core != self.id && core.0 < self.local().cores;
         (is_other && !link.within_process).then_some(core)
     }
 

@@ -23,7 +23,7 @@ impl Core {
         core: CoreId,
         work: impl FnOnce(&Rc<Self>) -> Result<R, SpawnError> + Send + 'static,
     ) -> Result<R, SpawnError> {
-        let cores = self.local.cores;
+        let cores = self.local().cores;
         if core.0 >= cores {
             return Err(SpawnError::NoSuchCore {
                 core: core.0,

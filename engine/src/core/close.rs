@@ -102,7 +102,7 @@ impl Core {
     pub(super) fn discard_unread(&self, connection: &Connection) {
         let mut intake = connection.intake.borrow_mut();
         if let Some(link) = connection.link() {
-            let messages = intake.count_messages(self.settings.frame_bytes_max);
+            let messages = intake.count_messages(link.body_cap);
             self.tally.dropped_unread.add(messages);
             self.tell_of_dropped(&link, messages, true);
         }

@@ -10,29 +10,38 @@ use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId};
 use ringmesh_proto::association::{Association, Status};
-use ringmesh_proto::close_reason::{CloseReason, Fault};
-use ringmesh_proto::effect::{ConnKey, Context, Effect, LinkUp, Outbox, Standing};
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::effect::{ConnKey, Context, Effect, Outbox, Standing};
 use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
-use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
 use super::door::Guest;
-use super::link::{Connection, End, Link, Stage};
+use super::link::{Connection, End, Link};
 use super::peers::{PeerIndex, PeerState};
-use super::{Core, Errand, Met, NodeIndex, Token};
+use super::{Core, Errand, NodeIndex, Token};
 use crate::error::ResolveError;
 
 impl Core {
     /// The index of a core of the node at `address`.
     pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
+        self.peer_on(address, (core, Lane::Ordinary))
+    }
+
+    /// The same on a lane.
+    pub(crate) fn peer_on(
+        &self,
+        address: &Address,
+        at: (CoreId, Lane),
+    ) -> Result<PeerIndex, ResolveError> {
         self.peers
             .borrow_mut()
-            .find_or_add(address, core, &self.shared)
+            .find_or_add(address, at, &self.shared)
     }
 
     /// The number of the node that a peer is a core of.
@@ -97,7 +106,7 @@ impl Core {
         let preface = Preface::parse(bytes).ok()?;
         let wanted = preface.wanted_core?;
         // Whoever does not belong here is refused here: strangers cost other cores nothing.
-        (wanted != self.id && self.local.admits(&preface)).then_some(wanted)
+        (wanted != self.id && self.local().admits(&preface)).then_some(wanted)
     }
 
     /// Hands a connection over to the core it asks for. Nothing behind its preface was received
@@ -217,12 +226,13 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        let (address, core) = (&introduction.peer.address, introduction.sending_core);
+        let address = &introduction.peer.address;
+        let at = (introduction.sending_core, introduction.lane);
         let node = self
-            .peer(address, core)
+            .peer_on(address, at)
             .or_else(|error| {
-                self.give_up_a_lost_link();
-                self.peer(address, core).map_err(|_| error)
+                self.give_up_a_lost_link(introduction.lane);
+                self.peer_on(address, at).map_err(|_| error)
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
@@ -278,9 +288,9 @@ impl Core {
         let result = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
-            let association = &mut peer.association;
+            let (association, lane) = (&mut peer.association, peer.lane);
             Link::with_halves(peer.link.as_ref(), |link| {
-                call(association, &mut self.context(link, &mut out))
+                call(association, &mut self.context(lane, link, &mut out))
             })
         };
         self.carry_out(Some(node), out);
@@ -294,7 +304,7 @@ impl Core {
         call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
-        let mut context = self.context(None, &mut out);
+        let mut context = self.context(Lane::Ordinary, None, &mut out);
         let result = call(&mut self.acceptor.borrow_mut(), &mut context);
         self.carry_out(None, out);
         self.arm_acceptor_timer();
@@ -303,6 +313,7 @@ impl Core {
 
     pub(super) fn context<'a>(
         &'a self,
+        lane: Lane,
         link: Option<Standing<'a>>,
         out: &'a mut Outbox,
     ) -> Context<'a> {
@@ -310,7 +321,7 @@ impl Core {
         Context {
             now: self.clock.now(),
             random,
-            local: &self.local,
+            local: self.local_of(lane),
             link,
             out,
         }
@@ -411,65 +422,6 @@ impl Core {
         self.io
             .borrow_mut()
             .send(connection.id, &mut vec![slab.freeze().into()]);
-    }
-
-    fn link_up(self: &Rc<Self>, node: PeerIndex, up: &LinkUp) {
-        let Some(connection) = self.connection_of(up.conn) else {
-            return;
-        };
-        let id = self.take_link_id();
-        let window = self.settings.window_bytes;
-        let outbound = Outbound::new(up.body_cap, up.limit, window);
-        let inbound = Inbound::new(window);
-        let to_core = self.peers.borrow_mut().at(node).core;
-        let at = (Some(connection.id), to_core);
-        let link = Link::new(id, node, up.peer.clone(), at, outbound, inbound);
-        let link = Rc::new(link);
-        // The answer to the dial may still be on its way out.
-        link.sending.set(connection.sending.get());
-        *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
-        self.tally.links.add(1);
-        tracing::info!(peer = %up.peer, dialled = up.dialled, "link up");
-        link.vitals.since.set(self.clock.now());
-        self.tell_of_link(&link, up.dialled);
-        let mut peers = self.peers.borrow_mut();
-        let peer = peers.at(node);
-        peer.link = Some(link);
-        peer.meetings += 1;
-        peer.problem = None;
-        peer.places.found();
-        let number = peer.node;
-        let (uid, matrix) = (up.peer.uid, up.matrix);
-        connection.settle();
-        self.shared.linked(number, uid, connection.from());
-        let met = self.shared.learn(number, Met { uid, matrix });
-        peers.learn(number, met);
-        drop(peers);
-        self.peer_changed(node);
-    }
-
-    /// Wakes whoever waits for something to change at a peer.
-    pub(super) fn peer_changed(&self, node: PeerIndex) {
-        let watchers = self.peers.borrow_mut().take_watchers(node);
-        watchers.into_iter().for_each(|waker| self.wake(waker));
-        self.room_came(node);
-        self.recipients_came(node);
-    }
-
-    fn link_down(self: &Rc<Self>, node: PeerIndex, reason: CloseReason) {
-        let link = {
-            let mut peers = self.peers.borrow_mut();
-            let peer = peers.at(node);
-            peer.problem = Some(reason);
-            peer.link.take()
-        };
-        if let Some(link) = link {
-            let number = self.number_of(node);
-            self.shared.unlinked(number);
-            self.tell_of_loss(&link, reason, true);
-            self.end_link(&link, reason.fault() == Fault::Nobody);
-        }
-        self.peer_changed(node);
     }
 
     fn arm_peer_timer(&self, node: PeerIndex) {

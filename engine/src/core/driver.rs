@@ -1,7 +1,8 @@
 //! The loop of a core.
 //!
 //! One turn: take what other cores handed over, whose bytes come while completions are reaped (no
-//! system call) and fed to the connections; dispatch what waits, within a budget; poll the tasks
+//! system call) and fed to the connections; serve the control lane; dispatch what waits, within a
+//! budget; poll the tasks
 //! that are ready; run due timers; gather every link's pending bytes into one send each; ONE
 //! `io_uring_enter` for all of it. When there is nothing to do the core spins or sleeps, as its
 //! idle mode says, and the sleep is part of that one call.
@@ -99,6 +100,7 @@ impl Driver {
             core.handle_event(event);
             busy = true;
         }
+        busy |= core.serve_control();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch(&mut budget);
         busy |= core.poll_tasks(&budget);

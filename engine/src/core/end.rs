@@ -20,7 +20,7 @@ impl Core {
             self.tally.links.take(1);
         }
         let sent = link.outbound.borrow().positions().sent;
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let (mut unsent, mut maybe) = (0, 0);
         let acknowledged = link
             .outbound

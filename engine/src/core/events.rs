@@ -8,7 +8,7 @@ use ringmesh_proto::limits;
 use ringmesh_transport::contract::{ConnectionId, Event, Transport};
 
 use super::budget::Budget;
-use super::link::{Connection, Stage, id_of};
+use super::link::{Connection, Link, Stage, id_of};
 use super::peers::PeerIndex;
 use super::receive::{self, Left};
 use super::shared::Stop;
@@ -96,7 +96,12 @@ impl Core {
     /// Puts a connection on the list of those with bytes to parse.
     pub(super) fn make_readable(&self, connection: &Rc<Connection>) {
         if !connection.readable.replace(true) {
-            self.readable.borrow_mut().push(Rc::clone(connection));
+            let list = if connection.urgent.get() {
+                &self.urgent
+            } else {
+                &self.readable
+            };
+            list.borrow_mut().push(Rc::clone(connection));
         }
     }
 
@@ -108,17 +113,7 @@ impl Core {
         let any = !waiting.is_empty();
         for connection in waiting.drain(..) {
             let connection = &connection;
-            connection.readable.set(false);
-            if !connection.closing.get() {
-                self.read_connection(connection, budget);
-            }
-            if connection.closing.get() {
-                self.discard_unread(connection);
-            } else if let Some(reason) = connection.over.get()
-                && !connection.readable.get()
-            {
-                self.end_draining(connection, reason);
-            }
+            self.read_in_turn(connection, |core| core.read_connection(connection, budget));
         }
         self.kept.reading.set(waiting);
         // Whoever used the budget up goes behind those that got nothing of it.
@@ -127,6 +122,25 @@ impl Core {
             left.rotate_left(1);
         }
         any
+    }
+
+    /// Reads a connection that is on the list no more.
+    pub(super) fn read_in_turn(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        read: impl FnOnce(&Rc<Self>),
+    ) {
+        connection.readable.set(false);
+        if !connection.closing.get() {
+            read(self);
+        }
+        if connection.closing.get() {
+            self.discard_unread(connection);
+        } else if let Some(reason) = connection.over.get()
+            && !connection.readable.get()
+        {
+            self.end_draining(connection, reason);
+        }
     }
 
     fn read_connection(self: &Rc<Self>, connection: &Rc<Connection>, budget: &mut Budget) {
@@ -142,6 +156,10 @@ impl Core {
         let Some(link) = connection.link() else {
             return;
         };
+        if link.is_pressing() {
+            // It has just become one: what is behind its handshake is served in its place.
+            return self.make_readable(connection);
+        }
         if link.outbound.borrow().has_said_bye() {
             if let Err(reason) = self.overhear(connection, &link) {
                 self.connection_fault(connection, reason);
@@ -154,19 +172,24 @@ impl Core {
             .count_received(self.tally.received.total() - before);
         match drained {
             Ok(left) => {
-                if connection.closing.get() {
-                    return;
+                if left == Left::More && !connection.closing.get() {
+                    self.owe_grant(&link);
+                    return self.make_readable(connection);
                 }
-                self.owe_grant(&link);
-                if left == Left::More {
-                    self.make_readable(connection);
-                } else if connection.over.get().is_none()
-                    && connection.intake.borrow().is_within_frame()
-                {
-                    self.watch_for_stall(connection);
-                }
+                self.read_so_far(connection, &link);
             }
             Err(reason) => self.connection_fault(connection, reason),
+        }
+    }
+
+    /// Everything whole that came on a connection is read.
+    pub(super) fn read_so_far(&self, connection: &Rc<Connection>, link: &Rc<Link>) {
+        if connection.closing.get() {
+            return;
+        }
+        self.owe_grant(link);
+        if connection.over.get().is_none() && connection.intake.borrow().is_within_frame() {
+            self.watch_for_stall(connection);
         }
     }
 

@@ -76,7 +76,7 @@ impl Core {
             correlation,
             ..Extension::default()
         };
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         let pushed = outbound.push_reply_shared(&mut slabs, message, extension, bytes);
         drop((slabs, outbound));

@@ -212,7 +212,7 @@ impl Core {
                 extension,
             },
         };
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(&relay.link).borrow_mut();
         let pushed = relay
             .link
             .outbound
@@ -359,7 +359,7 @@ impl Core {
     pub(super) fn pass_cancel_on(&self, origin: &Link, extension: Extension) {
         let relays = origin.routes.borrow().relays();
         for relay in relays.into_iter().filter(|relay| !relay.has_waiting()) {
-            let mut slabs = self.slabs.borrow_mut();
+            let mut slabs = self.slabs_of(&relay.link).borrow_mut();
             let mut outbound = relay.link.outbound.borrow_mut();
             let pushed = outbound.push_cancel(&mut slabs, extension);
             drop((slabs, outbound));

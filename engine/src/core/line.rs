@@ -6,10 +6,13 @@
 //! whose task does not poll it holds up nobody, nor does one whose recipient alone has no room:
 //! such sends stand aside until a recipient of the peer says that it has some.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
+
+use ringmesh_proto::slab_pool::SlabPool;
 
 use super::peers::PeerIndex;
 use super::{Core, Token};
@@ -237,7 +240,8 @@ impl Core {
     /// While memory is short, looks now and then whether some came back: what leases of other cores
     /// held comes back without a word.
     pub(super) fn watch_memory(&self) {
-        if !self.slabs.borrow().is_short() || self.watches_memory.replace(true) {
+        let is_short = self.slabs.iter().any(|slabs| slabs.borrow().is_short());
+        if !is_short || self.watches_memory.replace(true) {
             return;
         }
         let at = self.clock.now() + MEMORY_LOOKS;
@@ -254,7 +258,8 @@ impl Core {
     /// Slabs may have come back. If one was refused since the last time, whoever waits for memory
     /// has another try, at whatever peer: the sends, and the answers that were put off.
     pub(super) fn memory_came(&self) {
-        if !self.slabs.borrow_mut().take_shortage() {
+        let short = |short, slabs: &RefCell<SlabPool>| slabs.borrow_mut().take_shortage() | short;
+        if !self.slabs.iter().fold(false, short) {
             return;
         }
         let own = self.ends.iter().map(|end| Rc::clone(&end.link));

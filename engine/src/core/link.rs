@@ -10,6 +10,7 @@ use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::{Parse, parse};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::link::{self, Inbound};
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::buffer::{Assembly, Chunk};
@@ -19,6 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PeerIndex;
 use super::door::Guest;
+use super::ping::Pings;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
@@ -46,6 +48,9 @@ pub(crate) struct Link {
     pub(crate) within_process: bool,
     /// The core at the other end.
     pub(crate) to_core: CoreId,
+    pub(crate) lane: Lane,
+    /// The longest body that is taken on it.
+    pub(crate) body_cap: u32,
     /// Of a link that is a tunnel.
     pub(crate) passage: Option<Passage>,
     pub(crate) outbound: RefCell<Outbound>,
@@ -69,16 +74,29 @@ pub(crate) struct Link {
     /// Something was received and not granted yet, since then.
     pub(crate) owes_grant: Cell<bool>,
     pub(crate) owes_since: Cell<Instant>,
-    /// From this position on a turn sends without waiting for its end.
+    /// From this position on a turn sends without waiting for its end, or takes note of what is
+    /// large.
     pub(crate) flush_at: Cell<u64>,
     /// What was last seen of the peer taking over what was sent.
     pub(crate) progress: Cell<Progress>,
     /// What it shows to whoever looks.
     pub(crate) vitals: Vitals,
+    /// Of the control lane.
+    pub(crate) pings: Pings,
     /// While it has no connection: its association knows that something is to be sent.
     pub(crate) resume_wanted: Cell<bool>,
     /// Set once; a message whose link ended cannot be sent on it.
     pub(crate) ended: Cell<bool>,
+}
+
+/// What a link runs between, and what may come on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkAt {
+    /// `None` within the process.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) to_core: CoreId,
+    pub(crate) lane: Lane,
+    pub(crate) body_cap: u32,
 }
 
 impl Link {
@@ -86,7 +104,7 @@ impl Link {
         id: LinkId,
         peer: PeerIndex,
         node: NodeId,
-        (connection, to_core): (Option<ConnectionId>, CoreId),
+        at: LinkAt,
         outbound: Outbound,
         inbound: Inbound,
     ) -> Self {
@@ -95,9 +113,11 @@ impl Link {
             peer,
             uid: node.uid,
             node,
-            connection: Cell::new(connection),
-            within_process: connection.is_none(),
-            to_core,
+            connection: Cell::new(at.connection),
+            within_process: at.connection.is_none(),
+            to_core: at.to_core,
+            lane: at.lane,
+            body_cap: at.body_cap,
             passage: None,
             outbound: RefCell::new(outbound),
             inbound: RefCell::new(inbound),
@@ -109,14 +129,31 @@ impl Link {
             owed: Cell::new(0),
             told_busy: RefCell::default(),
             ready_owed: RefCell::default(),
-            flush_at: Cell::new(FLUSH_BYTES),
+            flush_at: Cell::new(if at.lane == Lane::Large {
+                0
+            } else {
+                FLUSH_BYTES
+            }),
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
             vitals: Vitals::default(),
+            pings: Pings::default(),
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }
+    }
+}
+
+impl Link {
+    /// Everything before this position is being sent. Of the large lane each message is looked at.
+    pub(super) fn flush_behind(&self, position: u64) {
+        let bytes = if self.lane == Lane::Large {
+            0
+        } else {
+            FLUSH_BYTES
+        };
+        self.flush_at.set(position + bytes);
     }
 }
 
@@ -140,7 +177,14 @@ impl End {
     pub(crate) fn new(core: CoreId, node: NodeId, outbound: Outbound, inbound: Inbound) -> Self {
         let peer = PeerIndex::of_core(core);
         let id = LinkId(u64::from(core.0));
-        let link = Link::new(id, peer, node, (None, core), outbound, inbound);
+        let at = LinkAt {
+            connection: None,
+            to_core: core,
+            lane: Lane::Ordinary,
+            // What it sends to itself, or another core of it to it.
+            body_cap: outbound.body_cap(),
+        };
+        let link = Link::new(id, peer, node, at, outbound, inbound);
         let link = Rc::new(link);
         let connection = Connection::within_process(Rc::clone(&link), u32::from(core.0));
         let connection = Rc::new(connection);
@@ -157,8 +201,10 @@ pub(crate) struct Connection {
     pub(crate) node: Cell<Option<PeerIndex>>,
     pub(crate) stage: RefCell<Stage>,
     pub(crate) intake: RefCell<Intake>,
-    /// On the list of connections with bytes to parse.
+    /// On a list of connections with bytes to parse.
     pub(crate) readable: Cell<bool>,
+    /// It carries the control lane.
+    pub(crate) urgent: Cell<bool>,
     /// Nothing it brings counts any more.
     pub(crate) closing: Cell<bool>,
     /// Bytes of a handshake are on their way out.
@@ -226,6 +272,7 @@ impl Connection {
             stage: RefCell::new(stage),
             intake: RefCell::default(),
             readable: Cell::new(false),
+            urgent: Cell::new(false),
             closing: Cell::new(false),
             sending: Cell::new(false),
             last_words: RefCell::default(),

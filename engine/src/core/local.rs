@@ -149,7 +149,7 @@ impl Core {
         }
         let mut mesh = self.mesh.borrow_mut();
         let runs = to.core == self.id || !mesh.is_gone(to.core);
-        if to.uid != self.local.id.uid || !runs {
+        if to.uid != self.local().id.uid || !runs {
             return Err(Refusal::NotRunning);
         }
         let window = &mut mesh.windows[usize::from(to.core.0)];

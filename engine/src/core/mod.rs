@@ -35,6 +35,7 @@ mod hop;
 mod letters;
 mod line;
 mod link;
+mod linked;
 mod local;
 mod local_line;
 mod loops;
@@ -45,6 +46,7 @@ mod nodes;
 mod overhear;
 mod payload;
 mod peers;
+mod ping;
 mod pipes;
 mod pressure;
 mod questions;
@@ -53,6 +55,7 @@ mod reply;
 mod report;
 mod resume;
 mod routes;
+mod rows;
 mod send;
 mod service;
 pub(crate) mod shared;
@@ -66,6 +69,7 @@ mod ticks;
 mod timers;
 mod tunnel;
 mod upgrade;
+mod urgent;
 mod user_code;
 mod verify;
 mod vitals;
@@ -80,6 +84,7 @@ use std::task::Waker;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
@@ -145,11 +150,12 @@ pub(crate) struct Core {
     id: CoreId,
     shared: Arc<Shared>,
     settings: Settings,
-    /// What this node says of itself in handshakes.
-    local: LocalNode,
+    /// What this node says of itself in handshakes, by lane.
+    locals_of: [LocalNode; Lane::ALL.len()],
     clock: Clock,
     io: RefCell<Transports>,
-    slabs: RefCell<SlabPool>,
+    /// By lane.
+    slabs: [RefCell<SlabPool>; Lane::ALL.len()],
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
@@ -174,8 +180,11 @@ pub(crate) struct Core {
     next_link: Cell<u64>,
     /// Connections with bytes to parse.
     readable: RefCell<Vec<Rc<Connection>>>,
-    /// Links with something to send.
+    /// Links with something to send, those of the control lane aside.
     sendable: RefCell<Vec<Rc<Link>>>,
+    /// Connections and links of the control lane: the same, and they go first.
+    urgent: RefCell<Vec<Rc<Connection>>>,
+    pressing: RefCell<Vec<Rc<Link>>>,
     /// Links that owe their peer a grant.
     granting: RefCell<Vec<Rc<Link>>>,
     /// No link on the list has owed a grant for longer than since then.
@@ -245,7 +254,22 @@ impl Core {
     }
 
     pub(crate) fn identity(&self) -> &NodeId {
-        &self.local.id
+        &self.local().id
+    }
+
+    /// What this node says of itself in handshakes; the lane aside it is the same on all.
+    fn local(&self) -> &LocalNode {
+        self.local_of(Lane::Ordinary)
+    }
+
+    fn local_of(&self, lane: Lane) -> &LocalNode {
+        &self.locals_of[lane.index()]
+    }
+
+    /// The slabs that a link writes into.
+    #[inline]
+    fn slabs_of(&self, link: &Link) -> &RefCell<SlabPool> {
+        &self.slabs[link.lane.index()]
     }
 
     /// The address of the node that a peer is a core of.
@@ -280,6 +304,11 @@ impl Core {
         let left = self.turn_share.get();
         self.turn_share.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// No other waiting send goes ahead in this turn.
+    fn end_turn_share(&self) {
+        self.turn_share.set(0);
     }
 
     /// Keeps a chunk whose messages were handled until the end of the turn: to take a slab home
@@ -355,6 +384,8 @@ impl Core {
         self.tasks.any_ready()
             || !self.readable.borrow().is_empty()
             || !self.sendable.borrow().is_empty()
+            || !self.urgent.borrow().is_empty()
+            || !self.pressing.borrow().is_empty()
             || !self.locals.is_empty()
     }
 }
@@ -370,7 +401,7 @@ struct Kept {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core")
-            .field("id", &self.local.id)
+            .field("id", self.identity())
             .finish_non_exhaustive()
     }
 }

@@ -35,6 +35,7 @@ impl Core {
             core: self.id,
             peer: link.node.clone(),
             peer_core: link.to_core,
+            lane: link.lane,
         }));
     }
 

@@ -19,7 +19,7 @@ impl Core {
         connection: &Connection,
         link: &Rc<Link>,
     ) -> Result<(), CloseReason> {
-        let body_cap = self.settings.frame_bytes_max;
+        let body_cap = link.body_cap;
         let mut intake = connection.intake.borrow_mut();
         loop {
             if intake.is_partial() && !intake.assemble(0, body_cap) {

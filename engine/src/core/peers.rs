@@ -8,6 +8,7 @@ use std::task::Waker;
 use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::CORES_MAX;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
@@ -17,12 +18,14 @@ use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
 use super::nodes::{Met, NodeIndex};
+use super::rows::{Row, Way};
 use super::shared::{Shared, TableId};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
-/// One core of a known node, in the table of this core. A peer that was forgotten leaves its index
-/// to another one; a ref names the node by its [`NodeIndex`], and carries a uid besides.
+/// One core of a known node and one lane, in the table of this core. A peer that was forgotten
+/// leaves its index to another one; a ref names the node by its [`NodeIndex`], and carries a uid
+/// besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PeerIndex(u32);
 
@@ -60,57 +63,12 @@ pub(super) struct PeerTable {
     rows: Vec<Row>,
     by_address: HashMap<Address, NodeIndex>,
     /// The last one that was found, for the next send most often goes there too.
-    latest: Cell<(NodeIndex, CoreId, PeerIndex)>,
+    latest: Cell<(Way, PeerIndex)>,
     /// Cores of this node, the first of `peers`.
     own: usize,
+    /// Peers of other nodes, by lane.
+    known: [usize; Lane::ALL.len()],
     peers_max: usize,
-}
-
-/// The cores of a node that this one knows, by their number.
-#[derive(Debug, Default)]
-struct Row {
-    cores: Vec<Option<PeerIndex>>,
-    /// Which of them is sent to for each: another one for a core that this one has no link with.
-    ways: Vec<Option<PeerIndex>>,
-    /// What a handshake told of the node.
-    met: Option<Met>,
-}
-
-impl Row {
-    #[inline]
-    fn at(&self, core: CoreId) -> Option<PeerIndex> {
-        *self.cores.get(usize::from(core.0))?
-    }
-
-    /// The core that is sent to for what goes to `core`.
-    #[inline]
-    fn way(&self, core: CoreId) -> Option<PeerIndex> {
-        *self.ways.get(usize::from(core.0))?
-    }
-
-    fn set(&mut self, core: CoreId, index: Option<PeerIndex>) {
-        let place = usize::from(core.0);
-        if self.cores.len() <= place {
-            self.cores.resize(place + 1, None);
-        }
-        self.cores[place] = index;
-    }
-
-    /// Finds the ways from core `me` anew.
-    fn find_ways(&mut self, me: CoreId) {
-        self.ways = match self.met {
-            Some(Met { matrix, .. }) => {
-                let way = |core| self.at(matrix.way(me, core));
-                matrix.cores_there().map(way).collect()
-            }
-            // Names of this node: it has no matrix with itself.
-            None => self.cores.clone(),
-        };
-    }
-
-    fn is_empty(&self) -> bool {
-        self.cores.iter().all(Option::is_none)
-    }
 }
 
 /// One known node.
@@ -119,6 +77,7 @@ pub(super) struct Peer {
     pub(super) address: Address,
     pub(super) node: NodeIndex,
     pub(super) core: CoreId,
+    pub(super) lane: Lane,
     pub(super) link: Option<Rc<Link>>,
     pub(super) association: Association,
     /// When the association has something to do.
@@ -135,13 +94,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(address: Address, node: NodeIndex, core: CoreId, link: Option<Rc<Link>>) -> Self {
+    fn new(address: Address, node: NodeIndex, (core, lane): (CoreId, Lane)) -> Self {
         let association = Association::with_core(address.clone(), core);
         Self {
             address,
             node,
             core,
-            link,
+            lane,
+            link: None,
             association,
             timer: None,
             problem: None,
@@ -167,18 +127,17 @@ impl PeerTable {
             peers: Vec::new(),
             rows: vec![Row::default()],
             by_address: HashMap::from([(address.clone(), NodeIndex::SELF)]),
-            latest: Cell::new((NodeIndex::SELF, CoreId(0), PeerIndex(0))),
+            latest: Cell::new(((NodeIndex::SELF, CoreId(0), false), PeerIndex(0))),
             own: 0,
+            known: [0; Lane::ALL.len()],
             peers_max,
         };
         for link in links {
-            let core = link.to_core;
-            table.add(Peer::new(
-                address.clone(),
-                NodeIndex::SELF,
-                core,
-                Some(link),
-            ));
+            let at = (link.to_core, Lane::Ordinary);
+            table.add(Peer {
+                link: Some(link),
+                ..Peer::new(address.clone(), NodeIndex::SELF, at)
+            });
             table.own += 1;
         }
         table
@@ -190,18 +149,25 @@ impl PeerTable {
     }
 
     /// The index of a core of a node that this core knows.
-    pub(super) fn find(&self, node: NodeIndex, core: CoreId) -> Option<PeerIndex> {
-        self.rows.get(node.0 as usize)?.at(core)
+    pub(super) fn find(&self, node: NodeIndex, core: CoreId, lane: Lane) -> Option<PeerIndex> {
+        self.rows.get(node.0 as usize)?.at(core, lane)
+    }
+
+    /// Every peer that is a core of that node, on whatever lane.
+    pub(super) fn of_node(&self, node: NodeIndex) -> Vec<PeerIndex> {
+        let row = self.rows.get(node.0 as usize);
+        row.into_iter().flat_map(Row::all).collect()
     }
 
     #[inline]
-    fn find_again(&self, node: NodeIndex, core: CoreId) -> Option<PeerIndex> {
-        let (latest_node, latest_core, index) = self.latest.get();
-        if (latest_node, latest_core) == (node, core) {
+    fn find_again(&self, way: Way) -> Option<PeerIndex> {
+        let (latest, index) = self.latest.get();
+        if latest == way {
             return Some(index);
         }
-        let index = self.rows.get(node.0 as usize)?.way(core)?;
-        self.latest.set((node, core, index));
+        let (node, core, large) = way;
+        let index = self.rows.get(node.0 as usize)?.way(core, large)?;
+        self.latest.set((way, index));
         Some(index)
     }
 
@@ -217,17 +183,22 @@ impl PeerTable {
 
     /// The row of a node has changed.
     fn change_ways(&mut self, node: NodeIndex) {
-        let own = (NodeIndex::SELF, CoreId(0), PeerIndex(0));
-        self.latest.set(own);
-        self.rows[node.0 as usize].find_ways(self.me);
+        let own = (NodeIndex::SELF, CoreId(0), false);
+        self.latest.set((own, PeerIndex(0)));
+        self.rows[node.0 as usize].find_ways(self.me, node == NodeIndex::SELF);
     }
 
     /// The peer that what goes to a core of a process start is sent to, as far as this core knows
     /// of both.
-    pub(super) fn towards(&self, address: &Address, uid: Uid, core: CoreId) -> Option<PeerIndex> {
+    pub(super) fn towards(
+        &self,
+        address: &Address,
+        uid: Uid,
+        (core, large): (CoreId, bool),
+    ) -> Option<PeerIndex> {
         let row = self.rows.get(self.number(address)?.0 as usize)?;
         let is_met = row.met.is_some_and(|met| met.uid == uid);
-        is_met.then(|| row.way(core))?
+        is_met.then(|| row.way(core, large))?
     }
 
     /// The peer whose link a send to `to` waits for: of a node that this core has not met, the
@@ -236,9 +207,9 @@ impl PeerTable {
         let row = self.rows.get(to.node.0 as usize)?;
         let is_met = row.met.is_some_and(|met| met.uid == to.uid);
         if is_met || to.node == NodeIndex::SELF {
-            row.way(to.core)
+            row.way(to.core, to.large)
         } else {
-            row.at(CONTROL_CORE)
+            row.ordinary.at(CONTROL_CORE)
         }
     }
 
@@ -247,11 +218,11 @@ impl PeerTable {
     pub(super) fn find_or_add(
         &mut self,
         address: &Address,
-        core: CoreId,
+        (core, lane): (CoreId, Lane),
         shared: &Shared,
     ) -> Result<PeerIndex, ResolveError> {
         let known = self.number(address);
-        if let Some(index) = known.and_then(|node| self.find(node, core)) {
+        if let Some(index) = known.and_then(|node| self.find(node, core, lane)) {
             return Ok(index);
         }
         let limit = self.peers_max;
@@ -260,8 +231,8 @@ impl PeerTable {
             // This node has no such core, and no node has.
             return Err(too_many);
         }
-        let full = self.peers.len() - self.own >= self.peers_max;
-        let place = if full { self.forgettable() } else { None };
+        let full = self.known[lane.index()] >= self.peers_max;
+        let place = if full { self.forgettable(lane) } else { None };
         if full && place.is_none() {
             return Err(too_many);
         }
@@ -275,18 +246,23 @@ impl PeerTable {
             // It counts once for this core, which knows others of its cores.
             shared.forget(node);
         }
-        let peer = Peer::new(address.clone(), node, core, None);
+        let peer = Peer::new(address.clone(), node, (core, lane));
         Ok(match place {
             Some(place) => self.put(place, peer),
-            None => self.add(peer),
+            None => {
+                self.known[lane.index()] += 1;
+                self.add(peer)
+            }
         })
     }
 
     /// Forgets a peer that is [`forgettable`](Self::forgettable).
     fn forget(&mut self, place: PeerIndex, shared: &Shared) {
-        let Peer { node, core, .. } = self.peers[place.0 as usize];
+        let Peer {
+            node, core, lane, ..
+        } = self.peers[place.0 as usize];
         let row = &mut self.rows[node.0 as usize];
-        row.set(core, None);
+        row.set(core, lane, None);
         let is_empty = row.is_empty();
         if is_empty {
             row.met = None;
@@ -302,10 +278,11 @@ impl PeerTable {
     /// A peer that nobody needs to remember: without a link, without a wish for one, and without
     /// anybody who waits. Its index may stand for another one then, since a ref also carries the
     /// uid of its process start, and reaches no other.
-    fn forgettable(&self) -> Option<PeerIndex> {
+    fn forgettable(&self, lane: Lane) -> Option<PeerIndex> {
         self.others().find(|node| {
             let peer = &self.peers[node.0 as usize];
-            peer.link.is_none()
+            peer.lane == lane
+                && peer.link.is_none()
                 && peer.association.status() == Status::Idle
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
@@ -332,7 +309,7 @@ impl PeerTable {
         if self.rows.len() <= row {
             self.rows.resize_with(row + 1, Row::default);
         }
-        self.rows[row].set(peer.core, Some(index));
+        self.rows[row].set(peer.core, peer.lane, Some(index));
         self.change_ways(peer.node);
     }
 
@@ -367,7 +344,7 @@ impl PeerTable {
         to: &Recipient,
         place: Option<&Place>,
     ) -> Result<(&Rc<Link>, bool), Refusal> {
-        let peer = self.find_again(to.node, to.core);
+        let peer = self.find_again((to.node, to.core, to.large));
         match peer.map(|index| &self.peers[index.0 as usize]) {
             Some(Peer {
                 link: Some(link),
@@ -394,10 +371,21 @@ impl PeerTable {
             // A core of this node that ended does not come back.
             _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
             None if self.has_no_such_core(to) => Refusal::NotRunning,
+            // Another lane met the process start, and this one has yet to.
+            Some(peer) if to.large && self.is_met(to) && !peer.association.is_over(to.uid) => {
+                Refusal::Unreachable
+            }
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             None => Refusal::Unreachable,
             Some(_) => Refusal::NotRunning,
         }
+    }
+
+    /// Whether a recipient is of the process start that was met last.
+    fn is_met(&self, to: &Recipient) -> bool {
+        let row = self.rows.get(to.node.0 as usize);
+        row.and_then(|row| row.met)
+            .is_some_and(|met| met.uid == to.uid)
     }
 
     /// Whether a node is known to be smaller than a ref says.
@@ -425,131 +413,4 @@ impl PeerTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use ringmesh_proto::address::NodeId;
-    use ringmesh_proto::link::{Inbound, Outbound};
-    use ringmesh_proto::matrix::LinkMatrix;
-
-    use super::*;
-    use crate::core::SharedDoor;
-    use crate::core::link::End;
-
-    fn address(port: u16) -> Address {
-        Address::new("demo", "127.0.0.1", port).unwrap()
-    }
-
-    fn table(peers_max: usize) -> PeerTable {
-        let outbound = Outbound::new(64 << 10, 1 << 20, 1 << 20);
-        let node = NodeId {
-            address: address(1),
-            uid: Uid::new(7).unwrap(),
-        };
-        let end = End::new(CoreId(0), node, outbound, Inbound::new(1 << 20));
-        PeerTable::new(
-            &address(1),
-            (shared().table, CoreId(0)),
-            [end.link].into_iter(),
-            peers_max,
-        )
-    }
-
-    fn shared() -> Shared {
-        let door = SharedDoor::new(&crate::config::Settings::new("demo"));
-        let shared = Shared::new(1, 8, 1, door);
-        let uid = shared.uid;
-        shared.announce(NodeId {
-            address: address(1),
-            uid,
-        });
-        shared
-    }
-
-    #[test]
-    fn one_over_the_limit_takes_the_place_of_a_peer_that_nobody_needs() {
-        let (mut table, shared) = (table(2), shared());
-        let meet =
-            |table: &mut PeerTable, port| table.find_or_add(&address(port), CoreId(0), &shared);
-        let first = meet(&mut table, 2).unwrap();
-        let second = meet(&mut table, 3).unwrap();
-        assert_eq!(meet(&mut table, 2).unwrap(), first);
-        let third = meet(&mut table, 4).unwrap();
-        assert_eq!(third, first);
-        assert_eq!(table.address(third), Some(&address(4)));
-        assert_ne!(meet(&mut table, 3).unwrap(), third);
-        table.watch(second, Waker::noop().clone());
-        table.watch(third, Waker::noop().clone());
-        let refused = meet(&mut table, 5);
-        assert!(matches!(
-            refused,
-            Err(ResolveError::TooManyPeers { limit: 2 })
-        ));
-    }
-
-    #[test]
-    fn a_core_without_a_link_is_reached_by_way_of_another() {
-        let (mut table, shared) = (table(8), shared());
-        table.me = CoreId(1);
-        let uid = Uid::new(5).unwrap();
-        let matrix = LinkMatrix::new(3, 3, 1);
-        let mut meet = |core| {
-            let met = table.find_or_add(&address(2), CoreId(core), &shared);
-            let number = table.number(&address(2)).unwrap();
-            table.learn(number, Met { uid, matrix });
-            let ways = [0, 1, 2].map(|to| table.towards(&address(2), uid, CoreId(to)));
-            (met.unwrap(), ways)
-        };
-        let (control, ways) = meet(0);
-        assert_eq!(ways, [Some(control), None, None]);
-        let (other, ways) = meet(2);
-        assert_eq!(ways, [Some(control), Some(other), Some(other)]);
-        // Of another process start nobody knows.
-        let restarted = Uid::new(6).unwrap();
-        assert_eq!(table.towards(&address(2), restarted, CoreId(1)), None);
-        let to = |uid, core| Recipient {
-            uid,
-            generation: 0,
-            slot: 0,
-            node: table.number(&address(2)).unwrap(),
-            core: CoreId(core),
-            table: table.table,
-        };
-        assert_eq!(table.awaited(to(uid, 1)), Some(other));
-        assert_eq!(table.awaited(to(restarted, 1)), Some(control));
-        let refused = |to| table.link_to(&to, None).map(drop).unwrap_err();
-        assert!(matches!(refused(to(uid, 1)), Refusal::Unreachable));
-        assert!(
-            matches!(refused(to(uid, 3)), Refusal::NotRunning),
-            "no such core"
-        );
-    }
-
-    #[test]
-    fn the_cores_of_a_node_share_its_number_until_the_last_is_forgotten() {
-        let (mut table, shared) = (table(2), shared());
-        let cores = [CoreId(0), CoreId(3)];
-        let [first, second] =
-            cores.map(|core| table.find_or_add(&address(2), core, &shared).unwrap());
-        let number = table.number(&address(2)).unwrap();
-        assert_eq!(
-            cores.map(|core| table.find(number, core)),
-            [Some(first), Some(second)]
-        );
-        table.forget(first, &shared);
-        assert_eq!(table.find(number, CoreId(0)), None);
-        assert_eq!(shared.address_of(number), Some(address(2)));
-        table.forget(second, &shared);
-        assert_eq!(shared.address_of(number), None);
-        assert_eq!(table.number(&address(2)), None);
-    }
-
-    #[test]
-    fn one_over_the_cores_a_node_may_have_is_no_peer() {
-        let (mut table, shared) = (table(2), shared());
-        assert!(
-            table
-                .find_or_add(&address(2), CoreId(CORES_MAX), &shared)
-                .is_err()
-        );
-        assert!(table.find_or_add(&address(1), CoreId(1), &shared).is_err());
-    }
-}
+mod tests;

@@ -64,7 +64,7 @@ impl Core {
             expected: Expected::of::<M::Reply>(),
             timeout,
         };
-        self.send_question(to, question, place, &mut None)
+        self.send_question(to, &question, place, &mut None)
     }
 
     /// Passes a question on as the bytes it came in. Whoever `asked` is taken when it was sent, and
@@ -88,7 +88,13 @@ impl Core {
             expected: Expected::of::<M::Reply>(),
             timeout: left.unwrap_or_default(),
         };
-        match self.send_question(to, question, None, asked) {
+        let mut to = to;
+        let mut sent = self.send_question(to, &question, None, asked);
+        if let Err(AskRefusal::Send(Refusal::ForLargeLane { .. })) = sent {
+            to.large = true;
+            sent = self.send_question(to, &question, None, asked);
+        }
+        match sent {
             Ok(_) => Ok(()),
             Err(AskRefusal::TooManyAsks { .. }) => Err(Refusal::NoRoom),
             Err(AskRefusal::Send(refusal)) => {
@@ -104,12 +110,12 @@ impl Core {
     fn send_question<F>(
         &self,
         to: Recipient,
-        question: Outgoing<'_, F>,
+        question: &Outgoing<'_, F>,
         place: Option<&Place>,
         relayed: &mut Option<Asked>,
     ) -> Result<Correlation, AskRefusal>
     where
-        F: FnOnce(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
+        F: Fn(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
     {
         let mut asks = self.asks.borrow_mut();
         let limit = AskTable::ASKS_MAX;
@@ -248,7 +254,7 @@ impl Core {
         let Some(older) = expected.older.iter().find(|old| old.message == *message) else {
             return Some(Err(AskError::ReplyMismatch));
         };
-        let answer = match self.upgrade(older, &payload) {
+        let answer = match self.upgrade(older, &payload, link.body_cap) {
             Ok(upgraded) => (expected.validate)(upgraded).map_err(|_| AskError::ReplyNotUpgraded),
             Err(NotUpgraded::Invalid) => Err(AskError::InvalidReply),
             Err(NotUpgraded::Failed) => Err(AskError::ReplyNotUpgraded),
@@ -328,7 +334,7 @@ impl Core {
             correlation,
             ..Extension::default()
         };
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let pushed = link.outbound.borrow_mut().push_cancel(&mut slabs, cancel);
         drop(slabs);
         if pushed.is_ok() {

@@ -45,7 +45,7 @@ pub(super) fn drain(
     let copy_out = core.is_pool_short();
     let mut intake = connection.intake.borrow_mut();
     loop {
-        let Some(front) = whole_front(core, &mut intake) else {
+        let Some(front) = whole_front(core, &mut intake, link.body_cap) else {
             return Ok(Left::Nothing);
         };
         // Behind the look for more: a lone message is not followed by a reading of the clock that
@@ -79,7 +79,7 @@ pub(super) fn drain(
             Ended::Budget | Ended::Front => {}
             Ended::Link => return Ok(Left::Nothing),
             Ended::Incomplete { needed } => {
-                if !assemble(core, &mut intake, needed) {
+                if !assemble(core, &mut intake, needed, link.body_cap) {
                     return Ok(Left::Nothing);
                 }
             }
@@ -88,15 +88,15 @@ pub(super) fn drain(
 }
 
 /// The bytes to parse next, with the frame at their front in one piece.
-fn whole_front(core: &Core, intake: &mut Intake) -> Option<Chunk> {
-    if intake.is_partial() && !assemble(core, intake, 0) {
+fn whole_front(core: &Core, intake: &mut Intake, body_cap: u32) -> Option<Chunk> {
+    if intake.is_partial() && !assemble(core, intake, 0, body_cap) {
         return None;
     }
     intake.take_front()
 }
 
-fn assemble(core: &Core, intake: &mut Intake, needed: usize) -> bool {
-    let whole = intake.assemble(needed, core.settings.frame_bytes_max);
+fn assemble(core: &Core, intake: &mut Intake, needed: usize, body_cap: u32) -> bool {
+    let whole = intake.assemble(needed, body_cap);
     if whole {
         core.tally.frames_copied_straddled.add(1);
     }
@@ -167,7 +167,7 @@ impl Batch<'_> {
     /// Twice in the program, once for either sort of link.
     #[inline(always)]
     fn frames(&self, checksums: Checksums) -> Result<Ended, CloseReason> {
-        let body_cap = self.core.settings.frame_bytes_max;
+        let body_cap = self.link.body_cap;
         while self.dispatched.get() < self.stride {
             let rest = &self.front[self.parsed.get()..];
             if rest.is_empty() {
@@ -280,7 +280,10 @@ impl Batch<'_> {
                 let Some(older) = found.older else {
                     return self.deliver_to(&found, (numbers, question), payload);
                 };
-                match self.core.upgrade(older, payload.bytes()) {
+                match self
+                    .core
+                    .upgrade(older, payload.bytes(), self.link.body_cap)
+                {
                     Ok(upgraded) => {
                         let payload = Payload::whole(&upgraded);
                         self.deliver_to(&found, (numbers, question), payload)

@@ -79,7 +79,7 @@ impl Core {
             remaining_us: 0,
             code: 0,
         };
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         let pushed = outbound.push_reply(&mut slabs, message, extension, payload);
         drop((slabs, outbound));
@@ -109,7 +109,7 @@ impl Core {
 
     /// Answers with an error. Says whether that is on its way.
     pub(super) fn answer_error(&self, link: &Rc<Link>, correlation: u64, code: ErrorCode) -> bool {
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         let pushed = outbound.push_error(&mut slabs, correlation, code);
         drop((slabs, outbound));

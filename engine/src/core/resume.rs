@@ -10,11 +10,11 @@ use std::rc::Rc;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Standing};
 use ringmesh_proto::frame::body::{Grant, Notice};
+use ringmesh_proto::lane::Lane;
 
 use super::Core;
 use super::link::{Link, Stage};
 use super::peers::PeerIndex;
-use super::send::FLUSH_BYTES;
 
 impl Link {
     /// Whether it waits for a connection.
@@ -72,6 +72,7 @@ impl Core {
         // Nothing leaves in the middle of a turn.
         link.flush_at.set(u64::MAX);
         link.outbound.borrow_mut().handle_lost();
+        self.pings_lost(&link);
     }
 
     /// The link with a peer goes on over another connection.
@@ -93,9 +94,10 @@ impl Core {
         let resumed = link
             .outbound
             .borrow_mut()
-            .resume(grant, &mut self.slabs.borrow_mut());
+            .resume(grant, &mut self.slabs_of(&link).borrow_mut());
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));
         link.connection.set(Some(connection.id));
+        self.pace(&link, &connection);
         self.tally.links.add(1);
         connection.settle();
         match resumed {
@@ -107,8 +109,7 @@ impl Core {
         self.tell_of_resume(&link);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
-        link.flush_at
-            .set(link.outbound.borrow().positions().tail + FLUSH_BYTES);
+        link.flush_behind(link.outbound.borrow().positions().tail);
         link.progress.take();
         link.restate();
         self.enqueue(&link);
@@ -128,8 +129,10 @@ impl Core {
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
     /// place than one that is here. Links with nothing under way go first.
-    pub(super) fn give_up_a_lost_link(self: &Rc<Self>) {
-        let lost = self.linked().filter(|link| link.is_lost());
+    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) {
+        let lost = self
+            .linked()
+            .filter(|link| link.lane == lane && link.is_lost());
         let least = lost.min_by_key(|link| !link.outbound.borrow().is_idle());
         if let Some(link) = least {
             self.link_fault(&link, CloseReason::Overloaded);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmesh_proto::archive::EncodeError;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::EXTENSION_BYTES;
 use ringmesh_proto::link::{Payload, PushError, SendHead};
 use ringmesh_proto::message::Message;
@@ -52,6 +53,21 @@ impl Core {
         Ok(())
     }
 
+    /// Sends a message that is too large for the ordinary lane.
+    #[cold]
+    pub(crate) fn tell_large<M: Message>(
+        self: &Rc<Self>,
+        to: Recipient,
+        message: &M,
+    ) -> Result<(), Refusal> {
+        let to = Recipient { large: true, ..to };
+        let told = self.tell(&to, message, None);
+        if matches!(told, Err(Refusal::Unreachable)) {
+            self.reach(to);
+        }
+        told
+    }
+
     /// A message was dropped because its sender would not wait.
     pub(crate) fn count_lossy(&self) {
         self.tally.dropped_lossy.add(1);
@@ -82,10 +98,11 @@ impl Core {
         payload: &P,
         push: impl FnOnce(&mut Outbound, &mut SlabPool) -> Result<u64, PushError>,
     ) -> Result<u64, Refusal> {
-        let mut slabs = self.slabs.borrow_mut();
+        let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
-            return Err(no_room(&outbound, head, payload));
+            let refusal = no_room(&outbound, head, payload);
+            return Err(self.for_its_lane(link, refusal));
         }
         match push(&mut outbound, &mut slabs) {
             Ok(position) => {
@@ -94,41 +111,71 @@ impl Core {
                 self.enqueue(link);
                 Ok(position)
             }
-            Err(PushError::NoCredit) => Err(no_room(&outbound, head, payload)),
-            Err(error) => {
-                if matches!(error, PushError::TooLarge { .. }) {
-                    self.tell_of_oversize(link);
-                }
-                Err(refusal(error))
+            Err(PushError::NoCredit) => {
+                let refusal = no_room(&outbound, head, payload);
+                Err(self.for_its_lane(link, refusal))
+            }
+            Err(error) => Err(self.for_its_lane(link, refusal(error))),
+        }
+    }
+
+    /// What to say of a message that is too long for its link: whether another lane takes it.
+    #[cold]
+    fn for_its_lane(&self, link: &Link, refusal: Refusal) -> Refusal {
+        let Refusal::TooLarge { bytes, limit } = refusal else {
+            return refusal;
+        };
+        let mut limit = limit;
+        if link.lane == Lane::Ordinary && !link.within_process {
+            limit = limit.max(self.settings.large_frame_bytes_max as usize);
+            if bytes <= limit {
+                return Refusal::ForLargeLane { bytes, limit };
             }
         }
+        self.tell_of_oversize(link);
+        Refusal::TooLarge { bytes, limit }
     }
 
     /// Puts a link on the list of those with something to send.
     #[inline]
     pub(super) fn enqueue(&self, link: &Rc<Link>) {
         if !link.queued.replace(true) {
-            self.sendable.borrow_mut().push(Rc::clone(link));
+            let list = if link.is_pressing() {
+                &self.pressing
+            } else {
+                &self.sendable
+            };
+            list.borrow_mut().push(Rc::clone(link));
         }
     }
 
-    /// Gives each link's pending bytes to the ring, one send per link. Says whether there were any.
+    /// Gives each link's pending bytes to the ring, one send per link: of the control lane first,
+    /// and of the large one last. Says whether there were any.
     pub(super) fn send_pending(self: &Rc<Self>) -> bool {
         self.queue_late_grants();
         let links = std::mem::take(&mut *self.sendable.borrow_mut());
-        let any = !links.is_empty();
-        for link in &links {
-            link.queued.set(false);
-            if link.is_lost() {
-                self.want_resume(link);
-            } else {
-                self.send_on(link);
-            }
-        }
+        let any = self.send_pressing() | !links.is_empty();
+        let is_large = |link: &&Rc<Link>| link.lane == Lane::Large;
+        links
+            .iter()
+            .filter(|link| !is_large(link))
+            .for_each(|link| self.send_queued(link));
+        let large = links.iter().filter(is_large);
+        large.for_each(|link| self.send_queued(link));
         self.reuse(links);
         self.publish_parcels();
         self.watch_memory();
         any
+    }
+
+    /// Sends what a link has that is on the list no more.
+    pub(super) fn send_queued(self: &Rc<Self>, link: &Rc<Link>) {
+        link.queued.set(false);
+        if link.is_lost() {
+            self.want_resume(link);
+        } else {
+            self.send_on(link);
+        }
     }
 
     /// Puts the emptied list back, so that its memory is allocated once.
@@ -175,6 +222,9 @@ impl Core {
     /// may come back, and wake whoever waits for it.
     #[cold]
     pub(super) fn flush_early(&self, link: &Rc<Link>) {
+        if link.lane == Lane::Large {
+            return self.end_a_large_turn(link);
+        }
         let Some(connection) = link.connection.get() else {
             return;
         };
@@ -197,14 +247,23 @@ impl Core {
         }
     }
 
+    /// The encoding of a large message takes as long as that of many others: waiting sends go on in
+    /// the next turn.
+    fn end_a_large_turn(&self, link: &Link) {
+        let positions = link.outbound.borrow().positions();
+        if positions.tail - positions.sent >= FLUSH_BYTES {
+            self.end_turn_share();
+        }
+    }
+
     /// Takes what is to be sent next.
     fn gather(&self, link: &Link, into: &mut Vec<Piece>) {
         let mut outbound = link.outbound.borrow_mut();
         if outbound.deferred() > 0 {
-            outbound.drain_deferred(&mut self.slabs.borrow_mut());
+            outbound.drain_deferred(&mut self.slabs_of(link).borrow_mut());
         }
         outbound.gather(SEND_BYTES_MAX, into);
-        link.flush_at.set(outbound.positions().tail + FLUSH_BYTES);
+        link.flush_behind(outbound.positions().tail);
     }
 
     /// Carries the core's messages to itself: the same bytes, parsed by the same loop.

@@ -38,6 +38,7 @@ impl Core {
             Kind::Cancel => self.handle_cancel(link, frame.extension),
             Kind::Ping | Kind::Pong | Kind::Bye => {
                 link.vitals.note_pong(frame, || self.clock.peek());
+                self.ping_answered(link, frame);
                 if let Some(connection) = link.connection.get().and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {
                         association.handle_frame(cx, connection.key, frame);
@@ -53,7 +54,7 @@ impl Core {
     /// The peer took over what was sent, and lets this side go on.
     pub(super) fn handle_grant(&self, link: &Rc<Link>, grant: Grant) -> Result<(), CloseReason> {
         let mut outbound = link.outbound.borrow_mut();
-        let freed = outbound.handle_grant(grant, &mut self.slabs.borrow_mut())?;
+        let freed = outbound.handle_grant(grant, &mut self.slabs_of(link).borrow_mut())?;
         self.tally.acknowledged.add(freed.messages);
         link.vitals.count_acknowledged(freed.messages);
         if outbound.has_unsent() {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::lane::Lane;
+use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
@@ -62,8 +64,6 @@ impl Core {
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node, id);
-        let peers = peers(&settings, (&shared, id), &node, &ends);
-        let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -73,12 +73,12 @@ impl Core {
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
-            local: local_node(node, id, &settings),
+            locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
             io: RefCell::new(io),
-            slabs: RefCell::new(slabs),
-            peers: RefCell::new(peers),
+            slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
+            peers: RefCell::new(peers(&settings, (&shared, id), &node, &ends)),
             connections: RefCell::default(),
             draining: RefCell::default(),
             ends,
@@ -88,6 +88,8 @@ impl Core {
             next_link: Cell::new(settings.cores as u64),
             readable: RefCell::default(),
             sendable: RefCell::default(),
+            urgent: RefCell::default(),
+            pressing: RefCell::default(),
             granting: RefCell::default(),
             granting_since: Cell::default(),
             doomed: RefCell::default(),
@@ -129,15 +131,28 @@ fn peers(
     PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max)
 }
 
+/// The slabs of a lane. Those of the ordinary one serve the links within the node too, which have
+/// no lanes.
+fn slabs(settings: &Settings, lane: Lane) -> SlabPool {
+    let of_lane = settings.of_lane(lane);
+    let (bytes, cap) = (of_lane.outgoing_bytes_max, of_lane.body_cap);
+    match lane {
+        Lane::Ordinary => SlabPool::with_caps(bytes, &[cap, settings.local_body_cap()]),
+        Lane::Control | Lane::Large => SlabPool::new(bytes, cap),
+    }
+}
+
 /// What a core says of itself in handshakes.
-fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
+fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) -> LocalNode {
+    let of_lane = settings.of_lane(lane);
     LocalNode {
-        id,
+        id: id.clone(),
         core,
+        lane,
         cores: core_id(settings.cores).0,
         format_fingerprint: FORMAT_FINGERPRINT,
-        body_cap: settings.frame_bytes_max,
-        window_bytes: settings.window_bytes,
+        body_cap: of_lane.body_cap,
+        window_bytes: of_lane.window_bytes,
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
         features: 0,
         stop_timeout: settings.flush_timeout,
@@ -237,14 +252,15 @@ fn canonical_address(settings: &Settings, bound: SocketAddr) -> Result<Address, 
 fn ends(settings: &Settings, node: &NodeId, me: CoreId) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
-        let cap = settings.frame_bytes_max;
+        let caps = (settings.local_body_cap(), settings.frame_bytes_max);
         let reader = if core_id(core) == me {
             Reader::SameCore
         } else {
             Reader::OtherCore
         };
-        let outbound = Outbound::within_process(cap, u64::from(window), window, reader);
-        End::new(core_id(core), node.clone(), outbound, Inbound::new(window))
+        let outbound = Outbound::within_process(caps, u64::from(window), window, reader);
+        let inbound = Inbound::within_process(window, caps.0 + SLAB_BYTES);
+        End::new(core_id(core), node.clone(), outbound, inbound)
     };
     (0..settings.cores).map(end).collect()
 }

@@ -99,6 +99,7 @@ impl Core {
     pub(super) fn depart_when_read(self: &Rc<Self>) {
         if matches!(*self.phase.borrow(), Phase::Leaving)
             && self.readable.borrow().is_empty()
+            && self.urgent.borrow().is_empty()
             && self.tunnels_are_idle()
         {
             self.depart();
@@ -162,6 +163,8 @@ impl Core {
         self.draining.borrow_mut().clear();
         self.readable.borrow_mut().clear();
         self.sendable.borrow_mut().clear();
+        self.urgent.borrow_mut().clear();
+        self.pressing.borrow_mut().clear();
         self.granting.borrow_mut().clear();
     }
 }

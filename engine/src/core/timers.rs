@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::ConnectionId;
 use ringmesh_transport::timer::TimerKey;
@@ -25,13 +26,14 @@ pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 const SINGLE_TIMERS: usize = 6;
 
 // Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
-// while it waits), connections and peers (one each). So no question waits without a deadline.
+// while it waits), connections and peers (one each, and on each lane). So no question waits
+// without a deadline.
 const _: () = assert!(
     ALARMS_MAX
         + TICKS_MAX
         + AskTable::ASKS_MAX
         + CONNECTIONS_MAX as usize
-        + PEERS_CEILING
+        + Lane::ALL.len() * PEERS_CEILING
         + 1
         + SINGLE_TIMERS
         <= TIMERS_MAX as usize

@@ -17,6 +17,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
 use ringmesh_proto::slab_pool::Reader;
@@ -25,7 +26,7 @@ use ringmesh_transport::contract::Piece;
 use rustc_hash::FxHashMap;
 
 use super::hop::Relay;
-use super::link::{Connection, Link, LinkId};
+use super::link::{Connection, Link, LinkAt, LinkId};
 use super::{Core, PeerIndex};
 
 /// One end of a tunnel, as both cores name it.
@@ -72,6 +73,16 @@ struct TunnelEnd {
     relay: Option<Rc<Relay>>,
 }
 
+/// What passes through a tunnel, as one of its ends sees it.
+#[derive(Clone, Copy, Debug)]
+struct TunnelCaps {
+    /// That of the shared link.
+    lane: Lane,
+    /// The longest body that leaves, and the longest that comes.
+    outgoing: u32,
+    incoming: u32,
+}
+
 impl Tunnels {
     fn links(&self) -> Vec<Rc<Link>> {
         let connections = self.ends.values().map(|end| &end.connection);
@@ -109,17 +120,25 @@ impl Core {
             link: origin.id,
             side: Side::Near,
         };
-        let cap = self.settings.frame_bytes_max;
-        let link = self.tunnel_link((core, passage), self.identity().clone(), cap);
+        let own = TunnelCaps {
+            lane: origin.lane,
+            outgoing: self.settings.of_lane(origin.lane).body_cap,
+            incoming: origin.outbound.borrow().body_cap(),
+        };
+        let link = self.tunnel_link((core, passage), self.identity().clone(), own);
         let relay = Rc::new(Relay::new(Rc::clone(origin), Rc::clone(&link)));
         self.add_tunnel((core, passage), link, Some(Rc::clone(&relay)));
         let routes = &origin.routes;
         routes.borrow_mut().add_relay(core, Rc::clone(&relay));
-        let answer_cap = origin.outbound.borrow().body_cap();
         let (from, far) = (self.id, passage.other_end());
         let peer = origin.node.clone();
         let open = move |there: &Rc<Self>| {
-            let link = there.tunnel_link((from, far), peer, answer_cap);
+            let other = TunnelCaps {
+                outgoing: own.incoming,
+                incoming: own.outgoing,
+                ..own
+            };
+            let link = there.tunnel_link((from, far), peer, other);
             there.add_tunnel((from, far), link, None);
         };
         self.send_word(core, Box::new(open));
@@ -130,13 +149,18 @@ impl Core {
         &self,
         (core, passage): (CoreId, Passage),
         node: NodeId,
-        body_cap: u32,
+        caps: TunnelCaps,
     ) -> Rc<Link> {
         let id = self.take_link_id();
-        let window = self.settings.window_bytes;
-        let outbound =
-            Outbound::within_process(body_cap, u64::from(window), window, Reader::OtherCore);
-        let at = (None, core);
+        let window = self.settings.of_lane(caps.lane).window_bytes;
+        let both = (caps.outgoing, caps.outgoing);
+        let outbound = Outbound::within_process(both, u64::from(window), window, Reader::OtherCore);
+        let at = LinkAt {
+            connection: None,
+            to_core: core,
+            lane: caps.lane,
+            body_cap: caps.incoming,
+        };
         let inbound = Inbound::new(window);
         let mut link = Link::new(id, PeerIndex::of_core(core), node, at, outbound, inbound);
         link.passage = Some(passage);

@@ -18,11 +18,16 @@ pub(super) enum NotUpgraded {
 }
 
 impl Core {
-    /// Makes an archive of the current version. Runs user code, so no cell may be borrowed but
-    /// those a handler may find borrowed.
+    /// Makes an archive of the current version, as long as `body_cap` at most. Runs user code, so
+    /// no cell may be borrowed but those a handler may find borrowed.
     #[cold]
-    pub(super) fn upgrade(&self, older: &Older, archive: &[u8]) -> Result<Chunk, NotUpgraded> {
-        let limit = self.settings.frame_bytes_max as usize;
+    pub(super) fn upgrade(
+        &self,
+        older: &Older,
+        archive: &[u8],
+        body_cap: u32,
+    ) -> Result<Chunk, NotUpgraded> {
+        let limit = body_cap as usize;
         let problem = match catch_unwind(AssertUnwindSafe(|| older.upgrade(archive, limit))) {
             Ok(Ok(upgraded)) => {
                 self.tally.upgraded.add(1);

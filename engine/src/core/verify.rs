@@ -16,6 +16,7 @@ use ringmesh_proto::frame::Frame;
 use ringmesh_proto::frame::body::{Accept, RefuseReason};
 use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, Verifier};
 use ringmesh_proto::kind::Kind;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::DIALLED_ADDRESSES_MAX;
 use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::Transport;
@@ -54,7 +55,7 @@ impl Core {
         if self.shared.is_elsewhere(&introduction.peer) {
             return Err(RefuseReason::Collision);
         }
-        if !self.local.may_link(introduction) {
+        if !self.local().may_link(introduction) {
             return Err(RefuseReason::Overloaded);
         }
         match connection.from() {
@@ -83,8 +84,13 @@ impl Core {
         let is_own = {
             let mut peers = self.peers.borrow_mut();
             let node = peers.number(&inquiry.peer.address);
-            let peer = node.and_then(|node| peers.find(node, inquiry.sending_core));
-            peer.is_some_and(|peer| peers.at(peer).association.vouches_for(inquiry.nonce))
+            let core = inquiry.sending_core;
+            let dialled = |lane| peers.find(node?, core, lane);
+            let dialled = Lane::ALL.map(dialled).into_iter().flatten();
+            // One nonce is one dial, of whatever lane.
+            let mut vouched =
+                dialled.map(|peer| peers.at(peer).association.vouches_for(inquiry.nonce));
+            vouched.any(|vouches| vouches)
         };
         if !is_own {
             return Err(RefuseReason::Unproven);
@@ -297,7 +303,10 @@ impl Core {
         let mut out = Outbox::default();
         let result = {
             let mut verifier = self.inquiries.verifier.borrow_mut();
-            call(&mut verifier, &mut self.context(None, &mut out))
+            call(
+                &mut verifier,
+                &mut self.context(Lane::Ordinary, None, &mut out),
+            )
         };
         self.carry_out(None, out);
         self.arm_inquiry_timer();

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId, Uid};
+use ringmesh_proto::lane::Lane;
 
 use super::peers::PeerIndex;
 use super::{CONTROL_CORE, Core, NodeIndex};
@@ -18,7 +19,7 @@ impl Core {
             return;
         }
         if let Some(address) = self.shared.address_of(to.node)
-            && let Ok(node) = self.peer_towards(&address, to.uid, to.core)
+            && let Ok(node) = self.peer_towards(&address, to.uid, (to.core, to.large))
         {
             self.want_link(node);
         }
@@ -31,15 +32,16 @@ impl Core {
         &self,
         address: &Address,
         uid: Uid,
-        core: CoreId,
+        (core, large): (CoreId, bool),
     ) -> Result<PeerIndex, ResolveError> {
-        if let Some(node) = self.peers.borrow().towards(address, uid, core) {
+        if let Some(node) = self.peers.borrow().towards(address, uid, (core, large)) {
             return Ok(node);
         }
         match self.shared.met(address) {
             Some((NodeIndex::SELF, _)) => self.peer(address, core),
             Some((number, Some(met))) if met.uid == uid => {
-                let node = self.peer(address, met.matrix.way(self.id, core))?;
+                let lane = if large { Lane::Large } else { Lane::Ordinary };
+                let node = self.peer_on(address, (met.matrix.way(self.id, core), lane))?;
                 self.peers.borrow_mut().learn(number, met);
                 Ok(node)
             }

@@ -55,7 +55,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, FloorError> {
         Traffic::Echo => {
             echo::Asker::new(socket, round.payload_bytes).run(round.warm_up, round.measured)
         }
-        Traffic::Mesh => Err(FloorError::Confused),
+        Traffic::Mesh | Traffic::Ping => Err(FloorError::Confused),
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn receive(plan: &Plan) -> Result<(), FloorError> {
     match round.traffic {
         Traffic::Stream => stream::receive(socket, round.payload_bytes),
         Traffic::Echo => echo::answer(socket, round.payload_bytes),
-        Traffic::Mesh => Err(FloorError::Confused),
+        Traffic::Mesh | Traffic::Ping => Err(FloorError::Confused),
     }
 }
 

@@ -9,6 +9,7 @@ mod connections;
 mod echo;
 mod mesh;
 mod message;
+mod ping;
 mod rally;
 mod receiver;
 mod sequence;
@@ -176,6 +177,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError
             Traffic::Stream if cores > 1 => connections::send(&node, to, &round).await,
             Traffic::Stream => stream::send(&node, to, node.core(), &round).await,
             Traffic::Echo => echo::ask(&node, to, &round).await,
+            Traffic::Ping => ping::ping(&node, to, &round).await,
             Traffic::Mesh => Err(WorkloadError::Mesh),
         }
     })?

@@ -62,12 +62,16 @@ fn file_environment_and_command_line_steer_a_node_which_logs_its_memory_once() {
     let variable = ("RINGMESH__CORE__OUTGOING_BYTES_MAX", "2097152");
     let (node, _config) = node(file, Some(variable), &["--set", "link.window_bytes=262144"]);
     node.value("listening");
-    let memory = node.log().wait_for("memory", 4);
-    assert_eq!(memory.len(), 4, "{memory:#?}");
+    let memory = node.log().wait_for("memory", 6);
+    assert_eq!(memory.len(), 6, "{memory:#?}");
     assert!(
         memory[0].contains("outgoing messages up to 2 MiB"),
         "{memory:#?}"
     );
     assert!(memory[1].contains("window 256 KiB"), "{memory:#?}");
-    assert!(memory[3].contains("of the kernel"), "{memory:#?}");
+    for (line, lane) in [(2, "large"), (3, "control")] {
+        let named = format!("per link of the {lane} lane");
+        assert!(memory[line].contains(&named), "{memory:#?}");
+    }
+    assert!(memory[5].contains("of the kernel"), "{memory:#?}");
 }

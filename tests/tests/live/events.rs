@@ -240,7 +240,7 @@ fn a_message_too_long_is_told_once_for_its_link() {
     between.near.run(move |node| async move {
         let sink = sink_at(&node, &path).await;
         for number in 1..=5 {
-            let refused = sink.try_tell(record(number, 1 << 20));
+            let refused = sink.try_tell(record(number, 3 << 20));
             assert!(matches!(refused, Err(SendError::TooLarge { .. })));
         }
     });

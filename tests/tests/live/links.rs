@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringmesh::{CoreId, LinkReport, LinkState, Node, Ref};
+use ringmesh::{CoreId, Lane, LinkReport, LinkState, Node, Ref};
 use ringmesh_fault_proxy::{Ending, Faults};
 use ringmesh_tests::live::between::Between;
 use ringmesh_tests::live::messages::{Record, SINK, Sink, SinkApi};
@@ -72,7 +72,7 @@ fn a_link_shows_what_it_carried_and_how_long_a_round_trip_takes() {
     });
     assert!(near.round_trip >= Some(DELAY), "{near:?}");
     assert!(near.round_trip_variation.is_some());
-    assert_eq!((near.state, near.lane()), (LinkState::Up, "ordinary"));
+    assert_eq!((near.state, near.lane), (LinkState::Up, Lane::Ordinary));
     assert_eq!((near.core, near.peer_core), (CoreId(0), CoreId(0)));
     assert_eq!(&near.peer, between.far.address());
     assert_eq!(near.peer_uid, Some(between.far.id().uid));

@@ -17,6 +17,7 @@ mod events;
 mod fairness;
 mod faults;
 mod graceful_stop;
+mod lanes;
 mod links;
 mod local;
 mod memory;

@@ -203,9 +203,15 @@ fn a_client_and_a_lane_that_are_not_served_are_refused() {
             ..preface
         },
     );
-    for lane in [Lane::Control, Lane::Large] {
+    // Control is between control cores.
+    for (sending_core, wanted_core) in [(1, 0), (0, 1)] {
         assert_refused(&watched, "refuse_lane", RefuseReason::Lane, |preface, _| {
-            Preface { lane, ..preface }
+            Preface {
+                lane: Lane::Control,
+                sending_core: CoreId(sending_core),
+                wanted_core: Some(CoreId(wanted_core)),
+                ..preface
+            }
         });
     }
     watched.saw_nothing();

@@ -36,12 +36,14 @@ pub struct LocalNode {
     pub id: NodeId,
     /// The core whose links these are.
     pub core: CoreId,
+    /// The lane whose links these are.
+    pub lane: Lane,
     /// How many cores the node has; their numbers begin at 0.
     pub cores: u16,
     /// What its archives look like, see
     /// [`FORMAT_FINGERPRINT`](crate::fingerprint::FORMAT_FINGERPRINT).
     pub format_fingerprint: u64,
-    /// The longest body it takes on the ordinary lane, in bytes.
+    /// The longest body it takes on that lane, in bytes.
     pub body_cap: u32,
     /// How much it lets a peer send ahead on a link, in bytes.
     pub window_bytes: u32,
@@ -66,6 +68,8 @@ pub struct Introduction {
     pub sending_core: CoreId,
     /// The core it wants to reach; `None`: any.
     pub wanted_core: Option<CoreId>,
+    /// The lane it wants a link for.
+    pub lane: Lane,
     /// What it offers.
     pub offer: Offer,
     /// To be repeated in the answer.
@@ -105,7 +109,7 @@ impl LocalNode {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             role: Role::Node,
-            lane: Lane::Ordinary,
+            lane: self.lane,
             sending_core: self.core,
             wanted_core: Some(wanted_core),
             cluster: self.cluster(),
@@ -154,7 +158,7 @@ impl LocalNode {
         if !matches!(preface.role, Role::Node | Role::Inquirer) {
             return Err(RefuseReason::Preface);
         }
-        if preface.lane != Lane::Ordinary {
+        if !serves_lane(preface) {
             return Err(RefuseReason::Lane);
         }
         let no_core = preface.wanted_core.is_some_and(|core| core.0 >= self.cores);
@@ -221,6 +225,21 @@ impl LocalNode {
     /// The links that this node and the one with that offer may have.
     pub(crate) fn matrix(&self, offer: &Offer) -> LinkMatrix {
         LinkMatrix::new(self.cores, offer.cores, self.links_max.min(offer.links_max))
+    }
+}
+
+/// Whether the lane is served to that role, and between those cores: control from control core to
+/// control core alone, and inquiries on the ordinary one.
+fn serves_lane(preface: &Preface) -> bool {
+    const CONTROL_CORE: CoreId = CoreId(0);
+    match preface.lane {
+        Lane::Ordinary => true,
+        Lane::Large => preface.role == Role::Node,
+        Lane::Control => {
+            preface.role == Role::Node
+                && preface.sending_core == CONTROL_CORE
+                && preface.wanted_core.is_none_or(|core| core == CONTROL_CORE)
+        }
     }
 }
 

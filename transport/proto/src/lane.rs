@@ -15,6 +15,24 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Every lane, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Ordinary, Self::Large];
+
+    /// The place of the lane in tables of all lanes, such as [`ALL`](Self::ALL).
+    #[inline]
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// A stable name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Ordinary => "ordinary",
+            Self::Large => "large",
+        }
+    }
+
     /// The lane with this number on the wire.
     pub const fn from_wire(number: u8) -> Option<Self> {
         match number {
@@ -44,16 +62,33 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::frame::{FrameError, parse};
+    use crate::link::{Inbound, Violation};
 
     #[test]
     fn the_numbers_are_fixed() {
-        let lanes = [Lane::Control, Lane::Ordinary, Lane::Large];
-        assert_eq!(lanes.map(Lane::to_wire), [1, 2, 3]);
+        assert_eq!(Lane::ALL.map(Lane::to_wire), [1, 2, 3]);
+        assert_eq!(Lane::ALL.map(Lane::index), [0, 1, 2]);
         for number in 0..=u8::MAX {
             match Lane::from_wire(number) {
                 Some(lane) => assert_eq!(lane.to_wire(), number),
                 None => assert!(!(1..=3).contains(&number)),
             }
+        }
+    }
+
+    #[test]
+    fn one_over_the_window_of_each_lane_is_a_violation() {
+        let windows = [
+            limits::WINDOW_BYTES_CONTROL,
+            limits::WINDOW_BYTES,
+            limits::WINDOW_BYTES_LARGE,
+        ];
+        for window in windows {
+            let bytes = window as usize;
+            assert_eq!(Inbound::new(window).accept(bytes), Ok(()));
+            let (end, limit) = (u64::from(window) + 1, u64::from(window));
+            let refused = Violation::BeyondLimit { end, limit };
+            assert_eq!(Inbound::new(window).accept(bytes + 1), Err(refused));
         }
     }
 

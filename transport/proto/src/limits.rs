@@ -57,6 +57,19 @@ pub const TARGET_NUMBER_MAX: u32 = 65_536;
 /// Default credit of a link, and so the most it retains for resending, in bytes.
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
+/// Default credit of a link of the large lane, in bytes.
+pub const WINDOW_BYTES_LARGE: u32 = 4 << 20;
+
+/// Credit of a link of the control lane, in bytes.
+pub const WINDOW_BYTES_CONTROL: u32 = 256 << 10;
+
+/// Bytes that one operation moves, in either direction, on a connection that must not hold up
+/// others. Such a connection has one of them in each direction at a time, and so one in a turn.
+pub const PACED_BYTES_MAX: usize = 64 << 10;
+
+/// Pings that may wait for an answer of one node, or to be sent to it.
+pub const PINGS_WAITING_MAX: usize = 1024;
+
 /// The largest credit a link may be configured to, in bytes.
 pub const WINDOW_BYTES_MAX: u32 = 64 << 20;
 
@@ -193,6 +206,9 @@ const _: () = {
     );
     assert!(window_bytes_min(FRAME_BYTES_ORDINARY) <= WINDOW_BYTES);
     assert!(window_bytes_min(FRAME_BYTES_CEILING) <= WINDOW_BYTES_MAX);
+    assert!(window_bytes_min(FRAME_BYTES_LARGE) <= WINDOW_BYTES_LARGE);
+    assert!(window_bytes_min(FRAME_BYTES_CONTROL) <= WINDOW_BYTES_CONTROL);
+    assert!(WINDOW_BYTES_LARGE <= WINDOW_BYTES_MAX);
     // A grant leaves before the sender runs dry.
     assert!(GRANT_EVERY_BYTES * 2 <= WINDOW_BYTES);
     // A refusal in place of an answer takes less than any answer it replaces may have.

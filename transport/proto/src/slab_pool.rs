@@ -7,18 +7,16 @@ use crate::slab::Slab;
 
 /// Lends the slabs that a core's links write their frames into.
 ///
-/// There are two sizes: 64 KiB, and one for frames that do not fit there, which holds the largest
-/// frame and 64 KiB of others behind it. Which free one is taken is up to who will read it
-/// ([`Reader`]). What is allocated stays within the budget, whoever holds it, together with the
-/// payloads that links keep elsewhere.
+/// There are several sizes: 64 KiB, and one for the frames of each cap that do not fit there, which
+/// holds the largest frame and 64 KiB of others behind it. Which free one is taken is up to who
+/// will read it ([`Reader`]). What is allocated stays within the budget, whoever holds it, together
+/// with the payloads that links keep elsewhere.
 #[derive(Debug)]
 pub struct SlabPool {
-    /// Free ones, the one given back last at the end.
-    ordinary: VecDeque<Slab>,
-    large: VecDeque<Slab>,
+    /// Free slabs by their size, the smallest first.
+    sizes: Vec<Size>,
     /// Given back while the kernel may still read them.
     draining: VecDeque<Slab>,
-    large_bytes: usize,
     budget_bytes: usize,
     allocated_bytes: usize,
     free_bytes: usize,
@@ -43,6 +41,24 @@ pub enum Reader {
     OtherCore,
 }
 
+/// The free slabs of one size.
+#[derive(Debug)]
+struct Size {
+    bytes: usize,
+    /// The one given back last at the end.
+    free: VecDeque<Slab>,
+}
+
+impl Size {
+    /// The size for frames with bodies of up to `body_cap` bytes.
+    fn of(body_cap: u32) -> Self {
+        Self {
+            bytes: (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES),
+            free: VecDeque::new(),
+        }
+    }
+}
+
 /// What a pool counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlabStats {
@@ -61,12 +77,20 @@ impl SlabPool {
     /// An empty pool that allocates at most `budget_bytes`, for frames with bodies of up to
     /// `body_cap` bytes.
     pub fn new(budget_bytes: usize, body_cap: u32) -> Self {
-        let large = (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES);
+        Self::with_caps(budget_bytes, &[body_cap])
+    }
+
+    /// The same for links of several caps, in ascending order, each with slabs of a size for it.
+    pub fn with_caps(budget_bytes: usize, body_caps: &[u32]) -> Self {
+        let ordinary = Size {
+            bytes: ORDINARY_BYTES,
+            free: VecDeque::new(),
+        };
+        let mut sizes: Vec<Size> = vec![ordinary];
+        sizes.extend(body_caps.iter().map(|cap| Size::of(*cap)));
         Self {
-            ordinary: VecDeque::new(),
-            large: VecDeque::new(),
+            sizes,
             draining: VecDeque::new(),
-            large_bytes: large,
             budget_bytes,
             allocated_bytes: 0,
             free_bytes: 0,
@@ -80,17 +104,12 @@ impl SlabPool {
     /// An empty slab with room for at least `bytes`, or `None` when the budget is spent or no slab
     /// is that large.
     pub fn take(&mut self, bytes: usize, reader: Reader) -> Option<Slab> {
-        let capacity = if bytes <= ORDINARY_BYTES {
-            ORDINARY_BYTES
-        } else {
-            self.large_bytes
-        };
-        if bytes > capacity {
+        let Some(size) = self.sizes.iter().position(|size| bytes <= size.bytes) else {
             self.refusals += 1;
             return None;
-        }
+        };
         self.settle(SETTLED_AT_ONCE);
-        let slab = self.find(capacity, reader);
+        let slab = self.find(size, reader);
         if slab.is_none() {
             self.refusals += 1;
             self.short = true;
@@ -110,8 +129,7 @@ impl SlabPool {
     pub(crate) fn charge(&mut self, bytes: usize) -> bool {
         if self.held_bytes() + bytes > self.budget_bytes {
             self.settle(self.draining.len());
-            self.shed(bytes, ORDINARY_BYTES);
-            self.shed(bytes, self.large_bytes);
+            self.shed(bytes, None);
         }
         let fits = self.held_bytes() + bytes <= self.budget_bytes;
         if fits {
@@ -161,25 +179,21 @@ impl SlabPool {
         self.allocated_bytes + self.charged_bytes
     }
 
-    /// From the free slabs, else a new one, else in place of a free one of the other size.
-    fn find(&mut self, capacity: usize, reader: Reader) -> Option<Slab> {
+    /// From the free slabs, else a new one, else in place of free ones of other sizes.
+    fn find(&mut self, size: usize, reader: Reader) -> Option<Slab> {
         let is_circle_full = self.allocated_bytes >= CIRCLING_BYTES.min(self.budget_bytes / 2);
         if (reader == Reader::SameCore || is_circle_full)
-            && let Some(slab) = self.pop_free(capacity, reader)
+            && let Some(slab) = self.pop_free(size, reader)
         {
             return Some(slab);
         }
+        let capacity = self.sizes[size].bytes;
         if self.held_bytes() + capacity > self.budget_bytes {
             self.settle(self.draining.len());
-            if let Some(slab) = self.pop_free(capacity, reader) {
+            if let Some(slab) = self.pop_free(size, reader) {
                 return Some(slab);
             }
-            let other = if capacity == ORDINARY_BYTES {
-                self.large_bytes
-            } else {
-                ORDINARY_BYTES
-            };
-            self.shed(capacity, other);
+            self.shed(capacity, Some(size));
         }
         if self.held_bytes() + capacity > self.budget_bytes {
             return None;
@@ -188,31 +202,34 @@ impl SlabPool {
         Some(Slab::with_capacity(capacity))
     }
 
-    fn pop_free(&mut self, capacity: usize, reader: Reader) -> Option<Slab> {
-        let free = self.free(capacity);
+    fn pop_free(&mut self, size: usize, reader: Reader) -> Option<Slab> {
+        let free = &mut self.sizes[size].free;
         let slab = match reader {
             Reader::SameCore => free.pop_back(),
             Reader::OtherCore => free.pop_front(),
         }?;
-        self.free_bytes -= capacity;
+        self.free_bytes -= slab.capacity();
         Some(slab)
     }
 
-    fn free(&mut self, capacity: usize) -> &mut VecDeque<Slab> {
-        if capacity == ORDINARY_BYTES {
-            &mut self.ordinary
-        } else {
-            &mut self.large
+    /// Gives free slabs back to the system, those of the size `kept` aside, until `bytes` more fit
+    /// the budget.
+    #[cold]
+    fn shed(&mut self, bytes: usize, kept: Option<usize>) {
+        for size in (0..self.sizes.len()).filter(|size| Some(*size) != kept) {
+            while self.held_bytes() + bytes > self.budget_bytes
+                && let Some(slab) = self.pop_free(size, Reader::OtherCore)
+            {
+                self.allocated_bytes -= slab.capacity();
+            }
         }
     }
 
-    /// Gives free slabs of one size back to the system until `bytes` more fit the budget.
-    #[cold]
-    fn shed(&mut self, bytes: usize, capacity: usize) {
-        while self.held_bytes() + bytes > self.budget_bytes
-            && self.pop_free(capacity, Reader::OtherCore).is_some()
-        {
-            self.allocated_bytes -= capacity;
+    fn put_free(&mut self, slab: Slab) {
+        let capacity = slab.capacity();
+        if let Some(size) = self.sizes.iter_mut().find(|size| size.bytes == capacity) {
+            self.free_bytes += capacity;
+            size.free.push_back(slab);
         }
     }
 
@@ -224,9 +241,7 @@ impl SlabPool {
                 return;
             };
             if slab.reclaim() {
-                let capacity = slab.capacity();
-                self.free_bytes += capacity;
-                self.free(capacity).push_back(slab);
+                self.put_free(slab);
             } else {
                 self.draining.push_back(slab);
             }
@@ -301,6 +316,25 @@ mod tests {
             320 << 10
         );
         assert!(pool.take((320 << 10) + 1, Reader::SameCore).is_none());
+    }
+
+    #[test]
+    fn each_cap_has_slabs_of_its_own_size_within_one_budget() {
+        let mut pool = SlabPool::with_caps(3 << 20, &[CAP, 2 << 20]);
+        let sizes =
+            [1, CAP as usize, 1 << 20].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
+        let capacities = sizes.each_ref().map(Slab::capacity);
+        assert_eq!(capacities, [64 << 10, 320 << 10, (2 << 20) + (64 << 10)]);
+        assert!(
+            pool.take(1 << 20, Reader::SameCore).is_none(),
+            "the budget is that of all"
+        );
+        sizes.into_iter().for_each(|slab| pool.give_back(slab));
+        assert!(pool.take(1 << 20, Reader::SameCore).is_some());
+        assert!(
+            pool.take((2 << 20) + (64 << 10) + 1, Reader::SameCore)
+                .is_none()
+        );
     }
 
     #[test]

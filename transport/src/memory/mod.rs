@@ -24,12 +24,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
+
 use crate::buffer::BufferUse;
 use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Piece, Transport};
 use crate::table::Table;
 use connection::{Connection, Cuts, Moved, Stage, Step};
 pub use network::MemoryNetwork;
-use stream::{End, Inbox};
+use stream::{End, Inbox, PIPE_BYTES_MAX};
+
+// So nothing has to be done to pace a connection.
+const _: () = assert!(PIPE_BYTES_MAX <= PACED_BYTES_MAX);
 
 /// Connections of one transport.
 const CONNECTIONS_MAX: u32 = 65_536;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use io_uring::{opcode, types};
+use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::{BUFFER_GROUP, Completion, Ring};
@@ -117,6 +117,8 @@ struct SendMemory {
     first: usize,
     iovecs: Vec<libc::iovec>,
     header: libc::msghdr,
+    /// Bytes of one step at most.
+    step_bytes_max: usize,
 }
 
 /// How far a send came.
@@ -142,10 +144,23 @@ impl SendOperation {
             first: 0,
             iovecs: Vec::new(),
             header,
+            // The kernel caps one transfer just below 2 GiB; the rest is a short completion.
+            step_bytes_max: i32::MAX as usize,
         };
         Self {
             memory: Lent::new(memory),
         }
+    }
+
+    /// Hands the kernel at most so many bytes in one step from the next send on.
+    ///
+    /// # Panics
+    /// If a send is in flight.
+    pub(crate) fn pace(&mut self, step_bytes_max: usize) {
+        self.memory
+            .get_mut()
+            .expect("a send is in flight on this connection")
+            .step_bytes_max = step_bytes_max;
     }
 
     /// Takes `pieces` over and leaves the vector empty; says whether there is anything to send.
@@ -210,13 +225,18 @@ impl SendMemory {
         self.first = 0;
     }
 
-    /// Points the header at what is left, at most as many pieces as one call takes.
+    /// Points the header at what is left, as much of it as one call takes.
     fn gather(&mut self) {
         self.iovecs.clear();
         let left = self.pieces[self.first..].iter().take(PIECES_PER_SEND_MAX);
-        self.iovecs.extend(left.map(|piece| libc::iovec {
-            iov_base: piece.as_ptr().cast_mut().cast(),
-            iov_len: piece.len(),
+        let mut room = self.step_bytes_max;
+        self.iovecs.extend(left.map_while(|piece| {
+            let iov_len = piece.len().min(room);
+            room -= iov_len;
+            (iov_len > 0).then_some(libc::iovec {
+                iov_base: piece.as_ptr().cast_mut().cast(),
+                iov_len,
+            })
         }));
         self.header.msg_iov = self.iovecs.as_mut_ptr();
         self.header.msg_iovlen = self.iovecs.len();
@@ -238,8 +258,7 @@ impl Ring {
             .get_mut()
             .expect("a send is in flight on this connection");
         let entry = if let [piece] = &memory.pieces[memory.first..] {
-            // The kernel caps one transfer just below 2 GiB; the rest is a short completion.
-            let len = piece.len().min(i32::MAX as usize) as u32;
+            let len = piece.len().min(memory.step_bytes_max) as u32;
             opcode::Send::new(target, piece.as_ptr(), len)
                 .flags(FLAGS)
                 .build()
@@ -277,6 +296,22 @@ impl Ring {
         let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), BUFFER_GROUP).build();
         // SAFETY: the entry names no memory; the buffers of the group are registered by a pool that
         // leaks them unless this ring was quiet when it forgot them.
+        unsafe { self.push(entry.user_data(user_data)) }
+    }
+
+    /// Receives once into one of the provided buffers, at most `bytes_max` bytes.
+    pub(crate) fn receive_once(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes_max: usize,
+        user_data: u64,
+    ) {
+        let target = types::Fd(socket.as_raw_fd());
+        let entry = opcode::Recv::new(target, std::ptr::null_mut(), bytes_max as u32)
+            .buf_group(BUFFER_GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        // SAFETY: as for `receive_multishot`: the entry names no memory but that of the group.
         unsafe { self.push(entry.user_data(user_data)) }
     }
 

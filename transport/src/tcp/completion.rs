@@ -45,6 +45,9 @@ impl TcpTransport {
         let progress = connection.send.completed(completion);
         if let Ok(SendProgress::Done { bytes } | SendProgress::Short { bytes }) = progress {
             self.counters.bytes_sent += bytes as u64;
+            if connection.paced {
+                self.counters.count_paced(bytes);
+            }
         }
         if connection.closing.is_some() {
             self.close_when_quiet(id);

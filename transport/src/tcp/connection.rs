@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) sending: bool,
     pub(super) receive: Receive,
     pub(super) trend: Trend,
+    /// One operation moves no more than `PACED_BYTES_MAX`, in each direction.
+    pub(super) paced: bool,
 }
 
 /// How far a connection has come.
@@ -48,7 +50,7 @@ pub(super) enum Stage {
 pub(super) enum Receive {
     /// Not yet.
     Off,
-    /// A multishot receive is armed.
+    /// A multishot receive is armed; on a paced connection, one receive.
     Multishot,
     /// The multishot receive ended for want of a buffer; armed again when one comes back.
     Starved,
@@ -103,6 +105,7 @@ impl Connection {
             sending: false,
             receive: Receive::Off,
             trend: Trend::default(),
+            paced: false,
         }
     }
 

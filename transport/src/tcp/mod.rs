@@ -26,6 +26,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
+
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
 use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Piece, Transport};
 use crate::doorbell::{Doorbell, DoorbellReceiver};
@@ -173,6 +175,14 @@ impl Transport for TcpTransport {
         }
     }
 
+    fn pace(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.closing.is_none()
+        {
+            connection.pace(&mut self.ring, id);
+        }
+    }
+
     fn send(&mut self, id: ConnectionId, pieces: &mut Vec<Piece>) {
         let Some(connection) = self.connections.get_mut(id).filter(|found| found.is_open()) else {
             pieces.clear();
@@ -188,6 +198,9 @@ impl Transport for TcpTransport {
             return;
         }
         self.counters.sends += 1;
+        if connection.paced {
+            connection.send.pace(PACED_BYTES_MAX);
+        }
         if connection.send.load(pieces) {
             connection.submit_send(&mut self.ring, id);
         } else {

@@ -9,6 +9,8 @@ use std::io;
 use std::mem;
 use std::os::fd::AsFd;
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
+
 use super::TcpTransport;
 use super::connection::{BULK_ROOM_MIN, Connection, Receive};
 use super::tag::{Operation, Tag};
@@ -115,6 +117,9 @@ impl TcpTransport {
                 connection.trend.observe(bytes);
                 self.counters.receives += 1;
                 self.counters.bytes_received += bytes as u64;
+                if connection.paced {
+                    self.counters.count_paced(bytes);
+                }
                 if let Some(chunk) = chunk {
                     events.push_back(Event::Received {
                         connection: id,
@@ -144,10 +149,24 @@ impl Connection {
         }
     }
 
+    /// Goes on with single, bounded operations. The multishot receive that is armed ends first.
+    pub(super) fn pace(&mut self, ring: &mut Ring, id: ConnectionId) {
+        if mem::replace(&mut self.paced, true) || !matches!(self.receive, Receive::Multishot) {
+            return;
+        }
+        let target = Tag::new(Operation::ReceiveMultishot, id);
+        ring.cancel(target.pack(), Tag::new(Operation::Cancel, id).pack());
+        self.in_flight += 1;
+    }
+
     pub(super) fn arm_multishot(&mut self, ring: &mut Ring, id: ConnectionId) {
         let Some(socket) = &self.socket else { return };
         let tag = Tag::new(Operation::ReceiveMultishot, id);
-        ring.receive_multishot(socket.as_fd(), tag.pack());
+        if self.paced {
+            ring.receive_once(socket.as_fd(), PACED_BYTES_MAX, tag.pack());
+        } else {
+            ring.receive_multishot(socket.as_fd(), tag.pack());
+        }
         self.in_flight += 1;
         self.receive = Receive::Multishot;
     }
@@ -163,7 +182,7 @@ impl Connection {
     /// Cancels the multishot receive of a connection that streams, if there is a buffer to go on
     /// with.
     fn consider_bulk(&mut self, bulk: &BulkPool, ring: &mut Ring, id: ConnectionId) {
-        if !self.trend.is_bulk() || !matches!(self.receive, Receive::Multishot) {
+        if !self.trend.is_bulk() || self.paced || !matches!(self.receive, Receive::Multishot) {
             return;
         }
         self.trend.reset();
@@ -191,7 +210,7 @@ impl Connection {
         let Receive::Bulk(buffer) = mem::replace(&mut self.receive, Receive::Starved) else {
             return;
         };
-        let next = if self.trend.is_small() {
+        let next = if self.trend.is_small() || self.paced {
             None
         } else if buffer.room() >= BULK_ROOM_MIN {
             Some(buffer)

@@ -161,6 +161,14 @@ fn one_over_the_networks_of_a_node_is_refused() {
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
 }
 
+/// Of those whose connections move more otherwise, and of one whose never do.
+#[test]
+fn a_paced_connection_moves_bounded_pieces_between_two_polls() {
+    scenarios::one_over_the_bound_of_a_paced_piece_never_moves::<Tcp>();
+    scenarios::one_over_the_bound_of_a_paced_piece_never_moves::<TcpStarved>();
+    scenarios::one_over_the_bound_of_a_paced_piece_never_moves::<MemoryBesideTcp>();
+}
+
 macro_rules! contract {
     (@run $module:ident, $rig:ident, $($scenario:ident),*) => {
         mod $module {

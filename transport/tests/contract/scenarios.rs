@@ -2,6 +2,7 @@
 
 use std::io;
 
+use ringmesh_proto::limits::PACED_BYTES_MAX;
 use ringmesh_transport::contract::PREFACE_BYTES;
 use ringmesh_transport::{Chunk, CloseReason, Piece, Transport};
 
@@ -98,6 +99,37 @@ pub(crate) fn large_transfers_both_ways_arrive_whole<R: Rig>() {
         pair.dialler.transport.counters().bytes_received,
         back.len() as u64
     );
+}
+
+pub(crate) fn one_over_the_bound_of_a_paced_piece_never_moves<R: Rig>() {
+    let mut pair = Pair::new::<R>();
+    let (out, inward) = pair.connect_receiving(1);
+    pair.listener.transport.pace(inward);
+    pair.dialler.transport.pace(out);
+    // What was asked for before ends first; a second wish changes nothing.
+    pair.listener.transport.pace(inward);
+    (0..4).for_each(|_| pair.turn());
+    let bytes = pattern(2, 20 * PACED_BYTES_MAX + 1);
+    let (head, tail) = bytes.split_at(3 * PACED_BYTES_MAX + 7);
+    let mut slices = vec![slab_of(head).1, slab_of(tail).1];
+    pair.dialler.transport.send(out, &mut slices);
+    let mut before = 0;
+    while before < bytes.len() {
+        pair.turn();
+        let now = pair.listener.record(inward).received.len();
+        assert!(now - before <= PACED_BYTES_MAX, "{} at once", now - before);
+        before = now;
+    }
+    assert!(pair.listener.record(inward).received == bytes);
+    pair.until("the send is over", |pair| {
+        pair.dialler.record(out).sent == 2
+    });
+    for counters in [&pair.dialler, &pair.listener].map(|node| node.transport.counters()) {
+        assert!(
+            counters.paced_bytes_max <= PACED_BYTES_MAX as u64,
+            "{counters:?}"
+        );
+    }
 }
 
 pub(crate) fn a_peer_that_closes_is_heard_to_the_end<R: Rig>() {

@@ -114,6 +114,9 @@ fn an_unknown_key_names_the_nearest() {
     says(&file, "node.toml:2:1: core.window_bytes: ", &[found]);
     let file = Inputs::file("window_bytes = 1\n");
     says(&file, "node.toml:1:1: window_bytes: ", &[found]);
+    let file = Inputs::file("[larg]\nwindow_bytes = 1\n");
+    let large = "did you mean `window_bytes in [large]`?";
+    says(&file, "node.toml:2:1: larg.window_bytes: ", &[large]);
     // Nothing is near: the keys of the section.
     let file = Inputs::file("[ask]\nzzz = 1\n");
     says(
@@ -138,7 +141,7 @@ fn an_unknown_section() {
     says(
         &file,
         "node.toml:2:1: zzz.qqq: ",
-        &["the sections: node, core, link, actor, ask"],
+        &["the sections: node, core, link, large, actor, ask"],
     );
     says(
         &Inputs::file("[zzz]\n"),

@@ -42,7 +42,7 @@ impl Script<'_> {
             1 => preface.cluster = ClusterHash::of("other"),
             2 => preface.format_fingerprint ^= 1,
             3 => preface.role = Role::Client,
-            4 => preface.lane = Lane::Large,
+            4 => (preface.lane, preface.sending_core) = (Lane::Control, CoreId(1)),
             5 => preface.wanted_core = Some(CoreId(u16::from(number))),
             6 => preface.expected_uid = Some(uid(number)),
             7 => preface.version_min = preface.version_min.saturating_add(1),

@@ -11,6 +11,7 @@ use ringmesh_proto::frame::body::{Grant, Hello, RefuseReason};
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction, LocalNode};
 use ringmesh_proto::kind::Kind;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
     BACK_OFF_MAX, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_MIN, FRAME_BYTES_ORDINARY, PREFACE_BYTES,
     REFUSALS_BURST, REFUSALS_PER_SECOND, RESUME_TIMEOUT, STOP_TIMEOUT, WINDOW_BYTES,
@@ -75,6 +76,7 @@ impl World {
             uid: Uid::new(OWN_UID).expect("not zero"),
         };
         let local = LocalNode {
+            lane: Lane::Ordinary,
             id,
             core: CoreId(0),
             cores: 1,

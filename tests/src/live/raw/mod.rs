@@ -33,6 +33,8 @@ pub struct RawPeer {
     pub peer: NodeId,
     /// The number of the link that it proposes.
     pub link: u64,
+    /// The lane that it is for.
+    pub lane: Lane,
 }
 
 /// A frame that a node sent.
@@ -126,7 +128,16 @@ impl RawPeer {
     /// # Panics
     /// If it is not accepted.
     pub fn link(to: &NodeId) -> Self {
+        Self::link_on(to, Lane::Ordinary)
+    }
+
+    /// The same on a lane.
+    ///
+    /// # Panics
+    /// If it is not accepted.
+    pub fn link_on(to: &NodeId, lane: Lane) -> Self {
         let mut peer = Self::connect(to);
+        peer.lane = lane;
         peer.send(&peer.opening());
         let accept = peer.accepted();
         assert_eq!(
@@ -155,6 +166,7 @@ impl RawPeer {
             me,
             peer,
             link: fastrand::u64(1..),
+            lane: Lane::Ordinary,
         }
     }
 
@@ -164,7 +176,7 @@ impl RawPeer {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             role: Role::Node,
-            lane: Lane::Ordinary,
+            lane: self.lane,
             sending_core: CoreId(0),
             wanted_core: Some(CoreId(0)),
             cluster: ClusterHash::of(SYSTEM),
@@ -359,7 +371,8 @@ impl RawPeer {
     }
 
     fn take_frame(&mut self) -> Option<RawFrame> {
-        let parsed = parse(&self.received, FRAME_BYTES_ORDINARY).expect("a node sends frames");
+        let parsed =
+            parse(&self.received, self.lane.body_cap_default()).expect("a node sends frames");
         let Parse::Complete(frame) = parsed else {
             return None;
         };
@@ -436,6 +449,7 @@ impl RawListener {
             uid: preface.uid,
         };
         let mut peer = RawPeer::new(stream, self.address.port(), dialler);
+        peer.lane = preface.lane;
         let hello = peer.frame_of(Kind::Hello).body(Hello::parse);
         assert_eq!(hello.to, self.address, "the dialled address");
         peer.peer.address = hello.from;

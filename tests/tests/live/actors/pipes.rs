@@ -296,7 +296,7 @@ fn a_result_that_finds_no_room_in_time_or_cannot_be_sent_is_counted() {
         let (plumber, _) = behind(&node, Some(closed), move |cx| {
             lays += 1;
             if lays == 1 {
-                let ballast = vec![0; 1 << 20];
+                let ballast = vec![0; 3 << 20];
                 let map = move |()| Outcome { number: 1, ballast };
                 return cx.pipe(std::future::ready(()), map).is_ok();
             }

@@ -326,7 +326,7 @@ fn a_message_that_can_never_be_sent_is_counted_as_lost() {
     node.run(|node| async move {
         let (clock, _) = clock(&node, |_, cx| {
             let mut tick = tick(0);
-            tick.ballast = vec![0; 1 << 20];
+            tick.ballast = vec![0; 3 << 20];
             cx.every(PERIOD, tick).expect("room");
             true
         });

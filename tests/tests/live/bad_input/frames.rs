@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ringmesh::message::Message;
 use ringmesh_proto::frame::Head;
-use ringmesh_proto::frame::body::{DefineTarget, Grant};
+use ringmesh_proto::frame::body::{DefineTarget, Grant, Notice};
 use ringmesh_proto::kind::Kind;
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
     FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_ORDINARY, FRAME_STALL_TIMEOUT, HEADER_BYTES,
 };
@@ -30,15 +31,19 @@ fn a_length_over_the_cap_is_closed_before_anything_is_allocated() {
     let client = LiveNode::start();
     drop(RawPeer::link(&serving.id));
     let mut closed = 0;
-    for declared in [FRAME_BYTES_ORDINARY + 1, i32::MAX as u32, u32::MAX] {
-        let mut peer = RawPeer::link(&serving.id);
+    let lengths = |lane: Lane| {
+        let lengths = [lane.body_cap_default() + 1, i32::MAX as u32, u32::MAX];
+        lengths.map(|length| (lane, length))
+    };
+    for (lane, declared) in Lane::ALL.into_iter().flat_map(lengths) {
+        let mut peer = RawPeer::link_on(&serving.id, lane);
         let before = serving.inspect(&client, |seen| seen.links == 2);
         // The length alone, and nothing behind it: that is enough to judge.
         peer.send(&declared.to_le_bytes());
         let ending = peer.ending();
         assert!(
             ending.after < FRAME_STALL_TIMEOUT / 2,
-            "{declared}: {ending:?}"
+            "{lane:?}, {declared}: {ending:?}"
         );
         closed += 1;
         let after = serving.inspect(&client, move |seen| too_long(seen) == closed);
@@ -210,6 +215,63 @@ fn an_acknowledgement_of_what_was_never_sent_is_closed() {
 }
 
 #[test]
+fn what_is_no_frame_and_what_belongs_to_a_user_has_no_place_on_the_control_lane() {
+    let watched = Watched::start();
+    let target = watched.sink();
+    let tell = make::tell(&record(1));
+    let mut damaged = make::frame(&Head::plain(Kind::Ping), &[0; 8]);
+    damaged[HEADER_BYTES] ^= 1;
+    let mut flagged = make::frame(&Head::plain(Kind::Ping), &[0; 8]);
+    flagged[9] = 0x80;
+    make::reseal(&mut flagged);
+    let mut claim = vec![0; 32];
+    let (received_to, limit) = (1, u64::MAX);
+    Grant { received_to, limit }.encode(&mut claim);
+    let mut busy = vec![0; 64];
+    let notice = Notice {
+        target_number: 1,
+        busy: true,
+    };
+    let bytes = notice.encode(&mut busy);
+    busy.truncate(bytes);
+    let wrong: [(&'static str, Vec<u8>); 7] = [
+        ("frame_checksum", damaged),
+        ("frame_flags", flagged),
+        ("link_ack_beyond_sent", claim),
+        ("unexpected_frame", tell),
+        ("unexpected_frame", make::definitions::<Record>(target)),
+        ("unexpected_frame", make::cancel(1)),
+        ("unexpected_frame", busy),
+    ];
+    for (label, bytes) in wrong {
+        assert_closed_on(Lane::Control, &watched, label, &bytes);
+    }
+    assert_eq!(watched.account().count, 0);
+    watched.saw_nothing();
+}
+
+#[test]
+fn grants_and_pongs_that_come_again_or_late_change_nothing_on_any_lane() {
+    let watched = Watched::start();
+    for lane in Lane::ALL {
+        let mut peer = RawPeer::link_on(watched.id(), lane);
+        let grants = [5, 3, 5].map(|limit| {
+            let mut grant = vec![0; 32];
+            let received_to = 0;
+            Grant { received_to, limit }.encode(&mut grant);
+            grant
+        });
+        let pong = make::frame(&Head::plain(Kind::Pong), &[7; 8]);
+        let ping = make::frame(&Head::plain(Kind::Ping), &[9; 8]);
+        peer.send(&[&grants.concat()[..], &pong, &pong, &ping].concat());
+        let answer = peer.frame_of(Kind::Pong);
+        assert_eq!(answer.payload, [9; 8], "{lane:?}");
+    }
+    assert_eq!(watched.node.counters().closed_for_fault, 0);
+    watched.saw_nothing();
+}
+
+#[test]
 fn an_answer_that_nobody_waits_for_is_counted_and_the_link_lives() {
     let watched = Watched::start();
     let target = watched.echo();
@@ -358,10 +420,17 @@ fn no_flipped_bit_is_ever_delivered() {
     watched.saw_nothing();
 }
 
-/// Sends `bytes` on a fresh link and checks that it is closed for the reason of this name.
+/// Sends `bytes` on a fresh link of each lane that carries messages, and checks that it is closed
+/// for the reason of this name.
 fn assert_closed(watched: &Watched, label: &'static str, bytes: &[u8]) {
+    for lane in [Lane::Ordinary, Lane::Large] {
+        assert_closed_on(lane, watched, label, bytes);
+    }
+}
+
+fn assert_closed_on(lane: Lane, watched: &Watched, label: &'static str, bytes: &[u8]) {
     let ending = watched.closes_one(label, || {
-        let mut peer = RawPeer::link(watched.id());
+        let mut peer = RawPeer::link_on(watched.id(), lane);
         peer.send(bytes);
         peer.ending()
     });

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringmesh::message::Message;
-use ringmesh::{AskError, Executed, Node, Ref, SendError};
+use ringmesh::{AskError, Executed, Node, NodeBuilder, Ref, SendError};
 use ringmesh_proto::archive::measure;
 use ringmesh_proto::limits::{EXTENSION_BYTES, FRAME_BYTES_MIN, FRAME_BYTES_ORDINARY};
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Echoed, Inflate, Record, SINK, SinkApi};
@@ -17,7 +17,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 #[test]
 fn one_over_the_limit_is_refused_at_the_sender_and_the_limit_itself_passes() {
     let watched = Watched::start();
-    let client = LiveNode::start();
+    let client = LiveNode::start_with(|it| without_large(it, FRAME_BYTES_ORDINARY));
     let (sink, echo) = (watched.node.path(SINK), watched.node.path(ECHO));
     client.run(move |node| pass_and_refuse(node, sink, echo, FRAME_BYTES_ORDINARY as usize));
     assert_eq!(
@@ -34,7 +34,7 @@ fn the_smaller_limit_of_the_two_nodes_holds() {
     let small = LiveNode::start_serving_with(|builder| {
         builder.settings(|settings| settings.frame_bytes_max = FRAME_BYTES_MIN)
     });
-    let client = LiveNode::start();
+    let client = LiveNode::start_with(|it| without_large(it, FRAME_BYTES_MIN));
     let (sink, echo) = (small.path(SINK), small.path(ECHO));
     client.run(move |node| pass_and_refuse(node, sink, echo, FRAME_BYTES_MIN as usize));
     assert_eq!(account(&small).count, 4);
@@ -42,10 +42,15 @@ fn the_smaller_limit_of_the_two_nodes_holds() {
 
 #[test]
 fn the_limit_holds_between_actors_of_one_core_too() {
-    let node = LiveNode::start_serving();
+    let node = LiveNode::start_serving_with(|it| without_large(it, FRAME_BYTES_ORDINARY));
     let (sink, echo) = (node.path(SINK), node.path(ECHO));
     node.run(move |node| pass_and_refuse(node, sink, echo, FRAME_BYTES_ORDINARY as usize));
     assert_eq!(account(&node).count, 4);
+}
+
+/// The large lane takes nothing that the ordinary one does not: what is above its cap is refused.
+fn without_large(builder: NodeBuilder, cap: u32) -> NodeBuilder {
+    builder.settings(|settings| settings.large_frame_bytes_max = cap)
 }
 
 async fn pass_and_refuse(node: Node, sink: String, echo: String, cap: usize) {

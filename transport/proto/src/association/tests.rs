@@ -14,6 +14,7 @@ use crate::frame::body::{Accept, Bye, Offer, Ping, Pong, Refuse};
 use crate::frame::{Parse, parse};
 use crate::handshake::{Acceptor, LocalNode};
 use crate::kind::Kind;
+use crate::lane::Lane;
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
     PREFACE_BYTES, PROBE_TIMEOUT, RESUME_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
@@ -32,6 +33,7 @@ const TICK: Duration = Duration::from_nanos(1);
 
 fn local(host: &str, uid: u64) -> LocalNode {
     LocalNode {
+        lane: Lane::Ordinary,
         id: NodeId {
             address: Address::new("demo", host, 2552).unwrap(),
             uid: Uid::new(uid).unwrap(),
@@ -137,6 +139,7 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
     let node = local(if uid == 100 { "here" } else { "there" }, uid);
     Introduction {
         conn: ConnKey(conn),
+        lane: Lane::Ordinary,
         peer: node.id,
         sending_core: CoreId(0),
         wanted_core: None,

@@ -117,6 +117,7 @@ impl Acceptor {
             },
             sending_core: preface.sending_core,
             wanted_core: preface.wanted_core,
+            lane: preface.lane,
             offer: hello.offer,
             nonce: preface.nonce,
             is_inquiry: preface.role == Role::Inquirer,

@@ -11,8 +11,8 @@ use crate::slab::{Slab, SlabSlice};
 #[derive(Debug, Default)]
 pub(super) struct Control {
     grant: Option<Grant>,
-    ping: Option<Ping>,
-    pong: Option<Pong>,
+    pings: Few<Ping>,
+    pongs: Few<Pong>,
     notices: VecDeque<Notice>,
     bye: Option<ByeReason>,
     slab: Option<Slab>,
@@ -24,11 +24,11 @@ impl Control {
     }
 
     pub(super) fn set_ping(&mut self, nonce: u64) {
-        self.ping = Some(Ping { nonce });
+        self.pings.push(Ping { nonce });
     }
 
     pub(super) fn set_pong(&mut self, nonce: u64) {
-        self.pong = Some(Pong { nonce });
+        self.pongs.push(Pong { nonce });
     }
 
     pub(super) fn set_bye(&mut self, reason: ByeReason) {
@@ -38,8 +38,8 @@ impl Control {
     /// Drops what waits, a goodbye aside: it is said anew on the next connection.
     pub(super) fn forget(&mut self) {
         self.grant = None;
-        self.ping = None;
-        self.pong = None;
+        self.pings.clear();
+        self.pongs.clear();
         self.notices.clear();
     }
 
@@ -56,8 +56,8 @@ impl Control {
     #[inline]
     pub(super) fn is_pending(&self) -> bool {
         self.grant.is_some()
-            || self.ping.is_some()
-            || self.pong.is_some()
+            || !self.pings.is_empty()
+            || !self.pongs.is_empty()
             || !self.notices.is_empty()
     }
 
@@ -71,10 +71,10 @@ impl Control {
         if let Some(grant) = self.grant.take() {
             append(&mut slab, |into| grant.encode(into));
         }
-        if let Some(ping) = self.ping.take() {
+        for ping in self.pings.take() {
             append(&mut slab, |into| ping.encode(into));
         }
-        if let Some(pong) = self.pong.take() {
+        for pong in self.pongs.take() {
             append(&mut slab, |into| pong.encode(into));
         }
         while slab.room() >= CONTROL_FRAME_BYTES_MAX
@@ -106,12 +106,67 @@ impl Control {
     }
 }
 
+/// The last few of something that a link sends for several reasons at a time; an older one goes for
+/// a newer one.
+#[derive(Debug)]
+struct Few<T>([Option<T>; FEW]);
+
+/// A probe, a look at the round trip, and a user's ping may leave together.
+const FEW: usize = 3;
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self([const { None }; FEW])
+    }
+}
+
+impl<T> Few<T> {
+    fn push(&mut self, value: T) {
+        let Self(places) = self;
+        if places.iter().all(Option::is_some) {
+            places.rotate_left(1);
+            places[FEW - 1] = None;
+        }
+        if let Some(free) = places.iter_mut().find(|place| place.is_none()) {
+            *free = Some(value);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = T> + use<T> {
+        std::mem::take(self).0.into_iter().flatten()
+    }
+}
+
 fn append(slab: &mut Slab, encode: impl FnOnce(&mut [u8]) -> usize) {
     let written = encode(slab.tail_mut());
     slab.advance(written);
 }
 
-/// Room for a grant, a ping, a pong and a dozen notices.
-const CONTROL_SLAB_BYTES: usize = 288;
+/// Room for a grant, the pings, the pongs and a dozen notices.
+const CONTROL_SLAB_BYTES: usize = 416;
 
-const _: () = assert!(CONTROL_SLAB_BYTES >= 4 * CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(CONTROL_SLAB_BYTES >= (2 + 2 * FEW) * CONTROL_FRAME_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_over_a_few_takes_the_place_of_the_oldest() {
+        let mut few = Few::default();
+        assert!(few.is_empty());
+        (0..=FEW).for_each(|number| few.push(number));
+        assert!(!few.is_empty());
+        let left: Vec<usize> = few.take().collect();
+        assert_eq!(left, [1, 2, 3]);
+        assert!(few.is_empty());
+    }
+}

@@ -57,6 +57,8 @@ pub struct Outbound<B = Bytes> {
     credit_to: u64,
     window: u32,
     body_cap: u32,
+    /// The longest body that has to find credit for all of itself; a longer one needs some.
+    covered_cap: u32,
     checksums: Checksums,
     reader: Reader,
     sending: bool,
@@ -127,6 +129,7 @@ impl<B: SharedBytes> Outbound<B> {
             credit_to: limit.min(u64::from(window_bytes)),
             window: window_bytes,
             body_cap,
+            covered_cap: body_cap,
             checksums: Checksums::Verified,
             reader: Reader::SameCore,
             sending: false,
@@ -140,14 +143,22 @@ impl<B: SharedBytes> Outbound<B> {
     }
 
     /// The sending half of a link within this process, to `reader`: its frames have no checksums.
+    /// A body above `covered_cap` leaves as soon as there is any credit, one at a time: see
+    /// [`Inbound::within_process`](super::Inbound::within_process).
     ///
     /// # Panics
-    /// As [`new`](Self::new).
-    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32, reader: Reader) -> Self {
+    /// If the window is too small for a frame of `covered_cap`.
+    pub fn within_process(
+        (body_cap, covered_cap): (u32, u32),
+        limit: u64,
+        window_bytes: u32,
+        reader: Reader,
+    ) -> Self {
         Self {
+            body_cap,
             checksums: Checksums::Absent,
             reader,
-            ..Self::new(body_cap, limit, window_bytes)
+            ..Self::new(covered_cap, limit, window_bytes)
         }
     }
 
@@ -264,12 +275,13 @@ impl<B: SharedBytes> Outbound<B> {
         self.control.set_grant(grant);
     }
 
-    /// Queues a ping, in place of one that did not leave yet.
+    /// Queues a ping. Beyond three that did not leave yet the oldest goes.
     pub fn queue_ping(&mut self, nonce: u64) {
         self.control.set_ping(nonce);
     }
 
-    /// Queues the answer to the peer's last ping.
+    /// Queues the answer to a ping of the peer. Beyond three that did not leave yet the oldest
+    /// goes.
     pub fn queue_pong(&mut self, nonce: u64) {
         self.control.set_pong(nonce);
     }

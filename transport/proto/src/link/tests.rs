@@ -3,6 +3,7 @@ mod closing;
 mod model;
 mod resuming;
 mod shared;
+mod within_process;
 
 use super::*;
 use crate::archive::EncodeError;

@@ -38,16 +38,39 @@ fn told(effects: &[Effect]) -> Option<RefuseReason> {
 }
 
 #[test]
+fn every_lane_is_served_to_a_node_between_control_cores() {
+    for lane in Lane::ALL {
+        let mut bench = Bench::new();
+        bench.call(|acceptor, cx| acceptor.handle_accepted(cx, ConnKey(1)));
+        let bytes = Preface { lane, ..preface() }.encode();
+        let effects = bench.call(|acceptor, cx| acceptor.handle_preface(cx, ConnKey(1), &bytes));
+        assert!(effects.is_empty(), "{lane:?}: {effects:?}");
+        assert_eq!(bench.acceptor.strangers(), 1);
+    }
+}
+
+#[test]
 fn prefaces_that_do_not_fit_are_refused_by_name() {
     type Change = fn(&mut Preface);
-    let cases: [(Change, RefuseReason); 10] = [
+    let cases: [(Change, RefuseReason); 12] = [
         (
             |p| p.cluster = ClusterHash::of("other"),
             RefuseReason::Cluster,
         ),
         (|p| p.format_fingerprint = 78, RefuseReason::Format),
         (|p| p.role = Role::Client, RefuseReason::Preface),
-        (|p| p.lane = Lane::Large, RefuseReason::Lane),
+        (
+            |p| (p.lane, p.sending_core) = (Lane::Control, CoreId(1)),
+            RefuseReason::Lane,
+        ),
+        (
+            |p| (p.lane, p.wanted_core) = (Lane::Control, Some(CoreId(1))),
+            RefuseReason::Lane,
+        ),
+        (
+            |p| (p.lane, p.role) = (Lane::Large, Role::Inquirer),
+            RefuseReason::Lane,
+        ),
         (|p| p.wanted_core = Some(CoreId(1)), RefuseReason::Core),
         (|p| p.sending_core = CoreId(CORES_MAX), RefuseReason::Core),
         (|p| p.uid = Uid::new(100).unwrap(), RefuseReason::Itself),

@@ -224,7 +224,7 @@ impl<B: SharedBytes> Outbound<B> {
             return Err(PushError::TooLarge { bytes, limit });
         }
         if self.tail + (lead + payload_bytes) as u64 > self.credit_to {
-            return Err(self.no_credit());
+            return self.overdraw(bytes);
         }
         Ok(())
     }
@@ -377,6 +377,15 @@ impl<B: SharedBytes> Outbound<B> {
                 }
             }
         }
+    }
+
+    /// There is no credit for all of a body.
+    #[cold]
+    fn overdraw(&self, bytes: usize) -> Result<(), PushError> {
+        if bytes > self.covered_cap as usize && self.tail < self.credit_to {
+            return Ok(());
+        }
+        Err(self.no_credit())
     }
 
     #[cold]

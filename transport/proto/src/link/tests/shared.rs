@@ -224,7 +224,7 @@ fn one_over_what_there_is_of_credit_or_memory_is_refused_and_leaves_no_trace() {
 #[test]
 fn a_link_within_the_process_copies() {
     let mut outbound: Outbound =
-        Outbound::within_process(CAP, u64::from(WINDOW), WINDOW, Reader::OtherCore);
+        Outbound::within_process((CAP, CAP), u64::from(WINDOW), WINDOW, Reader::OtherCore);
     let mut slabs = pool();
     let bytes = payload(5000);
     share(&mut outbound, &mut slabs, &bytes);

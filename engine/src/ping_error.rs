@@ -1,0 +1,38 @@
+//! Why a ping has no answer.
+
+use std::time::Duration;
+
+/// Why a node was not [pinged](crate::Node::ping).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PingError {
+    /// No answer in time.
+    #[error("no answer within {after:?}: {last}")]
+    Timeout {
+        /// How long it was tried.
+        after: Duration,
+        /// The last thing that went wrong on the way.
+        last: String,
+    },
+    /// The node refuses this one, and trying again will not help.
+    #[error("refused: {reason}")]
+    Refused {
+        /// The reason the peer gave.
+        reason: String,
+    },
+    /// As many pings wait as the limit allows.
+    #[error("{limit} pings wait already")]
+    TooManyPings {
+        /// The limit.
+        limit: usize,
+    },
+    /// As many peers are known as the limit allows.
+    #[error("already {limit} peers are known")]
+    TooManyPeers {
+        /// The limit.
+        limit: usize,
+    },
+    /// This node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
