@@ -51,7 +51,8 @@ impl<P: Protocol> Ref<P> {
     ///
     /// `Ok` means that it is queued in order behind this core's earlier messages to the actor. It
     /// arrives unless the link ends, the actor stops, or its node does; then it is counted as a
-    /// dead letter.
+    /// dead letter. Where there is no link yet it waits for one, for `link.dial_timeout_ms` at
+    /// most, while the peer is dialled.
     ///
     /// # Errors
     /// [`SendError::Full`] while there is no room, and the other variants; each gives the message
@@ -169,11 +170,13 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let told = core.tell_payload(self.erased(), &M::TYPE, message.bytes(), None);
-            if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.erased());
+            let to = self.erased();
+            match core.tell_payload(to, &M::TYPE, message.bytes(), None) {
+                Err(Refusal::Unreachable) if core.reach(to) => {
+                    core.tell_payload(to, &M::TYPE, message.bytes(), None)
+                }
+                told => told,
             }
-            told
         });
         match told {
             Some(Ok(())) => Ok(()),
@@ -189,12 +192,9 @@ impl<P: Protocol> Ref<P> {
         M: Message,
         P: Accepts<M>,
     {
-        current::try_with(|core| {
-            let told = core.tell(self.erased(), message, None);
-            if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(self.erased());
-            }
-            told
+        current::try_with(|core| match core.tell(self.erased(), message, None) {
+            Err(Refusal::Unreachable) => core.tell_first(self.erased(), message, None),
+            told => told,
         })
     }
 }

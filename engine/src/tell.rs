@@ -91,10 +91,14 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let told = core.tell(self.to.erased(), message, self.place.as_ref());
+        let (to, place) = (self.to.erased(), self.place.as_ref());
+        let mut told = core.tell(to, message, place);
+        if told == Err(Refusal::Unreachable) {
+            told = core.tell_first(to, message, place);
+        }
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(self.to.erased()),
+            Err(Refusal::Unreachable) if !core.waits_in_vain(place, to) => {}
             done => {
                 self.place = None;
                 return Poll::Ready(done);

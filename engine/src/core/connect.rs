@@ -17,7 +17,6 @@ use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
-use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Transport};
@@ -31,9 +30,12 @@ use crate::error::ResolveError;
 impl Core {
     /// The index of a core of the node at `address`.
     pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
-        self.peers
-            .borrow_mut()
-            .find_or_add(address, core, &self.shared)
+        let mut peers = self.peers.borrow_mut();
+        let found = peers.find_or_add(address, core, &self.shared);
+        if let Some(forgotten) = peers.take_forgotten() {
+            self.tell_of_forgotten(forgotten);
+        }
+        found
     }
 
     /// The number of the node that a peer is a core of.
@@ -48,10 +50,11 @@ impl Core {
         }
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
-        if let (None, Some(why)) = (&peer.link, &peer.places.unknown) {
+        let link = peer.link.as_ref().filter(|link| !link.forming.get());
+        if let (None, Some(why)) = (link, &peer.places.unknown) {
             return PeerState::Unknown(why.clone());
         }
-        match (&peer.link, &peer.problem) {
+        match (link, &peer.problem) {
             (Some(link), _) => PeerState::Up(link.uid),
             (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
                 PeerState::Refused(format!("{reason:?}"))
@@ -353,6 +356,10 @@ impl Core {
                 tracing::info!(%peer, %reason, "link ended");
                 self.link_down(node, reason);
             }
+            Effect::FormingOver { peer, reason } => {
+                tracing::info!(%peer, %reason, "sends waited in vain for a link");
+                self.forming_over(node, reason);
+            }
             Effect::PeerRestarted { old, new } => {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
@@ -418,14 +425,7 @@ impl Core {
         let Some(connection) = self.connection_of(up.conn) else {
             return;
         };
-        let id = self.take_link_id();
-        let window = self.settings.window_bytes;
-        let outbound = Outbound::new(up.body_cap, up.limit, window);
-        let inbound = Inbound::new(window);
-        let to_core = self.peers.borrow_mut().at(node).core;
-        let at = (Some(connection.id), to_core);
-        let link = Link::new(id, node, up.peer.clone(), at, outbound, inbound);
-        let link = Rc::new(link);
+        let link = self.begin_link(up, &connection, node);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
         *connection.stage.borrow_mut() = Stage::Linked(Rc::clone(&link));

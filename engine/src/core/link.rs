@@ -38,7 +38,8 @@ pub(crate) struct Link {
     pub(crate) node: NodeId,
     /// The process start at the other end, that of `node`.
     pub(crate) uid: Uid,
-    /// What it runs over. `None`: a link within the process, or one that waits for a connection.
+    /// What it runs over. `None`: a link within the process, or one that waits for a connection, be
+    /// it its first.
     pub(crate) connection: Cell<Option<ConnectionId>>,
     /// It leads to a core of the same node, itself included.
     pub(crate) within_process: bool,
@@ -73,6 +74,8 @@ pub(crate) struct Link {
     pub(crate) progress: Cell<Progress>,
     /// What it shows to whoever looks.
     pub(crate) vitals: Vitals,
+    /// It had no connection yet.
+    pub(crate) forming: Cell<bool>,
     /// While it has no connection: its association knows that something is to be sent.
     pub(crate) resume_wanted: Cell<bool>,
     /// Set once; a message whose link ended cannot be sent on it.
@@ -112,6 +115,7 @@ impl Link {
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
             vitals: Vitals::default(),
+            forming: Cell::new(false),
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }

@@ -63,6 +63,8 @@ pub(super) struct PeerTable {
     /// Cores of this node, the first of `peers`.
     own: usize,
     peers_max: usize,
+    /// Lost its place to another peer, which nobody was told yet.
+    forgotten: Option<(Address, CoreId)>,
 }
 
 /// The cores of a node that this one knows, by their number.
@@ -126,6 +128,8 @@ pub(super) struct Peer {
     pub(super) problem: Option<CloseReason>,
     /// How often a link came up, or went on.
     pub(super) meetings: u64,
+    /// How often sends waited for its first link in vain.
+    pub(super) given_up: u64,
     pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
@@ -145,6 +149,7 @@ impl Peer {
             timer: None,
             problem: None,
             meetings: 0,
+            given_up: 0,
             places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
@@ -169,6 +174,7 @@ impl PeerTable {
             latest: Cell::new((NodeIndex::SELF, CoreId(0), PeerIndex(0))),
             own: 0,
             peers_max,
+            forgotten: None,
         };
         for link in links {
             let core = link.to_core;
@@ -291,21 +297,30 @@ impl PeerTable {
             row.met = None;
         }
         self.change_ways(node);
+        let address = self.peers[place.0 as usize].address.clone();
         if is_empty {
-            self.by_address
-                .remove(&self.peers[place.0 as usize].address);
+            self.by_address.remove(&address);
             shared.forget(node);
         }
+        self.forgotten = Some((address, core));
     }
 
-    /// A peer that nobody needs to remember: without a link, without a wish for one, and without
-    /// anybody who waits. Its index may stand for another one then, since a ref also carries the
-    /// uid of its process start, and reaches no other.
+    /// The core of a node that was forgotten last, once.
+    pub(super) fn take_forgotten(&mut self) -> Option<(Address, CoreId)> {
+        self.forgotten.take()
+    }
+
+    /// A peer that nobody needs to remember: without a link, without a wish for one unless it was
+    /// out of reach for long, and without anybody who waits. Its index may stand for another one
+    /// then, since a ref also carries the uid of its process start, and reaches no other.
     fn forgettable(&self) -> Option<PeerIndex> {
         self.others().find(|node| {
             let peer = &self.peers[node.0 as usize];
+            let association = &peer.association;
+            let dials_in_vain =
+                association.is_out_of_reach() && matches!(association.status(), Status::BackOff);
             peer.link.is_none()
-                && peer.association.status() == Status::Idle
+                && (association.status() == Status::Idle || dials_in_vain)
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
                 && !peer.places.looking_up
@@ -393,10 +408,22 @@ impl PeerTable {
             // A core of this node that ended does not come back.
             _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
             None if self.has_no_such_core(to) => Refusal::NotRunning,
+            _ if self.is_being_met(to) => Refusal::Busy,
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             None => Refusal::Unreachable,
             Some(_) => Refusal::NotRunning,
         }
+    }
+
+    /// Whether a first link is on its way to the node of a recipient, and will tell which link
+    /// leads there; unless the recipient is known to be of another start.
+    fn is_being_met(&self, to: Recipient) -> bool {
+        let awaited = self.awaited(to).map(|index| &self.peers[index.0 as usize]);
+        awaited.is_some_and(|peer| {
+            let forms = peer.link.as_ref().filter(|link| link.forming.get());
+            let is_known = |link: &Rc<Link>| link.uid == to.uid;
+            forms.is_some_and(|link| is_known(link) || peer.association.uid().is_none())
+        })
     }
 
     /// Whether a node is known to be smaller than a ref says.

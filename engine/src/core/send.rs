@@ -64,6 +64,22 @@ impl Core {
         Ok(())
     }
 
+    /// The same when there was no link: makes one, which takes the message before it has a
+    /// connection.
+    #[cold]
+    pub(crate) fn tell_first<M: Message>(
+        self: &Rc<Self>,
+        to: Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
+        if self.reach(to) {
+            self.tell(to, message, place)
+        } else {
+            Err(Refusal::Unreachable)
+        }
+    }
+
     /// A message was dropped because its sender would not wait.
     pub(crate) fn count_lossy(&self) {
         self.tally.dropped_lossy.add(1);
@@ -82,7 +98,7 @@ impl Core {
         let mut slabs = self.slabs.borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
-            return Err(no_room(&outbound, head, payload));
+            return Err(no_room(self.cap_of(link, &outbound), head, payload));
         }
         match outbound.push(&mut slabs, head, payload) {
             Ok(position) => {
@@ -91,13 +107,27 @@ impl Core {
                 self.enqueue(link);
                 Ok(position)
             }
-            Err(PushError::NoCredit) => Err(no_room(&outbound, head, payload)),
+            Err(PushError::NoCredit) => Err(no_room(self.cap_of(link, &outbound), head, payload)),
+            // The cap of a link without a peer is not the last word.
+            Err(PushError::TooLarge { .. }) if link.forming.get() => {
+                Err(no_room(self.cap_of(link, &outbound), head, payload))
+            }
             Err(error) => {
                 if matches!(error, PushError::TooLarge { .. }) {
                     self.tell_of_oversize(link);
                 }
                 Err(refusal(error))
             }
+        }
+    }
+
+    /// The longest body that a link takes, or may take once its peer has said so.
+    #[cold]
+    fn cap_of(&self, link: &Link, outbound: &Outbound) -> u32 {
+        if link.forming.get() {
+            self.settings.frame_bytes_max
+        } else {
+            outbound.body_cap()
         }
     }
 
@@ -296,11 +326,11 @@ impl Core {
 
 /// What to say of a message that finds no room now: one that is too long never will.
 #[cold]
-fn no_room<P>(outbound: &Outbound, head: SendHead<'_>, payload: &P) -> Refusal
+fn no_room<P>(body_cap: u32, head: SendHead<'_>, payload: &P) -> Refusal
 where
     P: Payload + ?Sized,
 {
-    let limit = outbound.body_cap() as usize;
+    let limit = body_cap as usize;
     let extension_bytes = match head {
         SendHead::Tell { .. } => 0,
         SendHead::Ask { .. } => EXTENSION_BYTES,

@@ -139,6 +139,7 @@ fn local_node(id: NodeId, core: CoreId, settings: &Settings) -> LocalNode {
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
         features: 0,
         stop_timeout: settings.flush_timeout,
+        dial_timeout: settings.dial_timeout,
         resume_timeout: settings.resume_timeout,
     }
 }

@@ -15,6 +15,7 @@ mod door;
 mod events;
 mod fairness;
 mod faults;
+mod forming;
 mod graceful_stop;
 mod links;
 mod local;

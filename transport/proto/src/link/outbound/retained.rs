@@ -2,6 +2,8 @@
 
 use super::{Outbound, Unacknowledged};
 use crate::frame::{Checksums, Frame, Parsed, parse_with, seal};
+use crate::kind::Kind;
+use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
 use crate::slab::{Slab, SlabSlice};
 
 /// A slab, where it lies in the stream, and how many messages are in it.
@@ -64,6 +66,23 @@ impl Written {
     /// The messages written.
     pub(super) fn messages(&self) -> u64 {
         u64::from(self.messages)
+    }
+
+    /// Says of the questions that were not handed out yet how much of their time is left.
+    pub(super) fn retime(&mut self, left: &mut impl FnMut(u64) -> u32) {
+        let mut unsealed = &mut self.slab.tail_mut()[..self.unsealed];
+        let next = |bytes: &[u8]| {
+            let frame = |frame: Frame<'_>| (frame.wire_bytes, frame.header.kind, frame.extension);
+            parse_with(bytes, u32::MAX, Checksums::Absent, frame)
+        };
+        while let Ok(Parsed::Complete((wire_bytes, kind, extension))) = next(unsealed) {
+            if let (Kind::Ask, Some(mut extension)) = (kind, extension) {
+                extension.remaining_us = left(extension.correlation);
+                let at = HEADER_BYTES..HEADER_BYTES + EXTENSION_BYTES;
+                unsealed[at].copy_from_slice(&extension.encode());
+            }
+            unsealed = &mut unsealed[wire_bytes..];
+        }
     }
 
     /// Hands out what was written since the last time, sealed if the link wants it.
