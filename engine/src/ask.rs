@@ -123,7 +123,7 @@ where
             .message
             .as_ref()
             .expect("an ask is not polled after it is ready");
-        match core.ask(self.to.erased(), message, remaining, place) {
+        match core.ask(self.to.recipient, message, remaining, place) {
             Ok(correlation) => {
                 let sent = State::Sent {
                     core: Rc::clone(core),
@@ -153,7 +153,7 @@ where
         let State::Queued(waiting) = &mut self.state else {
             return Poll::Pending;
         };
-        let to = self.to.erased();
+        let to = self.to.recipient;
         if refusal == Refusal::Unreachable {
             let place = waiting.as_ref().map(|(_, place)| place);
             if core.waits_in_vain(place, to) {

@@ -63,7 +63,7 @@ pub(crate) fn of_node(uid: Uid, home: Home) -> Ref<DirectoryApi> {
 pub(crate) fn spawn(core: &std::rc::Rc<Core>) -> Result<(), SpawnError> {
     let me = core.spawn(None, Directory)?;
     assert_eq!(
-        (me.slot, me.generation),
+        (me.recipient.slot, me.recipient.generation),
         (SLOT, GENERATION),
         "the directory is spawned first"
     );

@@ -22,13 +22,7 @@ use crate::tell::{Tell, TellLocal};
 /// handlers, tasks, and the node's main future. It has to be the core that the ref was made on; to
 /// use an actor from another node of the same process, resolve its path there.
 pub struct Ref<P> {
-    pub(crate) uid: Uid,
-    pub(crate) generation: u64,
-    pub(crate) slot: u32,
-    pub(crate) node: NodeIndex,
-    pub(crate) core: CoreId,
-    /// Where `node` counts.
-    pub(crate) table: TableId,
+    pub(crate) recipient: Recipient,
     marker: PhantomData<fn() -> P>,
 }
 
@@ -36,15 +30,16 @@ const _: () = assert!(size_of::<Ref<()>>() == 32);
 
 impl<P: Protocol> Ref<P> {
     pub(crate) fn new(uid: Uid, home: Home, core: CoreId, slot: u32, generation: u64) -> Self {
-        Self {
+        let recipient = Recipient {
             uid,
             generation,
             slot,
             node: home.node,
             core,
             table: home.table,
-            marker: PhantomData,
-        }
+        };
+        let marker = PhantomData;
+        Self { recipient, marker }
     }
 
     /// Sends `message` if there is room for it now.
@@ -122,7 +117,7 @@ impl<P: Protocol> Ref<P> {
         M: LocalMessage + Send,
         P: AcceptsLocal<M>,
     {
-        let to = self.erased();
+        let to = self.recipient;
         match current::try_with(|core| core.has_room_for_local(to)) {
             Some(Ok(())) => {}
             Some(Err(refusal)) => return Err(SendError::new(refusal, message)),
@@ -170,9 +165,9 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let to = self.erased();
+            let to = &self.recipient;
             match core.tell_payload(to, &M::TYPE, message.bytes(), None) {
-                Err(Refusal::Unreachable) if core.reach(to) => {
+                Err(Refusal::Unreachable) if core.reach(*to) => {
                     core.tell_payload(to, &M::TYPE, message.bytes(), None)
                 }
                 told => told,
@@ -192,24 +187,10 @@ impl<P: Protocol> Ref<P> {
         M: Message,
         P: Accepts<M>,
     {
-        current::try_with(|core| match core.tell(self.erased(), message, None) {
-            Err(Refusal::Unreachable) => core.tell_first(self.erased(), message, None),
+        current::try_with(|core| match core.tell(&self.recipient, message, None) {
+            Err(Refusal::Unreachable) => core.tell_first(&self.recipient, message, None),
             told => told,
         })
-    }
-}
-
-impl<P> Ref<P> {
-    #[inline]
-    pub(crate) fn erased(&self) -> Recipient {
-        Recipient {
-            uid: self.uid,
-            generation: self.generation,
-            slot: self.slot,
-            node: self.node,
-            core: self.core,
-            table: self.table,
-        }
     }
 }
 
@@ -229,10 +210,16 @@ pub(crate) struct Recipient {
     pub(crate) slot: u32,
     pub(crate) node: NodeIndex,
     pub(crate) core: CoreId,
+    /// Where `node` counts.
     pub(crate) table: TableId,
 }
 
 impl Recipient {
+    /// What tells actors apart, wherever a ref to them was made.
+    fn identity(&self) -> (Uid, CoreId, u32, u64) {
+        (self.uid, self.core, self.slot, self.generation)
+    }
+
     #[inline]
     pub(crate) fn target(&self) -> Target {
         Target {
@@ -252,8 +239,7 @@ impl<P> Copy for Ref<P> {}
 
 impl<P> PartialEq for Ref<P> {
     fn eq(&self, other: &Self) -> bool {
-        (self.uid, self.core, self.slot, self.generation)
-            == (other.uid, other.core, other.slot, other.generation)
+        self.recipient.identity() == other.recipient.identity()
     }
 }
 
@@ -261,7 +247,7 @@ impl<P> Eq for Ref<P> {}
 
 impl<P> Hash for Ref<P> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.uid, self.core, self.slot, self.generation).hash(state);
+        self.recipient.identity().hash(state);
     }
 }
 
@@ -275,18 +261,18 @@ impl<P: Protocol> fmt::Debug for Ref<P> {
 impl<P> fmt::Display for Ref<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let home = Home {
-            table: self.table,
-            node: self.node,
+            table: self.recipient.table,
+            node: self.recipient.node,
         };
         let address = current::try_with(|core| core.address_of(home)).flatten();
         match address {
             Some(address) => write!(f, "{address}")?,
-            None => write!(f, "ringmesh://{}", self.uid)?,
+            None => write!(f, "ringmesh://{}", self.recipient.uid)?,
         }
         write!(
             f,
             "/core{}/slot/{}#{}",
-            self.core.0, self.slot, self.generation
+            self.recipient.core.0, self.recipient.slot, self.recipient.generation
         )
     }
 }

@@ -91,14 +91,14 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let (to, place) = (self.to.erased(), self.place.as_ref());
+        let (to, place) = (&self.to.recipient, self.place.as_ref());
         let mut told = core.tell(to, message, place);
         if told == Err(Refusal::Unreachable) {
             told = core.tell_first(to, message, place);
         }
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) if !core.waits_in_vain(place, to) => {}
+            Err(Refusal::Unreachable) if !core.waits_in_vain(place, *to) => {}
             done => {
                 self.place = None;
                 return Poll::Ready(done);
@@ -112,9 +112,9 @@ where
             self.place = None;
             return Poll::Ready(Err(Refusal::NoRoom));
         }
-        let stays = |place: &Place| !core.is_astray(place, self.to.erased());
+        let stays = |place: &Place| !core.is_astray(place, self.to.recipient);
         if !self.place.as_ref().is_some_and(stays) {
-            self.place = core.join_line(self.to.erased());
+            self.place = core.join_line(self.to.recipient);
         }
         let Some(place) = &self.place else {
             return Poll::Ready(Err(Refusal::NotRunning));
@@ -181,7 +181,7 @@ impl<P, M> TellLocal<P, M> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let to = self.to.erased();
+        let to = self.to.recipient;
         match core.has_room_for_local(to) {
             Err(Refusal::NoRoom) => {}
             done => {
@@ -227,7 +227,7 @@ where
             Some(Poll::Ready(Err(refusal))) => Err(SendError::new(refusal, message)),
             Some(Poll::Ready(Ok(()))) => {
                 let value = LocalValue::new(message);
-                let to = self.to.erased();
+                let to = self.to.recipient;
                 current::try_with(|core| core.tell_local(to, P::INDEX, value));
                 Ok(())
             }

@@ -34,16 +34,16 @@ const NOBODY: Uid = Uid::new(1).expect("one is not zero");
 impl WireRef {
     fn of<P: Protocol>(reference: &Ref<P>) -> Self {
         let home = Home {
-            table: reference.table,
-            node: reference.node,
+            table: reference.recipient.table,
+            node: reference.recipient.node,
         };
         let address = current::try_with(|core| core.address_of(home)).flatten();
         Self {
-            uid: reference.uid.as_u64(),
-            generation: reference.generation,
+            uid: reference.recipient.uid.as_u64(),
+            generation: reference.recipient.generation,
             protocol: P::ID.as_u64(),
-            slot: reference.slot,
-            core: reference.core.0,
+            slot: reference.recipient.slot,
+            core: reference.recipient.core.0,
             address: address.map_or_else(String::new, |address| address.to_string()),
         }
     }

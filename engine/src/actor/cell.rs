@@ -85,8 +85,8 @@ impl ActorCell {
             (Box::new(Running { actor, me }), None)
         };
         Self {
-            slot: me.slot,
-            generation: me.generation,
+            slot: me.recipient.slot,
+            generation: me.recipient.generation,
             name,
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,

@@ -86,7 +86,7 @@ impl<'a, A: Actor> Cx<'a, A> {
         M: Message,
         A::Api: Accepts<M>,
     {
-        let me = self.me.erased();
+        let me = self.me.recipient;
         self.core.set_tick(me, Pace::Once(span), message)
     }
 
@@ -104,7 +104,7 @@ impl<'a, A: Actor> Cx<'a, A> {
         M: Message,
         A::Api: Accepts<M>,
     {
-        let me = self.me.erased();
+        let me = self.me.recipient;
         self.core.set_tick(me, Pace::Every(period), message)
     }
 
@@ -151,7 +151,7 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// Ends a timer of this actor. Says whether it had still to fire; what it sent before may be on
     /// its way.
     pub fn cancel(&self, timer: TimerId) -> bool {
-        self.core.cancel_tick(self.me.generation, timer)
+        self.core.cancel_tick(self.me.recipient.generation, timer)
     }
 
     /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,

@@ -271,7 +271,7 @@ pub(super) fn looping<A: Actor>(
         messages: settings.mailbox_messages_max,
         bytes: settings.mailbox_bytes_max,
     };
-    let port = Rc::new(Port::new(me.slot, me.generation, bound));
+    let port = Rc::new(Port::new(me.recipient.slot, me.recipient.generation, bound));
     let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
     let looping = Looping {
         port: Rc::clone(&port),

@@ -74,7 +74,7 @@ impl<M: Message> ReplyTo<M> {
                 .pass_on(message)
                 .map_err(|error| ForwardError { error, reply: self });
         };
-        match asked.relay::<M>(to.erased(), message.bytes()) {
+        match asked.relay::<M>(to.recipient, message.bytes()) {
             Ok(()) => Ok(()),
             Err((refusal, asked)) => {
                 self.asked = Some(asked);

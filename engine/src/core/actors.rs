@@ -85,20 +85,20 @@ impl Core {
     }
 
     pub(crate) fn stop_actor<P: Protocol>(self: &Rc<Self>, actor: &Ref<P>) -> bool {
-        if actor.uid != self.local.id.uid {
+        if actor.recipient.uid != self.local.id.uid {
             return false;
         }
-        if actor.core != self.id {
+        if actor.recipient.core != self.id {
             let actor = *actor;
             let errand: Errand = Box::new(move |there| {
                 there.stop_actor(&actor);
             });
-            return self.send_errand(actor.core, errand).is_ok();
+            return self.send_errand(actor.recipient.core, errand).is_ok();
         }
         let cell = self
             .actors
             .borrow()
-            .at(actor.slot, actor.generation)
+            .at(actor.recipient.slot, actor.recipient.generation)
             .cloned();
         cell.is_some_and(|cell| {
             let running = cell.is_alive();

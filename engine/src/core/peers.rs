@@ -378,7 +378,7 @@ impl PeerTable {
     #[inline]
     pub(super) fn link_to(
         &self,
-        to: Recipient,
+        to: &Recipient,
         place: Option<&Place>,
     ) -> Result<(&Rc<Link>, bool), Refusal> {
         let peer = self.find_again(to.node, to.core);
@@ -395,7 +395,7 @@ impl PeerTable {
     }
 
     #[cold]
-    fn no_link(&self, peer: Option<&Peer>, to: Recipient) -> Refusal {
+    fn no_link(&self, peer: Option<&Peer>, to: &Recipient) -> Refusal {
         if to.table != self.table {
             return Refusal::OtherCore;
         }
@@ -408,7 +408,7 @@ impl PeerTable {
             // A core of this node that ended does not come back.
             _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
             None if self.has_no_such_core(to) => Refusal::NotRunning,
-            _ if self.is_being_met(to) => Refusal::Busy,
+            _ if self.is_being_met(*to) => Refusal::Busy,
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,
             None => Refusal::Unreachable,
             Some(_) => Refusal::NotRunning,
@@ -427,7 +427,7 @@ impl PeerTable {
     }
 
     /// Whether a node is known to be smaller than a ref says.
-    fn has_no_such_core(&self, to: Recipient) -> bool {
+    fn has_no_such_core(&self, to: &Recipient) -> bool {
         let row = self.rows.get(to.node.0 as usize);
         row.and_then(|row| row.met)
             .is_some_and(|met| met.uid == to.uid && !met.matrix.reaches(to.core))
@@ -541,7 +541,7 @@ mod tests {
         };
         assert_eq!(table.awaited(to(uid, 1)), Some(other));
         assert_eq!(table.awaited(to(restarted, 1)), Some(control));
-        let refused = |to| table.link_to(to, None).map(drop).unwrap_err();
+        let refused = |to| table.link_to(&to, None).map(drop).unwrap_err();
         assert!(matches!(refused(to(uid, 1)), Refusal::Unreachable));
         assert!(
             matches!(refused(to(uid, 3)), Refusal::NotRunning),

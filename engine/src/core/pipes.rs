@@ -57,7 +57,7 @@ impl Core {
         let core = Rc::clone(self);
         let piped = Piped {
             core: Rc::clone(self),
-            owner: to.erased(),
+            owner: to.recipient,
             deadline: self.deadline(),
             number: None,
             future: Box::pin(future),

@@ -134,7 +134,7 @@ impl Core {
         let limit = AskTable::ASKS_MAX;
         let correlation = asks.next().ok_or(AskRefusal::TooManyAsks { limit })?;
         let peers = self.peers.borrow();
-        let (link, held_up) = peers.link_to(to, place).map_err(AskRefusal::Send)?;
+        let (link, held_up) = peers.link_to(&to, place).map_err(AskRefusal::Send)?;
         if link.asks.get() >= ASKS_OUTSTANDING_MAX {
             return Err(AskRefusal::TooManyAsks {
                 limit: ASKS_OUTSTANDING_MAX,

@@ -33,7 +33,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell<M: Message>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
@@ -44,7 +44,7 @@ impl Core {
     #[inline]
     pub(crate) fn tell_payload<P: Payload + ?Sized>(
         &self,
-        to: Recipient,
+        to: &Recipient,
         message: &MessageType,
         payload: &P,
         place: Option<&Place>,
@@ -69,11 +69,11 @@ impl Core {
     #[cold]
     pub(crate) fn tell_first<M: Message>(
         self: &Rc<Self>,
-        to: Recipient,
+        to: &Recipient,
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
-        if self.reach(to) {
+        if self.reach(*to) {
             self.tell(to, message, place)
         } else {
             Err(Refusal::Unreachable)

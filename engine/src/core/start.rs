@@ -10,7 +10,7 @@ use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::link::{Inbound, Outbound};
-use ringmesh_proto::slab_pool::SlabPool;
+use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::contract::Transport;
@@ -59,7 +59,7 @@ impl Core {
             listen(&mut io, &settings, &shared)?;
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
-        let ends = ends(&settings, &node);
+        let ends = ends(&settings, &node, id);
         let peers = peers(&settings, (&shared, id), &node, &ends);
         let slabs = SlabPool::new(settings.outgoing_bytes_max, settings.frame_bytes_max);
         shared.core_ready(id, io.doorbell());
@@ -221,11 +221,16 @@ fn canonical_address(settings: &Settings, bound: SocketAddr) -> Result<Address, 
 
 /// The links to the cores of the node, itself included: they carry the same frames as others,
 /// without a connection.
-fn ends(settings: &Settings, node: &NodeId) -> Vec<End> {
+fn ends(settings: &Settings, node: &NodeId, me: CoreId) -> Vec<End> {
     let window = settings.window_bytes;
     let end = |core| {
         let cap = settings.frame_bytes_max;
-        let outbound = Outbound::within_process(cap, u64::from(window), window);
+        let reader = if core_id(core) == me {
+            Reader::SameCore
+        } else {
+            Reader::OtherCore
+        };
+        let outbound = Outbound::within_process(cap, u64::from(window), window, reader);
         End::new(core_id(core), node.clone(), outbound, Inbound::new(window))
     };
     (0..settings.cores).map(end).collect()

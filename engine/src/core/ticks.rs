@@ -54,7 +54,7 @@ trait AnyMessage {
 
 impl<M: Message> AnyMessage for M {
     fn tell(&self, core: &Core, to: Recipient) -> Result<(), Refusal> {
-        core.tell(to, self, None)
+        core.tell(&to, self, None)
     }
 }
 

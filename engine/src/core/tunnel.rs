@@ -19,6 +19,7 @@ use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab::SlabSlice;
+use ringmesh_proto::slab_pool::Reader;
 use ringmesh_transport::buffer::Chunk;
 use rustc_hash::FxHashMap;
 
@@ -132,7 +133,8 @@ impl Core {
     ) -> Rc<Link> {
         let id = self.take_link_id();
         let window = self.settings.window_bytes;
-        let outbound = Outbound::within_process(body_cap, u64::from(window), window);
+        let outbound =
+            Outbound::within_process(body_cap, u64::from(window), window, Reader::OtherCore);
         let at = (None, core);
         let inbound = Inbound::new(window);
         let mut link = Link::new(id, PeerIndex::of_core(core), node, at, outbound, inbound);

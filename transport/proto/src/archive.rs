@@ -247,9 +247,30 @@ impl Writer<Refusal> for FrameWriter<'_> {
         let Some(room) = self.into.get_mut(self.length..end) else {
             return self.count(end);
         };
-        room.copy_from_slice(bytes);
+        copy(bytes, room);
         self.length = end;
         Ok(())
+    }
+}
+
+/// Copies short bytes as two words that may overlap. Most strings and vectors of a message are
+/// short, and a copy of unknown length is a call.
+#[inline(always)]
+fn copy(bytes: &[u8], room: &mut [u8]) {
+    match bytes.len() {
+        16..=32 => copy_ends::<16>(bytes, room),
+        33..=64 => copy_ends::<32>(bytes, room),
+        _ => room.copy_from_slice(bytes),
+    }
+}
+
+#[inline(always)]
+fn copy_ends<const BYTES: usize>(bytes: &[u8], room: &mut [u8]) {
+    if let (Some(from), Some(to)) = (bytes.first_chunk::<BYTES>(), room.first_chunk_mut()) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (bytes.last_chunk::<BYTES>(), room.last_chunk_mut()) {
+        *to = *from;
     }
 }
 

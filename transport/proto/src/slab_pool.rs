@@ -8,12 +8,13 @@ use crate::slab::Slab;
 /// Lends the slabs that a core's links write their frames into.
 ///
 /// There are two sizes: 64 KiB, and one for frames that do not fit there, which holds the largest
-/// frame and 64 KiB of others behind it. The slab given back last is taken first. What is allocated
-/// stays within the budget, whoever holds it.
+/// frame and 64 KiB of others behind it. Which free one is taken is up to who will read it
+/// ([`Reader`]). What is allocated stays within the budget, whoever holds it.
 #[derive(Debug)]
 pub struct SlabPool {
-    ordinary: Vec<Slab>,
-    large: Vec<Slab>,
+    /// Free ones, the one given back last at the end.
+    ordinary: VecDeque<Slab>,
+    large: VecDeque<Slab>,
     /// Given back while the kernel may still read them.
     draining: VecDeque<Slab>,
     large_bytes: usize,
@@ -24,6 +25,19 @@ pub struct SlabPool {
     refusals: u64,
     /// A slab was refused for want of budget, and nobody has asked about it since.
     short: bool,
+}
+
+/// Who reads what is written to a slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The core that wrote it, or the kernel there: the slab given back last is taken first, for it
+    /// is still in the caches of that core.
+    SameCore,
+    /// Another core: the slab given back first is taken first, and there are [`CIRCLING_BYTES`] of
+    /// them to take turns. A line that lies in the reader's own caches has to be fetched from there
+    /// before it can be written again, which takes several times as long as from the cache that all
+    /// cores share; by the time such a slab comes round again, it has left for that.
+    OtherCore,
 }
 
 /// What a pool counted.
@@ -45,8 +59,8 @@ impl SlabPool {
     pub fn new(budget_bytes: usize, body_cap: u32) -> Self {
         let large = (body_cap as usize + ORDINARY_BYTES).next_multiple_of(ORDINARY_BYTES);
         Self {
-            ordinary: Vec::new(),
-            large: Vec::new(),
+            ordinary: VecDeque::new(),
+            large: VecDeque::new(),
             draining: VecDeque::new(),
             large_bytes: large,
             budget_bytes,
@@ -60,7 +74,7 @@ impl SlabPool {
 
     /// An empty slab with room for at least `bytes`, or `None` when the budget is spent or no slab
     /// is that large.
-    pub fn take(&mut self, bytes: usize) -> Option<Slab> {
+    pub fn take(&mut self, bytes: usize, reader: Reader) -> Option<Slab> {
         let capacity = if bytes <= ORDINARY_BYTES {
             ORDINARY_BYTES
         } else {
@@ -71,7 +85,7 @@ impl SlabPool {
             return None;
         }
         self.settle(SETTLED_AT_ONCE);
-        let slab = self.find(capacity);
+        let slab = self.find(capacity, reader);
         if slab.is_none() {
             self.refusals += 1;
             self.short = true;
@@ -114,13 +128,16 @@ impl SlabPool {
     }
 
     /// From the free slabs, else a new one, else in place of a free one of the other size.
-    fn find(&mut self, capacity: usize) -> Option<Slab> {
-        if let Some(slab) = self.pop_free(capacity) {
+    fn find(&mut self, capacity: usize, reader: Reader) -> Option<Slab> {
+        let is_circle_full = self.allocated_bytes >= CIRCLING_BYTES.min(self.budget_bytes / 2);
+        if (reader == Reader::SameCore || is_circle_full)
+            && let Some(slab) = self.pop_free(capacity, reader)
+        {
             return Some(slab);
         }
         if self.allocated_bytes + capacity > self.budget_bytes {
             self.settle(self.draining.len());
-            if let Some(slab) = self.pop_free(capacity) {
+            if let Some(slab) = self.pop_free(capacity, reader) {
                 return Some(slab);
             }
             self.shed(capacity);
@@ -132,13 +149,17 @@ impl SlabPool {
         Some(Slab::with_capacity(capacity))
     }
 
-    fn pop_free(&mut self, capacity: usize) -> Option<Slab> {
-        let slab = self.free(capacity).pop()?;
+    fn pop_free(&mut self, capacity: usize, reader: Reader) -> Option<Slab> {
+        let free = self.free(capacity);
+        let slab = match reader {
+            Reader::SameCore => free.pop_back(),
+            Reader::OtherCore => free.pop_front(),
+        }?;
         self.free_bytes -= capacity;
         Some(slab)
     }
 
-    fn free(&mut self, capacity: usize) -> &mut Vec<Slab> {
+    fn free(&mut self, capacity: usize) -> &mut VecDeque<Slab> {
         if capacity == ORDINARY_BYTES {
             &mut self.ordinary
         } else {
@@ -154,7 +175,8 @@ impl SlabPool {
         } else {
             ORDINARY_BYTES
         };
-        while self.allocated_bytes + capacity > self.budget_bytes && self.pop_free(other).is_some()
+        while self.allocated_bytes + capacity > self.budget_bytes
+            && self.pop_free(other, Reader::OtherCore).is_some()
         {
             self.allocated_bytes -= other;
         }
@@ -170,7 +192,7 @@ impl SlabPool {
             if slab.reclaim() {
                 let capacity = slab.capacity();
                 self.free_bytes += capacity;
-                self.free(capacity).push(slab);
+                self.free(capacity).push_back(slab);
             } else {
                 self.draining.push_back(slab);
             }
@@ -179,6 +201,10 @@ impl SlabPool {
 }
 
 const ORDINARY_BYTES: usize = SLAB_BYTES as usize;
+
+/// Slabs that other cores read take turns as soon as there are this many bytes of them, if the
+/// budget is at least twice that: more than the second-level caches of most processors.
+const CIRCLING_BYTES: usize = 2 << 20;
 
 /// Slabs looked at with every take and return: sends end in about the order they began.
 const SETTLED_AT_ONCE: usize = 4;
@@ -192,22 +218,22 @@ mod tests {
     #[test]
     fn the_slab_given_back_last_is_taken_first() {
         let mut pool = SlabPool::new(1 << 20, CAP);
-        let [mut first, second] = [1, 1].map(|bytes| pool.take(bytes).unwrap());
+        let [mut first, second] = [1, 1].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
         first.tail_mut()[0] = 7;
         pool.give_back(second);
         pool.give_back(first);
-        assert_eq!(pool.take(1).unwrap().tail_mut()[0], 7);
+        assert_eq!(pool.take(1, Reader::SameCore).unwrap().tail_mut()[0], 7);
         assert_eq!(pool.stats().allocated_bytes, 128 << 10);
     }
 
     #[test]
     fn one_over_the_budget_is_refused_and_counted() {
         let mut pool = SlabPool::new(128 << 10, CAP);
-        let held = [1, 1].map(|bytes| pool.take(bytes).unwrap());
-        assert!(pool.take(1).is_none());
+        let held = [1, 1].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());
+        assert!(pool.take(1, Reader::SameCore).is_none());
         assert_eq!(pool.stats().refusals, 1);
         held.into_iter().for_each(|slab| pool.give_back(slab));
-        assert!(pool.take(1).is_some());
+        assert!(pool.take(1, Reader::SameCore).is_some());
         assert_eq!(pool.stats().in_use_bytes_max, 128 << 10);
     }
 
@@ -215,32 +241,37 @@ mod tests {
     fn the_largest_frame_has_a_slab_and_one_over_has_none() {
         let mut pool = SlabPool::new(1 << 20, CAP);
         let largest = crate::limits::HEADER_BYTES + CAP as usize + crate::limits::DEFINITIONS_BYTES;
-        assert_eq!(pool.take(largest).unwrap().capacity(), 320 << 10);
-        assert!(pool.take((320 << 10) + 1).is_none());
+        assert_eq!(
+            pool.take(largest, Reader::SameCore).unwrap().capacity(),
+            320 << 10
+        );
+        assert!(pool.take((320 << 10) + 1, Reader::SameCore).is_none());
     }
 
     #[test]
     fn a_slab_that_is_read_waits_and_counts_as_in_use() {
         let mut pool = SlabPool::new(64 << 10, CAP);
-        let mut slab = pool.take(1).unwrap();
+        let mut slab = pool.take(1, Reader::SameCore).unwrap();
         slab.advance(1);
         let slice = slab.freeze();
         pool.give_back(slab);
         assert_eq!(pool.stats().in_use_bytes, 64 << 10);
-        assert!(pool.take(1).is_none());
+        assert!(pool.take(1, Reader::SameCore).is_none());
         drop(slice);
-        assert!(pool.take(1).unwrap().is_empty());
+        assert!(pool.take(1, Reader::SameCore).unwrap().is_empty());
     }
 
     #[test]
     fn free_slabs_of_one_size_make_room_for_the_other() {
         let mut pool = SlabPool::new(320 << 10, CAP);
-        let small: Vec<_> = (0..5).map(|_| pool.take(1).unwrap()).collect();
+        let small: Vec<_> = (0..5)
+            .map(|_| pool.take(1, Reader::SameCore).unwrap())
+            .collect();
         small.into_iter().for_each(|slab| pool.give_back(slab));
-        let large = pool.take(CAP as usize).unwrap();
+        let large = pool.take(CAP as usize, Reader::SameCore).unwrap();
         assert_eq!(pool.stats().allocated_bytes, 320 << 10);
         pool.give_back(large);
-        assert!(pool.take(1).is_some());
+        assert!(pool.take(1, Reader::SameCore).is_some());
         assert_eq!(pool.stats().allocated_bytes, 64 << 10);
     }
 }

@@ -219,7 +219,7 @@ fn a_question_leaves_with_what_is_left_of_its_time() {
     let listener = RawListener::bind();
     let sender = LiveNode::start();
     let spot = Spot::nowhere(listener.address.clone());
-    let (_, echo) = hand(&sender, &[spot.clone()])[0];
+    let (_, echo) = hand(&sender, std::slice::from_ref(&spot))[0];
     let asking = sender.begin(move |_| async move {
         let hasty = echo.ask(question(1)).timeout(Duration::from_millis(30));
         assert!(hasty.await.is_err(), "nobody answers");

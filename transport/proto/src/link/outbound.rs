@@ -22,7 +22,7 @@ use crate::kind::Kind;
 use crate::limits::{DEFERRED_WINDOWS, window_bytes_min};
 use crate::message::MessageType;
 use crate::slab::SlabSlice;
-use crate::slab_pool::SlabPool;
+use crate::slab_pool::{Reader, SlabPool};
 
 /// What one core sends on a link: frames written in place into slabs, kept until the peer took them
 /// over.
@@ -53,6 +53,7 @@ pub struct Outbound {
     window: u32,
     body_cap: u32,
     checksums: Checksums,
+    reader: Reader,
     sending: bool,
     /// Nothing more may be pushed.
     closed: bool,
@@ -122,6 +123,7 @@ impl Outbound {
             window: window_bytes,
             body_cap,
             checksums: Checksums::Verified,
+            reader: Reader::SameCore,
             sending: false,
             closed: false,
             gone: false,
@@ -132,13 +134,14 @@ impl Outbound {
         }
     }
 
-    /// The sending half of a link within this process: its frames have no checksums.
+    /// The sending half of a link within this process, to `reader`: its frames have no checksums.
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32) -> Self {
+    pub fn within_process(body_cap: u32, limit: u64, window_bytes: u32, reader: Reader) -> Self {
         Self {
             checksums: Checksums::Absent,
+            reader,
             ..Self::new(body_cap, limit, window_bytes)
         }
     }

@@ -88,12 +88,16 @@ impl Outbound {
         payload: &P,
     ) -> Result<usize, PushError> {
         self.admit(kind, lead, 0)?;
-        let room = self.room().saturating_sub(lead);
-        let needed = match self.encode_at(lead, room, payload) {
+        let current = self.current.as_mut().map(Written::tail_mut);
+        let placed = match current.and_then(|room| room.get_mut(lead..)) {
+            Some(room) => payload.write(room),
+            None => Err(EncodeError::NoRoom {
+                needed: measure(payload)?,
+            }),
+        };
+        let needed = match placed {
             Ok(written) => {
                 self.admit(kind, lead, written)?;
-                // Nothing to do, unless the payload is empty and there was no room for its header.
-                self.reserve(slabs, lead + written)?;
                 return Ok(written);
             }
             Err(EncodeError::NoRoom { needed }) => needed,
@@ -182,7 +186,7 @@ impl Outbound {
 
     #[cold]
     fn begin_slab(&mut self, slabs: &mut SlabPool, bytes: usize) -> Result<(), PushError> {
-        let slab = slabs.take(bytes).ok_or(PushError::NoMemory)?;
+        let slab = slabs.take(bytes, self.reader).ok_or(PushError::NoMemory)?;
         let fresh = Written::new(slab, self.tail);
         if let Some(former) = self.current.replace(fresh) {
             self.full.push_back(former);
@@ -326,6 +330,7 @@ impl Outbound {
 }
 
 /// The exact length of a payload.
+#[cold]
 fn measure<P: Payload + ?Sized>(payload: &P) -> Result<usize, PushError> {
     match payload
         .exact_bytes()
