@@ -335,8 +335,7 @@ pub(super) static KEYS: [Key; 32] = [
     Key {
         section: "link",
         name: "dial_timeout_ms",
-        meaning: "How long what is sent to a peer without a link is kept, while the peer is \
-                  dialled, until its first connection is there.",
+        meaning: "How long sends wait for the first connection of their link.",
         too_small: "what was sent is given up although the peer was about to start.",
         too_large: "a peer that is not there is noticed late.",
         kind: time!(dial_timeout, "milliseconds", MS, from_to(1, HOUR_MS)),
