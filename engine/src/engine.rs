@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmesh_transport::{probe, signal};
+use ringmesh_transport::{Network, probe, signal};
 
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::control::{ControlPort, Desk, Requests};
@@ -30,6 +30,7 @@ impl Engine {
         NodeBuilder {
             settings: Settings::new(system),
             layers: Layers::default(),
+            networks: Vec::new(),
             metrics: MetricsReader::default(),
         }
     }
@@ -54,15 +55,17 @@ impl Engine {
 pub struct NodeBuilder {
     settings: Settings,
     layers: Layers,
+    networks: Vec<Arc<dyn Network>>,
     metrics: MetricsReader,
 }
 
-/// The same settings, for another node: it has a metrics reader of its own.
+/// The same settings and networks, for another node: it has a metrics reader of its own.
 impl Clone for NodeBuilder {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
             layers: self.layers.clone(),
+            networks: self.networks.clone(),
             metrics: MetricsReader::default(),
         }
     }
@@ -103,6 +106,16 @@ impl NodeBuilder {
     /// Default deadline of questions; see [`Settings::ask_timeout`].
     pub fn ask_timeout(mut self, timeout: Duration) -> Self {
         self.settings.ask_timeout = timeout;
+        self
+    }
+
+    /// Puts the node in a network beside TCP, such as a [`MemoryNetwork`]: nodes that share it
+    /// reach each other through it, and all others by TCP. Of several the first that reaches an
+    /// address is taken.
+    ///
+    /// [`MemoryNetwork`]: crate::transport::MemoryNetwork
+    pub fn network(mut self, network: impl Network + 'static) -> Self {
+        self.networks.push(Arc::new(network));
         self
     }
 
@@ -187,12 +200,17 @@ impl NodeBuilder {
         {
             tracing::info!("{line}");
         }
-        start(&settings, &self.metrics, main)
+        start(&settings, &self.networks, &self.metrics, main)
     }
 }
 
 /// Starts the cores, and waits for all of them to end.
-fn start<F, Fut, T>(settings: &Settings, metrics: &MetricsReader, main: F) -> Result<T, EngineError>
+fn start<F, Fut, T>(
+    settings: &Settings,
+    networks: &[Arc<dyn Network>],
+    metrics: &MetricsReader,
+    main: F,
+) -> Result<T, EngineError>
 where
     F: FnOnce(Node) -> Fut + Send + 'static,
     Fut: Future<Output = T> + 'static,
@@ -215,7 +233,7 @@ where
         }
         main(node)
     };
-    let mut seats = seats(settings, &shared);
+    let mut seats = seats(settings, &shared, networks);
     let first = seats.remove(0);
     let first = start_core(first, |seat| driver::run(seat, main));
     let others: Vec<_> = seats
@@ -271,13 +289,14 @@ async fn answer(requests: Arc<Requests>, node: Node) {
 }
 
 /// What each core needs to be put together, the control core first.
-fn seats(settings: &Settings, shared: &Arc<Shared>) -> Vec<Seat> {
+fn seats(settings: &Settings, shared: &Arc<Shared>, networks: &[Arc<dyn Network>]) -> Vec<Seat> {
     let meshes = Mesh::between(settings.cores, settings.mesh_slots);
     let seat = |(core, mesh)| Seat {
         core: core_id(core),
         settings: settings.clone(),
         shared: Arc::clone(shared),
         mesh,
+        networks: networks.to_vec(),
         failure: Some(Failure::armed(shared)),
     };
     meshes.into_iter().enumerate().map(seat).collect()

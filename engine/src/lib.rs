@@ -48,6 +48,7 @@ mod resolve;
 mod rt;
 mod subscription;
 mod tell;
+pub mod transport;
 mod wire_ref;
 
 pub use actor::{

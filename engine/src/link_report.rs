@@ -54,6 +54,9 @@ pub struct LinkReport {
     pub peer_uid: Option<Uid>,
     /// Its core.
     pub peer_core: CoreId,
+    /// What carries it: `tcp`, `memory`, or what a transport of the user's calls itself. `None`
+    /// without a connection.
+    pub transport: Option<&'static str>,
     /// How it is.
     pub state: LinkState,
     /// How long it has been up. `None` without a link.

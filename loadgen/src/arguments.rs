@@ -55,6 +55,12 @@ pub(crate) enum Command {
         /// What to do, as JSON.
         plan: String,
     },
+    /// One node of a soak.
+    #[command(name = "__soak", hide = true)]
+    Soak {
+        /// What to do, as JSON.
+        plan: String,
+    },
 }
 
 /// What the floor carries.

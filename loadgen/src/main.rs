@@ -177,6 +177,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
         }
         Some(Command::Serve(arguments)) => serve(arguments),
         Some(Command::Peer { plan }) => Ok(peer::play(&plan).map(|()| true)?),
+        Some(Command::Soak { plan }) => soak(&plan),
     }
 }
 
@@ -186,6 +187,12 @@ fn serve(serve: Serve) -> Result<bool, Failure> {
         ..Place::at(serve.bind)
     };
     workload::serve(place, serve.mode, serve.cores, None)?;
+    Ok(true)
+}
+
+fn soak(plan: &str) -> Result<bool, Failure> {
+    let plan = serde_json::from_str(plan).map_err(io::Error::from)?;
+    workload::soak(plan)?;
     Ok(true)
 }
 

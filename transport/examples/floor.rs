@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use ringmesh_proto::slab::{Slab, SlabSlice};
 use ringmesh_transport::contract::PREFACE_BYTES;
 use ringmesh_transport::tcp::{BulkMode, Settings};
-use ringmesh_transport::{ConnectionId, Event, TcpTransport, Transport};
+use ringmesh_transport::{ConnectionId, Detached, Event, TcpTransport, Transport};
 
 const ROUNDS: usize = 7;
 const STREAM_BYTES: u64 = 4 << 30;
@@ -200,7 +201,8 @@ fn adopted(from: &TcpListener, settings: Settings) -> (TcpTransport, ConnectionI
     let (socket, _) = from.accept().unwrap();
     socket.set_nodelay(true).unwrap();
     let mut transport = TcpTransport::new(settings).unwrap();
-    let id = transport.adopt(socket.into()).unwrap();
+    let socket = Detached::new(OwnedFd::from(socket));
+    let id = transport.adopt(socket).unwrap();
     (transport, id)
 }
 

@@ -1,21 +1,49 @@
 //! The contract every transport keeps: byte streams of one core, as commands in and events out.
 //!
-//! A transport moves bytes; it knows no frame, no peer and no message. It owns every buffer that an
-//! operation of the kernel may still touch, and reports [`Event::Closed`] as the last word on a
-//! connection, after every completion of it came back. So whoever sees `Closed` may forget it.
+//! A transport moves bytes; it knows no frame, no peer and no message. It lives on the thread of
+//! its core, and a core may have several at once, see [`Transports`](crate::Transports).
+//! `transport/tests/contract` holds all of what follows against every transport: whoever adds one
+//! adds a rig there, and a [`Network`] that opens it. Nothing else has to change.
 //!
-//! Order of events on one connection: `Incoming` then `Preface`, or `Connected`; then any number of
-//! `Received` and `Sent`; then exactly one `Closed`.
+//! # Events
+//! * On one connection: `Incoming` and then `Preface`, or `Connected`; then any number of
+//!   `Received` and `Sent`; then exactly one `Closed`, which may come at any time. After
+//!   [`Transport::close`] there may still be some of the others, as they were under way.
+//! * `Closed` is the last word: every operation on the connection has ended, no buffer of it is
+//!   written to any more, and its id is never valid again. So whoever sees it may forget it. It
+//!   does not come for a connection that was detached.
+//! * A peer that ended its stream in order is reported behind the last of its bytes. One that
+//!   broke is reported as soon as it is seen, and what was under way is lost.
+//! * Nothing is said between two calls of [`Transport::poll`], and no command calls back.
+//!
+//! # Commands
+//! * Every command is taken at any time. On a dead id, or on one that is closing, it does nothing;
+//!   an error comes back from those alone that may have one, all others end in `Closed`.
+//! * One send is in flight on a connection: the next may start with `Sent`, which says that all
+//!   bytes were taken, not that the peer has them. That is the back-pressure of a stream: a peer
+//!   that does not read has its sender wait for `Sent`.
+//! * No byte is received before [`Transport::start_receiving`], but for the preface of a connection
+//!   that came in. What is not received waits where the sender feels it: a transport keeps no
+//!   more than a bounded number of bytes of a stream, and of connections that nobody accepted.
+//!
+//! # Time and threads
+//! * [`Transport::poll`] and [`Transport::submit`] never wait. [`Transport::park`] of the transport
+//!   that has the ring does; the others share its sleep. So whatever reaches a transport from
+//!   another thread is put where its `poll` finds it, and then its core's doorbell is rung. What a
+//!   transport has left to do by itself, it says in [`Transport::has_news`].
+//! * Nothing is polled for: a core in which nothing happens sleeps until its doorbell.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ringmesh_proto::slab::SlabSlice;
 
 use crate::buffer::{BufferUse, Chunk};
+use crate::doorbell::Doorbell;
 
 /// The bytes of a preface, read by one receive of exactly this size before anything else.
 pub const PREFACE_BYTES: usize = 64;
@@ -84,6 +112,21 @@ pub enum Event {
     Doorbell,
 }
 
+impl Event {
+    /// The connection that it is about, for who names connections anew.
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut ConnectionId> {
+        match self {
+            Self::Incoming { connection, .. }
+            | Self::Preface { connection, .. }
+            | Self::Connected { connection }
+            | Self::Received { connection, .. }
+            | Self::Sent { connection }
+            | Self::Closed { connection, .. } => Some(connection),
+            Self::AcceptPaused { .. } | Self::Terminate | Self::Doorbell => None,
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -98,8 +141,69 @@ pub enum CloseReason {
     Broken(io::Error),
 }
 
+/// A connection on its way from one core to another: what the transport of the other core needs to
+/// go on with it. Dropping it ends the connection.
+pub struct Detached {
+    /// Which of the core's transports it is of.
+    pub(crate) transport: usize,
+    what: Box<dyn Any + Send>,
+}
+
+impl Detached {
+    /// For a transport: wraps what stands for a connection of it.
+    pub fn new(what: impl Any + Send) -> Self {
+        Self {
+            transport: 0,
+            what: Box::new(what),
+        }
+    }
+
+    /// For a transport: what it wrapped.
+    ///
+    /// # Errors
+    /// `Unsupported` when another transport made it.
+    pub fn take<T: Any>(self) -> io::Result<T> {
+        let taken = self.what.downcast();
+        taken
+            .map(|what| *what)
+            .map_err(|_| io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl fmt::Debug for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detached").finish_non_exhaustive()
+    }
+}
+
+/// Where a transport is opened.
+#[derive(Clone, Debug)]
+pub struct Station {
+    /// Wakes the core. For whoever hands something to the transport from another thread.
+    pub doorbell: Doorbell,
+    /// What the node dials from, as its peers see it.
+    pub from: IpAddr,
+}
+
+/// What the transports of several cores belong to, of one node or of many.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// Makes the transport of one core, on its thread. All cores of a node open the same networks
+    /// in the same order.
+    ///
+    /// # Errors
+    /// When there is no memory or descriptor for it; the node does not start then.
+    fn open(&self, station: &Station) -> io::Result<Box<dyn Transport>>;
+}
+
 /// A byte-stream transport of one core.
 pub trait Transport {
+    /// What reports call it.
+    fn name(&self) -> &'static str;
+
+    /// Whether a dial to `to` is for this transport, asked before each dial. Of several that could,
+    /// the one that was added first gets it, and TCP what nobody else wants.
+    fn reaches(&self, to: SocketAddr) -> bool;
+
     /// Starts accepting at `at` and says at which address; port 0 picks a free one. A transport has
     /// one listener.
     ///
@@ -130,16 +234,21 @@ pub trait Transport {
     /// to `send` and not yet reported as sent may or may not arrive. Ignored on a dead id.
     fn close(&mut self, connection: ConnectionId);
 
-    /// Takes the socket of a connection that said `Preface`, for another core to adopt; its id is
-    /// dead without a `Closed`. `None` on a dead id, on one that is receiving or sending, and in a
-    /// transport without sockets.
-    fn detach(&mut self, connection: ConnectionId) -> Option<OwnedFd>;
+    /// Takes a connection that said `Preface` out, for the same transport of another core to adopt;
+    /// its id is dead without a `Closed`. `None` on a dead id, and on one that is receiving or
+    /// sending.
+    fn detach(&mut self, connection: ConnectionId) -> Option<Detached>;
 
-    /// Adopts a socket another core detached.
+    /// Goes on with a connection that another core detached, as if it had said `Preface` here.
     ///
     /// # Errors
-    /// `Unsupported` in a transport without sockets.
-    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnectionId>;
+    /// `QuotaExceeded` when the transport is full, which ends the connection; `Unsupported` for one
+    /// of another transport.
+    fn adopt(&mut self, connection: Detached) -> io::Result<ConnectionId>;
+
+    /// Whether the next [`poll`](Self::poll), or a call of the kernel, would bring something. Asked
+    /// by a core that looks out, over and over: it costs a few loads.
+    fn has_news(&mut self) -> bool;
 
     /// Moves what has happened into `events`, without a system call. Says whether anything did.
     fn poll(&mut self, events: &mut VecDeque<Event>) -> bool;
@@ -152,7 +261,8 @@ pub trait Transport {
     fn submit(&mut self) -> io::Result<()>;
 
     /// The same as [`submit`](Self::submit), and then sleeps in the same system call until
-    /// something happens or `timeout` has passed (`None`: until something happens).
+    /// something happens or `timeout` has passed (`None`: until something happens). One without a
+    /// ring returns at once.
     ///
     /// # Errors
     /// An error of the ring itself; the core cannot go on.
@@ -194,4 +304,21 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections closed, whoever did it.
     pub closed: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, more: Self) {
+        self.enters += more.enters;
+        self.parks += more.parks;
+        self.sends += more.sends;
+        self.bytes_sent += more.bytes_sent;
+        self.receives += more.receives;
+        self.receives_bulk += more.receives_bulk;
+        self.bytes_received += more.bytes_received;
+        self.receives_starved += more.receives_starved;
+        self.accepted += more.accepted;
+        self.shed += more.shed;
+        self.dialled += more.dialled;
+        self.closed += more.closed;
+    }
 }

@@ -6,7 +6,9 @@
 //! owns no policy, and leaves its thread to the driver, which polls, submits and parks it.
 //!
 //! The two types that matter are [`TcpTransport`] (io_uring, one ring per core) and [`Chunk`].
-//! [`MemoryTransport`] keeps the same contract without sockets, for tests that drive both ends.
+//! [`MemoryTransport`] keeps the same contract without sockets, between nodes of one process and
+//! for tests that drive both ends. [`Transports`] are those of one core together: whoever adds one
+//! finds what it must keep in [`contract`], and implements [`Transport`] and [`Network`].
 //!
 //! ```text
 //!   driver:  poll(&mut events) -> handle them -> listen / dial / send / close -> submit or park
@@ -37,10 +39,14 @@ pub mod socket;
 mod table;
 pub mod tcp;
 pub mod timer;
+pub mod transports;
 
 pub use buffer::{Assembly, Chunk};
-pub use contract::{CloseReason, ConnectionId, Counters, Event, Transport};
+pub use contract::{
+    CloseReason, ConnectionId, Counters, Detached, Event, Network, Station, Transport,
+};
 pub use doorbell::Doorbell;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use tcp::TcpTransport;
 pub use timer::TimerWheel;
+pub use transports::Transports;

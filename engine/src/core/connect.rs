@@ -6,7 +6,6 @@
 //!
 //! [`Association`]: ringmesh_proto::association::Association
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use ringmesh_proto::address::{Address, CoreId};
@@ -19,7 +18,7 @@ use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
 use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab::Slab;
-use ringmesh_transport::contract::{ConnectionId, Transport};
+use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
 use super::door::Guest;
 use super::link::{Connection, End, Link, Stage};
@@ -105,31 +104,31 @@ impl Core {
     }
 
     /// Hands a connection over to the core it asks for. Nothing behind its preface was received
-    /// here, and no request is pending on it, so it moves as a plain descriptor.
+    /// here, and no request is pending on it, so it moves as it is.
     fn pass_on(self: &Rc<Self>, connection: &Rc<Connection>, to: CoreId, preface: [u8; 64]) {
         let id = connection.id;
         self.accept(|acceptor, _| acceptor.handle_closed(connection.key));
-        let socket = self.io.borrow_mut().detach(id);
+        let detached = self.io.borrow_mut().detach(id);
         let guest = connection.guest.take();
         self.clear_deadline(connection);
         connection.closing.set(true);
-        let Some(socket) = socket else {
+        let Some(detached) = detached else {
             return self.io.borrow_mut().close(id);
         };
         self.connections.borrow_mut()[id.slot as usize] = None;
-        let errand: Errand = Box::new(move |core| core.take_over(socket, &preface, guest));
+        let errand: Errand = Box::new(move |core| core.take_over(detached, &preface, guest));
         if self.send_errand(to, errand).is_err() {
-            // It was dropped, and its socket with it.
+            // It was dropped, and the connection with it.
             self.note_close(connection, CloseReason::Overloaded);
         }
     }
 
     /// Takes over a connection that the control core accepted for this one.
-    fn take_over(self: &Rc<Self>, socket: OwnedFd, preface: &[u8; 64], guest: Option<Guest>) {
+    fn take_over(self: &Rc<Self>, detached: Detached, preface: &[u8; 64], guest: Option<Guest>) {
         if self.is_closing() {
             return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
         }
-        let adopted = self.io.borrow_mut().adopt(socket);
+        let adopted = self.io.borrow_mut().adopt(detached);
         match adopted {
             Ok(id) => {
                 let connection = self.add_connection(id, None);

@@ -378,6 +378,7 @@ impl Core {
         if outbox.publish() {
             self.shared.ring(core);
         }
+        outbox.ring.warm();
         outbox.touched = false;
         if outbox.waiting.is_empty() {
             return Left::All;

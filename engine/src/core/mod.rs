@@ -85,8 +85,8 @@ use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::buffer::{BufferUse, Chunk};
 use ringmesh_transport::contract::{Event, Transport};
-use ringmesh_transport::tcp::TcpTransport;
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
+use ringmesh_transport::transports::Transports;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
@@ -147,7 +147,7 @@ pub(crate) struct Core {
     /// What this node says of itself in handshakes.
     local: LocalNode,
     clock: Clock,
-    io: RefCell<TcpTransport>,
+    io: RefCell<Transports>,
     slabs: RefCell<SlabPool>,
     peers: RefCell<PeerTable>,
     /// By the slot of the connection's id.

@@ -58,6 +58,7 @@ impl Core {
             peer: peer.address.clone(),
             peer_uid: None,
             peer_core: peer.core,
+            transport: None,
             state,
             age: None,
             reconnects: peer.meetings.saturating_sub(1),
@@ -98,6 +99,8 @@ impl Core {
         let (outbound, inbound) = (link.outbound.borrow(), link.inbound.borrow());
         let positions = outbound.positions();
         let vitals = &link.vitals;
+        let connection = link.connection.get();
+        report.transport = connection.map(|id| self.io.borrow().name_of(id));
         report.peer_uid = Some(link.uid);
         report.age = Some(self.clock.now().saturating_since(vitals.since.get()));
         report.bytes_sent = positions.sent;

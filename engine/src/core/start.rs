@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
-use ringmesh_transport::contract::Transport;
+use ringmesh_transport::contract::{Network, Transport};
 use ringmesh_transport::tcp::{self, TcpTransport};
 use ringmesh_transport::timer::TimerWheel;
+use ringmesh_transport::transports::Transports;
 
 use super::asks::AskTable;
 use super::clock::Clock;
@@ -51,10 +52,11 @@ impl Core {
             settings,
             shared,
             mesh,
+            networks,
             failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = TcpTransport::new(transport_settings(&settings)).map_err(core_failed)?;
+        let mut io = transports(&settings, &networks).map_err(core_failed)?;
         if id == CONTROL_CORE {
             listen(&mut io, &settings, &shared)?;
         }
@@ -151,6 +153,7 @@ pub(crate) struct Seat {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mesh: Mesh,
+    pub(crate) networks: Vec<Arc<dyn Network>>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -179,7 +182,7 @@ impl Drop for Failure {
 
 /// Watches for signals, binds the listener, and tells all cores who the node is and where it is
 /// bound.
-fn listen(io: &mut TcpTransport, settings: &Settings, shared: &Shared) -> Result<(), EngineError> {
+fn listen(io: &mut Transports, settings: &Settings, shared: &Shared) -> Result<(), EngineError> {
     let core = CONTROL_CORE.0;
     io.watch_signals()
         .map_err(|error| EngineError::Core { core, error })?;
@@ -193,6 +196,17 @@ fn listen(io: &mut TcpTransport, settings: &Settings, shared: &Shared) -> Result
     shared.bound_at(bound);
     shared.announce(NodeId { address, uid });
     Ok(())
+}
+
+/// TCP, and a transport of each network that the node is in.
+fn transports(settings: &Settings, networks: &[Arc<dyn Network>]) -> io::Result<Transports> {
+    let tcp = TcpTransport::new(transport_settings(settings))?;
+    let from = match settings.bind.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        bound => bound,
+    };
+    Transports::new(tcp, networks, from)
 }
 
 fn transport_settings(settings: &Settings) -> tcp::Settings {

@@ -32,7 +32,7 @@ pub(super) fn ring_from<T: Send>(capacity: usize, first: usize) -> (Producer<T>,
         capacity.is_power_of_two(),
         "the capacity of a ring is a power of two"
     );
-    let slots = (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
+    let slots = (0..capacity).map(|_| Slot(UnsafeCell::new(MaybeUninit::uninit())));
     let shared = Arc::new(Shared {
         tail: Side::new(first),
         head: Side::new(first),
@@ -88,7 +88,10 @@ struct Shared<T> {
     slots: Box<[Slot<T>]>,
 }
 
-type Slot<T> = UnsafeCell<MaybeUninit<T>>;
+/// A place for a value, on a cache line of its own: one can be written while the other side reads
+/// its neighbour.
+#[repr(align(64))]
+struct Slot<T>(UnsafeCell<MaybeUninit<T>>);
 
 /// What one side shows the other, on cache lines of its own: two of them, because processors fetch
 /// lines in pairs.
@@ -150,6 +153,20 @@ impl<T> Producer<T> {
         // Release: our writes to the slots come before the consumer's reads.
         self.shared.tail.index.store(self.tail, Ordering::Release);
         true
+    }
+
+    /// Has the cache fetch the next slot for writing. The consumer has read it a round ago, and who
+    /// writes to it has to wait for its core to let go of it: better now than with a value in hand.
+    #[inline]
+    pub fn warm(&mut self) {
+        if size_of::<T>() > 0 && self.has_room() {
+            self.shared.slot(self.tail).with_mut(|slot| {
+                // SAFETY: as in `push`, the consumer is done with this slot, it holds no value, and
+                // `&mut self` excludes another writer. It has a first byte, and the bytes of what
+                // is not yet a value may be anything.
+                unsafe { slot.cast::<u8>().write(0) };
+            });
+        }
     }
 
     /// Whether the consumer is gone. What is pushed then is dropped with the ring.
@@ -216,8 +233,8 @@ impl<T> Consumer<T> {
 
 impl<T> Shared<T> {
     #[inline]
-    fn slot(&self, index: usize) -> &Slot<T> {
-        &self.slots[index & (self.slots.len() - 1)]
+    fn slot(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        &self.slots[index & (self.slots.len() - 1)].0
     }
 
     /// The producer's tail. Acquire: its writes to the slots come before our reads.

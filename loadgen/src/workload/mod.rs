@@ -12,6 +12,7 @@ mod message;
 mod rally;
 mod receiver;
 mod sequence;
+mod soak;
 mod stream;
 
 use std::io::{self, Write as _};
@@ -26,6 +27,7 @@ pub(crate) use self::message::ARCHIVE_OVERHEAD_BYTES;
 use self::message::ArchivedCounts;
 use self::receiver::{Echo, Sink};
 pub(crate) use self::sequence::Sequence;
+pub(crate) use self::soak::play as soak;
 use crate::cost::{Cost, Meter};
 use crate::latency::Recorded;
 use crate::plan::{EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, Traffic};

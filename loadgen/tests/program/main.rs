@@ -4,6 +4,7 @@ mod cuts;
 mod death;
 mod floor;
 mod links;
+mod soak;
 mod usage;
 mod workload;
 

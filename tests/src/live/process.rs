@@ -124,6 +124,22 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Stops it where it is, until it is thawed.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits for its end, and for its last lines on stderr.
     ///
     /// # Panics

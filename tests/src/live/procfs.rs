@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, getrlimit, prlimit, setrlimit};
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,20 @@ pub fn allow_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("the soft limit may be as high as the hard one");
+}
+
+/// Lets process `pid` open no more descriptors, or as many as this one may.
+///
+/// # Panics
+/// If there is no such process, or it is not this user's.
+pub fn starve_of_descriptors(pid: u32, starve: bool) {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let mut limit = getrlimit(Resource::Nofile);
+    if starve {
+        // Those that are open stay open.
+        limit.current = Some(0);
+    }
+    prlimit(raw, Resource::Nofile, limit).expect("a process of this test");
 }
 
 /// How often the calling thread gave up its CPU to wait for something.

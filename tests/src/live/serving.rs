@@ -26,7 +26,14 @@ impl Serving {
     /// # Panics
     /// If it does not say where it listens.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
-        let process = Process::start(program, &[&["serve"], arguments].concat());
+        Self::of(Process::start(program, &[&["serve"], arguments].concat()))
+    }
+
+    /// The node of a process that was started to serve.
+    ///
+    /// # Panics
+    /// If it does not say where it listens.
+    pub fn of(process: Process) -> Self {
         let listening = process.value("listening");
         let (address, uid) = listening.split_once('#').expect("a node's id");
         let address: Address = address.parse().expect("a node's address");

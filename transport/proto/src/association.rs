@@ -1,18 +1,12 @@
 //! The association: what this node knows of another one, and the life of the link between them.
 //!
-//! ```text
-//!           dial wanted                connected              accept
-//!   idle ---------------> dialling ---------------> handshaking ------> associated
-//!    ^                     ^  |                          |                |    |
-//!    | bye, or             |  +--- failed, refused, -----+                |    | stop
-//!    | nobody wants it     |  v    too late                               |    v
-//!    +------------------- back-off <------- connection lost --------------+  stopping -> stopped
-//! ```
-//! A link outlives its connection: from its loss on it is kept, through the states on the left,
-//! until either side's dial goes on with it, or it is given up: after `resume_timeout`, when the
-//! peer was restarted or has given it up, or when nobody listens any more where it was dialled.
-//! Who dialled the lost connection dials at once, and the other side a little later, if it has
-//! something to send. A node that stops waits for such a link as for its last bytes.
+//! Which [`Status`] may follow which stands in section 4 of ARCHITECTURE.md, and is held by a test.
+//!
+//! A link outlives its connection: from its loss on it is kept, while idle, dialling and in
+//! back-off, until either side's dial goes on with it, or it is given up: after `resume_timeout`,
+//! when the peer was restarted or has given it up, or when nobody listens any more where it was
+//! dialled. Who dialled the lost connection dials at once, and the other side a little later, if it
+//! has something to send. A node that stops waits for such a link as for its last bytes.
 //!
 //! A good hello of the peer leads to associated from idle and back-off at once. From dialling and
 //! handshaking it does so when the peer has the lower uid: of two simultaneous dials the one of the

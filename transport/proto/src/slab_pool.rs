@@ -227,6 +227,27 @@ mod tests {
     }
 
     #[test]
+    fn slabs_that_another_core_reads_take_turns_within_half_the_budget() {
+        for (budget, turns) in [(64 << 20, CIRCLING_BYTES / ORDINARY_BYTES), (512 << 10, 4)] {
+            let mut pool = SlabPool::new(budget, CAP);
+            let mut lap = || -> Vec<u8> {
+                let marks = (0..turns).map(|turn| {
+                    let mut slab = pool.take(1, Reader::OtherCore).unwrap();
+                    let found = std::mem::replace(&mut slab.tail_mut()[0], turn as u8 + 1);
+                    pool.give_back(slab);
+                    found
+                });
+                marks.collect()
+            };
+            let all: Vec<u8> = (1..=turns as u8).collect();
+            assert_eq!(lap(), vec![0; turns], "each is new");
+            assert_eq!(lap(), all, "the one given back first comes first");
+            assert_eq!(lap(), all);
+            assert_eq!(pool.stats().allocated_bytes, turns * ORDINARY_BYTES);
+        }
+    }
+
+    #[test]
     fn one_over_the_budget_is_refused_and_counted() {
         let mut pool = SlabPool::new(128 << 10, CAP);
         let held = [1, 1].map(|bytes| pool.take(bytes, Reader::SameCore).unwrap());

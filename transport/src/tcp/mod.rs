@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use ringmesh_proto::slab::SlabSlice;
 
 use crate::buffer::{BufferUse, BulkPool, ReceivePool};
-use crate::contract::{CloseReason, ConnectionId, Counters, Event, Transport};
+use crate::contract::{CloseReason, ConnectionId, Counters, Detached, Event, Transport};
 use crate::doorbell::{Doorbell, DoorbellReceiver};
 use crate::ring::{Lent, Ring, SocketAddress};
 use crate::signal::SignalSource;
@@ -121,16 +121,6 @@ impl TcpTransport {
         Ok(())
     }
 
-    /// Whether the next poll, or a call of the kernel, would bring something: for a core that
-    /// polls.
-    #[inline]
-    pub fn has_news(&mut self) -> bool {
-        !self.ready.is_empty()
-            || self.doorbell.is_rung()
-            || self.ring.has_submissions()
-            || self.ring.has_completions()
-    }
-
     fn insert(&mut self, socket: OwnedFd, stage: Stage) -> io::Result<ConnectionId> {
         let connection = Connection::new(socket, stage);
         self.connections.insert(connection).map_err(|_| {
@@ -149,6 +139,14 @@ impl TcpTransport {
 }
 
 impl Transport for TcpTransport {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn reaches(&self, _: SocketAddr) -> bool {
+        true
+    }
+
     fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
         self.listener
             .open(at, &self.settings.socket, &mut self.ring)
@@ -203,17 +201,26 @@ impl Transport for TcpTransport {
         self.begin_close(id, CloseReason::Local);
     }
 
-    fn detach(&mut self, id: ConnectionId) -> Option<OwnedFd> {
+    fn detach(&mut self, id: ConnectionId) -> Option<Detached> {
         let connection = self.connections.get_mut(id)?;
         let idle = connection.in_flight == 0 && !connection.is_receiving();
         if !idle || !connection.is_open() || !matches!(connection.stage, Stage::Accepted) {
             return None;
         }
-        self.connections.remove(id)?.take_socket()
+        let socket = self.connections.remove(id)?.take_socket()?;
+        Some(Detached::new(socket))
     }
 
-    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnectionId> {
-        self.insert(socket, Stage::Accepted)
+    fn adopt(&mut self, connection: Detached) -> io::Result<ConnectionId> {
+        self.insert(connection.take()?, Stage::Accepted)
+    }
+
+    #[inline]
+    fn has_news(&mut self) -> bool {
+        !self.ready.is_empty()
+            || self.doorbell.is_rung()
+            || self.ring.has_submissions()
+            || self.ring.has_completions()
     }
 
     fn poll(&mut self, events: &mut VecDeque<Event>) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringmesh_proto::slab::{Slab, SlabSlice};
 use ringmesh_transport::contract::PREFACE_BYTES;
-use ringmesh_transport::{Chunk, CloseReason, ConnectionId, Event, Transport};
+use ringmesh_transport::{Chunk, CloseReason, ConnectionId, Detached, Event, Transport};
 
 /// No scenario takes this long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,6 +66,18 @@ impl<T: Transport> Node<T> {
         connection
     }
 
+    /// Goes on with a connection that was detached, behind its preface.
+    pub(crate) fn adopt(&mut self, detached: Detached) -> ConnectionId {
+        let connection = self.transport.adopt(detached).unwrap();
+        let record = Record {
+            preface: Some([0; PREFACE_BYTES]),
+            ..Record::default()
+        };
+        let before = self.connections.insert(connection, record);
+        assert!(before.is_none(), "an id was given out twice");
+        connection
+    }
+
     pub(crate) fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
         self.transport.send(connection, &mut vec![slab_of(bytes).1]);
     }
@@ -119,6 +131,8 @@ impl<T: Transport> Node<T> {
             }
             Event::Sent { connection } => self.open(connection).sent += 1,
             Event::Closed { connection, reason } => self.open(connection).closed = Some(reason),
+            // A core that has several transports is rung by all but one of them.
+            Event::Doorbell => {}
             other => panic!("unexpected {other:?}"),
         }
     }

@@ -202,9 +202,11 @@ pub(crate) fn dead_ids_are_ignored<R: Rig>() {
 
 pub(crate) fn slots_are_reused_under_new_ids<R: Rig>() {
     let mut pair = Pair::new::<R>();
+    let mut first = None;
     for cycle in 0..200_usize {
         let (out, inward) = pair.connect_receiving(cycle as u8);
-        assert_eq!((out.slot, inward.slot), (0, 0));
+        let slots = (out.slot, inward.slot);
+        assert_eq!(*first.get_or_insert(slots), slots);
         if cycle % 2 == 0 {
             pair.dialler.transport.close(out);
         } else {
@@ -329,6 +331,46 @@ pub(crate) fn held_chunks_stay_as_they_are<R: Rig>() {
     assert!(copied == bytes);
     assert!(pair.listener.record(inward).received == bytes);
     assert_eq!(pair.listener.transport.buffer_use().pinned, 0);
+}
+
+pub(crate) fn a_detached_connection_goes_on_where_it_is_adopted<R: Rig>() {
+    let mut pair = Pair::new::<R>();
+    let (out, inward) = pair.connect(1);
+    pair.dialler.transport.start_receiving(out);
+    pair.dialler.send(out, b"before");
+    pair.until("sent", |pair| pair.dialler.record(out).sent == 2);
+    let detached = pair.listener.transport.detach(inward).unwrap();
+    assert!(pair.listener.transport.detach(inward).is_none());
+    pair.dialler.send(out, b", after");
+    pair.until("sent again", |pair| pair.dialler.record(out).sent == 3);
+    let adopted = pair.listener.adopt(detached);
+    pair.listener.transport.start_receiving(adopted);
+    pair.listener.send(adopted, b"answer");
+    pair.until("both are heard", |pair| {
+        pair.listener.record(adopted).received.len() >= 13
+            && pair.dialler.record(out).received.len() >= 6
+    });
+    assert_eq!(pair.listener.record(adopted).received, b"before, after");
+    assert_eq!(pair.dialler.record(out).received, b"answer");
+    assert!(
+        !pair.listener.is_closed(inward),
+        "a detached id says nothing more"
+    );
+    assert!(
+        pair.listener.transport.detach(adopted).is_none(),
+        "it receives"
+    );
+}
+
+pub(crate) fn what_is_detached_and_dropped_ends<R: Rig>() {
+    let mut pair = Pair::new::<R>();
+    let (out, inward) = pair.connect(1);
+    pair.dialler.transport.start_receiving(out);
+    drop(pair.listener.transport.detach(inward).unwrap());
+    pair.until("the peer hears of it", |pair| pair.dialler.is_closed(out));
+    let reason = &pair.dialler.record(out).closed;
+    assert!(matches!(reason, Some(CloseReason::PeerClosed)));
+    assert_eq!(pair.listener.transport.counters().closed, 0);
 }
 
 pub(crate) fn a_second_send_before_sent_panics<R: Rig>() {

@@ -4,7 +4,7 @@
 mod ends;
 mod holdings;
 mod positions;
-mod traffic;
+pub(crate) mod traffic;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,13 +86,13 @@ fn books_of(node: &LiveNode) -> Vec<Counters> {
     })
 }
 
-fn total(books: &[Counters], count: fn(&Counters) -> u64) -> u64 {
+pub(crate) fn total(books: &[Counters], count: fn(&Counters) -> u64) -> u64 {
     books.iter().map(count).sum()
 }
 
 /// Waits until nothing is under way on any core, and checks that the accounts close, of each core
 /// and of all together.
-fn settled(nodes: &[LiveNode]) -> Vec<Counters> {
+pub(crate) fn settled(nodes: &[LiveNode]) -> Vec<Counters> {
     let begin = Instant::now();
     let mut before = None;
     loop {

@@ -22,7 +22,7 @@ const CUTS: u64 = 100;
 const BYTES_MAX: u64 = 120_000;
 
 /// Has each core keep a sink for every core of its peer, and an echo.
-fn serve(node: &LiveNode) {
+pub(crate) fn serve(node: &LiveNode) {
     node.run(move |node| async move {
         for core in node.cores() {
             for from in node.cores() {
@@ -38,7 +38,7 @@ fn serve(node: &LiveNode) {
 }
 
 /// Every core of `from` tells and asks every core of `to`, until it is `enough`.
-fn talk(from: &LiveNode, to: &LiveNode, enough: &Arc<AtomicBool>) -> Pending<u64> {
+pub(crate) fn talk(from: &LiveNode, to: &LiveNode, enough: &Arc<AtomicBool>) -> Pending<u64> {
     let address = to.address().to_string();
     let enough = Arc::clone(enough);
     from.begin(move |node| async move {

@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// A ping on a link in doubt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
-    nonce: u64,
+    pub(super) nonce: u64,
     pub(super) deadline: Instant,
     /// This side was late to judge it, and gave it a second chance.
     again: bool,

@@ -4,6 +4,7 @@ mod forming;
 mod pair;
 mod resuming;
 mod verifier;
+mod walk;
 
 use std::time::Duration;
 

@@ -336,6 +336,9 @@ impl Outbound {
     /// The last send is complete; the next may be gathered.
     pub fn handle_sent(&mut self) {
         self.sending = false;
+        if let (Reader::OtherCore, Some(current)) = (self.reader, &mut self.current) {
+            current.warm();
+        }
     }
 
     /// Takes a grant of the peer: frees what is now the peer's, and writes answers that waited.

@@ -18,7 +18,7 @@ fn uid(number: u64) -> Uid {
 
 /// Halves that sent two frames of which one was acknowledged, and received `received` bytes; with
 /// the positions of both frames' ends.
-fn halves(received: usize) -> ((Outbound, Inbound), [u64; 2]) {
+pub(super) fn halves(received: usize) -> ((Outbound, Inbound), [u64; 2]) {
     let mut outbound = Outbound::new(CAP, u64::from(WINDOW_BYTES), WINDOW_BYTES);
     let mut slabs = SlabPool::new(1 << 20, CAP);
     let message = MessageType {

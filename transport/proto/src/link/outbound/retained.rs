@@ -16,6 +16,11 @@ pub(super) struct Written {
     messages: u32,
 }
 
+const LINE_BYTES: usize = 64;
+
+/// A short message and its header.
+const LINES_WARMED: usize = 2;
+
 impl Written {
     /// An empty slab at position `start`.
     pub(super) fn new(slab: Slab, start: u64) -> Self {
@@ -54,6 +59,17 @@ impl Written {
     #[inline]
     pub(super) fn tail_mut(&mut self) -> &mut [u8] {
         &mut self.slab.tail_mut()[self.unsealed..]
+    }
+
+    /// Has the cache fetch the next lines for writing, while nobody waits for what will be written
+    /// there; the line that the last frame ends in is with its reader.
+    pub(super) fn warm(&mut self) {
+        let room = self.tail_mut();
+        let next_line = room.as_ptr().align_offset(LINE_BYTES);
+        let lines = room.get_mut(next_line..).unwrap_or_default();
+        for line in lines.chunks_mut(LINE_BYTES).take(LINES_WARMED) {
+            line[0] = 0;
+        }
     }
 
     /// Counts whole frames of `bytes`, with `messages` messages among them.
