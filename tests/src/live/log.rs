@@ -1,7 +1,8 @@
 //! The log of one node, kept for the test to read.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -9,8 +10,17 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Lines of a log, in order. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    lines: Arc<Mutex<Vec<String>>>,
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug, Default)]
+struct Shared {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// How long a line may take that another process writes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Log {
     /// Keeps what this thread logs, from the level `info` up, until the guard drops.
@@ -26,18 +36,42 @@ impl Log {
 
     /// Adds a line.
     pub fn push(&self, line: String) {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
+        self.locked().push(line);
+        self.shared.more.notify_all();
     }
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines
+        self.locked().clone()
+    }
+
+    /// The lines that hold `text`, when there are `count` of them.
+    ///
+    /// # Panics
+    /// When they take longer than half a minute.
+    pub fn wait_for(&self, text: &str, count: usize) -> Vec<String> {
+        let has_too_few = |lines: &mut Vec<String>| {
+            let found = lines.iter().filter(|line| line.contains(text));
+            found.count() < count
+        };
+        let waited = self
+            .shared
+            .more
+            .wait_timeout_while(self.locked(), PATIENCE, has_too_few);
+        let (lines, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            !timeout.timed_out(),
+            "{count} lines with {text}: {lines:#?}"
+        );
+        drop(lines);
+        self.with(text)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<String>> {
+        self.shared
+            .lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// The last lines so far, at most `count`.

@@ -62,7 +62,7 @@ fn file_environment_and_command_line_steer_a_node_which_logs_its_memory_once() {
     let variable = ("RINGMESH__CORE__OUTGOING_BYTES_MAX", "2097152");
     let (node, _config) = node(file, Some(variable), &["--set", "link.window_bytes=262144"]);
     node.value("listening");
-    let memory = node.log().with("memory");
+    let memory = node.log().wait_for("memory", 4);
     assert_eq!(memory.len(), 4, "{memory:#?}");
     assert!(
         memory[0].contains("outgoing messages up to 2 MiB"),

@@ -23,6 +23,9 @@ use ringmesh_tests::live::raw::{RawFrame, RawListener, RawPeer, frames as make};
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(400);
 
+/// Long enough for a question to leave, on a busy host too.
+const KEPT: Duration = Duration::from_secs(2);
+
 /// A question for the sage, which the usher passes on.
 #[message(id = "tests.Riddle", v = 1, reply = Solved)]
 struct Riddle {
@@ -272,10 +275,10 @@ fn the_end_of_a_link_ends_the_questions_that_were_passed_on_over_it() {
 fn a_question_that_is_passed_on_keeps_its_deadline() {
     let three = Three::start();
     let error = three.run(|_, usher| async move {
-        let ask = usher.ask(riddle(3, KEEP)).timeout(SHORT);
+        let ask = usher.ask(riddle(3, KEEP)).timeout(KEPT);
         ask.await.err()
     });
-    let (after, phase) = (SHORT, AskPhase::Sent);
+    let (after, phase) = (KEPT, AskPhase::Sent);
     assert_eq!(error, Some(AskError::Timeout { after, phase }));
     // Nobody knows it any more: the error in its place comes late to the client.
     three
