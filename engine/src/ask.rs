@@ -170,7 +170,10 @@ where
         };
         let to = self.to.recipient;
         if refusal == Refusal::Unreachable {
-            core.reach(to);
+            let place = waiting.as_ref().map(|(_, place)| place);
+            if core.waits_in_vain(place, to) {
+                return Poll::Ready(AskError::new(refusal));
+            }
         }
         match waiting {
             Some((_, place)) if !core.is_astray(place, to) => {}

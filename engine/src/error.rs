@@ -221,8 +221,9 @@ pub enum SendError<M> {
         /// The lane's limit.
         limit: usize,
     },
-    /// The peer cannot be reached now; the node goes on dialling it.
-    #[error("the peer is not connected")]
+    /// The peer was not found for as long as sends wait for a link, or refuses this node; the node
+    /// goes on dialling it.
+    #[error("the peer cannot be reached")]
     Unreachable(M),
     /// The ref names an actor of a process that is gone, or one that this node knows no longer.
     /// Resolve its path again. That an actor alone has stopped only its node knows: it counts the

@@ -39,6 +39,13 @@ pub enum NodeEvent {
         /// What the listener is bound to.
         bound: SocketAddr,
     },
+    /// Something is sent to a process start that there is no link with: it waits while the peer is
+    /// dialled. Always comes, and [`Associated`](Self::Associated) or [`Lost`](Self::Lost) follows.
+    #[non_exhaustive]
+    Forming {
+        /// The link that is to be.
+        link: LinkEnds,
+    },
     /// A link is up. Always comes, before anything is received on the link.
     #[non_exhaustive]
     Associated {
@@ -47,9 +54,9 @@ pub enum NodeEvent {
         /// Whether this node dialled.
         dialled: bool,
     },
-    /// A link has no connection any more. Always comes: with `over` once for each
-    /// [`Associated`](Self::Associated), unless the node itself ends before; without it,
-    /// [`Resumed`](Self::Resumed) or the end follows.
+    /// A link has no connection any more, or got none. Always comes: with `over` once for each link
+    /// that was [`Associated`](Self::Associated) or [`Forming`](Self::Forming), unless the node
+    /// itself ends before; without it, [`Resumed`](Self::Resumed) or the end follows.
     #[non_exhaustive]
     Lost {
         /// The link.
@@ -79,6 +86,17 @@ pub enum NodeEvent {
         old: Uid,
         /// The start that answers.
         new: Uid,
+    },
+    /// A core of this node forgot one of a peer, which had no link, for another peer that needed
+    /// its place: it knows as many as `node.peers_max` allows. Always comes.
+    #[non_exhaustive]
+    Forgotten {
+        /// The core of this node.
+        core: CoreId,
+        /// The peer's address.
+        address: Address,
+        /// Its core.
+        peer_core: CoreId,
     },
     /// Somebody was refused. When a peer refuses this node, it comes for each dial that fails for
     /// it. When this node refuses somebody it comes as often as that is logged: a few times a
@@ -129,10 +147,12 @@ impl NodeEvent {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Listening { .. } => "listening",
+            Self::Forming { .. } => "forming",
             Self::Associated { .. } => "associated",
             Self::Lost { .. } => "lost",
             Self::Resumed { .. } => "resumed",
             Self::Restarted { .. } => "restarted",
+            Self::Forgotten { .. } => "forgotten",
             Self::Refused { .. } => "refused",
             Self::Stalled { .. } => "stalled",
             Self::Oversize { .. } => "oversize",
@@ -143,13 +163,17 @@ impl NodeEvent {
     /// The link it is about, if it is about one.
     pub const fn link(&self) -> Option<&LinkEnds> {
         match self {
-            Self::Associated { link, .. }
+            Self::Forming { link }
+            | Self::Associated { link, .. }
             | Self::Lost { link, .. }
             | Self::Resumed { link }
             | Self::Stalled { link, .. }
             | Self::Oversize { link, .. }
             | Self::Dropped { link, .. } => Some(link),
-            Self::Listening { .. } | Self::Restarted { .. } | Self::Refused { .. } => None,
+            Self::Listening { .. }
+            | Self::Restarted { .. }
+            | Self::Forgotten { .. }
+            | Self::Refused { .. } => None,
         }
     }
 }

@@ -47,7 +47,8 @@ impl<P: Protocol> Ref<P> {
     ///
     /// `Ok` means that it is queued in order behind this core's earlier messages to the actor. It
     /// arrives unless the link ends, the actor stops, or its node does; then it is counted as a
-    /// dead letter.
+    /// dead letter. Where there is no link yet it waits for one, for `link.dial_timeout_ms` at
+    /// most, while the peer is dialled.
     ///
     /// # Errors
     /// [`SendError::Full`] while there is no room, and the other variants; each gives the message
@@ -165,16 +166,17 @@ impl<P: Protocol> Ref<P> {
         P: Accepts<M>,
     {
         let told = current::try_with(|core| {
-            let mut to = self.recipient;
-            let mut told = core.tell_archived(&to, &M::TYPE, message.chunk());
-            if let Err(Refusal::ForLargeLane { .. }) = told {
-                to.large = true;
-                told = core.tell_archived(&to, &M::TYPE, message.chunk());
+            let tell = |to: &Recipient| match core.tell_archived(to, &M::TYPE, message.chunk()) {
+                Err(Refusal::Unreachable) if core.reach(*to) => {
+                    core.tell_archived(to, &M::TYPE, message.chunk())
+                }
+                told => told,
+            };
+            let to = self.recipient;
+            match tell(&to) {
+                Err(Refusal::ForLargeLane { .. }) => tell(&Recipient { large: true, ..to }),
+                told => told,
             }
-            if matches!(told, Err(Refusal::Unreachable)) {
-                core.reach(to);
-            }
-            told
         });
         match told {
             Some(Ok(())) => Ok(()),
@@ -190,17 +192,12 @@ impl<P: Protocol> Ref<P> {
         M: Message,
         P: Accepts<M>,
     {
-        current::try_with(|core| {
-            let told = core.tell(&self.recipient, message, None);
-            match told {
+        current::try_with(
+            |core| match core.tell_or_form(&self.recipient, message, None) {
                 Err(Refusal::ForLargeLane { .. }) => core.tell_large(self.recipient, message),
-                Err(Refusal::Unreachable) => {
-                    core.reach(self.recipient);
-                    told
-                }
                 told => told,
-            }
-        })
+            },
+        )
     }
 }
 

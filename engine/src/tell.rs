@@ -78,16 +78,17 @@ where
             return Poll::Pending;
         }
         let send = &mut self.send;
-        let mut told = core.tell(&send.to.recipient, message, send.place.as_ref());
+        let mut told = core.tell_or_form(&send.to.recipient, message, send.place.as_ref());
         if let Err(Refusal::ForLargeLane { .. }) = told {
             // Its place in the line of the other lane means nothing here.
             send.place = None;
             send.to.recipient.large = true;
-            told = core.tell(&send.to.recipient, message, None);
+            told = core.tell_or_form(&send.to.recipient, message, None);
         }
+        let (to, place) = (send.to.recipient, send.place.as_ref());
         match told {
             Err(Refusal::NoRoom | Refusal::Busy) => {}
-            Err(Refusal::Unreachable) => core.reach(send.to.recipient),
+            Err(Refusal::Unreachable) if !core.waits_in_vain(place, to) => {}
             done => {
                 send.place = None;
                 return Poll::Ready(done);

@@ -107,6 +107,8 @@ pub struct Settings {
     pub send_timeout: Duration,
     /// `link.grant_timeout_ms`.
     pub grant_timeout: Duration,
+    /// `link.dial_timeout_ms`.
+    pub dial_timeout: Duration,
     /// `link.resume_timeout_ms`.
     pub resume_timeout: Duration,
     /// `ask.timeout_ms`.
@@ -169,6 +171,7 @@ impl Settings {
             large_outgoing_bytes_max: 64 << 20,
             send_timeout: Duration::from_secs(5),
             grant_timeout: limits::GRANT_STALL_TIMEOUT,
+            dial_timeout: limits::DIAL_TIMEOUT,
             resume_timeout: limits::RESUME_TIMEOUT,
             ask_timeout: Duration::from_secs(5),
             flush_timeout: limits::STOP_TIMEOUT,

@@ -72,7 +72,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 34] = [
+pub(super) static KEYS: [Key; 35] = [
     Key {
         section: "node",
         name: "system",
@@ -332,6 +332,14 @@ pub(super) static KEYS: [Key; 34] = [
         too_small: "links end to peers whose handlers block for long.",
         too_large: "a peer that hangs holds a window of memory for longer.",
         kind: time!(grant_timeout, "milliseconds", MS, from_to(100, HOUR_MS)),
+    },
+    Key {
+        section: "link",
+        name: "dial_timeout_ms",
+        meaning: "How long sends wait for the first connection of their link.",
+        too_small: "what was sent is given up although the peer was about to start.",
+        too_large: "a peer that is not there is noticed late.",
+        kind: time!(dial_timeout, "milliseconds", MS, from_to(1, HOUR_MS)),
     },
     Key {
         section: "link",

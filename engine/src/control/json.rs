@@ -145,7 +145,7 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
         NodeEvent::Lost { link, reason, over } => ends(object, link)
             .text("reason", reason)
             .plain("over", over),
-        NodeEvent::Resumed { link } => ends(object, link),
+        NodeEvent::Forming { link } | NodeEvent::Resumed { link } => ends(object, link),
         NodeEvent::Restarted {
             core,
             address,
@@ -156,6 +156,14 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
             .text("peer", &place(address))
             .plain("old", uid(*old))
             .plain("new", uid(*new)),
+        NodeEvent::Forgotten {
+            core,
+            address,
+            peer_core,
+        } => object
+            .plain("core", core.0)
+            .text("peer", &place(address))
+            .plain("peer_core", peer_core.0),
         NodeEvent::Refused { core, by, reason } => object
             .plain("core", core.0)
             .maybe("by", by.as_ref().map(|by| quoted(&place(by))))

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use ringmesh_proto::archive::AccessError;
 
 use ringmesh_proto::message::{Message, MessageType};
+use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 use ringmesh_transport::buffer::Chunk;
 use ringmesh_transport::timer::TimerKey;
@@ -96,6 +98,7 @@ struct Entry {
     /// The position of the question's first byte on its link.
     position: u64,
     expected: &'static Expected,
+    overdue: Instant,
     deadline: Option<TimerKey>,
 }
 
@@ -134,7 +137,7 @@ impl AskTable {
         link: &Rc<Link>,
         position: u64,
         expected: &'static Expected,
-        deadline: Option<TimerKey>,
+        (overdue, deadline): (Instant, Option<TimerKey>),
         relayed: Option<Asked>,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -145,6 +148,7 @@ impl AskTable {
                 link: None,
                 position,
                 expected,
+                overdue,
                 deadline: None,
             });
             u32::try_from(self.entries.len() - 1).expect("ASKS_MAX fits 32 bits")
@@ -159,6 +163,7 @@ impl AskTable {
         entry.link = Some(Rc::clone(link));
         entry.position = position;
         entry.expected = expected;
+        entry.overdue = overdue;
         entry.deadline = deadline;
     }
 
@@ -177,6 +182,15 @@ impl AskTable {
                 .as_ref()
                 .is_some_and(|sent_on| sent_on.id == link);
         waits.then_some(entry.expected)
+    }
+
+    /// How long somebody waits for the answer to a question from `now` on; `None` when nobody does.
+    pub(crate) fn left(&self, correlation: Correlation, now: Instant) -> Option<Duration> {
+        let entry = self.entries.get(correlation.slot as usize)?;
+        let waits = entry.generation == correlation.generation
+            && matches!(entry.state, State::Waiting(_) | State::Relayed(_));
+        let left = entry.overdue.saturating_since(now);
+        (waits && !left.is_zero()).then_some(left)
     }
 
     /// Records what a question came to. `None` when nobody waits for it any more.

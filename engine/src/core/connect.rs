@@ -39,9 +39,12 @@ impl Core {
         address: &Address,
         at: (CoreId, Lane),
     ) -> Result<PeerIndex, ResolveError> {
-        self.peers
-            .borrow_mut()
-            .find_or_add(address, at, &self.shared)
+        let mut peers = self.peers.borrow_mut();
+        let found = peers.find_or_add(address, at, &self.shared);
+        if let Some(forgotten) = peers.take_forgotten() {
+            self.tell_of_forgotten(forgotten);
+        }
+        found
     }
 
     /// The number of the node that a peer is a core of.
@@ -56,10 +59,11 @@ impl Core {
         }
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
-        if let (None, Some(why)) = (&peer.link, &peer.places.unknown) {
+        let link = peer.link.as_ref().filter(|link| !link.forming.get());
+        if let (None, Some(why)) = (link, &peer.places.unknown) {
             return PeerState::Unknown(why.clone());
         }
-        match (&peer.link, &peer.problem) {
+        match (link, &peer.problem) {
             (Some(link), _) => PeerState::Up(link.uid),
             (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
                 PeerState::Refused(format!("{reason:?}"))
@@ -362,6 +366,10 @@ impl Core {
             Effect::LinkDown { peer, reason, .. } => {
                 tracing::info!(%peer, %reason, "link ended");
                 self.link_down(node, reason);
+            }
+            Effect::FormingOver { peer, reason } => {
+                tracing::info!(%peer, %reason, "sends waited in vain for a link");
+                self.forming_over(node, reason);
             }
             Effect::PeerRestarted { old, new } => {
                 let address = self.address_of_peer(node);

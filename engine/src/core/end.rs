@@ -8,6 +8,7 @@ use super::Core;
 use super::letters::Described;
 use super::link::Link;
 use crate::dead_letter::DeadLetterReason;
+use crate::error::AskError;
 
 impl Core {
     /// Accounts for what the peer of an ended link did not take over, and tells whoever asked.
@@ -44,7 +45,7 @@ impl Core {
         self.tell_of_dropped(link, unsent + maybe, false);
         let relays = link.routes.take().relays();
         self.close_relays(relays.into_iter());
-        self.end_questions(link, sent);
+        self.end_questions(link, sent, |phase| AskError::Unreachable { phase });
         self.memory_came();
     }
 

@@ -141,6 +141,8 @@ pub(crate) struct Place {
     core: Rc<Core>,
     node: PeerIndex,
     number: Number,
+    /// How often sends to the peer had waited in vain for its first link.
+    given_up: u64,
 }
 
 impl Place {
@@ -165,6 +167,11 @@ impl Place {
         if held_up {
             self.core.room_came(self.node);
         }
+    }
+
+    /// How often sends to a peer had waited in vain when this one joined its line, if it did.
+    pub(super) fn saw_given_up(&self, node: PeerIndex) -> Option<u64> {
+        (self.node == node).then_some(self.given_up)
     }
 
     fn with_line<R>(&self, with: impl FnOnce(&mut Line) -> R) -> R {
@@ -196,11 +203,12 @@ impl Core {
     pub(crate) fn join_line(self: &Rc<Self>, to: Recipient) -> Option<Place> {
         let mut peers = self.peers.borrow_mut();
         let node = peers.awaited(to)?;
-        let number = peers.at(node).line.join();
+        let peer = peers.at(node);
         Some(Place {
             core: Rc::clone(self),
             node,
-            number,
+            number: peer.line.join(),
+            given_up: peer.given_up,
         })
     }
 

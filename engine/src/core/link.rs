@@ -42,7 +42,8 @@ pub(crate) struct Link {
     pub(crate) node: NodeId,
     /// The process start at the other end, that of `node`.
     pub(crate) uid: Uid,
-    /// What it runs over. `None`: a link within the process, or one that waits for a connection.
+    /// What it runs over. `None`: a link within the process, or one that waits for a connection, be
+    /// it its first.
     pub(crate) connection: Cell<Option<ConnectionId>>,
     /// It leads to a core of the same node, itself included.
     pub(crate) within_process: bool,
@@ -83,6 +84,8 @@ pub(crate) struct Link {
     pub(crate) vitals: Vitals,
     /// Of the control lane.
     pub(crate) pings: Pings,
+    /// It had no connection yet.
+    pub(crate) forming: Cell<bool>,
     /// While it has no connection: its association knows that something is to be sent.
     pub(crate) resume_wanted: Cell<bool>,
     /// Set once; a message whose link ended cannot be sent on it.
@@ -139,6 +142,7 @@ impl Link {
             progress: Cell::default(),
             vitals: Vitals::default(),
             pings: Pings::default(),
+            forming: Cell::new(false),
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
         }

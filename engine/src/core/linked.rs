@@ -7,10 +7,9 @@ use ringmesh_proto::address::Uid;
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::LinkUp;
 use ringmesh_proto::lane::Lane;
-use ringmesh_proto::link::{Inbound, Outbound};
 use ringmesh_transport::contract::Transport;
 
-use super::link::{Connection, Link, LinkAt, Stage};
+use super::link::{Connection, Link, Stage};
 use super::peers::PeerIndex;
 use super::{Core, Met, NodeIndex};
 
@@ -19,24 +18,7 @@ impl Core {
         let Some(connection) = self.connection_of(up.conn) else {
             return;
         };
-        let id = self.take_link_id();
-        let (to_core, lane) = {
-            let mut peers = self.peers.borrow_mut();
-            let peer = peers.at(node);
-            (peer.core, peer.lane)
-        };
-        let of_lane = self.settings.of_lane(lane);
-        let window = of_lane.window_bytes;
-        let outbound = Outbound::new(up.body_cap, up.limit, window);
-        let inbound = Inbound::new(window);
-        let at = LinkAt {
-            connection: Some(connection.id),
-            to_core,
-            lane,
-            body_cap: of_lane.body_cap,
-        };
-        let link = Link::new(id, node, up.peer.clone(), at, outbound, inbound);
-        let link = Rc::new(link);
+        let link = self.begin_link(up, &connection, node);
         self.pace(&link, &connection);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());

@@ -30,6 +30,7 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod forming;
 mod forward;
 mod hop;
 mod letters;

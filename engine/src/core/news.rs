@@ -3,7 +3,7 @@
 //! Called from wherever it happens, also while cells of the core are borrowed: the event is posted
 //! at once, and those who wait for it are woken when the turn has nothing borrowed any more.
 
-use ringmesh_proto::address::Uid;
+use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::FrameError;
 
@@ -54,6 +54,11 @@ impl Core {
             let woken = self.event_readers.take();
             woken.into_iter().for_each(|waker| self.wake(waker));
         }
+    }
+
+    /// A link takes sends before its first connection.
+    pub(super) fn tell_of_forming(&self, link: &Link) {
+        self.tell_of(link, |link| NodeEvent::Forming { link });
     }
 
     /// A link is up.
@@ -119,6 +124,17 @@ impl Core {
                 address,
                 old,
                 new,
+            });
+        }
+    }
+
+    /// A peer gave its place to another.
+    pub(super) fn tell_of_forgotten(&self, (address, peer_core): (Address, CoreId)) {
+        if self.shared.events.is_read() {
+            self.tell_event(NodeEvent::Forgotten {
+                core: self.id,
+                address,
+                peer_core,
             });
         }
     }

@@ -69,6 +69,8 @@ pub(super) struct PeerTable {
     /// Peers of other nodes, by lane.
     known: [usize; Lane::ALL.len()],
     peers_max: usize,
+    /// Lost its place to another peer, which nobody was told yet.
+    forgotten: Option<(Address, CoreId)>,
 }
 
 /// One known node.
@@ -86,6 +88,8 @@ pub(super) struct Peer {
     pub(super) problem: Option<CloseReason>,
     /// How often a link came up, or went on.
     pub(super) meetings: u64,
+    /// How often sends waited for its first link in vain.
+    pub(super) given_up: u64,
     pub(super) places: Places,
     /// Sends that wait for room.
     pub(super) line: Line,
@@ -106,6 +110,7 @@ impl Peer {
             timer: None,
             problem: None,
             meetings: 0,
+            given_up: 0,
             places: Places::default(),
             line: Line::default(),
             watchers: Vec::new(),
@@ -131,6 +136,7 @@ impl PeerTable {
             own: 0,
             known: [0; Lane::ALL.len()],
             peers_max,
+            forgotten: None,
         };
         for link in links {
             let at = (link.to_core, Lane::Ordinary);
@@ -268,22 +274,31 @@ impl PeerTable {
             row.met = None;
         }
         self.change_ways(node);
+        let address = self.peers[place.0 as usize].address.clone();
         if is_empty {
-            self.by_address
-                .remove(&self.peers[place.0 as usize].address);
+            self.by_address.remove(&address);
             shared.forget(node);
         }
+        self.forgotten = Some((address, core));
     }
 
-    /// A peer that nobody needs to remember: without a link, without a wish for one, and without
-    /// anybody who waits. Its index may stand for another one then, since a ref also carries the
-    /// uid of its process start, and reaches no other.
+    /// The core of a node that was forgotten last, once.
+    pub(super) fn take_forgotten(&mut self) -> Option<(Address, CoreId)> {
+        self.forgotten.take()
+    }
+
+    /// A peer that nobody needs to remember: without a link, without a wish for one unless it was
+    /// out of reach for long, and without anybody who waits. Its index may stand for another one
+    /// then, since a ref also carries the uid of its process start, and reaches no other.
     fn forgettable(&self, lane: Lane) -> Option<PeerIndex> {
         self.others().find(|node| {
             let peer = &self.peers[node.0 as usize];
+            let association = &peer.association;
+            let dials_in_vain =
+                association.is_out_of_reach() && matches!(association.status(), Status::BackOff);
             peer.lane == lane
                 && peer.link.is_none()
-                && peer.association.status() == Status::Idle
+                && (association.status() == Status::Idle || dials_in_vain)
                 && peer.watchers.is_empty()
                 && peer.line.is_empty()
                 && !peer.places.looking_up
@@ -371,6 +386,7 @@ impl PeerTable {
             // A core of this node that ended does not come back.
             _ if to.node == NodeIndex::SELF => Refusal::NotRunning,
             None if self.has_no_such_core(to) => Refusal::NotRunning,
+            _ if self.is_being_met(*to) => Refusal::Busy,
             // Another lane met the process start, and this one has yet to.
             Some(peer) if to.large && self.is_met(to) && !peer.association.is_over(to.uid) => {
                 Refusal::Unreachable
@@ -386,6 +402,17 @@ impl PeerTable {
         let row = self.rows.get(to.node.0 as usize);
         row.and_then(|row| row.met)
             .is_some_and(|met| met.uid == to.uid)
+    }
+
+    /// Whether a first link is on its way to the node of a recipient, and will tell which link
+    /// leads there; unless the recipient is known to be of another start.
+    fn is_being_met(&self, to: Recipient) -> bool {
+        let awaited = self.awaited(to).map(|index| &self.peers[index.0 as usize]);
+        awaited.is_some_and(|peer| {
+            let forms = peer.link.as_ref().filter(|link| link.forming.get());
+            let is_known = |link: &Rc<Link>| link.uid == to.uid;
+            forms.is_some_and(|link| is_known(link) || peer.association.uid().is_none())
+        })
     }
 
     /// Whether a node is known to be smaller than a ref says.

@@ -46,7 +46,7 @@ struct Outgoing<'a, F> {
 impl Core {
     /// Sends a question. Its answer, or what became of it, is at the correlation afterwards.
     pub(crate) fn ask<M>(
-        &self,
+        self: &Rc<Self>,
         to: Recipient,
         message: &M,
         timeout: Duration,
@@ -97,17 +97,50 @@ impl Core {
         match sent {
             Ok(_) => Ok(()),
             Err(AskRefusal::TooManyAsks { .. }) => Err(Refusal::NoRoom),
-            Err(AskRefusal::Send(refusal)) => {
-                if refusal == Refusal::Unreachable {
-                    self.reach(to);
-                }
-                Err(refusal)
-            }
+            Err(AskRefusal::Send(refusal)) => Err(refusal),
         }
     }
 
     /// Sends a question of this core, or one that it passes on for an asker, who is taken then.
     fn send_question<F>(
+        self: &Rc<Self>,
+        to: Recipient,
+        question: &Outgoing<'_, F>,
+        place: Option<&Place>,
+        relayed: &mut Option<Asked>,
+    ) -> Result<Correlation, AskRefusal>
+    where
+        F: Fn(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
+    {
+        match self.try_question(to, question, place, relayed) {
+            Err(AskRefusal::Send(Refusal::Unreachable)) => {
+                self.first_question(to, question, place, relayed)
+            }
+            done => done,
+        }
+    }
+
+    /// The same when there was no link: makes one, which takes the question before it has a
+    /// connection.
+    #[cold]
+    fn first_question<F>(
+        self: &Rc<Self>,
+        to: Recipient,
+        question: &Outgoing<'_, F>,
+        place: Option<&Place>,
+        relayed: &mut Option<Asked>,
+    ) -> Result<Correlation, AskRefusal>
+    where
+        F: Fn(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
+    {
+        if self.reach(to) {
+            self.try_question(to, question, place, relayed)
+        } else {
+            Err(AskRefusal::Send(Refusal::Unreachable))
+        }
+    }
+
+    fn try_question<F>(
         &self,
         to: Recipient,
         question: &Outgoing<'_, F>,
@@ -143,7 +176,8 @@ impl Core {
         let deadline = self.set_timer(overdue, Token::Ask(correlation));
         link.asks.set(link.asks.get() + 1);
         let expected = question.expected;
-        asks.occupy(link, position, expected, deadline, relayed.take());
+        let until = (overdue, deadline);
+        asks.occupy(link, position, expected, until, relayed.take());
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop((asks, peers));
@@ -289,11 +323,28 @@ impl Core {
         true
     }
 
-    /// Ends the questions of a link that ended; what lies beyond `sent` never left.
-    pub(super) fn end_questions(&self, link: &Rc<Link>, sent: u64) {
+    /// Has the questions that waited for a connection say how much of their time is left.
+    pub(super) fn retime_questions(&self, link: &Link) {
+        let asks = self.asks.borrow();
+        let now = self.clock.peek();
+        let left = |number| {
+            let left = asks.left(Correlation::from_wire(number), now);
+            left.map_or(0, Extension::micros)
+        };
+        link.outbound.borrow_mut().retime(left);
+    }
+
+    /// Ends the questions of a link that ended, with what `error` makes of how far each got.
+    /// What lies beyond `sent` never left.
+    pub(super) fn end_questions(
+        &self,
+        link: &Rc<Link>,
+        sent: u64,
+        error: impl Fn(AskPhase) -> AskError,
+    ) {
         let questions = self.asks.borrow().on_link(link.id, sent);
         for (correlation, phase) in questions {
-            self.resolve_ask(correlation, Err(AskError::Unreachable { phase }));
+            self.resolve_ask(correlation, Err(error(phase)));
         }
         link.abandoned.take();
         link.asks.set(0);

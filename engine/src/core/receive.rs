@@ -213,12 +213,26 @@ impl Batch<'_> {
                     remaining_us,
                     ..
                 } = extension;
+                if remaining_us == 0 {
+                    self.come_too_late(numbers, correlation);
+                    return Ok(Flow::On);
+                }
                 let question = Question::arrived(self.core, correlation, remaining_us);
                 self.dispatch(numbers, Some(question), start, end)?;
             }
             (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
         Ok(Flow::On)
+    }
+
+    /// The time of a question was up before it left its node.
+    #[cold]
+    fn come_too_late(&self, numbers: (u32, u16), correlation: u64) {
+        self.core.tally.received.add(1);
+        let (reason, link) = (DeadLetterReason::Expired, self.link);
+        let describe = |core: &Core| core.describe(link, numbers);
+        self.core.bury(reason, 1, link, describe);
+        Asker::new(self.core, link, correlation).fail(ErrorCode::Expired);
     }
 
     #[cold]

@@ -42,6 +42,11 @@ impl Core {
         };
         let mut report = self.blank(peer, self.state_of(&link, status));
         drop(peers);
+        if link.forming.get() {
+            self.describe_link(&link, &mut report);
+            report.age = None;
+            return Some(report);
+        }
         self.measure_trip(&link);
         self.describe_link(&link, &mut report);
         Some(report)
@@ -75,6 +80,11 @@ impl Core {
         let connection = link.connection.get().and_then(|id| self.connection(id));
         if matches!(status, Status::Stopping) || link.ended.get() {
             LinkState::Ending
+        } else if link.forming.get() {
+            match status {
+                Status::BackOff => LinkState::BackOff,
+                _ => LinkState::Dialling,
+            }
         } else if link.is_lost() {
             LinkState::Lost
         } else if connection.is_none_or(|connection| connection.doubted.get()) {

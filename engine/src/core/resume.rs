@@ -111,6 +111,7 @@ impl Core {
         link.sending.set(connection.sending.get());
         link.flush_behind(link.outbound.borrow().positions().tail);
         link.progress.take();
+        self.retime_questions(&link);
         link.restate();
         self.enqueue(&link);
         self.peer_changed(node);
@@ -128,12 +129,14 @@ impl Core {
     }
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
-    /// place than one that is here. Links with nothing under way go first.
+    /// place than one that is here, and one that was not there yet the least. Of the others, links
+    /// with nothing under way go first.
     pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) {
         let lost = self
             .linked()
             .filter(|link| link.lane == lane && link.is_lost());
-        let least = lost.min_by_key(|link| !link.outbound.borrow().is_idle());
+        let least =
+            lost.min_by_key(|link| (!link.forming.get(), !link.outbound.borrow().is_idle()));
         if let Some(link) = least {
             self.link_fault(&link, CloseReason::Overloaded);
         }

@@ -53,6 +53,20 @@ impl Core {
         Ok(())
     }
 
+    /// The same, and makes a link when there is none.
+    #[inline]
+    pub(crate) fn tell_or_form<M: Message>(
+        self: &Rc<Self>,
+        to: &Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
+        match self.tell(to, message, place) {
+            Err(Refusal::Unreachable) => self.tell_first(to, message, place),
+            told => told,
+        }
+    }
+
     /// Sends a message that is too large for the ordinary lane.
     #[cold]
     pub(crate) fn tell_large<M: Message>(
@@ -61,11 +75,23 @@ impl Core {
         message: &M,
     ) -> Result<(), Refusal> {
         let to = Recipient { large: true, ..to };
-        let told = self.tell(&to, message, None);
-        if matches!(told, Err(Refusal::Unreachable)) {
-            self.reach(to);
+        self.tell_or_form(&to, message, None)
+    }
+
+    /// The same when there was no link: makes one, which takes the message before it has a
+    /// connection.
+    #[cold]
+    fn tell_first<M: Message>(
+        self: &Rc<Self>,
+        to: &Recipient,
+        message: &M,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
+        if self.reach(*to) {
+            self.tell(to, message, place)
+        } else {
+            Err(Refusal::Unreachable)
         }
-        told
     }
 
     /// A message was dropped because its sender would not wait.
@@ -101,7 +127,7 @@ impl Core {
         let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
         if held_up {
-            let refusal = no_room(&outbound, head, payload);
+            let refusal = no_room(self.cap_of(link, &outbound), head, payload);
             return Err(self.for_its_lane(link, refusal));
         }
         match push(&mut outbound, &mut slabs) {
@@ -112,7 +138,12 @@ impl Core {
                 Ok(position)
             }
             Err(PushError::NoCredit) => {
-                let refusal = no_room(&outbound, head, payload);
+                let refusal = no_room(self.cap_of(link, &outbound), head, payload);
+                Err(self.for_its_lane(link, refusal))
+            }
+            // The cap of a link without a peer is not the last word.
+            Err(PushError::TooLarge { .. }) if link.forming.get() => {
+                let refusal = no_room(self.cap_of(link, &outbound), head, payload);
                 Err(self.for_its_lane(link, refusal))
             }
             Err(error) => Err(self.for_its_lane(link, refusal(error))),
@@ -134,6 +165,16 @@ impl Core {
         }
         self.tell_of_oversize(link);
         Refusal::TooLarge { bytes, limit }
+    }
+
+    /// The longest body that a link takes, or may take once its peer has said so.
+    #[cold]
+    fn cap_of(&self, link: &Link, outbound: &Outbound) -> u32 {
+        if link.forming.get() {
+            self.settings.of_lane(link.lane).body_cap
+        } else {
+            outbound.body_cap()
+        }
     }
 
     /// Puts a link on the list of those with something to send.
@@ -358,11 +399,11 @@ impl Core {
 
 /// What to say of a message that finds no room now: one that is too long never will.
 #[cold]
-fn no_room<P>(outbound: &Outbound, head: SendHead<'_>, payload: &P) -> Refusal
+fn no_room<P>(body_cap: u32, head: SendHead<'_>, payload: &P) -> Refusal
 where
     P: Payload + ?Sized,
 {
-    let limit = outbound.body_cap() as usize;
+    let limit = body_cap as usize;
     let extension_bytes = match head {
         SendHead::Tell { .. } => 0,
         SendHead::Ask { .. } => EXTENSION_BYTES,

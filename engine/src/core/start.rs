@@ -156,6 +156,7 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
         features: 0,
         stop_timeout: settings.flush_timeout,
+        dial_timeout: settings.dial_timeout,
         resume_timeout: settings.resume_timeout,
     }
 }

@@ -11,18 +11,25 @@ use crate::error::ResolveError;
 use crate::reference::Recipient;
 
 impl Core {
-    /// Has the core dialled where a recipient lives, if there is none in sight of this one: refs
-    /// come here from other cores and in messages.
+    /// Has the core dialled where a recipient lives, if there is no link with it: refs come here
+    /// from other cores and in messages, and links end. Says whether there is a link now, which
+    /// takes sends until it has a connection.
     #[cold]
-    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) {
+    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) -> bool {
         if self.is_closing() {
-            return;
+            return false;
         }
-        if let Some(address) = self.shared.address_of(to.node)
-            && let Ok(node) = self.peer_towards(&address, to.uid, (to.core, to.large))
-        {
+        let Some(address) = self.shared.address_of(to.node) else {
+            return false;
+        };
+        let Ok(node) = self.peer_towards(&address, to.uid, (to.core, to.large)) else {
+            return false;
+        };
+        let forms = self.form(node, to.uid);
+        if !forms {
             self.want_link(node);
         }
+        forms
     }
 
     /// The index of the peer to send to for what goes to a core of the process start `uid` at

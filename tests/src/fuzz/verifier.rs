@@ -14,9 +14,10 @@ use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
 use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, LocalNode, Verifier};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
-    FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_ORDINARY, HEADER_BYTES, PREFACE_BYTES, RESUME_TIMEOUT,
-    STOP_TIMEOUT, VERIFY_TIMEOUT, WINDOW_BYTES,
+    DIAL_TIMEOUT, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_ORDINARY, HEADER_BYTES, PREFACE_BYTES,
+    RESUME_TIMEOUT, STOP_TIMEOUT, VERIFY_TIMEOUT, WINDOW_BYTES,
 };
 use ringmesh_proto::preface::{Preface, Role};
 use ringmesh_proto::time::Instant;
@@ -78,6 +79,8 @@ impl World {
             features: 1,
             stop_timeout: STOP_TIMEOUT,
             resume_timeout: RESUME_TIMEOUT,
+            dial_timeout: DIAL_TIMEOUT,
+            lane: Lane::Ordinary,
         };
         Self {
             local,
@@ -130,6 +133,7 @@ impl World {
         let conn = ConnKey(self.next);
         let introduction = Introduction {
             conn,
+            lane: Lane::Ordinary,
             peer: node(1 + at % 3),
             sending_core: CoreId(0),
             wanted_core: None,

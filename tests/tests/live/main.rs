@@ -16,6 +16,7 @@ mod door;
 mod events;
 mod fairness;
 mod faults;
+mod forming;
 mod graceful_stop;
 mod lanes;
 mod links;

@@ -20,12 +20,14 @@
 //! the newcomer is refused and nothing has changed.
 
 mod doubt;
+mod forming;
 mod resume;
 mod transition;
 
 use std::collections::VecDeque;
 
 use self::doubt::Probe;
+use self::forming::Forming;
 use self::resume::Kept;
 use crate::address::{Address, CoreId, Uid};
 use crate::close_reason::CloseReason;
@@ -56,6 +58,10 @@ pub struct Association {
     attempt: u32,
     /// The link, as long as it is not over; without a connection in all states but two.
     link: Option<Kept>,
+    /// A link that waits for its first connection; only without one.
+    forming: Option<Forming>,
+    /// Nobody was found for so long that links were given up, or this node is refused for good.
+    out_of_reach: bool,
     /// The number of the link that this side offers.
     proposal: Option<u64>,
     /// Such a number that the peer may have accepted, although the link has another.
@@ -135,6 +141,8 @@ impl Association {
             former: VecDeque::new(),
             attempt: 0,
             link: None,
+            forming: None,
+            out_of_reach: false,
             proposal: None,
             unanswered: None,
             last_number: None,
@@ -235,7 +243,8 @@ impl Association {
             return;
         }
         let nonce = cx.random;
-        let expected_uid = self.uid.filter(|uid| !self.former.contains(uid));
+        let last = self.uid.filter(|uid| !self.former.contains(uid));
+        let expected_uid = self.forming_uid().or(last);
         let offer = self.offer(cx);
         let bytes = cx
             .local
@@ -367,6 +376,9 @@ impl Association {
             };
             self.give_up(cx, reason);
         }
+        if self.forming.is_some_and(|forming| forming.until <= cx.now) {
+            self.end_forming(cx);
+        }
         if self.poll_timeout().is_none_or(|deadline| deadline > cx.now) {
             return;
         }
@@ -396,12 +408,13 @@ impl Association {
             State::Idle | State::Stopped => None,
         };
         let given_up = self.lost().map(|lost| lost.until);
-        due.into_iter().chain(given_up).min()
+        let forming = self.forming.map(|forming| forming.until);
+        due.into_iter().chain(given_up).chain(forming).min()
     }
 
     /// Ends the association: says goodbye on a link, gives up a dial. Ends in [`Effect::Stopped`].
     pub fn handle_stop(&mut self, cx: &mut Context<'_>) {
-        if self.is_stopping() || self.stop_lost(cx) {
+        if self.is_stopping() || self.stop_lost(cx) || self.stop_forming(cx) {
             return;
         }
         match self.state {
@@ -422,6 +435,7 @@ impl Association {
                     cx.out.push(Effect::Close { conn, reason });
                 }
                 self.link_down(cx, reason);
+                self.unform(cx, reason);
                 self.finish(cx);
             }
         }

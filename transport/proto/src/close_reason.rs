@@ -61,6 +61,9 @@ pub enum CloseReason {
     /// The peer's host says that nobody listens at its address.
     #[error("nobody listens at the dialled address")]
     DialRefused,
+    /// Nobody was found for as long as sends wait for their first link.
+    #[error("the peer was not found in time")]
+    DialTimeout,
     /// The link was without a connection for too long.
     #[error("the link was without a connection for too long")]
     ResumeTimeout,
@@ -135,6 +138,7 @@ impl CloseReason {
             Self::ProbeTimeout => "probe_timeout",
             Self::DialFailed => "dial_failed",
             Self::DialRefused => "dial_refused",
+            Self::DialTimeout => "dial_timeout",
             Self::ResumeTimeout => "resume_timeout",
             Self::Forgotten => "forgotten",
             Self::PeerClosed => "peer_closed",
@@ -184,6 +188,7 @@ impl CloseReason {
             | Self::ProbeTimeout
             | Self::DialFailed
             | Self::DialRefused
+            | Self::DialTimeout
             | Self::ResumeTimeout
             | Self::Forgotten
             | Self::PeerClosed
@@ -248,6 +253,7 @@ mod tests {
             CloseReason::ProbeTimeout,
             CloseReason::DialFailed,
             CloseReason::DialRefused,
+            CloseReason::DialTimeout,
             CloseReason::ResumeTimeout,
             CloseReason::Forgotten,
             CloseReason::PeerClosed,

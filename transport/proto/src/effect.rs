@@ -140,6 +140,16 @@ pub enum Effect {
         /// Why.
         reason: CloseReason,
     },
+    /// The link that [`handle_form_wanted`] began is over before it had a connection, and what
+    /// waited on it is to be accounted for.
+    ///
+    /// [`handle_form_wanted`]: crate::association::Association::handle_form_wanted
+    FormingOver {
+        /// The process start that it was for.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
     /// Another start of the peer's process runs at its address: nothing of the old one comes back.
     PeerRestarted {
         /// The start that was known.

@@ -53,6 +53,8 @@ pub struct LocalNode {
     pub features: u64,
     /// How long a stopping association waits for its last bytes and its connections to end.
     pub stop_timeout: Duration,
+    /// How long a link waits for its first connection before it is given up.
+    pub dial_timeout: Duration,
     /// How long a link waits for another connection before it is given up.
     pub resume_timeout: Duration,
 }

@@ -128,6 +128,16 @@ pub const DIALLED_ADDRESSES_MAX: usize = 16;
 /// A link that stood this long starts its back-off anew when it is lost.
 pub const STEADY_LINK: Duration = Duration::from_secs(1);
 
+/// Default of how long sends wait for the first connection of their link before they are given up.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest pause between two dials while sends wait for their first link.
+pub const FORMING_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// What a link takes before its first connection, in bytes, none of its bodies longer than
+/// [`FRAME_BYTES_MIN`]: no peer may offer less.
+pub const FORMING_WINDOW_BYTES: u32 = window_bytes_min(FRAME_BYTES_MIN);
+
 /// Default of how long a link waits for another connection before it is given up.
 pub const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -227,5 +237,7 @@ const _: () = {
     // Several dials fit into the time that a link waits, and one that hangs is not all of them.
     assert!(HANDSHAKE_TIMEOUT.as_millis() < RESUME_TIMEOUT.as_millis());
     assert!(REFUSED_PATIENCE.as_millis() < RESUME_TIMEOUT.as_millis());
+    assert!(HANDSHAKE_TIMEOUT.as_millis() < DIAL_TIMEOUT.as_millis());
+    assert!(BACK_OFF_MIN.as_millis() <= FORMING_PAUSE_MAX.as_millis());
     assert!(PREFACE_BYTES == 64 && HEADER_BYTES == 16);
 };

@@ -111,7 +111,7 @@ pub(crate) fn one_over_the_bound_of_a_paced_piece_never_moves<R: Rig>() {
     (0..4).for_each(|_| pair.turn());
     let bytes = pattern(2, 20 * PACED_BYTES_MAX + 1);
     let (head, tail) = bytes.split_at(3 * PACED_BYTES_MAX + 7);
-    let mut slices = vec![slab_of(head).1, slab_of(tail).1];
+    let mut slices = vec![slab_of(head).1.into(), slab_of(tail).1.into()];
     pair.dialler.transport.send(out, &mut slices);
     let mut before = 0;
     while before < bytes.len() {

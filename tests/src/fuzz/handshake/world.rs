@@ -13,8 +13,8 @@ use ringmesh_proto::handshake::{Acceptor, Introduction, LocalNode};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
-    BACK_OFF_MAX, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_MIN, FRAME_BYTES_ORDINARY, PREFACE_BYTES,
-    REFUSALS_BURST, REFUSALS_PER_SECOND, RESUME_TIMEOUT, STOP_TIMEOUT, WINDOW_BYTES,
+    BACK_OFF_MAX, DIAL_TIMEOUT, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_MIN, FRAME_BYTES_ORDINARY,
+    PREFACE_BYTES, REFUSALS_BURST, REFUSALS_PER_SECOND, RESUME_TIMEOUT, STOP_TIMEOUT, WINDOW_BYTES,
     window_bytes_min,
 };
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -22,7 +22,7 @@ use ringmesh_proto::preface::Preface;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 
-use super::{HERE, OWN_UID, Outcome, address};
+use super::{HERE, OWN_UID, Outcome, address, uid};
 
 /// Connections that may be strangers at a time.
 const STRANGERS_MAX: usize = 4;
@@ -54,6 +54,8 @@ struct Peer {
     link: Option<ConnKey>,
     /// The halves of the link, with a connection or without.
     halves: Option<(Outbound, Inbound)>,
+    /// The process start that sends wait for.
+    forming: Option<Uid>,
     stopped: bool,
 }
 
@@ -86,6 +88,7 @@ impl World {
             links_max: 64,
             features: 1,
             stop_timeout: STOP_TIMEOUT,
+            dial_timeout: DIAL_TIMEOUT,
             resume_timeout: RESUME_TIMEOUT,
         };
         Self {
@@ -159,7 +162,14 @@ impl World {
             None if self.peers.len() == PEERS_MAX => return,
             None => self.add_peer(Association::new(remote)),
         };
-        self.associate(peer, |machine, cx| machine.handle_dial_wanted(cx));
+        let start = uid(at / 6);
+        let forms = at >= 128 && self.peers[peer].association.may_form(start);
+        if forms {
+            self.peers[peer].forming = Some(start);
+            self.associate(peer, |machine, cx| machine.handle_form_wanted(cx, start));
+        } else {
+            self.associate(peer, |machine, cx| machine.handle_dial_wanted(cx));
+        }
     }
 
     /// The driver did what [`Effect::Dial`] said, or could not.
@@ -318,6 +328,7 @@ impl World {
             wants_dial: false,
             link: None,
             halves: None,
+            forming: None,
             stopped: false,
         });
         self.peers.len() - 1
@@ -467,6 +478,9 @@ impl World {
                 peer.link = None;
                 assert!(peer.halves.take().is_some(), "a link ends once");
             }
+            Effect::FormingOver { peer: of, .. } => {
+                assert_eq!(peer.forming.take(), Some(of.uid), "it ends once");
+            }
             Effect::PeerRestarted { old, new } => {
                 assert_ne!(old, new);
                 self.outcome.restarts += 1;
@@ -507,6 +521,7 @@ impl World {
         let peer = &mut self.peers[index];
         assert_eq!(up.peer.address, *peer.association.remote());
         assert_eq!(peer.link.replace(up.conn), None, "two links");
+        assert!(peer.forming.take().is_none_or(|start| start == up.peer.uid));
         let outbound = Outbound::new(up.body_cap, up.limit, WINDOW_BYTES);
         let halves = (outbound, Inbound::new(WINDOW_BYTES));
         assert!(peer.halves.replace(halves).is_none(), "two links");

@@ -18,7 +18,7 @@ use super::{Association, State};
 use crate::address::Uid;
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
-use crate::frame::body::{Accept, ByeReason, Grant, Offer, RefuseReason};
+use crate::frame::body::{Accept, Grant, Offer, RefuseReason};
 use crate::handshake::Introduction;
 use crate::limits::{REFUSED_PATIENCE, RESUME_GRACE, RESUME_PAUSE, STEADY_LINK};
 use crate::link::Violation;
@@ -85,7 +85,7 @@ fn check(cx: &Context<'_>, position: u64) -> Result<(), Violation> {
 }
 
 /// Whether something waits for the peer.
-fn has_more(cx: &Context<'_>) -> bool {
+pub(super) fn has_more(cx: &Context<'_>) -> bool {
     cx.link.is_some_and(|link| link.outbound.is_owed())
 }
 
@@ -104,7 +104,12 @@ impl Association {
             State::Associated { conn, .. } | State::Stopping { conn, .. } => {
                 self.handle_fault(cx, conn, reason);
             }
-            _ if self.link.is_some() => self.give_up(cx, reason),
+            _ if self.link.is_some() => {
+                // Whoever takes its place needs it for longer than until the next dial.
+                self.wanted &= reason != CloseReason::Overloaded;
+                self.give_up(cx, reason);
+            }
+            _ if self.forming.is_some() => self.give_way(cx, reason),
             _ => {}
         }
     }
@@ -185,12 +190,14 @@ impl Association {
                 .lost()
                 .is_some_and(|lost| cx.now - lost.since >= REFUSED_PATIENCE)
         {
+            self.out_of_reach = true;
             self.link_down(cx, reason);
         }
     }
 
     /// The link waited for long enough, or cannot go on.
     pub(super) fn give_up(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        self.out_of_reach |= reason == CloseReason::ResumeTimeout;
         self.link_down(cx, reason);
         if let Some(conn) = self.conn() {
             cx.out.push(Effect::Close { conn, reason });
@@ -344,22 +351,10 @@ impl Association {
         kept.began_at = (received, grant.received_to);
         kept.lost = None;
         let uid = kept.uid;
+        self.out_of_reach = false;
         let peer = self.node(uid);
         cx.out.push(Effect::LinkResumed { conn, peer, grant });
-        self.state = match self.stop_by {
-            Some(deadline) => {
-                let reason = ByeReason::Stopping;
-                cx.out.push(Effect::Bye { conn, reason });
-                State::Stopping { conn, deadline }
-            }
-            None => State::Associated {
-                conn,
-                uid,
-                since: cx.now,
-                probe: None,
-                newcomer: None,
-            },
-        };
+        self.begin(cx, conn, uid);
     }
 
     /// Stops with a link that has no connection: what waits on it may still leave, for a while.

@@ -1,5 +1,6 @@
 mod acceptor;
 mod doubt;
+mod forming;
 mod pair;
 mod resuming;
 mod verifier;
@@ -16,8 +17,9 @@ use crate::handshake::{Acceptor, LocalNode};
 use crate::kind::Kind;
 use crate::lane::Lane;
 use crate::limits::{
-    BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT,
-    PREFACE_BYTES, PROBE_TIMEOUT, RESUME_TIMEOUT, STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
+    BACK_OFF_MAX, BACK_OFF_MIN, DIAL_TIMEOUT, FORMER_UIDS_MAX, FORMING_PAUSE_MAX,
+    FRAME_BYTES_BEFORE_ACCEPT, HANDSHAKE_TIMEOUT, PREFACE_BYTES, PROBE_TIMEOUT, RESUME_TIMEOUT,
+    STEADY_LINK, STOP_TIMEOUT, WINDOW_BYTES,
 };
 use crate::link::{Inbound, Outbound};
 use crate::matrix::LinkMatrix;
@@ -46,6 +48,7 @@ fn local(host: &str, uid: u64) -> LocalNode {
         links_max: 64,
         features: 0b110,
         stop_timeout: STOP_TIMEOUT,
+        dial_timeout: DIAL_TIMEOUT,
         resume_timeout: RESUME_TIMEOUT,
     }
 }

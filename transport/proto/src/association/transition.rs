@@ -8,10 +8,14 @@ use crate::address::{NodeId, Uid};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect, LinkUp};
 use crate::frame::Frame;
-use crate::frame::body::{Accept, BodyError, Bye, Grant, Offer, Ping, Pong, Refuse, RefuseReason};
+use crate::frame::body::{
+    Accept, BodyError, Bye, ByeReason, Grant, Offer, Ping, Pong, Refuse, RefuseReason,
+};
 use crate::handshake::Introduction;
 use crate::kind::Kind;
-use crate::limits::{BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, HANDSHAKE_TIMEOUT, STEADY_LINK};
+use crate::limits::{
+    BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FORMING_PAUSE_MAX, HANDSHAKE_TIMEOUT, STEADY_LINK,
+};
 
 impl Association {
     /// The answer to this side's hello.
@@ -54,6 +58,7 @@ impl Association {
             (RefuseReason::Incarnation, Some(old)) => {
                 self.bury(old);
                 self.link_down(cx, CloseReason::Restarted);
+                self.unform(cx, CloseReason::Restarted);
                 self.dial(cx);
             }
             (RefuseReason::Position, _) => {
@@ -111,7 +116,7 @@ impl Association {
     }
 
     pub(super) fn dial(&mut self, cx: &mut Context<'_>) {
-        if self.stop_by.is_some() && self.link.is_none() {
+        if self.has_stopped() {
             return self.finish(cx);
         }
         let address = self.remote.clone();
@@ -132,6 +137,7 @@ impl Association {
             retry_after,
         });
         self.judge_refusal(cx, reason);
+        self.judge_forming(cx, reason);
         self.pause(cx, retry_after);
     }
 
@@ -155,17 +161,24 @@ impl Association {
 
     /// Dials after a pause, if this side wants to.
     pub(super) fn pause(&mut self, cx: &mut Context<'_>, span: Duration) {
-        let wanted = self.wanted || self.lost().is_some_and(|lost| lost.wanted);
-        if self.stop_by.is_some() && self.link.is_none() {
+        let is_forming = self.forming.is_some();
+        let wanted = self.wanted || is_forming || self.lost().is_some_and(|lost| lost.wanted);
+        if self.has_stopped() {
             self.finish(cx);
         } else if !wanted {
             self.state = State::Idle;
         } else if span.is_zero() {
             self.dial(cx);
         } else {
-            let until = cx.now + span;
+            let longest = if is_forming { FORMING_PAUSE_MAX } else { span };
+            let until = cx.now + span.min(longest);
             self.state = State::BackOff { until };
         }
+    }
+
+    /// Whether it stops, and no link is left whose bytes it waits for.
+    fn has_stopped(&self) -> bool {
+        self.stop_by.is_some() && self.link.is_none() && self.forming.is_none()
     }
 
     /// Lets a dialler in, to go on with the link or to begin a new one.
@@ -217,7 +230,10 @@ impl Association {
             self.last_number = None;
             cx.out.push(Effect::PeerRestarted { old, new: uid });
         }
-        self.uid = Some(uid);
+        if self.forming.take_if(|forming| forming.uid == uid).is_none() {
+            self.unform(cx, CloseReason::Restarted);
+        }
+        self.out_of_reach = false;
         let unanswered = self.proposal.take().filter(|_| !dialled);
         self.unanswered = unanswered.filter(|number| *number != offer.link);
         self.link = Some(Kept {
@@ -237,12 +253,24 @@ impl Association {
             features: cx.local.features & offer.features,
             matrix: cx.local.matrix(offer),
         }));
-        self.state = State::Associated {
-            conn,
-            uid,
-            since: cx.now,
-            probe: None,
-            newcomer: None,
+        self.begin(cx, conn, uid);
+    }
+
+    /// The link has a connection: it is used, or says its last words.
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>, conn: ConnKey, uid: Uid) {
+        self.state = match self.stop_by {
+            Some(deadline) => {
+                let reason = ByeReason::Stopping;
+                cx.out.push(Effect::Bye { conn, reason });
+                State::Stopping { conn, deadline }
+            }
+            None => State::Associated {
+                conn,
+                uid,
+                since: cx.now,
+                probe: None,
+                newcomer: None,
+            },
         };
     }
 

@@ -1,6 +1,7 @@
 //! The sending half of a link.
 
 mod ending;
+mod forming;
 mod push;
 mod resume;
 mod retained;

@@ -1,5 +1,6 @@
 mod busy;
 mod closing;
+mod forming;
 mod model;
 mod resuming;
 mod shared;

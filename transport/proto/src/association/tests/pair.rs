@@ -131,6 +131,7 @@ impl World {
             }
             Effect::Unreachable { .. } => self.nodes[index].failures += 1,
             Effect::PeerRestarted { .. } => {}
+            Effect::FormingOver { .. } => panic!("nobody sends here"),
             Effect::Bye { .. } | Effect::Stopped => panic!("nobody stops here"),
         }
     }

@@ -90,7 +90,9 @@ impl Walk {
     fn call(&mut self, call: impl FnOnce(&mut Association, &mut Context<'_>)) {
         let association = &mut self.association;
         let effects = self.bench.call(|_, cx| call(association, cx));
-        let ends = |effect: &Effect| matches!(effect, Effect::LinkDown { .. });
+        let ends = |effect: &Effect| {
+            matches!(effect, Effect::LinkDown { .. } | Effect::FormingOver { .. })
+        };
         let begins = |effect: &Effect| matches!(effect, Effect::LinkUp(_));
         if effects.iter().any(ends) {
             self.bench.halves = None;
@@ -253,6 +255,10 @@ impl Walk {
                 self.call(|association, cx| association.handle_heard(cx, conn));
             }
             34 => self.call(|association, cx| association.handle_stop(cx)),
+            36 => {
+                let uid = Uid::new(self.dice.one_of(&[200, 300])).expect("not zero");
+                self.call(|association, cx| association.handle_form_wanted(cx, uid));
+            }
             // Something is to be said that was not before.
             35 if self.association.link.is_some() => self.bench.halves = Some(halves(0).0),
             _ => self.pass_time(),

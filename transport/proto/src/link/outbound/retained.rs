@@ -95,6 +95,25 @@ impl<B> Written<B> {
         u64::from(self.messages)
     }
 
+    /// Says of the questions that were not handed out yet how much of their time is left.
+    pub(super) fn retime(&mut self, left: &mut impl FnMut(u64) -> u32) {
+        let mut at = self.slab.len();
+        let mut unsealed = &mut self.slab.tail_mut()[..self.unsealed];
+        while let Some((header, body)) = unsealed.split_first_chunk_mut::<HEADER_BYTES>() {
+            let kind = Kind::from_wire(header[8]);
+            if let (Some(Kind::Ask), Some(bytes)) = (kind, body.first_chunk_mut()) {
+                let mut extension = Extension::parse(bytes);
+                extension.remaining_us = left(extension.correlation);
+                *bytes = extension.encode();
+            }
+            let [b0, b1, b2, b3, ..] = *header;
+            let whole = HEADER_BYTES + u32::from_le_bytes([b0, b1, b2, b3]) as usize;
+            let here = self.payloads.front_bytes(at).unwrap_or(whole);
+            at += here;
+            unsealed = &mut unsealed[here..];
+        }
+    }
+
     /// Whether one of its frames begins or ends at `position`, which was handed out.
     pub(super) fn has_boundary(&self, position: u64) -> bool {
         if position < self.start {

@@ -61,6 +61,13 @@ impl<B> Payloads<B> {
         self.bytes >= SHARED_BYTES_PER_SLAB
     }
 
+    /// The bytes in the slab of the frame that begins at `front` there, if its payload lies
+    /// elsewhere.
+    pub(super) fn front_bytes(&self, front: usize) -> Option<usize> {
+        let found = self.all.binary_search_by_key(&front, |placed| placed.front);
+        found.ok().map(|place| self.all[place].at - front)
+    }
+
     pub(super) fn all(&self) -> &[Placed<B>] {
         &self.all
     }

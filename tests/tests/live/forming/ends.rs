@@ -1,0 +1,168 @@
+//! Links that end before they had a connection.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use ringmesh::{Address, AskError, AskPhase, Engine, Executed, Node, NodeEvent, SendError};
+use ringmesh_tests::live::SYSTEM;
+use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
+use ringmesh_tests::live::node::LiveNode;
+use ringmesh_tests::live::raw::RawPeer;
+use ringmesh_tests::live::watched::account;
+
+use super::{Apart, Spot, behind, hand, question, record};
+
+/// Where nobody listens.
+fn nobody() -> Address {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    Address::new(SYSTEM, "127.0.0.1", port).expect("an address")
+}
+
+#[test]
+fn a_peer_that_is_not_there_in_time_is_unreachable_and_everything_is_accounted_for() {
+    const DIAL_TIMEOUT: Duration = Duration::from_millis(300);
+    let sender = LiveNode::start_with(|builder| {
+        builder.settings(|settings| settings.dial_timeout = DIAL_TIMEOUT)
+    });
+    let (sink, echo) = hand(&sender, &[Spot::nowhere(nobody())])[0];
+    let mut events = sender.run(|node| async move { node.events() });
+    let told = sender.run(move |_| async move {
+        let mut told = 0;
+        while sink.try_tell(record(told + 1)).is_ok() {
+            told += 1;
+        }
+        told
+    });
+    let asked = sender.begin(move |_| async move { echo.ask(question(1)).await.err() });
+    let waited = sender.begin(move |_| async move { sink.tell(record(0)).await });
+    let error = asked.finish().expect("nobody answers");
+    let phase = AskPhase::Queued;
+    assert_eq!(error, AskError::Unreachable { phase });
+    assert_eq!(error.executed(), Executed::No);
+    let waited = waited.finish();
+    assert!(
+        matches!(waited, Err(SendError::Unreachable(_))),
+        "{waited:?}"
+    );
+    let books = sender.counters();
+    assert_closed(&books);
+    assert_eq!((books.dead_unsent, books.in_flight), (told, 0));
+    // It is known now, and dialled all the same.
+    let refused = sender.run(move |_| async move { sink.try_tell(record(1)) });
+    assert!(
+        matches!(refused, Err(SendError::Unreachable(_))),
+        "{refused:?}"
+    );
+    let mut told_of = Vec::new();
+    while let Some(event) = events.try_next() {
+        match event {
+            NodeEvent::Lost { reason, over, .. } => told_of.push((reason, u64::from(over))),
+            NodeEvent::Dropped { messages, .. } => told_of.push(("dropped", messages)),
+            NodeEvent::Forming { .. } => told_of.push(("forming", 1)),
+            _ => {}
+        }
+    }
+    let expected = [("forming", 1), ("dial_timeout", 1), ("dropped", told)];
+    assert_eq!(told_of, expected);
+}
+
+#[test]
+fn nothing_that_waits_reaches_another_start_of_the_process() {
+    let Apart {
+        sender,
+        cutter,
+        far,
+        refs,
+    } = Apart::start(|builder| builder);
+    let (sink, echo) = refs;
+    sender.run(move |_| async move {
+        for number in 1..=20 {
+            sink.try_tell(record(number)).expect("room");
+        }
+    });
+    let asking = sender.begin(move |_| async move { echo.ask(question(1)).await.err() });
+    sender.until("the question", |now| now.in_flight == 21);
+    far.stop();
+    let far = behind(&cutter, |builder| builder);
+    Spot::on(&far);
+    cutter.cut_all(false);
+    assert_eq!(asking.finish(), Some(AskError::NotRunning));
+    let books = sender.until("the end", |now| now.in_flight == 0);
+    assert_eq!((books.dead_unsent, books.dead_maybe), (21, 0));
+    assert_closed(&books);
+    let refused = sender.run(move |_| async move { sink.try_tell(record(1)) });
+    assert!(
+        matches!(refused, Err(SendError::NotRunning(_))),
+        "{refused:?}"
+    );
+    assert_eq!(account(&far).count, 0);
+}
+
+#[test]
+fn a_peer_of_another_cluster_ends_it_at_once() {
+    let Apart {
+        sender,
+        cutter,
+        far,
+        refs: (sink, echo),
+    } = Apart::start(|builder| builder);
+    sender.run(move |_| async move { sink.try_tell(record(1)).expect("room") });
+    far.stop();
+    let _other = behind(&cutter, |builder| {
+        builder.settings(|settings| "other".clone_into(&mut settings.system))
+    });
+    let asking = sender.begin(move |_| async move { echo.ask(question(1)).await.err() });
+    sender.until("the question", |now| now.in_flight == 2);
+    cutter.cut_all(false);
+    let phase = AskPhase::Queued;
+    assert_eq!(asking.finish(), Some(AskError::Unreachable { phase }));
+    let books = sender.until("the end", |now| now.in_flight == 0);
+    assert_eq!(books.dead_unsent, 2);
+    assert_closed(&books);
+    // Who waits would wait in vain.
+    let refused = sender.run(move |_| async move { sink.tell(record(2)).await });
+    assert!(
+        matches!(refused, Err(SendError::Unreachable(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_node_that_stops_meanwhile_says_what_it_can() {
+    for opens in [true, false] {
+        let flush = Duration::from_millis(if opens { 10_000 } else { 100 });
+        let apart =
+            Apart::start(|builder| builder.settings(|settings| settings.flush_timeout = flush));
+        apart.tell(1, 30);
+        let Apart {
+            sender,
+            cutter,
+            far,
+            ..
+        } = apart;
+        let reader = sender.run(|node: Node| async move { node.metrics_reader() });
+        if opens {
+            cutter.cut_all(false);
+        }
+        sender.stop();
+        let metrics = Engine::metrics(&reader);
+        assert_closed_at_the_end(&metrics);
+        let gone = if opens { 0 } else { 30 };
+        assert_eq!(metrics.total.dead_sent, gone, "{metrics:?}");
+        assert_eq!(account(&far).count, 30 - gone);
+    }
+}
+
+#[test]
+fn it_gives_way_to_a_peer_that_comes() {
+    let sender =
+        LiveNode::start_with(|builder| builder.settings(|settings| settings.peers_max = 2));
+    let (sink, _) = hand(&sender, &[Spot::nowhere(nobody())])[0];
+    sender.run(move |_| async move { sink.try_tell(record(1)).expect("room") });
+    // There are two places, and who handed the ref over has the other.
+    let _guest = RawPeer::link(sender.id());
+    let books = sender.until("its end", |now| now.in_flight == 0);
+    assert_eq!(books.dead_unsent, 1);
+    assert_closed(&books);
+}
