@@ -66,7 +66,7 @@ fn one_over_its_window_is_refused_or_waits_for_the_connection() {
         // More than every peer takes, and than any does.
         let large = sink.try_tell(sized(1, 100 << 10));
         assert!(matches!(large, Err(SendError::Full(_))), "{large:?}");
-        let vast = sink.try_tell(sized(1, 300 << 10));
+        let vast = sink.try_tell(sized(1, 3 << 20));
         assert!(matches!(vast, Err(SendError::TooLarge { .. })), "{vast:?}");
         let mut number = 1;
         while sink.try_tell(record(number)).is_ok() {

@@ -148,11 +148,12 @@ fn a_full_lane_and_a_hogged_core_hold_up_no_other_lane() {
     let (hog, wide) = client.run(move |node| async move {
         let hog = at::<HogApi>(&node, &hog).await;
         let wide = at::<super::WideApi>(&node, &wide).await;
-        wide.tell(record(1, 10))
-            .await
-            .expect("the large link comes up");
-        hog.tell(record(1, 10)).await.expect("there is room");
+        wide.tell(record(1, 10)).await.expect("there is room");
         (hog, wide)
+    });
+    client.until("the large link", |now| now.in_flight == 0);
+    client.run(move |_| async move {
+        hog.tell(record(1, 10)).await.expect("there is room");
     });
     begun.recv_timeout(WAIT).expect("the handler runs");
     let address = server.address().clone();
