@@ -34,8 +34,8 @@ pub enum Reader {
     /// The core that wrote it, or the kernel there: the slab given back last is taken first, for it
     /// is still in the caches of that core.
     SameCore,
-    /// Another core: the slab given back first is taken first, and there are [`CIRCLING_BYTES`] of
-    /// them to take turns. A line that lies in the reader's own caches has to be fetched from there
+    /// Another core: the slab given back first is taken first, and there are 2 MiB of them to take
+    /// turns. A line that lies in the reader's own caches has to be fetched from there
     /// before it can be written again, which takes several times as long as from the cache that all
     /// cores share; by the time such a slab comes round again, it has left for that.
     OtherCore,
