@@ -15,7 +15,6 @@ use ringmesh_transport::contract::ConnectionId;
 
 use super::link::{Connection, Link, LinkAt};
 use super::peers::Peer;
-use super::send::FLUSH_BYTES;
 use super::{Core, PeerIndex, Place};
 use crate::error::{AskError, AskPhase};
 use crate::reference::Recipient;
@@ -60,7 +59,7 @@ impl Core {
         if let Some(link) = peer.link.as_ref().filter(|link| link.forming.get()) {
             let mut outbound = link.outbound.borrow_mut();
             outbound.open(up.body_cap, up.limit);
-            link.flush_at.set(outbound.positions().tail + FLUSH_BYTES);
+            link.flush_behind(outbound.positions().tail);
             link.connection.set(Some(at.id));
             link.forming.set(false);
             drop(outbound);

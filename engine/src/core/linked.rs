@@ -44,13 +44,16 @@ impl Core {
         self.peer_changed(node);
     }
 
-    /// Ends what is left of links with former starts of a peer's process: this lane met another.
+    /// Ends what waits for former starts of a peer's process: this lane met another. That proves
+    /// nothing, so a link with a connection is only asked whether it lives.
     fn end_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
         let of_node = self.peers.borrow().of_node(number);
         for peer in of_node {
             let link = self.peers.borrow_mut().at(peer).link.clone();
-            if let Some(link) = link.filter(|link| link.uid != uid) {
-                self.link_fault(&link, CloseReason::Restarted);
+            match link.filter(|link| link.uid != uid) {
+                Some(link) if link.is_lost() => self.link_fault(&link, CloseReason::Restarted),
+                Some(_) => self.associate(peer, |association, cx| association.handle_doubt(cx)),
+                None => {}
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::lane::Lane;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
@@ -120,8 +121,9 @@ impl Shared {
             bound: OnceLock::new(),
             control: OnceLock::new(),
             names: Mutex::default(),
-            // Each core forgets a node only after it has met the next.
-            nodes: Mutex::new(Nodes::new(cores * (peers_max + 1))),
+            // Each lane has peers of its own, and each core forgets a node only after it has met
+            // the next.
+            nodes: Mutex::new(Nodes::new(cores * (Lane::ALL.len() * peers_max + 1))),
         }
     }
 

@@ -11,7 +11,7 @@ use ringmesh_tests::live::cutter::{Cuts, Cutter};
 use ringmesh_tests::live::messages::{Echo, Echoer, Recall, Sink};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::frames::{self as make, target_of};
-use ringmesh_tests::live::raw::{RawListener, RawPeer};
+use ringmesh_tests::live::raw::{OFFER, RawListener, RawPeer};
 use ringmesh_tests::live::watched::account;
 
 use super::{Apart, Refs, Spot, behind, hand, question, record, sized};
@@ -90,6 +90,35 @@ fn one_over_its_window_is_refused_or_waits_for_the_connection() {
     sender.until("rest", |now| now.in_flight == 0);
     let seen = account(&apart.far);
     assert_eq!((seen.count, seen.out_of_order), (told + 2, 0));
+}
+
+#[test]
+fn what_its_peer_grants_is_not_exceeded_by_messages_longer_than_every_peer_takes() {
+    const BODY_BYTES: usize = 100 << 10;
+    let listener = RawListener::bind();
+    let sender = LiveNode::start();
+    let spot = Spot::nowhere(listener.address.clone());
+    let (sink, _) = hand(&sender, std::slice::from_ref(&spot))[0];
+    sender.run(move |_| async move { sink.try_tell(record(1)).expect("room") });
+    let (mut peer, preface) = listener.accept();
+    peer.me.uid = spot.id.uid;
+    let mut accept = Vec::new();
+    peer.accept_of(&preface).encode(&mut accept);
+    peer.send(&accept);
+    let address = listener.address.clone();
+    let in_flight = sender.run(move |node| async move {
+        let first = sink.tell(sized(2, BODY_BYTES)).await;
+        first.expect("room when the link is up");
+        while sink.try_tell(sized(3, BODY_BYTES)).is_ok() {}
+        let links = node.links().await;
+        let link = links.iter().find(|link| link.peer == address);
+        link.expect("a link").in_flight_bytes
+    });
+    let limit = OFFER.limit;
+    assert!(
+        (limit - 110_000..=limit).contains(&in_flight),
+        "{in_flight}"
+    );
 }
 
 #[test]

@@ -28,6 +28,12 @@ impl Association {
         }
     }
 
+    /// Another link met a later start of the peer's process, or one that claims to be: this one is
+    /// probed.
+    pub fn handle_doubt(&mut self, cx: &mut Context<'_>) {
+        self.probe(cx);
+    }
+
     /// The peer introduced itself although there is a link. Only one newcomer waits at a time.
     pub(super) fn doubt_link(
         &mut self,

@@ -55,6 +55,27 @@ fn assert_succeeded(association: &Association, effects: &[Effect], why: CloseRea
 }
 
 #[test]
+fn a_link_that_another_one_puts_in_doubt_goes_on_if_it_answers() {
+    for answers in [true, false] {
+        let mut bench = Bench::new();
+        let mut association = bench.associated();
+        let effects = bench.call(|_, cx| association.handle_doubt(cx));
+        let [Effect::Ping { conn: LINK, nonce }] = effects[..] else {
+            panic!("{effects:?}");
+        };
+        let again = bench.call(|_, cx| association.handle_doubt(cx));
+        assert_eq!(again, [], "one probe is enough");
+        if answers {
+            assert_eq!(pong(&mut bench, &mut association, nonce), []);
+        }
+        bench.now = bench.now + PROBE_TIMEOUT;
+        bench.call(|_, cx| association.handle_timeout(cx));
+        let lives = association.status() == Status::Associated(uid(200));
+        assert_eq!(lives, answers, "{association:?}");
+    }
+}
+
+#[test]
 fn a_forged_hello_cannot_replace_a_live_incarnation() {
     for by_pong in [true, false] {
         let mut bench = Bench::new();

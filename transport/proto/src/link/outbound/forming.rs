@@ -25,7 +25,7 @@ impl<B: SharedBytes> Outbound<B> {
             body_cap >= self.body_cap && limit >= self.granted,
             "no peer may offer less"
         );
-        self.body_cap = body_cap;
+        (self.body_cap, self.covered_cap) = (body_cap, body_cap);
         self.granted = limit;
         self.sending = false;
         self.update_credit();

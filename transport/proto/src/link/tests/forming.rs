@@ -47,6 +47,22 @@ fn one_over_what_every_peer_takes_finds_no_room_before_a_connection() {
 }
 
 #[test]
+fn one_over_the_credit_finds_no_room_after_the_first_connection_however_long_it_is() {
+    let (mut outbound, mut slabs) = (<Outbound>::forming(WINDOW), pool());
+    let limit = u64::from(window_bytes_min(CAP));
+    outbound.open(CAP, limit);
+    let bodies = [CAP as usize, FRAME_BYTES_MIN as usize + 1];
+    for bytes in bodies {
+        let payload = vec![1; bytes];
+        while outbound
+            .push(&mut slabs, tell(&message(1)), &payload[..])
+            .is_ok()
+        {}
+        assert!(outbound.positions().tail <= limit, "{bytes}");
+    }
+}
+
+#[test]
 fn questions_that_waited_leave_with_what_is_left_of_their_time() {
     let (mut outbound, mut slabs) = (outbound(), pool());
     let ask = |outbound: &mut Outbound, slabs: &mut SlabPool, number: u64, bytes: usize| {
