@@ -52,7 +52,7 @@ pub type Piece = ringmesh_proto::piece::Piece<Chunk>;
 /// A connection of one transport. The generation makes an old id of a reused slot harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
-    /// Slot in the transport's table.
+    /// Slot in the transport's table, below 2^27: the transports of a core share their numbers.
     pub slot: u32,
     /// How often the slot was given out before.
     pub generation: u32,

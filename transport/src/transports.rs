@@ -227,14 +227,16 @@ impl Transport for Transports {
         self.tcp.park(timeout)
     }
 
+    /// That of the transport with the least left: the buffers of one are no help to another.
     fn buffer_use(&self) -> BufferUse {
-        let mut all = self.tcp.buffer_use();
-        for transport in &self.added {
-            let BufferUse { pinned, total } = transport.buffer_use();
-            all.pinned += pinned;
-            all.total += total;
-        }
-        all
+        let added = self.added.iter().map(|transport| transport.buffer_use());
+        added.fold(self.tcp.buffer_use(), |most, other| {
+            if other.pinned * most.total > most.pinned * other.total {
+                other
+            } else {
+                most
+            }
+        })
     }
 
     fn counters(&self) -> Counters {

@@ -2,10 +2,9 @@
 //!
 //! One turn: take what other cores handed over, whose bytes come while completions are reaped (no
 //! system call) and fed to the connections; serve the control lane; dispatch what waits, within a
-//! budget; poll the tasks
-//! that are ready; run due timers; gather every link's pending bytes into one send each; ONE
-//! `io_uring_enter` for all of it. When there is nothing to do the core spins or sleeps, as its
-//! idle mode says, and the sleep is part of that one call.
+//! budget; poll the tasks that are ready; run due timers; gather every link's pending bytes into
+//! one send each; ONE `io_uring_enter` for all of it. When there is nothing to do the core spins or
+//! sleeps, as its idle mode says, and the sleep is part of that one call.
 
 use std::future::Future;
 use std::rc::Rc;

@@ -5,6 +5,8 @@
 //! has taken them over. They are copied all the same where other memory is at stake:
 //! * while more than a quarter of the receive buffers is held: what a slow node does not take must
 //!   not keep this one from receiving;
+//! * out of far more memory than they fill, in which a longer frame was put together before: the
+//!   budget of what is on its way counts the bytes, not what keeps them;
 //! * within the node: the counts of receive buffers are of one thread;
 //! * out of another core's slab: that core would wait for a peer that it does not know.
 
@@ -21,6 +23,10 @@ use super::link::Link;
 use super::reply::PASSED_ON;
 use crate::error::Refusal;
 use crate::reference::Recipient;
+
+/// Bytes of memory outside the receive buffers that each byte passed on may hold: a buffer grows to
+/// up to twice of what is in it.
+const HELD_PER_BYTE_MAX: usize = 4;
 
 impl Core {
     /// Sends a received message on.
@@ -91,7 +97,10 @@ impl Core {
         if bytes.len() <= COPIED_BYTES_MAX || link.within_process || bytes.is_slab() {
             return false;
         }
-        let is_short = bytes.is_pooled() && self.is_pool_short();
+        if !bytes.is_pooled() {
+            return bytes.held_bytes() / HELD_PER_BYTE_MAX <= bytes.len();
+        }
+        let is_short = self.is_pool_short();
         if is_short {
             self.tally.frames_copied_pinned.add(1);
         }

@@ -169,6 +169,9 @@ impl Core {
                 Some(Outcome::Answered(time)) => return Ok(time),
                 Some(Outcome::Lost) => "the connection was lost".clone_into(&mut last),
                 None => {
+                    drop(caller);
+                    // Whoever waits for the next one waits for nobody's answer.
+                    self.begin_ping(&link);
                     let (after, last) = (timeout, "the peer does not answer".to_owned());
                     return Err(PingError::Timeout { after, last });
                 }

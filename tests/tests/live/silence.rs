@@ -96,8 +96,8 @@ fn what_a_dead_direction_swallowed_comes_again() {
 fn a_direction_that_stays_dead_ends_the_link_with_an_account() {
     let impatient = |builder: NodeBuilder| {
         builder.settings(|settings| {
-            settings.grant_timeout = Duration::from_millis(300);
-            settings.resume_timeout = Duration::from_millis(300);
+            settings.grant_timeout = Duration::from_secs(1);
+            settings.resume_timeout = Duration::from_secs(1);
         })
     };
     for way in WAYS {

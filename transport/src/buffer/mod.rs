@@ -113,6 +113,13 @@ impl Chunk {
         matches!(self.buffer.origin, Origin::Bulk { .. })
     }
 
+    /// The bytes of memory that the chunk keeps, be they its own or not: a frame that straddled
+    /// buffers may lie in what a longer one before it was put together in.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity
+    }
+
     /// The view of `range` within this one.
     ///
     /// # Panics

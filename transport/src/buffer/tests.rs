@@ -143,3 +143,17 @@ fn an_assembly_uses_its_memory_again_unless_it_is_shared() {
     assembly.release();
     assert!(assembly.finish().is_empty());
 }
+
+#[test]
+fn a_short_frame_may_hold_the_memory_of_a_longer_one_and_says_so() {
+    let mut assembly = Assembly::new();
+    assembly.push(&[1; 200_000]);
+    let long = assembly.finish();
+    assert!(long.held_bytes() < 2 * long.len());
+    drop(long);
+    assembly.push(&[2; 5000]);
+    let short = assembly.finish();
+    assert_eq!((short.len(), short.held_bytes()), (5000, 1 << 18));
+    assert_eq!(short.slice(10..20).held_bytes(), 1 << 18);
+    assert_eq!(Chunk::copied_from(&short).held_bytes(), 5000);
+}

@@ -105,7 +105,7 @@ fn what_its_peer_grants_is_not_exceeded_by_messages_longer_than_every_peer_takes
     let mut accept = Vec::new();
     peer.accept_of(&preface).encode(&mut accept);
     peer.send(&accept);
-    let address = listener.address.clone();
+    let address = listener.address;
     let in_flight = sender.run(move |node| async move {
         let first = sink.tell(sized(2, BODY_BYTES)).await;
         first.expect("room when the link is up");
