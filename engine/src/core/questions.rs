@@ -113,30 +113,11 @@ impl Core {
         F: Fn(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
     {
         match self.try_question(to, question, place, relayed) {
-            Err(AskRefusal::Send(Refusal::Unreachable)) => {
-                self.first_question(to, question, place, relayed)
+            // There is a link now, which takes the question before it has a connection.
+            Err(AskRefusal::Send(Refusal::Unreachable)) if self.reach(to) => {
+                self.try_question(to, question, place, relayed)
             }
             done => done,
-        }
-    }
-
-    /// The same when there was no link: makes one, which takes the question before it has a
-    /// connection.
-    #[cold]
-    fn first_question<F>(
-        self: &Rc<Self>,
-        to: Recipient,
-        question: &Outgoing<'_, F>,
-        place: Option<&Place>,
-        relayed: &mut Option<Asked>,
-    ) -> Result<Correlation, AskRefusal>
-    where
-        F: Fn(&Rc<Link>, bool, SendHead<'_>) -> Result<u64, Refusal>,
-    {
-        if self.reach(to) {
-            self.try_question(to, question, place, relayed)
-        } else {
-            Err(AskRefusal::Send(Refusal::Unreachable))
         }
     }
 

@@ -1,4 +1,4 @@
-//! The slabs of one core: bounded in bytes, reused while they are warm.
+//! The slabs of one core: bounded in bytes, and reused in the order that suits who reads them.
 
 use std::collections::VecDeque;
 
@@ -35,9 +35,9 @@ pub enum Reader {
     /// is still in the caches of that core.
     SameCore,
     /// Another core: the slab given back first is taken first, and there are 2 MiB of them to take
-    /// turns. A line that lies in the reader's own caches has to be fetched from there
-    /// before it can be written again, which takes several times as long as from the cache that all
-    /// cores share; by the time such a slab comes round again, it has left for that.
+    /// turns. A line that lies in the reader's own caches has to be fetched from there before it
+    /// can be written again, which takes several times as long as from the cache that all cores
+    /// share; by the time such a slab comes round again, it has left for that.
     OtherCore,
 }
 
