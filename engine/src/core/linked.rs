@@ -41,6 +41,7 @@ impl Core {
         peers.learn(number, met);
         drop(peers);
         self.end_former_links(number, met.uid);
+        self.watch_for_idle();
         self.peer_changed(node);
     }
 
