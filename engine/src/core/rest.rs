@@ -226,7 +226,16 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peers::Peer;
     use super::*;
+
+    /// What the document on tuning says that a link at rest takes: besides these, the numbers and
+    /// recipients that its two ends have named, and nothing that was sent or received.
+    #[test]
+    fn a_link_at_rest_takes_as_little_as_is_written() {
+        let bytes = size_of::<Link>() + size_of::<Peer>();
+        assert!(bytes <= 3 << 10, "{bytes} bytes");
+    }
 
     #[test]
     fn a_link_is_idle_one_over_the_looks_that_fill_the_time_and_any_move_begins_anew() {

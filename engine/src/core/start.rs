@@ -55,11 +55,10 @@ impl Core {
             settings,
             shared,
             mesh,
-            networks,
-            failure: _,
+            ..
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = transports(&settings, &networks).map_err(core_failed)?;
+        let mut io = transports(&settings, &seat.networks).map_err(core_failed)?;
         if id == CONTROL_CORE {
             listen(&mut io, &settings, &shared)?;
         }
