@@ -5,10 +5,11 @@ mod ends;
 mod spoken;
 mod traffic;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringmesh::{LinkState, NodeBuilder, Ref};
+use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::cores::{books_of, total};
 use ringmesh_tests::live::messages::{Account, Recall, Record, SINK, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
@@ -33,8 +34,10 @@ fn sink_of(from: &LiveNode, to: &LiveNode) -> Ref<SinkApi> {
 
 /// Waits until no core of the nodes has a connection, and each of their links rests.
 fn at_rest(nodes: &[&LiveNode]) {
+    let begin = Instant::now();
     for node in nodes {
         while total(&books_of(node), |book| book.links) > 0 {
+            assert!(begin.elapsed() < WAIT, "{:#?}", books_of(node));
             node.run(|node| async move { node.sleep(Duration::from_millis(1)).await });
         }
         let links = node.run(|node| async move { node.links().await });

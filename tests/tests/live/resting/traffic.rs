@@ -25,7 +25,8 @@ fn links_of_all_lanes_rest_and_either_side_wakes_them() {
     for in_memory in [false, true] {
         let start = || {
             LiveNode::start_serving_with(|builder| {
-                let builder = restful(builder);
+                // Each dial is asked about, as by default.
+                let builder = restful(builder).settings(|settings| settings.verify_peers = true);
                 match in_memory {
                     true => builder.network(network.clone()),
                     false => builder,
