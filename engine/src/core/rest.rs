@@ -235,8 +235,8 @@ mod tests {
     use super::super::peers::Peer;
     use super::*;
 
-    /// What the document on tuning says that a link at rest takes: besides these, the numbers and
-    /// recipients that its two ends have named, and nothing that was sent or received.
+    /// Most of what a link at rest takes: besides these, the names of its peer and the numbers that
+    /// its two ends have given, and nothing that was sent or received.
     #[test]
     fn a_link_at_rest_takes_as_little_as_is_written() {
         let bytes = size_of::<Link>() + size_of::<Peer>();

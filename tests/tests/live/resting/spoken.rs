@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringmesh::NodeBuilder;
+use ringmesh::{NodeBuilder, NodeId};
 use ringmesh_proto::frame::body::{Grant, Rest};
 use ringmesh_proto::handshake::RESTS;
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::WINDOW_BYTES;
 use ringmesh_tests::live::messages::{Echo, Record};
+use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawPeer, frames as make};
+use ringmesh_tests::live::serving::Serving;
 use ringmesh_tests::live::watched::Watched;
 
 use super::{IDLE, restful};
+
+const LIVE_NODE: &str = env!("CARGO_BIN_EXE_live-node");
 
 fn rest() -> Vec<u8> {
     let mut bytes = vec![0; 16];
@@ -26,8 +30,8 @@ fn patient(builder: NodeBuilder) -> NodeBuilder {
 }
 
 /// A peer whose links may rest; on the link of a former connection if there is one.
-fn opening(watched: &Watched, former: Option<(&RawPeer, u64)>) -> RawPeer {
-    let mut peer = RawPeer::connect(watched.id());
+fn opening(node: &NodeId, former: Option<(&RawPeer, u64)>) -> RawPeer {
+    let mut peer = RawPeer::connect(node);
     let mut received_to = None;
     if let Some((former, position)) = former {
         peer.me = former.me.clone();
@@ -52,7 +56,7 @@ fn last_kind(mut peer: RawPeer) -> (Kind, RawPeer) {
 #[test]
 fn a_node_rests_by_itself_behind_a_word_and_goes_on_where_it_stood() {
     let watched = Watched::start_with(restful);
-    let mut peer = opening(&watched, None);
+    let mut peer = opening(watched.id(), None);
     let mut stream = make::definitions::<Record>(watched.sink());
     let body = Bytes::new();
     let told = |number| {
@@ -67,7 +71,7 @@ fn a_node_rests_by_itself_behind_a_word_and_goes_on_where_it_stood() {
     let (kind, peer) = last_kind(peer);
     assert_eq!(kind, Kind::Rest);
     // The numbers live with the link.
-    let mut peer = opening(&watched, Some((&peer, 0)));
+    let mut peer = opening(watched.id(), Some((&peer, 0)));
     peer.send(&told(2));
     peer.granted((stream.len() + told(2).len()) as u64);
     assert_eq!(watched.account().count, 2);
@@ -77,7 +81,7 @@ fn a_node_rests_by_itself_behind_a_word_and_goes_on_where_it_stood() {
 #[test]
 fn a_node_that_is_asked_rests_and_a_second_word_does_not_count() {
     let watched = Watched::start_with(patient);
-    let mut peer = opening(&watched, None);
+    let mut peer = opening(watched.id(), None);
     watched.closes_one_quietly("rested", || {
         peer.send(&[rest(), rest()].concat());
         let (kind, _) = last_kind(peer);
@@ -90,7 +94,7 @@ fn a_node_that_is_asked_rests_and_a_second_word_does_not_count() {
 #[test]
 fn a_node_with_something_for_its_peer_does_not_rest_for_it() {
     let watched = Watched::start_with(patient);
-    let mut peer = opening(&watched, None);
+    let mut peer = opening(watched.id(), None);
     let mut stream = make::definitions::<Echo>(watched.echo());
     let body = Bytes::new();
     stream.extend(make::ask(&Echo { number: 1, body }, 1));
@@ -161,4 +165,29 @@ fn a_rest_before_the_hello_closes_its_connection_alone() {
         peer.ending();
     });
     watched.saw_nothing();
+}
+
+/// The most that a link may hold while it rests, with the tables that grow for it. It holds about
+/// 4 KiB, as the document on tuning says.
+const BYTES_PER_LINK_MAX: u64 = 6 << 10;
+
+#[test]
+fn links_at_rest_hold_little() {
+    const LINKS: u64 = 256;
+    let serving = Serving::start(LIVE_NODE, &[]);
+    let client = LiveNode::start();
+    let rested = |count: u64| {
+        for _ in 0..count {
+            let mut peer = opening(&serving.id, None);
+            peer.send(&rest());
+            assert_eq!(last_kind(peer).0, Kind::Rest);
+        }
+        // One is the client's.
+        serving.inspect(&client, |seen| seen.links == 1).live_bytes
+    };
+    // What the first ones need, all need together.
+    let before = rested(64);
+    let each = rested(LINKS).saturating_sub(before) / LINKS;
+    println!("{each} bytes for each link at rest");
+    assert!(each <= BYTES_PER_LINK_MAX, "{each} bytes for each link");
 }
