@@ -1,5 +1,6 @@
 //! Rest frames spoken by hand, where they may come and where they may not.
 
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::WINDOW_BYTES;
 use ringmesh_tests::live::messages::{Echo, Record};
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::raw::{RawPeer, frames as make};
+use ringmesh_tests::live::raw::{RawListener, RawPeer, frames as make};
 use ringmesh_tests::live::serving::Serving;
 use ringmesh_tests::live::watched::Watched;
 
@@ -190,4 +191,37 @@ fn links_at_rest_hold_little() {
     let each = rested(LINKS).saturating_sub(before) / LINKS;
     println!("{each} bytes for each link at rest");
     assert!(each <= BYTES_PER_LINK_MAX, "{each} bytes for each link");
+}
+
+#[test]
+fn a_goodbye_that_crosses_a_rest_comes_again_behind_what_was_not_taken_over() {
+    let listener = RawListener::bind();
+    let node = LiveNode::start_with(|builder| {
+        patient(builder).settings(|settings| settings.flush_timeout = Duration::from_secs(20))
+    });
+    let seeking = listener.sought_by(&node);
+    let (mut peer, preface) = listener.accept();
+    let mut accept = peer.accept_of(&preface);
+    accept.offer.features = RESTS;
+    let mut bytes = Vec::new();
+    accept.encode(&mut bytes);
+    peer.send(&bytes);
+    let asked = peer.frame_of(Kind::Ask);
+    drop(seeking);
+    let stopping = thread::spawn(|| node.stop());
+    peer.frame_of(Kind::Bye);
+    // Of all that it has taken over nothing.
+    peer.send(&rest());
+    drop(peer);
+    let (mut peer, preface) = listener.accept();
+    assert_eq!(preface.expected_uid, Some(accept.uid));
+    accept.nonce = preface.nonce;
+    accept.offer.received_to = Some(0);
+    bytes.clear();
+    accept.encode(&mut bytes);
+    peer.send(&bytes);
+    assert_eq!(peer.frame_of(Kind::Ask), asked);
+    peer.frame_of(Kind::Bye);
+    drop(peer);
+    stopping.join().expect("the node ends in order");
 }
