@@ -54,6 +54,7 @@ mod questions;
 mod receive;
 mod reply;
 mod report;
+mod rest;
 mod resume;
 mod routes;
 mod rows;
@@ -130,6 +131,7 @@ use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
 use pipes::Pipes;
+use rest::Idleness;
 use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
@@ -214,6 +216,7 @@ pub(crate) struct Core {
     watches_memory: Cell<bool>,
     /// A timer runs that looks at the progress of links.
     looks_for_stalls: Cell<bool>,
+    idleness: Idleness,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
