@@ -17,7 +17,7 @@ use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
-use ringmesh_proto::preface::Preface;
+use ringmesh_proto::preface::{Preface, Role};
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
@@ -93,10 +93,7 @@ impl Core {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        // A node that stops refuses here: the other core may be gone.
-        if !self.is_closing()
-            && let Some(core) = self.wanted_elsewhere(bytes)
-        {
+        if let Some(core) = self.wanted_elsewhere(bytes) {
             return self.pass_on(&connection, core, *bytes);
         }
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
@@ -109,6 +106,10 @@ impl Core {
     fn wanted_elsewhere(&self, bytes: &[u8; 64]) -> Option<CoreId> {
         let preface = Preface::parse(bytes).ok()?;
         let wanted = preface.wanted_core?;
+        if self.is_closing() && preface.role != Role::Inquirer {
+            // A node that stops refuses here.
+            return None;
+        }
         // Whoever does not belong here is refused here: strangers cost other cores nothing.
         (wanted != self.id && self.local().admits(&preface)).then_some(wanted)
     }
@@ -135,9 +136,6 @@ impl Core {
 
     /// Takes over a connection that the control core accepted for this one.
     fn take_over(self: &Rc<Self>, detached: Detached, preface: &[u8; 64], guest: Option<Guest>) {
-        if self.is_closing() {
-            return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
-        }
         let adopted = self.io.borrow_mut().adopt(detached);
         match adopted {
             Ok(id) => {

@@ -46,11 +46,12 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        if self.is_closing() {
-            return Err(RefuseReason::Stopping);
-        }
+        // Who stops may have links that form, and has to vouch for their dials.
         if introduction.is_inquiry {
             return self.answer_inquiry(introduction);
+        }
+        if self.is_closing() {
+            return Err(RefuseReason::Stopping);
         }
         if self.shared.is_elsewhere(&introduction.peer) {
             return Err(RefuseReason::Collision);

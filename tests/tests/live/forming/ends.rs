@@ -1,14 +1,22 @@
 //! Links that end before they had a connection.
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use ringmesh::{Address, AskError, AskPhase, Engine, Executed, Node, NodeEvent, SendError};
-use ringmesh_tests::live::SYSTEM;
+use futures_channel::oneshot;
+use ringmesh::{
+    Address, AskError, AskPhase, CoreId, Engine, Executed, Node, NodeEvent, Ref, SendError,
+};
+use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::kind::Kind;
 use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
+use ringmesh_tests::live::cutter::{Cuts, Cutter};
+use ringmesh_tests::live::messages::SinkApi;
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::RawPeer;
 use ringmesh_tests::live::watched::account;
+use ringmesh_tests::live::{SYSTEM, WAIT};
 
 use super::{Apart, Spot, behind, hand, question, record};
 
@@ -152,6 +160,82 @@ fn a_node_that_stops_meanwhile_says_what_it_can() {
         assert_eq!(metrics.total.dead_sent, gone, "{metrics:?}");
         assert_eq!(account(&far).count, 30 - gone);
     }
+}
+
+/// Tells records `1..=count` from the last core of a node of so many.
+fn tell_from_the_last(node: &LiveNode, cores: u16, sink: Ref<SinkApi>, count: u64) {
+    node.run(move |node| async move {
+        let (said, heard) = oneshot::channel();
+        let task = move |_| async move {
+            for number in 1..=count {
+                sink.try_tell(record(number)).expect("room");
+            }
+            said.send(()).expect("somebody waits");
+        };
+        node.spawn_task_on(CoreId(cores - 1), task)
+            .await
+            .expect("room");
+        heard.await.expect("the task ends");
+    });
+}
+
+/// The peer asks at the address of the node that stops whether the dial is its own.
+#[test]
+fn a_node_that_stops_meanwhile_vouches_for_its_own_dials() {
+    for cores in [1, 2] {
+        let cutter = Cutter::start(&Cuts::none());
+        let far = behind(&cutter, |builder| {
+            builder.settings(|settings| settings.verify_peers = true)
+        });
+        let spot = Spot::on(&far);
+        cutter.cut_all(true);
+        let sender = LiveNode::start_with(|builder| {
+            builder
+                .cores(cores.into())
+                .settings(|settings| settings.flush_timeout = Duration::from_secs(10))
+        });
+        let (sink, _) = hand(&sender, &[spot])[0];
+        tell_from_the_last(&sender, cores, sink, 30);
+        let reader = sender.run(|node: Node| async move { node.metrics_reader() });
+        let id = sender.id().clone();
+        let stopping = thread::spawn(move || sender.stop());
+        // It hears who asks, and lets nobody in any more.
+        let begin = Instant::now();
+        let refused = loop {
+            let mut stranger = RawPeer::connect(&id);
+            stranger.send(&stranger.opening());
+            let answer = stranger.frame().expect("an answer");
+            if answer.header.kind == Kind::Refuse {
+                break answer.refusal();
+            }
+            assert!(begin.elapsed() < WAIT / 6, "it does not stop");
+        };
+        assert_eq!(refused, RefuseReason::Stopping);
+        cutter.cut_all(false);
+        stopping.join().expect("it ends in order");
+        let metrics = Engine::metrics(&reader);
+        assert_closed_at_the_end(&metrics);
+        assert_eq!(metrics.total.dead_sent, 0, "{metrics:?}");
+        assert_eq!(account(&far).count, 30);
+    }
+}
+
+#[test]
+fn a_node_that_stops_listens_no_longer_than_its_links_form() {
+    const FLUSH: Duration = Duration::from_millis(300);
+    let apart = Apart::start(|builder| builder.settings(|settings| settings.flush_timeout = FLUSH));
+    apart.tell(1, 30);
+    let reader = apart
+        .sender
+        .run(|node: Node| async move { node.metrics_reader() });
+    let port = apart.sender.address().port();
+    let begin = Instant::now();
+    apart.sender.stop();
+    assert!(begin.elapsed() < 2 * WAIT / 3, "{:?}", begin.elapsed());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    let metrics = Engine::metrics(&reader);
+    assert_closed_at_the_end(&metrics);
+    assert_eq!(metrics.total.dead_unsent, 30, "{metrics:?}");
 }
 
 #[test]
