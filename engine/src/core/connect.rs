@@ -373,6 +373,7 @@ impl Core {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.tell_of_restart(node, old, new);
+                self.start_followed(node, old);
                 self.peer_changed(node);
             }
             Effect::Unreachable {

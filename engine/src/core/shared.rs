@@ -259,6 +259,16 @@ impl Shared {
         lock(&self.nodes).address(node).cloned()
     }
 
+    /// The same, unless that process start of it is over.
+    pub(crate) fn address_of_start(&self, node: NodeIndex, uid: Uid) -> Option<Address> {
+        lock(&self.nodes).address_of_start(node, uid).cloned()
+    }
+
+    /// A process start of a node that some core knows is over. Says whether that is news.
+    pub(crate) fn end_start(&self, node: NodeIndex, uid: Uid) -> bool {
+        lock(&self.nodes).end_start(node, uid)
+    }
+
     /// The number of the node at `address`, and what was told of it last.
     pub(crate) fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
         lock(&self.nodes).met(address)

@@ -1,6 +1,7 @@
 //! Links that end before they had a connection.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,17 +9,17 @@ use futures_channel::oneshot;
 use ringmesh::{
     Address, AskError, AskPhase, CoreId, Engine, Executed, Node, NodeEvent, Ref, SendError,
 };
-use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::frame::body::{Bye, ByeReason, RefuseReason};
 use ringmesh_proto::kind::Kind;
 use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
 use ringmesh_tests::live::cutter::{Cuts, Cutter};
 use ringmesh_tests::live::messages::SinkApi;
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::raw::RawPeer;
+use ringmesh_tests::live::raw::{RawListener, RawPeer};
 use ringmesh_tests::live::watched::account;
 use ringmesh_tests::live::{SYSTEM, WAIT};
 
-use super::{Apart, Spot, behind, hand, question, record};
+use super::{Apart, Spot, behind, hand, question, record, sized};
 
 /// Where nobody listens.
 fn nobody() -> Address {
@@ -236,6 +237,56 @@ fn a_node_that_stops_listens_no_longer_than_its_links_form() {
     let metrics = Engine::metrics(&reader);
     assert_closed_at_the_end(&metrics);
     assert_eq!(metrics.total.dead_unsent, 30, "{metrics:?}");
+}
+
+#[test]
+fn the_goodbye_on_one_lane_ends_what_forms_on_another() {
+    for cores in [1, 2] {
+        let listener = RawListener::bind();
+        let spot = Spot::nowhere(listener.address.clone());
+        let uid = spot.id.uid;
+        let sender = LiveNode::of_cores(cores.into());
+        let (sink, echo) = hand(&sender, &[spot])[0];
+        sender.run(move |_| async move { sink.try_tell(record(1)).expect("room") });
+        let (mut peer, preface) = listener.accept();
+        peer.me.uid = uid;
+        let mut accept = Vec::new();
+        peer.accept_of(&preface).encode(&mut accept);
+        peer.send(&accept);
+        peer.frame_of(Kind::Tell);
+        let (said, heard) = channel();
+        let (answered, answer) = channel();
+        sender.run(move |node| async move {
+            let last = CoreId(cores - 1);
+            let ask = move |_| async move {
+                let asked = echo.ask(question(1)).large().await;
+                answered.send(asked.err()).expect("the test waits");
+            };
+            node.spawn_task_on(last, ask).await.expect("room");
+            let tell = move |_| async move {
+                let told = sink.tell(sized(2, 1 << 20)).await;
+                let error = told.expect_err("it never leaves");
+                said.send(error.to_string()).expect("the test waits");
+            };
+            node.spawn_task_on(last, tell).await.expect("room");
+        });
+        // Nobody answers on the large lane.
+        let (_large, preface) = listener.accept();
+        assert_eq!(preface.lane, ringmesh::Lane::Large);
+        let mut bye = [0; 64];
+        let reason = ByeReason::Stopping;
+        let length = Bye { reason }.encode(&mut bye);
+        let begin = Instant::now();
+        peer.send(&bye[..length]);
+        let told = heard.recv_timeout(WAIT).expect("it hears of the end");
+        assert_eq!(told, SendError::NotRunning(()).to_string());
+        let asked = answer.recv_timeout(WAIT).expect("so does the question");
+        assert_eq!(asked, Some(AskError::NotRunning));
+        assert!(begin.elapsed() < Duration::from_secs(5), "by the goodbye");
+        sender.until_so("the end", |node| {
+            node.metrics_reader().metrics().total.in_flight == 0
+        });
+    }
 }
 
 #[test]
