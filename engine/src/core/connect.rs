@@ -232,9 +232,12 @@ impl Core {
         let at = (introduction.sending_core, introduction.lane);
         let node = self
             .peer_on(address, at)
-            .or_else(|error| {
-                self.give_up_a_lost_link(introduction.lane);
-                self.peer_on(address, at).map_err(|_| error)
+            .or_else(|_| {
+                let gives_way = self.give_up_a_lost_link(introduction.lane);
+                self.peers.borrow_mut().give_way(gives_way);
+                let found = self.peer_on(address, at);
+                self.peers.borrow_mut().give_way(None);
+                found
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));

@@ -126,7 +126,7 @@ impl Core {
             Some(CloseReason::Refused(reason)) if reason.is_permanent()
         );
         let given_up = peer.given_up;
-        let saw = place.and_then(|place| place.saw_given_up(node));
+        let saw = place.and_then(|place| place.saw_given_up(node, &peer.line));
         is_refused || saw.is_some_and(|saw| saw != given_up)
     }
 }

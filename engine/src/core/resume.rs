@@ -130,16 +130,16 @@ impl Core {
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
     /// place than one that is here, and one that was not there yet the least. Of the others, links
-    /// with nothing under way go first.
-    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) {
+    /// with nothing under way go first. Says whose link it was.
+    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) -> Option<PeerIndex> {
         let lost = self
             .linked()
             .filter(|link| link.lane == lane && link.is_lost());
         let least =
             lost.min_by_key(|link| (!link.forming.get(), !link.outbound.borrow().is_idle()));
-        if let Some(link) = least {
-            self.link_fault(&link, CloseReason::Overloaded);
-        }
+        let link = least?;
+        self.link_fault(&link, CloseReason::Overloaded);
+        Some(link.peer)
     }
 
     /// The peer of a link is at fault, whether or not the link has a connection.

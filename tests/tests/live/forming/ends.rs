@@ -290,6 +290,45 @@ fn the_goodbye_on_one_lane_ends_what_forms_on_another() {
 }
 
 #[test]
+fn it_gives_way_with_all_that_wait_to_a_peer_that_comes() {
+    let sender =
+        LiveNode::start_with(|builder| builder.settings(|settings| settings.peers_max = 2));
+    let (sink, echo) = hand(&sender, &[Spot::nowhere(nobody())])[0];
+    let told = sender.run(move |_| async move {
+        let mut told = 0;
+        while sink.try_tell(record(told + 1)).is_ok() {
+            told += 1;
+        }
+        told
+    });
+    let waiting =
+        [1, 2].map(|number| sender.begin(move |_| async move { sink.tell(record(number)).await }));
+    let asking = sender.begin(move |_| async move { echo.ask(question(1)).await.err() });
+    // Behind those, so they wait by now.
+    sender.run(|_| async {});
+    // There are two places, and who handed the ref over has the other.
+    let guest = RawPeer::link(sender.id());
+    for waiting in waiting {
+        let waited = waiting.finish();
+        assert!(
+            matches!(waited, Err(SendError::NotRunning(_))),
+            "{waited:?}"
+        );
+    }
+    assert_eq!(asking.finish(), Some(AskError::NotRunning));
+    let books = sender.until("the end", |now| now.in_flight == 0);
+    assert_eq!(books.dead_unsent, told);
+    assert_closed(&books);
+    // Nobody took the place back.
+    drop(guest);
+    let links = sender.run(|node| async move { node.links().await });
+    assert!(
+        links.iter().all(|link| link.peer_uid.is_some()),
+        "{links:?}"
+    );
+}
+
+#[test]
 fn it_gives_way_to_a_peer_that_comes() {
     let sender =
         LiveNode::start_with(|builder| builder.settings(|settings| settings.peers_max = 2));
