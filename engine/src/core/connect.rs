@@ -246,6 +246,8 @@ impl Core {
         });
         if accepted.is_err() {
             connection.node.set(None);
+        } else if connection.link().is_none() {
+            self.doubt_former_links(self.number_of(node), introduction.peer.uid);
         }
         accepted
     }

@@ -37,11 +37,37 @@ impl Core {
         let (uid, matrix) = (up.peer.uid, up.matrix);
         connection.settle();
         self.shared.linked(number, uid, connection.from());
+        let former = self.shared.met_start(number);
         let met = self.shared.learn(number, Met { uid, matrix });
         peers.learn(number, met);
         drop(peers);
         self.end_former_links(number, met.uid);
+        if former.is_some_and(|former| former != met.uid) {
+            self.tell_cores(move |core| core.hear_of_start(number, met.uid));
+        }
         self.peer_changed(node);
+    }
+
+    /// Another core met a start of a peer's process.
+    fn hear_of_start(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
+        // The number may be another node's by now, and that start may be over.
+        if self.shared.met_start(number) == Some(uid) {
+            self.end_former_links(number, uid);
+        }
+    }
+
+    /// A dialler that was let in, but not at once, says it is of another start of a peer's process
+    /// than the links there are: all of those are asked whether they live, those of other lanes and
+    /// cores too. They may have nothing to send, and never find out by themselves.
+    pub(super) fn doubt_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
+        self.probe_former_links(number, uid);
+        self.tell_cores(move |core| core.probe_former_links(number, uid));
+    }
+
+    fn probe_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
+        for link in self.links_with(number, |link| link.uid != uid && !link.is_lost()) {
+            self.associate(link.peer, |association, cx| association.handle_doubt(cx));
+        }
     }
 
     /// Ends what waits for former starts of a peer's process: this lane met another. That proves

@@ -137,6 +137,10 @@ impl Nodes {
         Some((node, self.entries[node.0 as usize].met))
     }
 
+    pub(super) fn met_start(&self, node: NodeIndex) -> Option<Uid> {
+        Some(self.entries.get(node.0 as usize)?.met?.uid)
+    }
+
     pub(super) fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
         let known = &mut self.entries[node.0 as usize].met;
         if let Some(known) = known.filter(|known| known.uid == met.uid) {

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use ringmesh_proto::association::Status;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Standing};
 use ringmesh_proto::frame::body::{Grant, Notice};
@@ -73,6 +74,23 @@ impl Core {
         link.flush_at.set(u64::MAX);
         link.outbound.borrow_mut().handle_lost();
         self.pings_lost(&link);
+        self.end_if_followed(&link);
+    }
+
+    /// Ends a link that waits for its next connection when another lane, or core, met the next
+    /// start of its peer's process.
+    fn end_if_followed(self: &Rc<Self>, link: &Rc<Link>) {
+        let (number, waits) = {
+            let mut peers = self.peers.borrow_mut();
+            let peer = peers.at(link.peer);
+            // Else it goes on already.
+            let waits = !matches!(peer.association.status(), Status::Associated(_));
+            (peer.node, waits)
+        };
+        let met = self.shared.met_start(number);
+        if waits && met.is_some_and(|uid| uid != link.uid) {
+            self.link_fault(link, CloseReason::Restarted);
+        }
     }
 
     /// The link with a peer goes on over another connection.

@@ -274,6 +274,11 @@ impl Shared {
         lock(&self.nodes).met(address)
     }
 
+    /// The process start of a node that was met last.
+    pub(crate) fn met_start(&self, node: NodeIndex) -> Option<Uid> {
+        lock(&self.nodes).met_start(node)
+    }
+
     /// Notes what a handshake told of a node. Gives back what holds: what its process start told
     /// first, so that all cores of this one agree.
     pub(crate) fn learn(&self, node: NodeIndex, met: Met) -> Met {
