@@ -8,7 +8,7 @@ use ringmesh_proto::frame::body::{Grant, RefuseReason};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::FRAME_BYTES_CEILING;
 use ringmesh_tests::live::books::assert_closed;
-use ringmesh_tests::live::messages::{ECHO, EchoApi, Record, Retire};
+use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Record, Retire};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawListener, RawPeer, frames as make};
 use ringmesh_tests::live::watched::{Watched, account};
@@ -114,6 +114,39 @@ fn a_ref_to_a_former_process_start_reaches_nobody() {
             other => panic!("another process start: {other:?}"),
         }
     });
+}
+
+/// Elsewhere this has long been known to fail: nodes that come and go over and over.
+#[test]
+fn nodes_that_come_and_go_leave_a_node_as_it_was() {
+    const ROUNDS: u64 = 5;
+    const NODES: u64 = 4;
+    let stays = LiveNode::start_serving_with(|builder| {
+        builder.settings(|settings| settings.peers_max = NODES as usize)
+    });
+    let path = stays.path(ECHO);
+    for round in 0..ROUNDS {
+        let nodes: Vec<LiveNode> = (0..NODES).map(|_| LiveNode::start_serving()).collect();
+        for node in &nodes {
+            let path = path.clone();
+            node.run(move |node| async move {
+                let echo: Ref<EchoApi> = node.resolve(&path).await.expect("it is let in");
+                let (number, body) = (round, Bytes::new());
+                echo.ask(Echo { number, body }).await.expect("an answer");
+            });
+            let there = node.path(ECHO);
+            stays.run(move |node| async move {
+                let echo: Ref<EchoApi> = node.resolve(&there).await.expect("it is there");
+                let (number, body) = (round, Bytes::new());
+                echo.ask(Echo { number, body }).await.expect("an answer");
+            });
+        }
+        nodes.into_iter().for_each(LiveNode::stop);
+        let books = stays.until("the goodbyes", |now| (now.links, now.in_flight) == (0, 0));
+        assert_closed(&books);
+        assert_eq!((books.dead_sent, books.dead_received), (0, 0), "{books:#?}");
+    }
+    assert_eq!(stays.log().with("WARN"), Vec::<String>::new());
 }
 
 /// Elsewhere the peer of a node that was stopped in order is not let in again for a while.
