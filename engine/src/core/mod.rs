@@ -131,7 +131,7 @@ use local::Locals;
 use peers::PeerTable;
 use pipes::Pipes;
 use slow::LatestBatch;
-use stop::{Ears, Phase};
+use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
 use tunnel::Tunnels;
@@ -215,7 +215,6 @@ pub(crate) struct Core {
     /// A timer runs that looks at the progress of links.
     looks_for_stalls: Cell<bool>,
     phase: RefCell<Phase>,
-    ears: Cell<Ears>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
     /// Who waited for an event that was told in this turn.

@@ -109,7 +109,6 @@ impl Core {
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
             phase: RefCell::new(Phase::default()),
-            ears: Cell::default(),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),

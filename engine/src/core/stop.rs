@@ -109,7 +109,7 @@ impl Core {
     /// Stops listening when no core of the node has a link that waits for its first connection: the
     /// peer of such a one may ask here whether it was dialled in this node's name.
     fn stop_listening_when_formed(&self) {
-        let ears = match self.ears.get() {
+        let ears = match self.inquiries.ears.get() {
             Ears::Needed if self.linked().any(|link| link.forming.get()) => Ears::Needed,
             Ears::Needed => {
                 self.shared.core_formed();
@@ -117,9 +117,9 @@ impl Core {
             }
             ears => ears,
         };
-        self.ears.set(ears);
+        self.inquiries.ears.set(ears);
         if ears == Ears::OfOthers && self.shared.all_formed() {
-            self.ears.set(Ears::Shut);
+            self.inquiries.ears.set(Ears::Shut);
             self.io.borrow_mut().stop_listening();
         }
     }

@@ -32,7 +32,7 @@ fn a_thousand_reconnects_leave_no_memory_and_no_descriptor() {
 }
 
 #[test]
-#[ignore = "takes half a minute"]
+#[ignore = "takes a minute or two"]
 fn ten_thousand_reconnects_leave_no_memory_and_no_descriptor() {
     reconnects_leave_nothing(10_000);
 }
