@@ -29,6 +29,40 @@ use crate::reference::Ref;
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
 const MESSAGES_PER_POLL: u32 = 32;
 
+/// What a loop sees to besides its next message. There is nothing for almost every message, and
+/// finding that out is one look at all of it.
+#[derive(Default)]
+struct Notes(Cell<u8>);
+
+impl Notes {
+    /// Messages may wait in the mailbox.
+    const WAITING: u8 = 1;
+    /// The actor asked to be stopped.
+    const WANTS_STOP: u8 = 1 << 1;
+    /// The core stops the actor.
+    const STOPPING: u8 = 1 << 2;
+    /// The actor panicked.
+    const PANICKED: u8 = 1 << 3;
+
+    #[inline]
+    fn are_none(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    #[inline]
+    fn have(&self, note: u8) -> bool {
+        self.0.get() & note != 0
+    }
+
+    fn add(&self, note: u8) {
+        self.0.set(self.0.get() | note);
+    }
+
+    fn remove(&self, note: u8) {
+        self.0.set(self.0.get() & !note);
+    }
+}
+
 /// What the loop of an actor and its core tell each other.
 pub(crate) struct Port {
     slot: u32,
@@ -46,10 +80,8 @@ pub(crate) struct Port {
     asked_on: RefCell<Option<Rc<Link>>>,
     /// The deadline of the question that is being handled, answered or not.
     deadline: Cell<Option<Instant>>,
-    /// The actor asked to be stopped.
-    wants_stop: Cell<bool>,
-    /// The core stops the actor.
-    stopping: Cell<bool>,
+    /// What there is to see to besides the next message.
+    notes: Notes,
     panicked: Cell<Option<PanicPayload>>,
     /// Messages that may still be taken out of the mailbox in this poll.
     share: Cell<u32>,
@@ -69,8 +101,7 @@ impl Port {
             question: Cell::default(),
             asked_on: RefCell::default(),
             deadline: Cell::default(),
-            wants_stop: Cell::default(),
-            stopping: Cell::default(),
+            notes: Notes::default(),
             panicked: Cell::default(),
             share: Cell::default(),
             waker: OnceCell::new(),
@@ -147,14 +178,24 @@ impl Port {
         if let Some(link) = self.link.take() {
             return Poll::Ready(Some((self.index.get(), link)));
         }
-        if self.stopping.get() {
-            return Poll::Ready(None);
-        }
-        if self.wants_stop.get() {
+        if self.notes.are_none() {
+            self.idle.set(true);
             return Poll::Pending;
         }
-        if self.mailbox.borrow().is_empty() {
-            self.idle.set(true);
+        self.poll_waiting(core, context)
+    }
+
+    /// The same where there is something to see to.
+    #[cold]
+    fn poll_waiting(
+        &self,
+        core: &Rc<Core>,
+        context: &Context<'_>,
+    ) -> Poll<Option<(u16, Rc<Link>)>> {
+        if self.notes.have(Notes::STOPPING) {
+            return Poll::Ready(None);
+        }
+        if self.notes.have(Notes::WANTS_STOP) {
             return Poll::Pending;
         }
         self.take_waiting(core, context);
@@ -166,7 +207,6 @@ impl Port {
 
     /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
     /// loop is idle when there is none.
-    #[cold]
     fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
         while !self.mailbox.borrow().is_empty() {
             if self.share.get() == 0 {
@@ -179,6 +219,7 @@ impl Port {
                 return self.hand(index, &letter.link, letter.question);
             }
         }
+        self.notes.remove(Notes::WAITING);
         self.idle.set(true);
     }
 
@@ -192,7 +233,7 @@ impl Port {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PanicPayload>> {
         let poll = || match handler.as_mut().as_pin_mut() {
-            Some(future) if !self.stopping.get() => future.poll(context),
+            Some(future) if !self.notes.have(Notes::STOPPING) => future.poll(context),
             _ => {
                 handler.set(None);
                 Poll::Ready(())
@@ -222,7 +263,9 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
     let done = catch_unwind(AssertUnwindSafe(|| {
         let mut cx = Cx::new(&core, &me, None);
         actor.started(&mut cx);
-        port.wants_stop.set(cx.wants_stop());
+        if cx.wants_stop() {
+            port.notes.add(Notes::WANTS_STOP);
+        }
     }));
     let mut panicked = done.err();
     while panicked.is_none()
@@ -243,13 +286,16 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
         };
         panicked = handled.err();
         if cx.wants_stop() {
-            port.wants_stop.set(true);
+            port.notes.add(Notes::WANTS_STOP);
         }
     }
     if panicked.is_none() {
         panicked = catch_unwind(AssertUnwindSafe(|| actor.stopped())).err();
     }
-    port.panicked.set(panicked);
+    if panicked.is_some() {
+        port.notes.add(Notes::PANICKED);
+        port.panicked.set(panicked);
+    }
     std::future::pending().await
 }
 
@@ -294,9 +340,17 @@ impl<F: Future<Output = ()>> Looping<F> {
         let mut context = Context::from_waker(self.port.waker());
         // It is pending for ever: the actor ends with the drop of its loop.
         let _ = self.run.as_mut().poll(&mut context);
-        if let Some(payload) = self.port.panicked.take() {
+        if self.port.notes.have(Notes::PANICKED)
+            && let Some(payload) = self.port.panicked.take()
+        {
             resume_unwind(payload);
         }
+    }
+
+    /// Whether the actor asked to be stopped.
+    #[inline]
+    fn wants_stop(&self) -> bool {
+        self.port.notes.have(Notes::WANTS_STOP)
     }
 
     /// Puts a message into the mailbox.
@@ -308,6 +362,7 @@ impl<F: Future<Output = ()>> Looping<F> {
             Err(error) => return Turn::of(Delivered::Invalid(error)),
         };
         let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
+        self.port.notes.add(Notes::WAITING);
         let mut mailbox = self.port.mailbox.borrow_mut();
         let filled = mailbox.put(Letter {
             arrived: Arrived {
@@ -335,7 +390,7 @@ impl<F: Future<Output = ()>> Looping<F> {
 impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
         self.poll();
-        self.port.wants_stop.get()
+        self.wants_stop()
     }
 
     #[inline]
@@ -344,20 +399,23 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             return Turn::of(Delivered::NoSuchMessage);
         };
         // The loop answers, or says at its end that nobody did.
-        core.running_question().set(None);
+        if delivery.question.is_some() {
+            core.running_question().set(None);
+        }
         if !self.port.idle.get() {
             return self.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
         self.port.hand(index, delivery.link, delivery.question);
         self.poll_inline();
-        if let Some(error) = self.port.place.invalid.take() {
+        if let Some(error) = self.port.place.invalid.get() {
+            self.port.place.invalid.set(None);
             self.port.question.set(None);
             return Turn::of(Delivered::Invalid(error));
         }
         Turn {
             outcome: Outcome(Delivered::Handled),
-            stop: self.port.wants_stop.get(),
+            stop: self.wants_stop(),
         }
     }
 
@@ -373,6 +431,7 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         if !self.port.idle.get() {
             // Senders of archives hear that there is no room with the next one of theirs. Those of
             // local messages do by the bound between their core and this one.
+            self.port.notes.add(Notes::WAITING);
             let _ = self.port.mailbox.borrow_mut().put(Letter {
                 arrived: Arrived { index, content },
                 link: Rc::clone(link),
@@ -387,18 +446,18 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         self.poll();
         Turn {
             outcome: Outcome(Delivered::Handled),
-            stop: self.port.wants_stop.get(),
+            stop: self.wants_stop(),
         }
     }
 
     fn resume(&mut self) -> bool {
         self.port.share.set(MESSAGES_PER_POLL);
         self.poll();
-        self.port.wants_stop.get()
+        self.wants_stop()
     }
 
     fn stopped(&mut self) {
-        self.port.stopping.set(true);
+        self.port.notes.add(Notes::STOPPING);
         self.poll();
     }
 }
