@@ -173,6 +173,8 @@ impl Nodes {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
         entry.proven = from.map(|from| (uid, from));
+        // Whatever was heard of it, it runs.
+        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn unlinked(&mut self, node: NodeIndex) {
@@ -303,6 +305,9 @@ mod tests {
         }
         assert!(nodes.address_of_start(node, uids[0]).is_some());
         assert!(nodes.address_of_start(node, uids[1]).is_none());
+        nodes.linked(node, uids[1], None);
+        assert!(nodes.address_of_start(node, uids[1]).is_some(), "it runs");
+        assert!(nodes.end_start(node, uids[1]), "which is news then");
         nodes.forget(node);
         nodes.meet(&address(3)).unwrap();
         assert_eq!(nodes.address_of_start(node, uids[1]), Some(&address(3)));
