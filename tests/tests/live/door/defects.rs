@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
@@ -167,10 +167,12 @@ fn dials_that_fail_over_and_over_leave_nothing_behind() {
         let mut refusal = Vec::new();
         let (reason, text) = (RefuseReason::Cluster, String::new());
         Refuse { reason, text }.encode(&mut refusal);
-        for _ in 0..DIALS {
-            let (mut stream, _) = listener.accept().expect("a dial");
-            stream.read_exact(&mut [0; 64]).expect("a preface");
-            stream.write_all(&refusal).expect("it listens");
+        // The test connects last, and says nothing. Until then some are dialled again.
+        while let Ok((mut stream, _)) = listener.accept()
+            && stream.read_exact(&mut [0; 64]).is_ok()
+        {
+            // It may have given the dial up by then.
+            let _ = stream.write_all(&refusal);
         }
     });
     let node =
@@ -184,13 +186,9 @@ fn dials_that_fail_over_and_over_leave_nothing_behind() {
             assert!(matches!(error, ResolveError::Refused { .. }), "{error:?}");
         }
     });
-    refusing.join().expect("all of them dialled");
     let books = node.counters();
-    assert_eq!(
-        (books.dialled, books.links),
-        (DIALS.into(), 0),
-        "{books:#?}"
-    );
+    assert_eq!((books.links, books.in_flight), (0, 0), "{books:#?}");
+    assert!(books.dialled >= DIALS.into(), "{books:#?}");
     assert_closed(&books);
     let forgotten = std::iter::from_fn(|| events.try_next())
         .filter(|event| event.label() == "forgotten")
@@ -213,6 +211,8 @@ fn dials_that_fail_over_and_over_leave_nothing_behind() {
         assert!(begin.elapsed() < WAIT, "connections stayed open");
         thread::yield_now();
     }
+    drop(TcpStream::connect(("127.0.0.1", port)));
+    refusing.join().expect("nobody else is silent");
 }
 
 /// Elsewhere the peer of a node that was stopped in order is not let in again for a while.
