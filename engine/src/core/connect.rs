@@ -44,8 +44,8 @@ impl Core {
         at: (CoreId, Lane),
     ) -> Result<PeerIndex, ResolveError> {
         let found = self.find_peer(address, at);
-        let is_full = found.is_err() && self.peers.borrow().is_full(at.1);
-        if is_full && self.end_a_resting_link(at.1) {
+        let lacks_room = found.is_err() && self.peers.borrow().lacks_room(address, at);
+        if lacks_room && self.end_a_resting_link(at.1) {
             return self.find_peer(address, at);
         }
         found

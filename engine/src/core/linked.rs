@@ -77,9 +77,7 @@ impl Core {
     fn end_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
         for link in self.links_with(number, |link| link.uid != uid) {
             if link.rests_since.get().is_some() {
-                self.associate(link.peer, |association, cx| {
-                    association.handle_resume_wanted(cx)
-                });
+                self.find_out(&link);
             } else if link.is_lost() {
                 self.link_fault(&link, CloseReason::Restarted);
             } else {
@@ -128,6 +126,11 @@ impl Core {
                 association.handle_start_over(cx, uid, reason);
             });
             self.peer_changed(peer);
+        }
+        // Nobody says goodbye on a link that rests.
+        let rests = |link: &Link| link.uid == uid && link.rests_since.get().is_some();
+        for link in self.links_with(number, rests) {
+            self.find_out(&link);
         }
     }
 

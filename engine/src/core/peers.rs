@@ -237,8 +237,7 @@ impl PeerTable {
         }
         let limit = self.peers_max;
         let too_many = ResolveError::TooManyPeers { limit };
-        if known == Some(NodeIndex::SELF) || core.0 >= CORES_MAX {
-            // This node has no such core, and no node has.
+        if self.is_nowhere(address, core) {
             return Err(too_many);
         }
         let full = self.is_full(lane);
@@ -361,8 +360,18 @@ impl PeerTable {
         (links, (end < others.len()).then_some(end))
     }
 
+    /// Whether this node, or every node, has no such core.
+    fn is_nowhere(&self, address: &Address, core: CoreId) -> bool {
+        self.number(address) == Some(NodeIndex::SELF) || core.0 >= CORES_MAX
+    }
+
+    /// Whether a core of a node would be known if another were forgotten.
+    pub(super) fn lacks_room(&self, address: &Address, (core, lane): (CoreId, Lane)) -> bool {
+        self.is_full(lane) && !self.is_nowhere(address, core)
+    }
+
     /// Whether another peer on a lane takes the place of one.
-    pub(super) fn is_full(&self, lane: Lane) -> bool {
+    fn is_full(&self, lane: Lane) -> bool {
         self.known[lane.index()] >= self.peers_max
     }
 

@@ -190,13 +190,7 @@ impl Core {
     ) -> Result<Duration, PingError> {
         let mut alarm = self.alarm(timeout);
         loop {
-            let peer = self
-                .peer_on(address, (CONTROL_CORE, Lane::Control))
-                .map_err(|error| match error {
-                    ResolveError::TooManyPeers { limit } => PingError::TooManyPeers { limit },
-                    _ => PingError::Stopping,
-                })?;
-            let link = self.control_link(peer, &mut alarm, last);
+            let link = self.control_link(address, &mut alarm, last);
             let Some(link) = link.await? else {
                 return Err(last.timeout(timeout));
             };
@@ -229,14 +223,28 @@ impl Core {
         }
     }
 
+    /// The control core of the node at `address`. Looked up at each try: the index of one that was
+    /// forgotten is another peer's.
+    fn control_peer(self: &Rc<Self>, address: &Address) -> Result<PeerIndex, PingError> {
+        self.peer_on(address, (CONTROL_CORE, Lane::Control))
+            .map_err(|error| match error {
+                ResolveError::TooManyPeers { limit } => PingError::TooManyPeers { limit },
+                _ => PingError::Stopping,
+            })
+    }
+
     /// Waits for a link with a connection; `None` when the time is up.
     async fn control_link(
         self: &Rc<Self>,
-        peer: PeerIndex,
+        address: &Address,
         alarm: &mut Alarm,
         last: &Last,
     ) -> Result<Option<Rc<Link>>, PingError> {
         poll_fn(|context| {
+            let peer = match self.control_peer(address) {
+                Ok(peer) => peer,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
             match self.peer_state(peer) {
                 PeerState::Up(_) => {
                     let link = self.peers.borrow_mut().at(peer).link.clone();

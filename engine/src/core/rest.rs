@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringmesh_proto::association::Status;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::lane::Lane;
@@ -190,7 +191,7 @@ impl Core {
     }
 
     /// The link with a peer has given its connection up and rests.
-    pub(super) fn link_rested(&self, node: PeerIndex, conn: ConnKey) {
+    pub(super) fn link_rested(self: &Rc<Self>, node: PeerIndex, conn: ConnKey) {
         if let Some(connection) = self.connection_of(conn) {
             *connection.stage.borrow_mut() = Stage::Parted;
         }
@@ -205,6 +206,24 @@ impl Core {
         link.rests_since.set(Some(self.clock.now()));
         link.shed();
         self.pings_lost(&link);
+        let number = self.number_of(node);
+        let is_followed = self
+            .shared
+            .met_start(number)
+            .is_some_and(|uid| uid != link.uid);
+        let is_over = || self.shared.address_of_start(number, link.uid).is_none();
+        // Another lane heard that its peer's process start is over, and this was its last word.
+        if is_followed || is_over() {
+            self.find_out(&link);
+        }
+    }
+
+    /// Has a link that rests dial: what was heard elsewhere of its peer's process start proves
+    /// nothing here.
+    pub(super) fn find_out(self: &Rc<Self>, link: &Link) {
+        self.associate(link.peer, |association, cx| {
+            association.handle_resume_wanted(cx);
+        });
     }
 
     /// A send found no room on a link: without a connection it will not come by itself.
@@ -218,15 +237,26 @@ impl Core {
     /// Ends the link that rests for the longest time, to make room for another peer on its lane.
     /// Nothing is under way on it here; what its peer sends next it gives up, and counts.
     pub(super) fn end_a_resting_link(self: &Rc<Self>, lane: Lane) -> bool {
-        let resting = self.linked().filter(|link| {
-            let rests = link.rests_since.get().is_some() && !link.stirred.get();
-            link.lane == lane && rests && link.outbound.borrow().is_idle()
-        });
+        let links = self.linked().filter(|link| link.lane == lane);
+        let resting = links.filter(|link| self.may_make_room(link));
         let longest = resting.min_by_key(|link| link.rests_since.get());
         if let Some(link) = &longest {
             self.link_fault(link, CloseReason::Overloaded);
         }
         longest.is_some()
+    }
+
+    /// Whether a link rests, nobody is about to wake it, and its peer can be forgotten with it.
+    fn may_make_room(&self, link: &Link) -> bool {
+        let mut peers = self.peers.borrow_mut();
+        let peer = peers.at(link.peer);
+        let outbound = link.outbound.borrow();
+        matches!(peer.association.status(), Status::Resting(_))
+            && outbound.in_flight_bytes() == 0
+            && outbound.deferred() == 0
+            && !link.stirred.get()
+            && peer.line.is_empty()
+            && !peer.places.looking_up
     }
 }
 

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringmesh::{NodeBuilder, NodeId};
-use ringmesh_proto::frame::body::{Grant, Rest};
+use ringmesh::{Address, Lane, NodeBuilder, NodeEvent, NodeId, PingError, Uid};
+use ringmesh_proto::frame::body::{Bye, ByeReason, Grant, Ping, Pong, Refuse, RefuseReason, Rest};
 use ringmesh_proto::handshake::RESTS;
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::WINDOW_BYTES;
@@ -45,6 +45,21 @@ fn opening(node: &NodeId, former: Option<(&RawPeer, u64)>) -> RawPeer {
     hello.encode(&mut bytes);
     peer.send(&bytes);
     assert_eq!(peer.accepted().offer.features & RESTS, RESTS);
+    peer
+}
+
+/// A process start of the peer at `listener` dials on a lane.
+fn dialler(node: &NodeId, listener: &RawListener, (uid, lane): (u64, Lane)) -> RawPeer {
+    let mut peer = RawPeer::connect(node);
+    peer.me.address = listener.address.clone();
+    peer.me.uid = Uid::new(uid).expect("not zero");
+    peer.lane = lane;
+    let mut hello = peer.hello();
+    hello.offer.features = RESTS;
+    let mut bytes = peer.preface().encode().to_vec();
+    hello.encode(&mut bytes);
+    peer.send(&bytes);
+    peer.accepted();
     peer
 }
 
@@ -224,4 +239,101 @@ fn a_goodbye_that_crosses_a_rest_comes_again_behind_what_was_not_taken_over() {
     peer.frame_of(Kind::Bye);
     drop(peer);
     stopping.join().expect("the node ends in order");
+}
+
+/// A link of the ordinary lane whose peer's process start ends while it rests, or right before;
+/// the control lane hears of it. The node dials to find out, and learns that nobody is there.
+fn found_out(hear: impl FnOnce(&NodeId, &RawListener, RawPeer)) {
+    let (node, listener) = (LiveNode::start_with(patient), RawListener::bind());
+    let ordinary = dialler(node.id(), &listener, (1, Lane::Ordinary));
+    let mut events = node.run(|node| async move { node.events() });
+    hear(node.id(), &listener, ordinary);
+    let (mut peer, preface) = listener.accept();
+    assert_eq!(preface.lane, Lane::Ordinary);
+    assert_eq!(preface.expected_uid, Uid::new(1));
+    let (reason, text) = (RefuseReason::Incarnation, String::new());
+    let mut bytes = Vec::new();
+    Refuse { reason, text }.encode(&mut bytes);
+    peer.send(&bytes);
+    node.run(move |_| async move {
+        loop {
+            let event = events.next().await.expect("the node runs");
+            if let NodeEvent::Lost {
+                link, over: true, ..
+            } = event
+                && link.lane == Lane::Ordinary
+            {
+                return assert_eq!(Some(link.peer.uid), Uid::new(1));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_goodbye_on_another_lane_has_a_link_at_rest_find_out() {
+    found_out(|node, listener, mut ordinary| {
+        ordinary.send(&rest());
+        assert_eq!(last_kind(ordinary).0, Kind::Rest);
+        let mut control = dialler(node, listener, (1, Lane::Control));
+        let mut bye = vec![0; 18];
+        let reason = ByeReason::Stopping;
+        Bye { reason }.encode(&mut bye);
+        control.send(&bye);
+        control.ending();
+    });
+}
+
+#[test]
+fn a_rest_that_is_the_last_word_of_a_former_start_is_no_end_of_the_doubt() {
+    found_out(|node, listener, mut ordinary| {
+        let control = dialler(node, listener, (2, Lane::Control));
+        ordinary.frame_of(Kind::Ping);
+        ordinary.send(&rest());
+        assert_eq!(last_kind(ordinary).0, Kind::Rest);
+        drop(control);
+    });
+}
+
+#[test]
+fn a_ping_that_wakes_a_link_keeps_its_place_and_never_reaches_another_peer() {
+    let node = LiveNode::start_with(|builder| {
+        patient(builder).settings(|settings| settings.peers_max = 1)
+    });
+    let (listener, other) = (RawListener::bind(), RawListener::bind());
+    let ping = |address: &Address| {
+        let address = address.clone();
+        node.begin(move |node| async move { node.ping(&address).await })
+    };
+    let pinged = ping(&listener.address);
+    let (mut peer, preface) = listener.accept();
+    let mut accept = peer.accept_of(&preface);
+    accept.offer.features = RESTS;
+    let mut bytes = Vec::new();
+    accept.encode(&mut bytes);
+    peer.send(&bytes);
+    let asked = peer.frame_of(Kind::Ping).body(Ping::parse);
+    let mut pong = vec![0; 24];
+    let nonce = asked.nonce;
+    Pong { nonce }.encode(&mut pong);
+    peer.send(&pong);
+    pinged.finish().expect("an answer");
+    peer.send(&rest());
+    peer.ending();
+    // The next one wakes the link, and waits for an answer to its dial.
+    let pinged = ping(&listener.address);
+    let (waking, preface) = listener.accept();
+    assert_eq!(preface.lane, Lane::Control);
+    let refused = ping(&other.address).finish();
+    assert!(
+        matches!(refused, Err(PingError::TooManyPeers { limit: 1 })),
+        "{refused:?}"
+    );
+    // Who is here takes the place of who is not.
+    let stranger = dialler(node.id(), &other, (9, Lane::Control));
+    let refused = pinged.finish();
+    assert!(
+        matches!(refused, Err(PingError::TooManyPeers { limit: 1 })),
+        "{refused:?}"
+    );
+    drop((waking, stranger));
 }
