@@ -30,6 +30,8 @@ struct Node {
     /// The number of the last message pushed, and of the last received.
     pushed: u64,
     received: u64,
+    /// Somebody waits for the peer.
+    awaits: bool,
     rested: u32,
     dials: u32,
     downs: Vec<CloseReason>,
@@ -85,6 +87,7 @@ impl Node {
             over: Vec::new(),
             pushed: 0,
             received: 0,
+            awaits: false,
             rested: 0,
             dials: 0,
             downs: Vec::new(),
@@ -174,7 +177,7 @@ impl World {
             link: halves.as_ref().map(|(outbound, inbound)| Standing {
                 outbound,
                 inbound,
-                awaits: false,
+                awaits: node.awaits,
             }),
             out: &mut out,
         };
@@ -584,6 +587,12 @@ enum Act {
     Push(usize),
     Idle(usize),
     Sever,
+    /// Another lane has it that the peer was restarted.
+    Doubt(usize),
+    /// A ping needs a connection, or there is somebody to be found out about.
+    Wake(usize),
+    /// Somebody waits for the peer, or nobody any more.
+    Await(usize, bool),
 }
 
 fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
@@ -591,6 +600,9 @@ fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
         4 => (0..2usize).prop_map(Act::Push),
         4 => (0..2usize).prop_map(Act::Idle),
         1 => Just(Act::Sever),
+        1 => (0..2usize).prop_map(Act::Doubt),
+        1 => (0..2usize).prop_map(Act::Wake),
+        1 => (0..2usize, any::<bool>()).prop_map(|(index, awaits)| Act::Await(index, awaits)),
     ];
     // Mostly close together, so that they cross.
     let pause = prop_oneof![4 => 0..4000u64, 1 => 0..400_000u64];
@@ -606,9 +618,17 @@ proptest! {
                 Act::Push(index) => world.push(index),
                 Act::Idle(index) => world.idle(index),
                 Act::Sever => world.sever_link(0),
+                Act::Doubt(index) => {
+                    world.call(index, |node, cx| node.association.handle_doubt(cx));
+                }
+                Act::Wake(index) => {
+                    world.call(index, |node, cx| node.association.handle_resume_wanted(cx));
+                }
+                Act::Await(index, awaits) => world.nodes[index].awaits = awaits,
             }
             world.run(Duration::from_micros(pause_us));
         }
+        world.nodes.iter_mut().for_each(|node| node.awaits = false);
         world.settle();
         world.assert_all_arrived();
         // From wherever that left them a push leads to the peer, and idleness to rest.
