@@ -21,7 +21,8 @@ impl Core {
     ) -> Result<(), CloseReason> {
         let body_cap = link.body_cap;
         let mut intake = connection.intake.borrow_mut();
-        loop {
+        // A peer that lets the link rest ends the connection: what is behind comes again.
+        while !connection.closing.get() {
             if intake.is_partial() && !intake.assemble(0, body_cap) {
                 return Ok(());
             }
@@ -45,5 +46,6 @@ impl Core {
                 }
             }
         }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringmesh::{Address, Lane, NodeBuilder, NodeEvent, NodeId, PingError, Uid};
+use ringmesh::{Address, Engine, Lane, NodeBuilder, NodeEvent, NodeId, PingError, Uid};
 use ringmesh_proto::frame::body::{Bye, ByeReason, Grant, Ping, Pong, Refuse, RefuseReason, Rest};
 use ringmesh_proto::handshake::RESTS;
 use ringmesh_proto::kind::Kind;
@@ -223,10 +223,12 @@ fn a_goodbye_that_crosses_a_rest_comes_again_behind_what_was_not_taken_over() {
     peer.send(&bytes);
     let asked = peer.frame_of(Kind::Ask);
     drop(seeking);
+    let reader = node.run(|node| async move { node.metrics_reader() });
     let stopping = thread::spawn(|| node.stop());
     peer.frame_of(Kind::Bye);
-    // Of all that it has taken over nothing.
-    peer.send(&rest());
+    // Of all that it has taken over nothing. What is behind its word comes again, or never was.
+    let (number, body) = (1, Bytes::new());
+    peer.send(&[rest(), make::tell(&Record { number, body })].concat());
     drop(peer);
     let (mut peer, preface) = listener.accept();
     assert_eq!(preface.expected_uid, Some(accept.uid));
@@ -239,6 +241,7 @@ fn a_goodbye_that_crosses_a_rest_comes_again_behind_what_was_not_taken_over() {
     peer.frame_of(Kind::Bye);
     drop(peer);
     stopping.join().expect("the node ends in order");
+    assert_eq!(Engine::metrics(&reader).total.dropped_unread, 0);
 }
 
 /// A link of the ordinary lane whose peer's process start ends while it rests, or right before;
