@@ -49,6 +49,7 @@ mod resolve;
 mod rt;
 mod subscription;
 mod tell;
+pub mod testkit;
 pub mod transport;
 mod wire_ref;
 

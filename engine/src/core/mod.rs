@@ -109,7 +109,7 @@ pub(crate) use peers::{PeerIndex, PeerState};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, Shared, TableId};
-pub(crate) use start::{Failure, Seat};
+pub(crate) use start::{Failure, Seat, Surroundings};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
 pub use ticks::TimerId;

@@ -36,6 +36,7 @@ use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::EngineError;
+use crate::testkit::VirtualTime;
 
 /// Lines about closed connections that are logged at once, and in the long run.
 const LOGS_BURST: u32 = 64;
@@ -54,16 +55,17 @@ impl Core {
             settings,
             shared,
             mesh,
-            networks,
+            surroundings,
             failure: _,
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = transports(&settings, &networks).map_err(core_failed)?;
+        let mut io = transports(&settings, &surroundings.networks).map_err(core_failed)?;
         if id == CONTROL_CORE {
             listen(&mut io, &settings, &shared)?;
         }
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node, id);
+        let clock = Clock::new(surroundings.time.as_ref(), io.doorbell());
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -113,7 +115,7 @@ impl Core {
             event_readers: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),
             settings,
-            clock: Clock::new(),
+            clock,
             id,
             shared,
         }))
@@ -161,6 +163,15 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
     }
 }
 
+/// What a node lives in, besides its settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Networks beside TCP.
+    pub(crate) networks: Vec<Arc<dyn Network>>,
+    /// In place of the system's clock.
+    pub(crate) time: Option<VirtualTime>,
+}
+
 /// What a core needs to be put together.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -168,7 +179,7 @@ pub(crate) struct Seat {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mesh: Mesh,
-    pub(crate) networks: Vec<Arc<dyn Network>>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) failure: Option<Failure>,
 }
 

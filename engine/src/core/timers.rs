@@ -1,7 +1,6 @@
 //! The deadlines of a core, on one wheel.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::time::Instant;
@@ -88,10 +87,9 @@ impl Core {
         self.timers.borrow_mut().cancel(key);
     }
 
-    /// Time until the next timer, `None` when there is none.
-    pub(super) fn time_to_next_timer(&self) -> Option<Duration> {
-        let next = self.timers.borrow().next_deadline()?;
-        Some(next.saturating_since(self.clock.now()))
+    /// When the next timer may be due, `None` when there is none.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.borrow().next_deadline()
     }
 
     /// Runs what is due. Says whether anything was.

@@ -32,5 +32,6 @@ mod refusals;
 mod resume;
 mod shared_links;
 mod silence;
+mod testkit;
 mod transports;
 mod upgrades;

@@ -1,0 +1,3 @@
+//! What users write their own tests with.
+
+mod virtual_time;
