@@ -20,6 +20,7 @@ use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::ping_error::PingError;
 use crate::reference::Ref;
+use crate::testkit::VirtualTime;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
 #[derive(Clone)]
@@ -157,6 +158,11 @@ impl Node {
     pub async fn sleep(&self, span: Duration) {
         let mut alarm = self.core.alarm(span);
         poll_fn(|context| alarm.poll(context)).await;
+    }
+
+    /// The time that passes when a test says so, if that is what the node lives in.
+    pub(crate) fn virtual_time(&self) -> Option<VirtualTime> {
+        self.core.virtual_time()
     }
 
     /// What this core has counted so far.

@@ -59,9 +59,17 @@ impl Clock {
         }
     }
 
-    /// Whether the time passes by itself while the core has nothing to do.
+    /// The time that passes when a test says so, if that is what the core lives in.
+    pub(crate) fn virtual_time(&self) -> Option<&VirtualTime> {
+        match &self.source {
+            Source::System(_) => None,
+            Source::Virtual(keeper) => Some(keeper.time()),
+        }
+    }
+
+    /// Whether the time stands still while a core has something to do.
     pub(crate) fn is_virtual(&self) -> bool {
-        matches!(self.source, Source::Virtual(_))
+        self.virtual_time().is_some()
     }
 
     /// The core goes to sleep and has something to do at `deadline`: says how long it may sleep.

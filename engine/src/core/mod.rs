@@ -120,6 +120,7 @@ use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::SpawnError;
 use crate::metrics::Page;
+use crate::testkit::VirtualTime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
@@ -378,6 +379,11 @@ impl Core {
             }
             std::hint::spin_loop();
         }
+    }
+
+    /// The time that passes when a test says so, if there is one.
+    pub(crate) fn virtual_time(&self) -> Option<VirtualTime> {
+        self.clock.virtual_time().cloned()
     }
 
     /// Whether something waits that needs no event from outside.

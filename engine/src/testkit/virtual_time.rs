@@ -247,6 +247,11 @@ impl Timekeeper {
         Instant::from_nanos(self.time.nanos() - self.origin)
     }
 
+    /// The time it keeps.
+    pub(crate) fn time(&self) -> &VirtualTime {
+        &self.time
+    }
+
     /// The core goes to sleep until then, or until it is rung.
     pub(crate) fn sleep_until(&self, deadline: Option<Instant>) {
         let sleep = deadline.map_or(Sleep::ForEver, |deadline| {

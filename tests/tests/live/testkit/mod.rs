@@ -1,3 +1,4 @@
 //! What users write their own tests with.
 
+mod letters;
 mod virtual_time;
