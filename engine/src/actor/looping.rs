@@ -23,8 +23,9 @@ use super::serve::Place;
 use super::{
     Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
 };
-use crate::core::{Core, Link, PanicPayload, Question};
+use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, Question};
 use crate::reference::Ref;
+use crate::watch::Terminated;
 
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
 const MESSAGES_PER_POLL: u32 = 32;
@@ -50,6 +51,10 @@ pub(crate) struct Port {
     wants_stop: Cell<bool>,
     /// The core stops the actor.
     stopping: Cell<bool>,
+    /// There is something else than messages: the end, or what lies aside.
+    interrupted: Cell<bool>,
+    /// A watched actor has ended.
+    aside: Cell<Option<Terminated>>,
     panicked: Cell<Option<PanicPayload>>,
     /// Messages that may still be taken out of the mailbox in this poll.
     share: Cell<u32>,
@@ -71,6 +76,8 @@ impl Port {
             deadline: Cell::default(),
             wants_stop: Cell::default(),
             stopping: Cell::default(),
+            interrupted: Cell::default(),
+            aside: Cell::default(),
             panicked: Cell::default(),
             share: Cell::default(),
             waker: OnceCell::new(),
@@ -147,7 +154,7 @@ impl Port {
         if let Some(link) = self.link.take() {
             return Poll::Ready(Some((self.index.get(), link)));
         }
-        if self.stopping.get() {
+        if self.interrupted.get() {
             return Poll::Ready(None);
         }
         if self.wants_stop.get() {
@@ -160,8 +167,26 @@ impl Port {
         self.take_waiting(core, context);
         match self.link.take() {
             Some(link) => Poll::Ready(Some((self.index.get(), link))),
+            None if self.interrupted.get() => Poll::Ready(None),
             None => Poll::Pending,
         }
+    }
+
+    /// Lays word of an end aside for the loop.
+    fn hand_aside(&self, terminated: Terminated) {
+        self.idle.set(false);
+        self.aside.set(Some(terminated));
+        self.interrupted.set(true);
+    }
+
+    /// What else there is than messages; `None` when it is the end.
+    fn take_aside(&self) -> Option<Terminated> {
+        let aside = self.aside.take();
+        if self.stopping.get() {
+            return None;
+        }
+        self.interrupted.set(false);
+        aside
     }
 
     /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
@@ -175,6 +200,16 @@ impl Port {
             self.share.set(self.share.get() - 1);
             if let Some(letter) = core.take_waiting(self) {
                 let Arrived { index, content } = letter.arrived;
+                if let Content::Notice(notice) = content {
+                    let me = ActorPlace {
+                        slot: self.slot,
+                        generation: self.generation,
+                    };
+                    match core.claim(me, *notice) {
+                        Some(terminated) => return self.hand_aside(terminated),
+                        None => continue,
+                    }
+                }
                 self.place.kept.set(Some(content));
                 return self.hand(index, &letter.link, letter.question);
             }
@@ -225,9 +260,20 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
         port.wants_stop.set(cx.wants_stop());
     }));
     let mut panicked = done.err();
-    while panicked.is_none()
-        && let Some((index, link)) = poll_fn(|context| port.poll_next(&core, context)).await
-    {
+    while panicked.is_none() {
+        let next = poll_fn(|context| port.poll_next(&core, context)).await;
+        let Some((index, link)) = next else {
+            let Some(terminated) = port.take_aside() else {
+                break;
+            };
+            panicked = catch_unwind(AssertUnwindSafe(|| {
+                let mut cx = Cx::new(&core, &me, None);
+                actor.terminated(terminated, &mut cx);
+                port.wants_stop.set(port.wants_stop.get() | cx.wants_stop());
+            }))
+            .err();
+            continue;
+        };
         let origin = Origin {
             core: &core,
             link: &link,
@@ -397,8 +443,34 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         self.port.wants_stop.get()
     }
 
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
+        if !self.port.idle.get() {
+            let _ = self.port.mailbox.borrow_mut().put(Letter {
+                arrived: Arrived {
+                    index: 0,
+                    content: Content::Notice(Box::new(notice)),
+                },
+                link: Rc::clone(core.own_link()),
+                question: None,
+                bytes: 0,
+                charged: false,
+            });
+            return false;
+        }
+        let me = ActorPlace {
+            slot: self.port.slot,
+            generation: self.port.generation,
+        };
+        if let Some(terminated) = core.claim(me, notice) {
+            self.port.hand_aside(terminated);
+            self.poll();
+        }
+        self.port.wants_stop.get()
+    }
+
     fn stopped(&mut self) {
         self.port.stopping.set(true);
+        self.port.interrupted.set(true);
         self.poll();
     }
 }

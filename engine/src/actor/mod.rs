@@ -38,6 +38,7 @@ use ringmesh_proto::shape::MessageShape;
 
 use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
+use crate::watch::Terminated;
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
 pub trait Protocol: 'static {
@@ -83,6 +84,16 @@ pub trait Actor: Sized + 'static {
     /// Runs once, on the actor's core, before its first message.
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// An actor that this one [watches](Cx::watch) has ended. Comes once for each watch, behind
+    /// everything that the other sent to this one, and in its place among the messages: never
+    /// while a handler waits, and never after [`Cx::unwatch`].
+    ///
+    /// If it is not written, this actor stops: it watched because it depends on the other.
+    fn terminated(&mut self, who: Terminated, cx: &mut Cx<'_, Self>) {
+        let _ = who;
+        cx.stop();
     }
 
     /// Runs once when the actor stops in order: not when a handler of it panicked.
