@@ -9,7 +9,8 @@ use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
-use super::looping::{Port, looping};
+use super::looping::looping;
+use super::port::Port;
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
 use crate::reference::Ref;

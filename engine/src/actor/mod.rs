@@ -12,6 +12,7 @@ mod context;
 mod local;
 mod looping;
 mod mailbox;
+mod port;
 mod reply_to;
 mod serve;
 mod table;
@@ -25,8 +26,8 @@ pub(crate) use serve::Content;
 pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
-pub(crate) use looping::Port;
 pub(crate) use mailbox::Letter;
+pub(crate) use port::Port;
 pub(crate) use serve::Arrived;
 pub(crate) use table::ActorTable;
 
