@@ -20,6 +20,8 @@ struct Diary(Arc<Mutex<Vec<Entry>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     Line(u64),
+    /// A handler at a gate.
+    Waits,
     /// A local message.
     Moved(u64),
     Ended(ActorId, Ended),
@@ -176,6 +178,7 @@ impl Handler<Line> for Waiter {
 #[async_handler]
 impl AsyncHandler<AtTheGate> for Waiter {
     async fn handle(&mut self, _: Msg<AtTheGate>, _: &mut Cx<'_, Self>) {
+        self.diary.note(Entry::Waits);
         self.gate.pass().await;
     }
 }
