@@ -7,8 +7,8 @@ use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
 use super::{
-    AtTheGate, Diary, Entry, Gate, Line, Member, MemberApi, Moved, Waiter, WaiterApi, Watch, act,
-    done, is_ended, member_on,
+    AtTheGate, Diary, Entry, Fuse, Gate, Line, Member, MemberApi, Moved, Waiter, WaiterApi, Watch,
+    act, done, is_ended, member_on,
 };
 
 /// Messages of each sort that the dying send.
@@ -212,7 +212,7 @@ fn an_actor_that_does_not_handle_the_end_of_another_ends_with_it() {
         let victim: Ref<SinkApi> = node.spawn(Sink::default()).expect("room");
         let dependent = node.spawn(Dependent(victim)).expect("room");
         let mut panicking = Member::new(&Diary::default());
-        panicking.panics_at_end = true;
+        panicking.fuse = Fuse::End;
         let panicking = node.spawn(panicking).expect("room");
         let watcher = member_on(&node, 0, &noted).await;
         done(panicking, move |_, cx| cx.watch(&victim).expect("room")).await;
