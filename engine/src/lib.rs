@@ -43,14 +43,17 @@ mod metrics;
 mod node;
 mod ping_error;
 pub mod prelude;
+mod props;
 mod random;
 mod reference;
 mod resolve;
 mod rt;
 mod subscription;
+mod supervision;
 mod tell;
 pub mod testkit;
 pub mod transport;
+mod watch;
 mod wire_ref;
 
 pub use actor::{
@@ -76,12 +79,15 @@ pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use ping_error::PingError;
+pub use props::{Props, StartError};
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
+pub use supervision::{Restarts, Supervision};
 pub use tell::{Tell, TellLocal};
+pub use watch::{ActorId, Ended, Terminated, WatchError};
 pub use wire_ref::{ArchivedWireRef, WireRef};
 
 /// What the macros' code and the tests of the wire name. Not a part of the API: anything here may

@@ -63,6 +63,8 @@ struct Entry {
     to: Recipient,
     message: Box<dyn AnyMessage>,
     repeat: Repeat,
+    /// It belongs to a watch, which an actor keeps when it begins anew.
+    is_kept: bool,
     /// When it is due, and its place on the wheel; none while it is being told.
     due: Instant,
     timer: Option<TimerKey>,
@@ -168,6 +170,29 @@ impl Core {
                 (period, Repeat::Every(period))
             }
         };
+        let key = self.put_tick(to, (repeat, false), message)?;
+        // Read afresh: counted from the start of the turn, it would end too early.
+        self.set_again(key, self.clock.peek() + first);
+        let owner = to.generation;
+        Ok(TimerId { owner, key })
+    }
+
+    /// Keeps a message for an actor of this core without a time of its own: it is told when
+    /// [`tick`](Self::tick) is called, or as soon as there is room behind that.
+    pub(crate) fn keep_tick<M: Message>(
+        &self,
+        to: Recipient,
+        message: M,
+    ) -> Result<TickKey, TimerError> {
+        self.put_tick(to, (Repeat::UntilTold(PAUSE_MIN), true), message)
+    }
+
+    fn put_tick<M: Message>(
+        &self,
+        to: Recipient,
+        (repeat, is_kept): (Repeat, bool),
+        message: M,
+    ) -> Result<TickKey, TimerError> {
         let message: Box<dyn AnyMessage> = Box::new(message);
         let mut ticks = self.ticks.borrow_mut();
         let Some(key) = ticks.next() else {
@@ -176,19 +201,21 @@ impl Core {
             let limit = TICKS_MAX;
             return Err(TimerError::TooManyTimers { limit });
         };
-        // Read afresh: counted from the start of the turn, it would end too early.
-        let due = self.clock.peek() + first;
-        let timer = self.set_timer(due, Token::Tick(key));
         let entry = Entry {
             to,
             message,
             repeat,
-            due,
-            timer,
+            is_kept,
+            due: self.clock.now(),
+            timer: None,
         };
         ticks.put(key, entry);
-        let owner = to.generation;
-        Ok(TimerId { owner, key })
+        Ok(key)
+    }
+
+    /// Drops a message that was kept.
+    pub(crate) fn drop_tick_at(&self, key: TickKey) {
+        self.end_tick(key);
     }
 
     /// Ends a timer of the actor of that generation. Says whether it was still to fire.
@@ -199,6 +226,18 @@ impl Core {
     /// Ends the timers of an actor that is gone.
     pub(super) fn end_ticks(&self, owner: u64) {
         let keys = self.ticks.borrow().keys_of(owner);
+        for key in keys {
+            self.end_tick(key);
+        }
+    }
+
+    /// The same of an actor that begins anew: the messages of its watches are kept.
+    pub(super) fn end_timers(&self, owner: u64) {
+        let mut keys = self.ticks.borrow().keys_of(owner);
+        {
+            let mut ticks = self.ticks.borrow_mut();
+            keys.retain(|key| ticks.at(*key).is_some_and(|entry| !entry.is_kept));
+        }
         for key in keys {
             self.end_tick(key);
         }
