@@ -10,8 +10,8 @@ use std::time::Duration;
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
-use crate::core::Core;
 use crate::core::shared::Stop;
+use crate::core::{Core, Probe};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
@@ -185,6 +185,14 @@ impl Node {
     pub async fn sleep(&self, span: Duration) {
         let mut alarm = self.core.alarm(span);
         poll_fn(|context| alarm.poll(context)).await;
+    }
+
+    /// An actor whose messages are taken out of its mailbox.
+    pub(crate) fn spawn_probe<P: Protocol>(
+        &self,
+        name: Option<&str>,
+    ) -> Result<(Ref<P>, Probe), SpawnError> {
+        self.core.spawn_probe(name)
     }
 
     /// The time that passes when a test says so, if that is what the node lives in.

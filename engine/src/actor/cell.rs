@@ -13,6 +13,7 @@ use super::context::Origin;
 use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
+use super::probing::probing;
 use super::restart::{Maker, Remake};
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
@@ -102,22 +103,39 @@ impl ActorCell {
         } else {
             (Box::new(Running { actor, me }), OnceCell::new())
         };
+        let has_loop = <A::Api as Dispatch<A>>::IS_ASYNC;
+        Self::with(me, birth, supervised, (behaviour, port, has_loop))
+    }
+
+    fn with<P: Protocol>(
+        me: Ref<P>,
+        birth: Birth,
+        supervised: Option<Box<Supervised>>,
+        (behaviour, port, has_loop): (Box<dyn Behaviour>, OnceCell<Rc<Port>>, bool),
+    ) -> Self {
         Self {
             slot: me.recipient.slot,
             generation: me.recipient.generation,
             name: birth.name,
             kin: Kin::new(birth.parent, birth.depth),
             supervised,
-            protocol_name: A::Api::NAME,
-            messages: A::Api::MESSAGES,
-            locals: A::Api::LOCALS,
+            protocol_name: P::NAME,
+            messages: P::MESSAGES,
+            locals: P::LOCALS,
             alive: Cell::new(true),
-            has_loop: <A::Api as Dispatch<A>>::IS_ASYNC,
+            has_loop,
             watches: Cell::default(),
             is_watched: Cell::default(),
             port,
             behaviour: RefCell::new(Some(behaviour)),
         }
+    }
+
+    /// An actor whose messages somebody takes out of its mailbox.
+    pub(crate) fn probing<P: Protocol>(core: &Rc<Core>, me: Ref<P>, birth: Birth) -> Self {
+        let (behaviour, port) = probing(core, &me);
+        let is_served = (behaviour, OnceCell::from(port), false);
+        Self::with(me, birth, None, is_served)
     }
 
     pub(crate) fn is_alive(&self) -> bool {

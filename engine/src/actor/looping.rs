@@ -15,7 +15,9 @@ use std::task::Context;
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::port::{MESSAGES_PER_POLL, Notes, Port};
-use super::{Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome};
+use super::{
+    Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome, Protocol,
+};
 use crate::core::{Core, Link, Notice, PanicPayload};
 use crate::reference::Ref;
 
@@ -107,7 +109,7 @@ pub(super) fn loop_on<A: Actor>(
     Box::new(Looping {
         port: Rc::clone(port),
         run: Box::pin(run),
-        checks: <A::Api as Dispatch<A>>::CHECKS,
+        checks: <A::Api as Protocol>::CHECKS,
     })
 }
 

@@ -14,6 +14,7 @@ mod local;
 mod looping;
 mod mailbox;
 mod port;
+mod probing;
 mod reply_to;
 mod restart;
 mod serve;
@@ -54,6 +55,9 @@ pub trait Protocol: 'static {
     /// Their layouts, for [`assert_messages_locked!`](crate::assert_messages_locked).
     #[doc(hidden)]
     const SHAPES: &'static [MessageShape];
+    /// Validates each message, by its number.
+    #[doc(hidden)]
+    const CHECKS: &'static [Check] = &[];
     /// The local messages, numbered on behind those that cross the wire.
     #[doc(hidden)]
     const LOCALS: &'static [LocalInfo] = &[];
@@ -169,9 +173,6 @@ pub trait LaterHandler<M: Message>: Actor {
 pub trait Dispatch<A: Actor>: Protocol {
     /// Whether any handler is asynchronous: then the actor has a loop.
     const IS_ASYNC: bool;
-    /// Validates each message, by its number.
-    const CHECKS: &'static [Check];
-
     /// Hands `delivery`, message number `index` of the protocol, to `actor`, which has no
     /// asynchronous handler.
     fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;

@@ -216,7 +216,7 @@ impl Port {
     }
 
     /// Whether nothing waits; takes note of it.
-    pub(super) fn has_nothing(&self) -> bool {
+    pub(crate) fn has_nothing(&self) -> bool {
         let is_empty = self.mailbox.borrow().is_empty();
         if is_empty {
             self.notes.remove(Notes::WAITING);

@@ -9,6 +9,7 @@ use super::looping::loop_on;
 use super::port::{MESSAGES_PER_POLL, Notes, Port};
 use super::{
     Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, Letter, LocalValue, Outcome,
+    Protocol,
 };
 use crate::core::{Core, Link, Notice, Payload};
 use crate::props::Factory;
@@ -60,7 +61,7 @@ impl<A: Actor> Renewed<A> {
             port: Rc::clone(port),
             me,
             actor,
-            checks: <A::Api as Dispatch<A>>::CHECKS,
+            checks: <A::Api as Protocol>::CHECKS,
         }
     }
 

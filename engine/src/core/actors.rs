@@ -53,6 +53,36 @@ impl Core {
         actor: A,
         supervised: impl FnOnce(Ref<A::Api>) -> Option<Box<Supervised>>,
     ) -> Result<Ref<A::Api>, SpawnError> {
+        let make = |me, birth| {
+            let cell = ActorCell::new(self, actor, me, birth, supervised(me));
+            let cell = Rc::new(cell);
+            self.attach_loop(&cell);
+            cell
+        };
+        let (me, cell) = self.bear_cell(parent, name, A::LARGE, make)?;
+        match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
+            Ok(stop) => {
+                if stop {
+                    self.stop_cell(&cell);
+                }
+                Ok(me)
+            }
+            Err(payload) => {
+                let message = self.note_panic(payload);
+                self.bring_down(&cell, Ended::Failed);
+                Err(SpawnError::Panicked { message })
+            }
+        }
+    }
+
+    /// Gives an actor its place, its name and its parent. It is not started yet.
+    pub(super) fn bear_cell<P: Protocol>(
+        &self,
+        parent: Option<Recipient>,
+        name: Option<&str>,
+        large: bool,
+        make: impl FnOnce(Ref<P>, Birth) -> Rc<ActorCell>,
+    ) -> Result<(Ref<P>, Rc<ActorCell>), SpawnError> {
         if self.is_closing() {
             return Err(SpawnError::Stopping);
         }
@@ -61,13 +91,13 @@ impl Core {
             None => None,
         };
         let birth = self.birth(parent.as_deref(), name)?;
-        let place = self.actors.borrow_mut().reserve(A::LARGE)?;
+        let place = self.actors.borrow_mut().reserve(large)?;
         if let Some(path) = &birth.name {
             let named = Named {
                 core: self.id,
                 slot: place.slot,
                 generation: place.generation,
-                protocol: A::Api::ID,
+                protocol: P::ID,
                 ending: false,
             };
             if !self.shared.take_name(path, named) {
@@ -83,26 +113,12 @@ impl Core {
             place.slot,
             place.generation,
         );
-        let cell = ActorCell::new(self, actor, me, birth, supervised(me));
-        let cell = Rc::new(cell);
-        self.attach_loop(&cell);
+        let cell = make(me, birth);
         self.actors.borrow_mut().insert(Rc::clone(&cell));
         if let Some(parent) = parent {
             parent.kin.add(cell.place());
         }
-        match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
-            Ok(stop) => {
-                if stop {
-                    self.stop_cell(&cell);
-                }
-                Ok(me)
-            }
-            Err(payload) => {
-                let message = self.note_panic(payload);
-                self.bring_down(&cell, Ended::Failed);
-                Err(SpawnError::Panicked { message })
-            }
-        }
+        Ok((me, cell))
     }
 
     /// Spawns the actor that `factory` makes, if it does.

@@ -8,33 +8,12 @@ use ringmesh::testkit::{DeadLetterProbe, VirtualTime};
 use ringmesh_tests::live::messages::{Record, Sink};
 use ringmesh_tests::live::node::LiveNode;
 
+use super::panic_of;
+
 const RECORD: Record = Record {
     number: 1,
     body: Bytes::new(),
 };
-
-/// Runs `job` with a probe on a node in virtual time, and says what it panicked with.
-fn panic_of<F>(job: impl FnOnce(ringmesh::Node, DeadLetterProbe) -> F + Send + 'static) -> String
-where
-    F: Future<Output = ()> + 'static,
-{
-    let time = VirtualTime::new();
-    let node = LiveNode::start_with(|builder| builder.virtual_time(&time));
-    node.run(move |node| async move {
-        let probe = DeadLetterProbe::of(&node);
-        let mut job = Box::pin(job(node, probe));
-        let result = std::future::poll_fn(|context| {
-            let poll = std::panic::AssertUnwindSafe(|| job.as_mut().poll(context));
-            match std::panic::catch_unwind(poll) {
-                Ok(polled) => polled.map(Ok),
-                Err(panic) => std::task::Poll::Ready(Err(panic)),
-            }
-        })
-        .await;
-        let panic = result.expect_err("it panics");
-        *panic.downcast::<String>().expect("a text")
-    })
-}
 
 /// Tells an actor that has ended.
 fn tell_the_dead(node: &ringmesh::Node) {
@@ -60,11 +39,13 @@ fn letters_are_expected_one_by_one_and_none_when_none_come() {
 
 #[test]
 fn a_letter_that_does_not_come_or_is_another_fails_the_test() {
-    let none = panic_of(|_, mut probe| async move {
+    let none = panic_of(|node| async move {
+        let mut probe = DeadLetterProbe::of(&node);
         probe.expect(DeadLetterReason::Expired).await;
     });
     assert_eq!(none, "a letter for `expired` was expected; none came");
-    let other = panic_of(|node, mut probe| async move {
+    let other = panic_of(|node| async move {
+        let mut probe = DeadLetterProbe::of(&node);
         tell_the_dead(&node);
         probe.expect(DeadLetterReason::Expired).await;
     });
@@ -72,7 +53,8 @@ fn a_letter_that_does_not_come_or_is_another_fails_the_test() {
         other.starts_with("a letter for `expired` was expected; this came: 1 x"),
         "{other}"
     );
-    let some = panic_of(|node, mut probe| async move {
+    let some = panic_of(|node| async move {
+        let mut probe = DeadLetterProbe::of(&node);
         tell_the_dead(&node);
         probe.expect_none(Duration::from_secs(1)).await;
     });
