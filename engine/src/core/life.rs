@@ -2,7 +2,8 @@
 //!
 //! An actor that ends takes no message from then on. Its children end first, the youngest before
 //! the others; one whose handler runs at that time ends when that returns, and its parent behind
-//! it. What an actor had is free for others when it is wholly gone: its slot and its name.
+//! it. What an actor had is free for others when no handler of it runs any more: its slot and its
+//! name.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,11 +91,18 @@ impl Core {
         let Some(why) = cell.kin.ends_for() else {
             return;
         };
-        if cell.kin.has_children() || !cell.kin.begin_end() {
+        if cell.kin.has_children() {
             return;
         }
-        let in_order = why != Ended::Failed;
-        if let Err(payload) = cell.end(in_order) {
+        let Some(behaviour) = cell.take() else {
+            return;
+        };
+        self.end_pause(cell);
+        self.actors.borrow_mut().remove(cell);
+        if let Some(name) = &cell.name {
+            self.shared.free_name(name, cell.generation);
+        }
+        if let Err(payload) = ActorCell::end(behaviour, why != Ended::Failed) {
             self.tally.panics.add(1);
             let panic = panic_message(payload);
             if let Some(suppressed) = self.failure_log.take(self.clock.now()) {
@@ -102,18 +110,10 @@ impl Core {
                 tracing::error!(actor = %cell, panic, suppressed, "{text}");
             }
         }
-        if !cell.is_over() {
-            return cell.kin.put_off_end();
-        }
-        self.end_pause(cell);
         self.end_ticks(cell.generation);
         self.end_pipes(cell.generation);
         if let Some(port) = cell.port() {
             self.bury_mailbox(cell, port);
-        }
-        self.actors.borrow_mut().remove(cell);
-        if let Some(name) = &cell.name {
-            self.shared.free_name(name, cell.generation);
         }
         self.actor_is_gone(cell, why);
         self.leave_parent(cell);
