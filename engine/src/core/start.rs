@@ -23,10 +23,9 @@ use ringmesh_transport::transports::Transports;
 use super::asks::AskTable;
 use super::clock::Clock;
 use super::letters::LetterLog;
-use super::life::FailureLog;
+use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
-use super::notices::Notices;
 use super::peers::PeerTable;
 use super::shared::core_id;
 use super::slow::LatestBatch;
@@ -75,8 +74,6 @@ impl Core {
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
-            failure_log: FailureLog::default(),
-            parked: Cell::default(),
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
@@ -103,9 +100,7 @@ impl Core {
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
-            pipes: RefCell::default(),
-            watches: RefCell::default(),
-            notices: Notices::default(),
+            lives: Lives::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
