@@ -65,28 +65,30 @@ impl Turn {
     }
 }
 
-/// An actor and its place on its core.
+/// An actor and its place on its core. In this order in memory, so that what each message needs
+/// lies together.
+#[repr(C)]
 pub(crate) struct ActorCell {
-    pub(crate) slot: u32,
+    /// `None` once the actor ended.
+    behaviour: RefCell<Option<Box<dyn Behaviour>>>,
     pub(crate) generation: u64,
-    /// Its path behind `/user/`, if it has a name.
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) kin: Kin,
-    /// Who decides when it fails, unless it ends of that.
-    supervised: Option<Box<Supervised>>,
-    protocol_name: &'static str,
-    messages: &'static [MessageInfo],
-    locals: &'static [LocalInfo],
+    pub(crate) slot: u32,
     alive: Cell<bool>,
     has_loop: bool,
-    /// How many others it watches.
-    pub(crate) watches: Cell<u32>,
     /// Others may watch it.
     pub(crate) is_watched: Cell<bool>,
     /// Of an actor with a loop, or one that failed and lives on.
     port: OnceCell<Rc<Port>>,
-    /// `None` once the actor ended.
-    behaviour: RefCell<Option<Box<dyn Behaviour>>>,
+    messages: &'static [MessageInfo],
+    locals: &'static [LocalInfo],
+    protocol_name: &'static str,
+    /// Its path behind `/user/`, if it has a name.
+    pub(crate) name: Option<Box<str>>,
+    /// Who decides when it fails, unless it ends of that.
+    supervised: Option<Box<Supervised>>,
+    /// How many others it watches.
+    pub(crate) watches: Cell<u32>,
+    pub(crate) kin: Kin,
 }
 
 impl ActorCell {
