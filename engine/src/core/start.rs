@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
-use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::handshake::{Acceptor, LocalNode, RESTS};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -27,6 +27,7 @@ use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
 use super::peers::PeerTable;
+use super::rest::Idleness;
 use super::shared::core_id;
 use super::slow::LatestBatch;
 use super::stop::Phase;
@@ -55,11 +56,10 @@ impl Core {
             settings,
             shared,
             mesh,
-            networks,
-            failure: _,
+            ..
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = transports(&settings, &networks).map_err(core_failed)?;
+        let mut io = transports(&settings, &seat.networks).map_err(core_failed)?;
         if id == CONTROL_CORE {
             listen(&mut io, &settings, &shared)?;
         }
@@ -109,6 +109,7 @@ impl Core {
             turn_share: Cell::new(0),
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
+            idleness: Idleness::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
@@ -155,7 +156,11 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
         body_cap: of_lane.body_cap,
         window_bytes: of_lane.window_bytes,
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
-        features: 0,
+        features: if settings.idle_timeout.is_zero() {
+            0
+        } else {
+            RESTS
+        },
         stop_timeout: settings.flush_timeout,
         dial_timeout: settings.dial_timeout,
         resume_timeout: settings.resume_timeout,
