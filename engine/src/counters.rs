@@ -247,7 +247,8 @@ counters! {
         slow_handlers,
         /// Frames copied because they straddled two receive buffers.
         frames_copied_straddled,
-        /// Frames copied because too many receive buffers were pinned, also to be passed on.
+        /// Frames copied because too many receive buffers were pinned; of those that were to be
+        /// passed on, the ones that found room.
         frames_copied_pinned,
         /// Frames copied for any other reason: their message waits for its actor.
         frames_copied_other,
@@ -260,8 +261,10 @@ counters! {
         turns,
         /// Links with a connection at the moment.
         links,
-        /// How often a link went on over another connection.
+        /// How often a link went on over another connection, after a loss or a rest.
         resumed,
+        /// How often an idle link gave its connection up.
+        links_rested,
         /// `io_uring_enter` calls of the core's own ring.
         enters,
         /// How often the core slept.

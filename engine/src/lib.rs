@@ -4,6 +4,10 @@
 //! rkyv, and read in place in the buffer they were received into. A [`Ref`] sends to an actor
 //! wherever it lives. Every queue is bounded, and a send that finds no room says so.
 //!
+//! Actors spawn children, which end before they do; one that panics ends, or is made anew as its
+//! [`Props`] say; and one that [watches](Cx::watch) another is told of its end. The page
+//! `guarantees.md` beside the crate says what holds, and which test shows it.
+//!
 //! It is not a broker and stores nothing; a message lost with its link or its process is counted,
 //! and not sent again.
 //!

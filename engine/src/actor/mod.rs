@@ -9,6 +9,7 @@
 
 mod cell;
 mod context;
+mod heard;
 mod kin;
 mod local;
 mod looping;
@@ -88,7 +89,8 @@ pub trait Actor: Sized + 'static {
     /// question.
     const LARGE: bool = false;
 
-    /// Runs once, on the actor's core, before its first message.
+    /// Runs once, on the actor's core, before its first message; and again on the new state of an
+    /// actor that begins anew, before the messages that waited.
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
     }
@@ -103,8 +105,8 @@ pub trait Actor: Sized + 'static {
         cx.stop();
     }
 
-    /// Runs once when the actor stops in order: not when a handler of it panicked. Its children
-    /// have ended by then.
+    /// Runs once when the actor stops in order: not when it failed, nor when it begins anew. Its
+    /// children have ended by then.
     fn stopped(&mut self) {}
 }
 
@@ -125,8 +127,9 @@ pub trait Handler<M: Message>: Actor {
     /// The answer goes to the sender if it asked, and is dropped if it told.
     ///
     /// # Panics
-    /// A panic stops this actor and no other: its later messages become dead letters, and whoever
-    /// asked is told so.
+    /// A panic is a failure of this actor and no other, and whoever asked is told so. Unless it
+    /// was spawned to [begin anew](crate::Supervision), it ends, with its children, and its later
+    /// messages become dead letters.
     fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> M::Reply;
 }
 

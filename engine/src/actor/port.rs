@@ -334,6 +334,15 @@ impl Port {
         }
     }
 
+    /// Lays word of an end aside that waited, if the actor watches still.
+    pub(crate) fn lay_aside(&self, core: &Core, letter: Letter) {
+        if let Content::Notice(notice) = letter.arrived.content
+            && let Some(terminated) = core.claim(self.actor(), *notice)
+        {
+            self.hand_aside(terminated);
+        }
+    }
+
     /// Lays word of an end aside for the loop.
     pub(super) fn hand_aside(&self, terminated: Terminated) {
         self.idle.set(false);
@@ -358,14 +367,11 @@ impl Port {
             self.share.set(self.share.get() - 1);
             if let Some(letter) = core.take_waiting(self) {
                 let Arrived { index, content } = letter.arrived;
-                if let Content::Notice(notice) = content {
-                    match core.claim(self.actor(), *notice) {
-                        Some(terminated) => return self.hand_aside(terminated),
-                        None => continue,
-                    }
-                }
                 self.place.kept.set(Some(content));
                 return self.hand(index, &letter.link, letter.question);
+            }
+            if self.notes.have(Notes::ASIDE) {
+                return;
             }
         }
         self.notes.remove(Notes::WAITING);

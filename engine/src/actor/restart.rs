@@ -71,6 +71,17 @@ impl<A: Actor> Renewed<A> {
         self.actor.as_mut().filter(|_| is_free)
     }
 
+    /// Tells the actor of an end, if word of one was laid aside. Says whether it asked to be
+    /// stopped.
+    fn see_aside(&mut self) -> bool {
+        let (Some(terminated), Some(actor)) = (self.port.take_aside(), &mut self.actor) else {
+            return false;
+        };
+        let mut cx = Cx::new(&self.core, &self.me, None);
+        actor.terminated(terminated, &mut cx);
+        cx.wants_stop()
+    }
+
     /// Has the actor handle a letter. Says whether it asked to be stopped.
     fn handle(&mut self, letter: Letter) -> bool {
         let Self {
@@ -111,11 +122,8 @@ impl<A: Actor> Renewed<A> {
             Content::Local(value) => {
                 <A::Api as Dispatch<A>>::dispatch_local(actor, index, value, &mut cx);
             }
-            Content::Notice(notice) => {
-                if let Some(terminated) = core.claim(port.actor(), *notice) {
-                    actor.terminated(terminated, &mut cx);
-                }
-            }
+            // It was laid aside.
+            Content::Notice(_) => {}
         }
         cx.wants_stop()
     }
@@ -202,9 +210,11 @@ impl<A: Actor> Behaviour for Renewed<A> {
                 return false;
             }
             let core = Rc::clone(&self.core);
-            if let Some(letter) = core.take_waiting(&self.port)
-                && self.handle(letter)
-            {
+            let stop = match core.take_waiting(&self.port) {
+                Some(letter) => self.handle(letter),
+                None => self.see_aside(),
+            };
+            if stop {
                 return true;
             }
         }

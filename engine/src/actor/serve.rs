@@ -118,6 +118,10 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    pub(crate) fn is_archived(&self) -> bool {
+        matches!(self.content, Content::Archived(_))
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.content, Content::Local(_))
     }

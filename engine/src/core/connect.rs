@@ -17,7 +17,7 @@ use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
-use ringmesh_proto::preface::Preface;
+use ringmesh_proto::preface::{Preface, Role};
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
@@ -29,16 +29,29 @@ use crate::error::ResolveError;
 
 impl Core {
     /// The index of a core of the node at `address`.
-    pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
+    pub(crate) fn peer(
+        self: &Rc<Self>,
+        address: &Address,
+        core: CoreId,
+    ) -> Result<PeerIndex, ResolveError> {
         self.peer_on(address, (core, Lane::Ordinary))
     }
 
-    /// The same on a lane.
+    /// The same on a lane. When there are as many as may be, a link that rests makes room.
     pub(crate) fn peer_on(
-        &self,
+        self: &Rc<Self>,
         address: &Address,
         at: (CoreId, Lane),
     ) -> Result<PeerIndex, ResolveError> {
+        let found = self.find_peer(address, at);
+        let is_full = found.is_err() && self.peers.borrow().is_full(at.1);
+        if is_full && self.end_a_resting_link(at.1) {
+            return self.find_peer(address, at);
+        }
+        found
+    }
+
+    fn find_peer(&self, address: &Address, at: (CoreId, Lane)) -> Result<PeerIndex, ResolveError> {
         let mut peers = self.peers.borrow_mut();
         let found = peers.find_or_add(address, at, &self.shared);
         if let Some(forgotten) = peers.take_forgotten() {
@@ -93,10 +106,7 @@ impl Core {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        // A node that stops refuses here: the other core may be gone.
-        if !self.is_closing()
-            && let Some(core) = self.wanted_elsewhere(bytes)
-        {
+        if let Some(core) = self.wanted_elsewhere(bytes) {
             return self.pass_on(&connection, core, *bytes);
         }
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
@@ -109,6 +119,10 @@ impl Core {
     fn wanted_elsewhere(&self, bytes: &[u8; 64]) -> Option<CoreId> {
         let preface = Preface::parse(bytes).ok()?;
         let wanted = preface.wanted_core?;
+        if self.is_closing() && preface.role != Role::Inquirer {
+            // A node that stops refuses here.
+            return None;
+        }
         // Whoever does not belong here is refused here: strangers cost other cores nothing.
         (wanted != self.id && self.local().admits(&preface)).then_some(wanted)
     }
@@ -135,9 +149,6 @@ impl Core {
 
     /// Takes over a connection that the control core accepted for this one.
     fn take_over(self: &Rc<Self>, detached: Detached, preface: &[u8; 64], guest: Option<Guest>) {
-        if self.is_closing() {
-            return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
-        }
         let adopted = self.io.borrow_mut().adopt(detached);
         match adopted {
             Ok(id) => {
@@ -233,10 +244,13 @@ impl Core {
         let address = &introduction.peer.address;
         let at = (introduction.sending_core, introduction.lane);
         let node = self
-            .peer_on(address, at)
-            .or_else(|error| {
-                self.give_up_a_lost_link(introduction.lane);
-                self.peer_on(address, at).map_err(|_| error)
+            .find_peer(address, at)
+            .or_else(|_| {
+                let gives_way = self.give_up_a_lost_link(introduction.lane);
+                self.peers.borrow_mut().give_way(gives_way);
+                let found = self.find_peer(address, at);
+                self.peers.borrow_mut().give_way(None);
+                found
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
@@ -245,6 +259,8 @@ impl Core {
         });
         if accepted.is_err() {
             connection.node.set(None);
+        } else if connection.link().is_none() {
+            self.doubt_former_links(self.number_of(node), introduction.peer.uid);
         }
         accepted
     }
@@ -293,7 +309,8 @@ impl Core {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
             let (association, lane) = (&mut peer.association, peer.lane);
-            Link::with_halves(peer.link.as_ref(), |link| {
+            let in_line = !peer.line.is_empty();
+            Link::with_halves(peer.link.as_ref(), in_line, |link| {
                 call(association, &mut self.context(lane, link, &mut out))
             })
         };
@@ -359,6 +376,10 @@ impl Core {
                 tracing::info!(%peer, %reason, "link lost; it waits for another connection");
                 self.link_lost(node, conn, reason);
             }
+            Effect::LinkRested { conn, peer } => {
+                tracing::info!(%peer, "nothing goes over a link; it rests");
+                self.link_rested(node, conn);
+            }
             Effect::LinkResumed { conn, peer, grant } => {
                 tracing::info!(%peer, received_to = grant.received_to, "link resumed");
                 self.link_resumed(node, conn, grant);
@@ -375,6 +396,7 @@ impl Core {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.tell_of_restart(node, old, new);
+                self.start_followed(node, old);
                 self.peer_changed(node);
             }
             Effect::Unreachable {
@@ -396,6 +418,9 @@ impl Core {
             }
             Effect::Pong { conn, nonce } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_pong(nonce));
+            }
+            Effect::Rest { conn } => {
+                self.with_link(conn, |link| link.outbound.borrow_mut().queue_rest());
             }
             Effect::Bye { conn, reason } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_bye(reason));

@@ -44,18 +44,11 @@ impl Core {
     }
 
     /// Takes the oldest message that waits for an actor to its loop; `None` if it is a question
-    /// that nobody waits for any more: that is not handled.
+    /// that nobody waits for any more, which is not handled, or word of an end.
     pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
-        if letter.arrived.is_notice() {
-            self.say_ready(port);
-            return Some(letter);
-        }
-        if letter.arrived.is_local() {
-            self.local_left_mailbox(&letter);
-            self.say_ready(port);
-            self.tally.local_delivered.add(1);
-            return Some(letter);
+        if !letter.arrived.is_archived() {
+            return self.take_unarchived(port, letter);
         }
         self.tally.waiting.take(1);
         self.uncharge(&letter);
@@ -79,6 +72,19 @@ impl Core {
         }
         self.tally.delivered.add(1);
         Some(letter)
+    }
+
+    /// The same of what came as a value; word of an end is laid aside for the loop.
+    fn take_unarchived(self: &Rc<Self>, port: &Port, letter: Letter) -> Option<Letter> {
+        if letter.arrived.is_local() {
+            self.local_left_mailbox(&letter);
+            self.say_ready(port);
+            self.tally.local_delivered.add(1);
+            return Some(letter);
+        }
+        self.say_ready(port);
+        port.lay_aside(self, letter);
+        None
     }
 
     /// Accounts for the messages that still wait for an actor which has ended, and tells whoever

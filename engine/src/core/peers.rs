@@ -69,6 +69,9 @@ pub(super) struct PeerTable {
     /// Peers of other nodes, by lane.
     known: [usize; Lane::ALL.len()],
     peers_max: usize,
+    /// Gave its link up for another peer, which may have its place although sends wait: those were
+    /// told.
+    giving_way: Option<PeerIndex>,
     /// Lost its place to another peer, which nobody was told yet.
     forgotten: Option<(Address, CoreId)>,
 }
@@ -136,6 +139,7 @@ impl PeerTable {
             own: 0,
             known: [0; Lane::ALL.len()],
             peers_max,
+            giving_way: None,
             forgotten: None,
         };
         for link in links {
@@ -237,7 +241,7 @@ impl PeerTable {
             // This node has no such core, and no node has.
             return Err(too_many);
         }
-        let full = self.known[lane.index()] >= self.peers_max;
+        let full = self.is_full(lane);
         let place = if full { self.forgettable(lane) } else { None };
         if full && place.is_none() {
             return Err(too_many);
@@ -282,6 +286,11 @@ impl PeerTable {
         self.forgotten = Some((address, core));
     }
 
+    /// Says which peer gave its link up for the next one that needs a place, or that none did.
+    pub(super) fn give_way(&mut self, peer: Option<PeerIndex>) {
+        self.giving_way = peer;
+    }
+
     /// The core of a node that was forgotten last, once.
     pub(super) fn take_forgotten(&mut self) -> Option<(Address, CoreId)> {
         self.forgotten.take()
@@ -300,7 +309,7 @@ impl PeerTable {
                 && peer.link.is_none()
                 && (association.status() == Status::Idle || dials_in_vain)
                 && peer.watchers.is_empty()
-                && peer.line.is_empty()
+                && (peer.line.is_empty() || self.giving_way == Some(*node) && peer.line.is_woken())
                 && !peer.places.looking_up
         })
     }
@@ -313,9 +322,11 @@ impl PeerTable {
         index
     }
 
-    fn put(&mut self, place: PeerIndex, peer: Peer) -> PeerIndex {
+    fn put(&mut self, place: PeerIndex, mut peer: Peer) -> PeerIndex {
         self.list(place, &peer);
-        *self.at(place) = peer;
+        let former = self.at(place);
+        peer.line = former.line.follower();
+        *former = peer;
         place
     }
 
@@ -337,6 +348,22 @@ impl PeerTable {
     pub(super) fn links(&self) -> Vec<Rc<Link>> {
         let others = self.peers[self.own..].iter();
         others.filter_map(|peer| peer.link.clone()).collect()
+    }
+
+    /// The links of the peers from number `first` on, of so many of them; and the number to go on
+    /// with, if there are more.
+    pub(super) fn links_from(&self, first: usize, count: usize) -> (Vec<Rc<Link>>, Option<usize>) {
+        let others = &self.peers[self.own..];
+        let first = first.min(others.len());
+        let end = first.saturating_add(count).min(others.len());
+        let links = others[first..end].iter();
+        let links = links.filter_map(|peer| peer.link.clone()).collect();
+        (links, (end < others.len()).then_some(end))
+    }
+
+    /// Whether another peer on a lane takes the place of one.
+    pub(super) fn is_full(&self, lane: Lane) -> bool {
+        self.known[lane.index()] >= self.peers_max
     }
 
     /// Every core of every node.

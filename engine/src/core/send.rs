@@ -87,11 +87,8 @@ impl Core {
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
-        if self.reach(*to) {
-            self.tell(to, message, place)
-        } else {
-            Err(Refusal::Unreachable)
-        }
+        self.reach(*to)?;
+        self.tell(to, message, place)
     }
 
     /// A message was dropped because its sender would not wait.
@@ -138,6 +135,7 @@ impl Core {
                 Ok(position)
             }
             Err(PushError::NoCredit) => {
+                self.stir(link);
                 let refusal = no_room(self.cap_of(link, &outbound), head, payload);
                 Err(self.for_its_lane(link, refusal))
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
-use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::handshake::{Acceptor, LocalNode, RESTS};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -23,11 +23,11 @@ use ringmesh_transport::transports::Transports;
 use super::asks::AskTable;
 use super::clock::Clock;
 use super::letters::LetterLog;
-use super::life::FailureLog;
+use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
-use super::notices::Notices;
 use super::peers::PeerTable;
+use super::rest::Idleness;
 use super::shared::core_id;
 use super::slow::LatestBatch;
 use super::stop::Phase;
@@ -57,10 +57,10 @@ impl Core {
             settings,
             shared,
             mesh,
-            surroundings,
-            failure: _,
+            ..
         } = seat;
         let core_failed = |error| EngineError::Core { core: id.0, error };
+        let surroundings = seat.surroundings;
         let mut io = transports(&settings, &surroundings.networks).map_err(core_failed)?;
         if id == CONTROL_CORE {
             listen(&mut io, &settings, &shared)?;
@@ -77,8 +77,6 @@ impl Core {
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
-            failure_log: FailureLog::default(),
-            parked: Cell::default(),
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
@@ -105,9 +103,7 @@ impl Core {
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
-            pipes: RefCell::default(),
-            watches: RefCell::default(),
-            notices: Notices::default(),
+            lives: Lives::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
@@ -116,6 +112,7 @@ impl Core {
             turn_share: Cell::new(0),
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
+            idleness: Idleness::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
@@ -162,7 +159,11 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
         body_cap: of_lane.body_cap,
         window_bytes: of_lane.window_bytes,
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
-        features: 0,
+        features: if settings.idle_timeout.is_zero() {
+            0
+        } else {
+            RESTS
+        },
         stop_timeout: settings.flush_timeout,
         dial_timeout: settings.dial_timeout,
         resume_timeout: settings.resume_timeout,

@@ -8,7 +8,9 @@ mod service;
 
 pub use handshake::{Accept, Hello, Offer, Refuse, RefuseReason};
 pub(crate) use service::CONTROL_FRAME_BYTES_MAX;
-pub use service::{Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong};
+pub use service::{
+    Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong, Rest,
+};
 
 use crate::reader::Truncated;
 

@@ -120,7 +120,7 @@ fn refuse() -> Refuse {
 }
 
 /// One frame of every kind.
-fn all_kinds() -> [Vec<u8>; 16] {
+fn all_kinds() -> [Vec<u8>; 17] {
     let target = Target {
         slot: 3,
         generation: 0x0A0B_0C0D,
@@ -168,6 +168,7 @@ fn all_kinds() -> [Vec<u8>; 16] {
             }
             .encode(into)
         }),
+        written(|into| Rest.encode(into)),
     ]
 }
 
@@ -220,6 +221,7 @@ fn bodies_come_back_as_they_were() {
     assert_eq!(Pong::parse(&frame(Kind::Pong)), Ok(Pong { nonce: 0x55 }));
     let bye = Bye::parse(&frame(Kind::Bye)).unwrap();
     assert_eq!(bye.reason, ByeReason::Stopping);
+    assert_eq!(Rest::parse(&frame(Kind::Rest)), Ok(Rest));
 }
 
 #[test]
@@ -352,7 +354,7 @@ fn each_field_out_of_range_is_named() {
     let kind = Kind::Tell;
     let cases = [
         (8, 0, FrameError::UnknownKind(0)),
-        (8, 17, FrameError::UnknownKind(17)),
+        (8, 18, FrameError::UnknownKind(18)),
         (8, 255, FrameError::UnknownKind(255)),
         (9, 1, FrameError::Flags { kind, flags: 1 }),
         (9, 0x80, FrameError::Flags { kind, flags: 0x80 }),
@@ -532,7 +534,7 @@ fn receive(stream: &[u8], ends: &[usize]) -> Vec<(Header, Option<Extension>, Vec
 fn every_split_gives_the_same_frames() {
     let stream = all_kinds().concat();
     let frames = receive(&stream, &[]);
-    assert_eq!(frames.len(), 16);
+    assert_eq!(frames.len(), Kind::ALL.len());
     for first in 0..stream.len() {
         assert_eq!(receive(&stream, &[first]), frames, "split at {first}");
     }
@@ -573,7 +575,7 @@ proptest! {
 
     #[test]
     fn random_bodies_never_panic(
-        kind in 1..=16u8,
+        kind in 1..=17u8,
         body in proptest::collection::vec(any::<u8>(), 0..600),
     ) {
         // With a right checksum and header, so that the body itself is reached.
@@ -589,7 +591,7 @@ proptest! {
         let _ = (DefineType::parse(&frame), DefineTarget::parse(&frame), Grant::parse(&frame));
         let _ = (Hello::parse(&frame), Accept::parse(&frame), Refuse::parse(&frame));
         let _ = (Ping::parse(&frame), Pong::parse(&frame), Bye::parse(&frame));
-        let _ = Notice::parse(&frame);
+        let _ = (Notice::parse(&frame), Rest::parse(&frame));
     }
 
     #[test]
@@ -612,7 +614,7 @@ proptest! {
 }
 
 /// Computed from the layout by another program, in the order of the kinds.
-const GOLDEN: [&str; 16] = [
+const GOLDEN: [&str; 17] = [
     "07000000af8daa8101000200000001007061796c6f6164",
     "18000000de02d01802010200000001000102030405060708090a0b0c00000000\
      7175657374696f6e",
@@ -637,4 +639,5 @@ const GOLDEN: [&str; 16] = [
     "0800000036464aaf0e000000000000005500000000000000",
     "08000000a7d722010f000000000000005500000000000000",
     "02000000c30d600e10000000000000000100",
+    "00000000daf7c4cb1100000000000000",
 ];
