@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ringmesh_proto::address::{Address, Uid};
 use ringmesh_proto::frame::body::{
     Accept, BodyError, Bye, DefineTarget, DefineType, Grant, Hello, Notice, Offer, Ping, Pong,
-    Refuse,
+    Refuse, System,
 };
 use ringmesh_proto::frame::{
     Assembler, Extension, Frame, FrameError, Head, Header, Parse, encode, parse,
@@ -170,6 +170,7 @@ fn check_body(frame: &Frame<'_>) {
         Kind::Ping => fixed(Ping::parse, Ping::encode, frame),
         Kind::Pong => fixed(Pong::parse, Pong::encode, frame),
         Kind::Bye => fixed(Bye::parse, Bye::encode, frame),
+        Kind::System => fixed(System::parse, System::encode, frame),
         Kind::Hello => survives(Hello::parse, Hello::encode, frame),
         Kind::Accept => survives(Accept::parse, Accept::encode, frame),
         Kind::Refuse => survives(Refuse::parse, Refuse::encode, frame),
@@ -339,6 +340,8 @@ fn payload_of(kind: Kind) -> Vec<u8> {
         Kind::Ping | Kind::Pong => (1..9).collect(),
         Kind::Refuse => b"\x01\x00not this cluster".to_vec(),
         Kind::Bye => vec![1, 0],
+        // An actor that is watched no more.
+        Kind::System => (2..11).collect(),
         Kind::Error | Kind::Cancel | Kind::Busy | Kind::Ready | Kind::Hello | Kind::Accept => {
             Vec::new()
         }

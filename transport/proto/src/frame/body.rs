@@ -5,10 +5,12 @@
 
 mod handshake;
 mod service;
+mod system;
 
 pub use handshake::{Accept, Hello, Offer, Refuse, RefuseReason};
 pub(crate) use service::CONTROL_FRAME_BYTES_MAX;
 pub use service::{Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong};
+pub use system::{System, WatchEnd, WatchId};
 
 use crate::reader::Truncated;
 
@@ -28,6 +30,9 @@ pub enum BodyError {
     /// A uid in it is zero.
     #[error("a uid in the body of a frame is zero")]
     Uid,
+    /// It says what this version does not know.
+    #[error("the body of a frame says what is not known here")]
+    Unknown,
 }
 
 impl BodyError {
@@ -38,6 +43,7 @@ impl BodyError {
             Self::Text => "body_text",
             Self::Address => "body_address",
             Self::Uid => "body_uid",
+            Self::Unknown => "body_unknown",
         }
     }
 }
