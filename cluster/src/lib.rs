@@ -6,6 +6,10 @@
 //! What it is not: it does no input or output and never will.
 //!
 //! - [`detector`]: whether a node that answers heartbeats still lives.
+//! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
+//! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 #![forbid(unsafe_code)]
 
 pub mod detector;
+pub mod evidence;
+pub mod watch;

@@ -341,7 +341,7 @@ fn payload_of(kind: Kind) -> Vec<u8> {
         Kind::Refuse => b"\x01\x00not this cluster".to_vec(),
         Kind::Bye => vec![1, 0],
         // An actor that is watched no more.
-        Kind::System => (2..11).collect(),
+        Kind::System => (2..19).collect(),
         Kind::Error | Kind::Cancel | Kind::Busy | Kind::Ready | Kind::Hello | Kind::Accept => {
             Vec::new()
         }

@@ -121,13 +121,13 @@ fn refuse() -> Refuse {
 
 fn watch() -> System {
     System::Watch {
-        watch: WatchId(0x0102),
-        watcher: CoreId(3),
-        core: CoreId(4),
-        target: Target {
-            slot: 5,
-            generation: 0x0A0B_0C0D,
+        watch: Watch {
+            watched: 0x0A0B_0C0D,
+            watcher: 0x0102,
         },
+        watcher_core: CoreId(3),
+        core: CoreId(4),
+        slot: 5,
     }
 }
 
@@ -661,6 +661,6 @@ const GOLDEN: [&str; 17] = [
     "0800000036464aaf0e000000000000005500000000000000",
     "08000000a7d722010f000000000000005500000000000000",
     "02000000c30d600e10000000000000000100",
-    "19000000126754c6110000000000000001020100000000000003000400050000\
-     000d0c0b0a00000000",
+    "19000000837754371100000000000000010d0c0b0a0000000002010000000000\
+     000300040005000000",
 ];

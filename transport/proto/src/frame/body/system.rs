@@ -5,39 +5,45 @@ use crate::address::CoreId;
 use crate::frame::{Frame, Head, encode};
 use crate::kind::Kind;
 use crate::limits::HEADER_BYTES;
-use crate::link::Target;
 use crate::reader::Reader;
 
-/// Names a watch among those of the node that watches; never reused.
+/// Names a watch between two process starts: who watches whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WatchId(pub u64);
+pub struct Watch {
+    /// The generation of the watched actor.
+    pub watched: u64,
+    /// What the node of the watcher calls it: the other node repeats that and no more.
+    pub watcher: u64,
+}
 
 /// A message from node to node. It occupies its place in the stream of the control link, so it
 /// arrives exactly once and in order as long as that link lives.
+///
+/// An actor that has ended never lives again, so whatever is said of its end may come late or twice
+/// and is true all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
-    /// Wants to be told when an actor of the receiver ends. An id is higher than all before it on
-    /// the same link.
+    /// Wants to be told when an actor of the receiver ends.
     Watch {
-        /// Repeated in whatever belongs to it.
-        watch: WatchId,
+        /// Who watches whom.
+        watch: Watch,
         /// The core of the sender whose actor watches: what the watched one sent there is to arrive
         /// before the news of its end.
-        watcher: CoreId,
+        watcher_core: CoreId,
         /// The core of the receiver that the watched actor lives on.
         core: CoreId,
-        /// The actor on it.
-        target: Target,
+        /// Its slot there.
+        slot: u32,
     },
     /// Does not want to be told any more.
     Unwatch {
         /// Which watch is over.
-        watch: WatchId,
+        watch: Watch,
     },
     /// A watched actor does not run any more, and the watch is over.
     Terminated {
         /// Which watch.
-        watch: WatchId,
+        watch: Watch,
         /// Why.
         reason: WatchEnd,
     },
@@ -93,24 +99,24 @@ impl System {
             Self::Terminated { watch, .. } => (TERMINATED, watch),
         };
         into[0] = tag;
-        into[1..9].copy_from_slice(&watch.0.to_le_bytes());
+        into[1..9].copy_from_slice(&watch.watched.to_le_bytes());
+        into[9..17].copy_from_slice(&watch.watcher.to_le_bytes());
         match *self {
             Self::Watch {
-                watcher,
+                watcher_core,
                 core,
-                target,
+                slot,
                 ..
             } => {
-                into[9..11].copy_from_slice(&watcher.0.to_le_bytes());
-                into[11..13].copy_from_slice(&core.0.to_le_bytes());
-                into[13..17].copy_from_slice(&target.slot.to_le_bytes());
-                into[17..25].copy_from_slice(&target.generation.to_le_bytes());
+                into[17..19].copy_from_slice(&watcher_core.0.to_le_bytes());
+                into[19..21].copy_from_slice(&core.0.to_le_bytes());
+                into[21..25].copy_from_slice(&slot.to_le_bytes());
                 25
             }
-            Self::Unwatch { .. } => 9,
+            Self::Unwatch { .. } => 17,
             Self::Terminated { reason, .. } => {
-                into[9] = reason as u8;
-                10
+                into[17] = reason as u8;
+                18
             }
         }
     }
@@ -131,16 +137,17 @@ impl System {
     /// [`BodyError`] when the body is not one.
     pub fn parse(frame: &Frame<'_>) -> Result<Self, BodyError> {
         let mut reader = Reader::new(frame.payload);
-        let (tag, watch) = (reader.u8()?, WatchId(reader.u64()?));
+        let tag = reader.u8()?;
+        let watch = Watch {
+            watched: reader.u64()?,
+            watcher: reader.u64()?,
+        };
         let read = match tag {
             WATCH => Self::Watch {
                 watch,
-                watcher: CoreId(reader.u16()?),
+                watcher_core: CoreId(reader.u16()?),
                 core: CoreId(reader.u16()?),
-                target: Target {
-                    slot: reader.u32()?,
-                    generation: reader.u64()?,
-                },
+                slot: reader.u32()?,
             },
             UNWATCH => Self::Unwatch { watch },
             TERMINATED => Self::Terminated {
@@ -169,17 +176,16 @@ mod tests {
     }
 
     fn all() -> [System; 3] {
-        let watch = WatchId(0x0102_0304_0506_0708);
-        let target = Target {
-            slot: 7,
-            generation: 1 << 63 | 9,
+        let watch = Watch {
+            watched: 1 << 63 | 9,
+            watcher: 0x0102_0304_0506_0708,
         };
         [
             System::Watch {
                 watch,
-                watcher: CoreId(1),
+                watcher_core: CoreId(1),
                 core: CoreId(2),
-                target,
+                slot: 7,
             },
             System::Unwatch { watch },
             System::Terminated {
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_add_is_told_apart() {
-        assert_eq!(parsed(&[4; 9]), Err(BodyError::Unknown));
+        assert_eq!(parsed(&[4; 17]), Err(BodyError::Unknown));
         for number in 0..=u8::MAX {
             let reason = WatchEnd::from_wire(number);
             assert!(reason as u8 == number || reason == WatchEnd::Other);

@@ -1,11 +1,13 @@
 //! What nodes tell each other of their actors.
 
 use super::*;
-use crate::frame::body::{System, WatchId};
+use crate::frame::body::{System, Watch};
 
-fn unwatch(watch: u64) -> System {
-    let watch = WatchId(watch);
-    System::Unwatch { watch }
+fn unwatch(watched: u64) -> System {
+    let watcher = 7;
+    System::Unwatch {
+        watch: Watch { watched, watcher },
+    }
 }
 
 fn watches(bytes: &[u8]) -> Vec<System> {
