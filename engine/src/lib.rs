@@ -50,6 +50,7 @@ mod rt;
 mod subscription;
 mod tell;
 pub mod transport;
+mod watch;
 mod wire_ref;
 
 pub use actor::{
@@ -81,6 +82,7 @@ pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
 pub use tell::{Tell, TellLocal};
+pub use watch::{ActorId, Ended, Terminated, WatchError};
 pub use wire_ref::{ArchivedWireRef, WireRef};
 
 /// What the macros' code and the tests of the wire name. Not a part of the API: anything here may

@@ -9,9 +9,10 @@ use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
-use super::looping::{Port, looping};
+use super::looping::looping;
+use super::port::Port;
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
-use crate::core::{Core, Link, PanicPayload, dispose};
+use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
 use crate::reference::Ref;
 
 /// What a core can do with an actor of any type.
@@ -30,6 +31,8 @@ pub(crate) trait Behaviour {
     fn resume(&mut self) -> bool {
         false
     }
+    /// Tells the actor of an end, if it still watches. Says whether it asked to be stopped.
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool;
     fn stopped(&mut self);
 }
 
@@ -65,6 +68,10 @@ pub(crate) struct ActorCell {
     messages: &'static [MessageInfo],
     locals: &'static [LocalInfo],
     alive: Cell<bool>,
+    /// How many others it watches.
+    pub(crate) watches: Cell<u32>,
+    /// Others may watch it.
+    pub(crate) is_watched: Cell<bool>,
     /// Of an actor with a loop.
     port: Option<Rc<Port>>,
     /// `None` once the actor ended.
@@ -92,6 +99,8 @@ impl ActorCell {
             messages: A::Api::MESSAGES,
             locals: A::Api::LOCALS,
             alive: Cell::new(true),
+            watches: Cell::default(),
+            is_watched: Cell::default(),
             port,
             behaviour: RefCell::new(Some(behaviour)),
         }
@@ -190,6 +199,15 @@ impl ActorCell {
         turn
     }
 
+    /// Tells the actor of an end, if it still watches. Says whether it asked to be stopped.
+    pub(crate) fn notify(&self, core: &Rc<Core>, notice: Notice) -> bool {
+        let mut place = self.behaviour.borrow_mut();
+        let stop = place
+            .as_mut()
+            .is_some_and(|behaviour| behaviour.notify(core, notice));
+        stop || !self.alive.get()
+    }
+
     /// Ends the actor, once: runs its `stopped` if it ends in order, and drops it. Not while a
     /// handler of it runs: then this follows when that returns, because `deliver` says so.
     ///
@@ -284,6 +302,14 @@ pub(crate) enum Mismatch {
     Schema,
 }
 
+/// Where an actor lives on its core.
+pub(super) fn place_of<P>(actor: &Ref<P>) -> ActorPlace {
+    ActorPlace {
+        slot: actor.recipient.slot,
+        generation: actor.recipient.generation,
+    }
+}
+
 struct Running<A: Actor> {
     actor: A,
     me: Ref<A::Api>,
@@ -329,6 +355,15 @@ impl<A: Actor> Behaviour for Running<A> {
             outcome: Outcome(Delivered::Handled),
             stop: cx.wants_stop(),
         }
+    }
+
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
+        let Some(terminated) = core.claim(place_of(&self.me), notice) else {
+            return false;
+        };
+        let mut cx = Cx::new(core, &self.me, None);
+        self.actor.terminated(terminated, &mut cx);
+        cx.wants_stop()
     }
 
     fn stopped(&mut self) {

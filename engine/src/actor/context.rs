@@ -14,6 +14,7 @@ use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
 use crate::reference::Ref;
+use crate::watch::WatchError;
 
 /// The surroundings of an actor while one of its handlers runs.
 pub struct Cx<'a, A: Actor> {
@@ -153,6 +154,51 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// its way.
     pub fn cancel(&self, timer: TimerId) -> bool {
         self.core.cancel_tick(self.me.recipient.generation, timer)
+    }
+
+    /// Has the actor told when another actor of its node ends: its
+    /// [`terminated`](Actor::terminated) is called, once, behind everything that the other sent to
+    /// it. Of one that has ended already it is told at once.
+    ///
+    /// A watch ends with its watcher, and with its first word. A second one of the same actor takes
+    /// the place of the first.
+    ///
+    /// # Errors
+    /// [`WatchError`]; nothing was changed.
+    pub fn watch<P>(&self, actor: &Ref<P>) -> Result<(), WatchError> {
+        self.core
+            .watch_actor(self.me.recipient, actor.recipient, None)
+    }
+
+    /// The same, and the actor is told `message` instead, like any message of its own: behind
+    /// everything that the other sent to it, and again, with pauses, while its mailbox has no room.
+    /// It takes the place of a [timer](Self::after) until then.
+    ///
+    /// # Errors
+    /// [`WatchError`]; the message was dropped. One that is too large to be sent is counted as
+    /// [`ticks_lost`](crate::Counters::ticks_lost) when its time has come.
+    pub fn watch_with<P, M>(&self, actor: &Ref<P>, message: M) -> Result<(), WatchError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.recipient;
+        let kept = self.core.keep_tick(me, message);
+        let kept = kept.map_err(|error| match error {
+            TimerError::TooManyTimers { limit } => WatchError::TooManyTimers { limit },
+            TimerError::Stopping => WatchError::Stopping,
+        })?;
+        let watched = self.core.watch_actor(me, actor.recipient, Some(kept));
+        if watched.is_err() {
+            self.core.drop_tick_at(kept);
+        }
+        watched
+    }
+
+    /// Takes a watch back. Says whether there was one; then its word does not come any more. A
+    /// message of [`watch_with`](Self::watch_with) that was told before comes all the same.
+    pub fn unwatch<P>(&self, actor: &Ref<P>) -> bool {
+        self.core.unwatch_actor(self.me.recipient, actor.recipient)
     }
 
     /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,

@@ -6,215 +6,24 @@
 //! panic is caught inside, so that the actor is not dropped while that panic unwinds: its drop may
 //! panic itself.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-
-use ringmesh_proto::time::Instant;
+use std::task::Context;
 
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
-use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
-use super::serve::Place;
+use super::mailbox::{Bound, Filled, Letter, Told};
+use super::port::{Notes, Port};
 use super::{
     Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
 };
-use crate::core::{Core, Link, PanicPayload, Question};
+use crate::core::{Core, Link, Notice};
 use crate::reference::Ref;
 
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
 const MESSAGES_PER_POLL: u32 = 32;
-
-/// What the loop of an actor and its core tell each other.
-pub(crate) struct Port {
-    slot: u32,
-    generation: u64,
-    /// Where the message that is to be handled next came from, if there is one. It lies in its
-    /// place, with its number.
-    link: Cell<Option<Rc<Link>>>,
-    index: Cell<u16>,
-    place: Place,
-    mailbox: RefCell<Mailbox>,
-    /// The loop waits for a message.
-    idle: Cell<bool>,
-    /// The question that is being handled and not answered, and where it came from.
-    question: Cell<Option<u64>>,
-    asked_on: RefCell<Option<Rc<Link>>>,
-    /// The deadline of the question that is being handled, answered or not.
-    deadline: Cell<Option<Instant>>,
-    /// The actor asked to be stopped.
-    wants_stop: Cell<bool>,
-    /// The core stops the actor.
-    stopping: Cell<bool>,
-    panicked: Cell<Option<PanicPayload>>,
-    /// Messages that may still be taken out of the mailbox in this poll.
-    share: Cell<u32>,
-    waker: OnceCell<Waker>,
-}
-
-impl Port {
-    fn new(slot: u32, generation: u64, bound: Bound) -> Self {
-        Self {
-            slot,
-            generation,
-            link: Cell::default(),
-            index: Cell::default(),
-            place: Place::default(),
-            mailbox: RefCell::new(Mailbox::new(bound)),
-            idle: Cell::default(),
-            question: Cell::default(),
-            asked_on: RefCell::default(),
-            deadline: Cell::default(),
-            wants_stop: Cell::default(),
-            stopping: Cell::default(),
-            panicked: Cell::default(),
-            share: Cell::default(),
-            waker: OnceCell::new(),
-        }
-    }
-
-    /// The actor's slot.
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
-    }
-
-    /// The actor's generation, which no other actor of the process has.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Says what polls the loop when it is woken.
-    pub(crate) fn set_waker(&self, waker: Waker) {
-        // Set once: an actor is spawned once.
-        let _ = self.waker.set(waker);
-    }
-
-    /// What polls the loop when it is woken.
-    pub(crate) fn waker(&self) -> &Waker {
-        self.waker.get().unwrap_or(Waker::noop())
-    }
-
-    /// The question whose handler ended without an answer, and where it came from.
-    pub(crate) fn take_question(&self) -> Option<(Rc<Link>, u64)> {
-        let link = self.asked_on.take();
-        let question = self.question.take();
-        link.zip(question)
-    }
-
-    /// The oldest message that waits.
-    pub(crate) fn take_letter(&self) -> Option<Letter> {
-        self.mailbox.borrow_mut().take()
-    }
-
-    /// Whether the message that came last waits beyond the mailbox's bound.
-    pub(crate) fn charges_last(&self) -> bool {
-        self.mailbox.borrow().charges_last()
-    }
-
-    /// The links to be told ready, if there is room again.
-    pub(crate) fn take_told(&self) -> Vec<Told> {
-        self.mailbox.borrow_mut().take_told()
-    }
-
-    /// Says that the next message lies in its place.
-    #[inline(always)]
-    fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
-        self.idle.set(false);
-        // Of a message that nobody asks there is nothing to set, if that was so before it.
-        if question.is_some() || self.deadline.get().is_some() {
-            self.question.set(question.map(|it| it.correlation));
-            self.deadline.set(question.map(|it| it.deadline));
-        }
-        if question.is_some() {
-            *self.asked_on.borrow_mut() = Some(Rc::clone(link));
-        }
-        self.index.set(index);
-        self.link.set(Some(Rc::clone(link)));
-    }
-
-    /// The number of the next message to handle, and its link; ready with `None` when the actor is
-    /// to end.
-    #[inline]
-    fn poll_next(
-        &self,
-        core: &Rc<Core>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<(u16, Rc<Link>)>> {
-        if let Some(link) = self.link.take() {
-            return Poll::Ready(Some((self.index.get(), link)));
-        }
-        if self.stopping.get() {
-            return Poll::Ready(None);
-        }
-        if self.wants_stop.get() {
-            return Poll::Pending;
-        }
-        if self.mailbox.borrow().is_empty() {
-            self.idle.set(true);
-            return Poll::Pending;
-        }
-        self.take_waiting(core, context);
-        match self.link.take() {
-            Some(link) => Poll::Ready(Some((self.index.get(), link))),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
-    /// loop is idle when there is none.
-    #[cold]
-    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
-        while !self.mailbox.borrow().is_empty() {
-            if self.share.get() == 0 {
-                return context.waker().wake_by_ref();
-            }
-            self.share.set(self.share.get() - 1);
-            if let Some(letter) = core.take_waiting(self) {
-                let Arrived { index, content } = letter.arrived;
-                self.place.kept.set(Some(content));
-                return self.hand(index, &letter.link, letter.question);
-            }
-        }
-        self.idle.set(true);
-    }
-
-    /// Polls a handler, or drops it if the actor is to end. One that is ready or panicked has
-    /// dropped all it held: a generated loop awaits it within a function of its own.
-    #[inline]
-    fn poll_handler<F: Future<Output = ()>>(
-        &self,
-        core: &Core,
-        mut handler: Pin<&mut Option<F>>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), PanicPayload>> {
-        let poll = || match handler.as_mut().as_pin_mut() {
-            Some(future) if !self.stopping.get() => future.poll(context),
-            _ => {
-                handler.set(None);
-                Poll::Ready(())
-            }
-        };
-        // Outside of handlers there is none, so that a message without one has nothing to set.
-        let deadline = self.deadline.get();
-        let _scope = deadline.is_some().then(|| core.with_deadline(deadline));
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    }
-}
-
-impl fmt::Debug for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port")
-            .field("idle", &self.idle.get())
-            .finish_non_exhaustive()
-    }
-}
 
 /// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
 /// core to drop.
@@ -222,12 +31,27 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
     let done = catch_unwind(AssertUnwindSafe(|| {
         let mut cx = Cx::new(&core, &me, None);
         actor.started(&mut cx);
-        port.wants_stop.set(cx.wants_stop());
+        if cx.wants_stop() {
+            port.notes.add(Notes::WANTS_STOP);
+        }
     }));
     let mut panicked = done.err();
-    while panicked.is_none()
-        && let Some((index, link)) = poll_fn(|context| port.poll_next(&core, context)).await
-    {
+    while panicked.is_none() {
+        let next = poll_fn(|context| port.poll_next(&core, context)).await;
+        let Some((index, link)) = next else {
+            let Some(terminated) = port.take_aside() else {
+                break;
+            };
+            panicked = catch_unwind(AssertUnwindSafe(|| {
+                let mut cx = Cx::new(&core, &me, None);
+                actor.terminated(terminated, &mut cx);
+                if cx.wants_stop() {
+                    port.notes.add(Notes::WANTS_STOP);
+                }
+            }))
+            .err();
+            continue;
+        };
         let origin = Origin {
             core: &core,
             link: &link,
@@ -243,13 +67,16 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
         };
         panicked = handled.err();
         if cx.wants_stop() {
-            port.wants_stop.set(true);
+            port.notes.add(Notes::WANTS_STOP);
         }
     }
     if panicked.is_none() {
         panicked = catch_unwind(AssertUnwindSafe(|| actor.stopped())).err();
     }
-    port.panicked.set(panicked);
+    if panicked.is_some() {
+        port.notes.add(Notes::PANICKED);
+        port.panicked.set(panicked);
+    }
     std::future::pending().await
 }
 
@@ -294,9 +121,17 @@ impl<F: Future<Output = ()>> Looping<F> {
         let mut context = Context::from_waker(self.port.waker());
         // It is pending for ever: the actor ends with the drop of its loop.
         let _ = self.run.as_mut().poll(&mut context);
-        if let Some(payload) = self.port.panicked.take() {
+        if self.port.notes.have(Notes::PANICKED)
+            && let Some(payload) = self.port.panicked.take()
+        {
             resume_unwind(payload);
         }
+    }
+
+    /// Whether the actor asked to be stopped.
+    #[inline]
+    fn wants_stop(&self) -> bool {
+        self.port.notes.have(Notes::WANTS_STOP)
     }
 
     /// Puts a message into the mailbox.
@@ -308,6 +143,7 @@ impl<F: Future<Output = ()>> Looping<F> {
             Err(error) => return Turn::of(Delivered::Invalid(error)),
         };
         let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
+        self.port.notes.add(Notes::WAITING);
         let mut mailbox = self.port.mailbox.borrow_mut();
         let filled = mailbox.put(Letter {
             arrived: Arrived {
@@ -322,7 +158,7 @@ impl<F: Future<Output = ()>> Looping<F> {
         if mailbox.charges_last() {
             link.charge(bytes);
         }
-        if filled == Filled::Full && core.say_busy(link, number, self.port.generation) {
+        if filled == Filled::Full && core.say_busy(link, number, self.port.generation()) {
             mailbox.note_told(Told {
                 link: Rc::clone(link),
                 target_number: number,
@@ -335,7 +171,7 @@ impl<F: Future<Output = ()>> Looping<F> {
 impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
         self.poll();
-        self.port.wants_stop.get()
+        self.wants_stop()
     }
 
     #[inline]
@@ -344,20 +180,23 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             return Turn::of(Delivered::NoSuchMessage);
         };
         // The loop answers, or says at its end that nobody did.
-        core.running_question().set(None);
+        if delivery.question.is_some() {
+            core.running_question().set(None);
+        }
         if !self.port.idle.get() {
             return self.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
         self.port.hand(index, delivery.link, delivery.question);
         self.poll_inline();
-        if let Some(error) = self.port.place.invalid.take() {
+        if let Some(error) = self.port.place.invalid.get() {
+            self.port.place.invalid.set(None);
             self.port.question.set(None);
             return Turn::of(Delivered::Invalid(error));
         }
         Turn {
             outcome: Outcome(Delivered::Handled),
-            stop: self.port.wants_stop.get(),
+            stop: self.wants_stop(),
         }
     }
 
@@ -373,6 +212,7 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         if !self.port.idle.get() {
             // Senders of archives hear that there is no room with the next one of theirs. Those of
             // local messages do by the bound between their core and this one.
+            self.port.notes.add(Notes::WAITING);
             let _ = self.port.mailbox.borrow_mut().put(Letter {
                 arrived: Arrived { index, content },
                 link: Rc::clone(link),
@@ -387,18 +227,40 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         self.poll();
         Turn {
             outcome: Outcome(Delivered::Handled),
-            stop: self.port.wants_stop.get(),
+            stop: self.wants_stop(),
         }
     }
 
     fn resume(&mut self) -> bool {
         self.port.share.set(MESSAGES_PER_POLL);
         self.poll();
-        self.port.wants_stop.get()
+        self.wants_stop()
+    }
+
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
+        if !self.port.idle.get() {
+            self.port.notes.add(Notes::WAITING);
+            let _ = self.port.mailbox.borrow_mut().put(Letter {
+                arrived: Arrived {
+                    index: 0,
+                    content: Content::Notice(Box::new(notice)),
+                },
+                link: Rc::clone(core.own_link()),
+                question: None,
+                bytes: 0,
+                charged: false,
+            });
+            return false;
+        }
+        if let Some(terminated) = core.claim(self.port.actor(), notice) {
+            self.port.hand_aside(terminated);
+            self.poll();
+        }
+        self.wants_stop()
     }
 
     fn stopped(&mut self) {
-        self.port.stopping.set(true);
+        self.port.notes.add(Notes::STOPPING);
         self.poll();
     }
 }

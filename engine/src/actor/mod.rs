@@ -12,6 +12,7 @@ mod context;
 mod local;
 mod looping;
 mod mailbox;
+mod port;
 mod reply_to;
 mod serve;
 mod table;
@@ -25,8 +26,8 @@ pub(crate) use serve::Content;
 pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
 
 pub(crate) use cell::{ActorCell, Mismatch, Turn};
-pub(crate) use looping::Port;
 pub(crate) use mailbox::Letter;
+pub(crate) use port::Port;
 pub(crate) use serve::Arrived;
 pub(crate) use table::ActorTable;
 
@@ -38,6 +39,7 @@ use ringmesh_proto::shape::MessageShape;
 
 use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
+use crate::watch::Terminated;
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
 pub trait Protocol: 'static {
@@ -83,6 +85,16 @@ pub trait Actor: Sized + 'static {
     /// Runs once, on the actor's core, before its first message.
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
+    }
+
+    /// An actor that this one [watches](Cx::watch) has ended. Comes once for each watch, behind
+    /// everything that the other sent to this one, and in its place among the messages: never
+    /// while a handler waits, and never after [`Cx::unwatch`].
+    ///
+    /// If it is not written, this actor stops: it watched because it depends on the other.
+    fn terminated(&mut self, who: Terminated, cx: &mut Cx<'_, Self>) {
+        let _ = who;
+        cx.stop();
     }
 
     /// Runs once when the actor stops in order: not when a handler of it panicked.

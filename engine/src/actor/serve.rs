@@ -10,6 +10,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::context::Owed;
 use super::{Actor, Cx, Delivered, Delivery, Handler, LocalValue, Outcome, ReplyTo};
+use crate::core::Notice;
 use crate::message::{Msg, Validated};
 
 /// What came of calling a handler without waiting.
@@ -121,6 +122,11 @@ impl Arrived {
         matches!(self.content, Content::Local(_))
     }
 
+    /// Word of an end: no message, and in no account of them.
+    pub(crate) fn is_notice(&self) -> bool {
+        matches!(self.content, Content::Notice(_))
+    }
+
     pub(crate) fn into_local(self) -> Option<LocalValue> {
         self.content.into_local()
     }
@@ -132,12 +138,14 @@ pub(crate) enum Content {
     Archived(Validated),
     /// It is of the type of its number.
     Local(LocalValue),
+    /// An actor has ended, which may be watched.
+    Notice(Box<Notice>),
 }
 
 impl Content {
     fn into_local(self) -> Option<LocalValue> {
         match self {
-            Self::Archived(_) => None,
+            Self::Archived(_) | Self::Notice(_) => None,
             Self::Local(value) => Some(value),
         }
     }
@@ -187,7 +195,7 @@ impl Place {
             return match self.kept.take()? {
                 // It was validated as the message of its number.
                 Content::Archived(validated) => Msg::from_validated(validated),
-                Content::Local(_) => None,
+                Content::Local(_) | Content::Notice(_) => None,
             };
         };
         match Msg::new(chunk) {

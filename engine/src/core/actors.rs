@@ -18,6 +18,7 @@ use crate::actor::{Actor, ActorCell, ActorTable, Cx, Protocol};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
 use crate::reference::Ref;
+use crate::watch::Ended;
 
 /// Where a message goes.
 pub(super) enum Way {
@@ -129,6 +130,12 @@ impl Core {
         if let Some(port) = cell.port() {
             self.bury_mailbox(cell, port);
         }
+        let why = if in_order {
+            Ended::Stopped
+        } else {
+            Ended::Failed
+        };
+        self.actor_is_gone(cell, why);
     }
 
     fn forget(&self, cell: &ActorCell) {

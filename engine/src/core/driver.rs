@@ -102,6 +102,7 @@ impl Driver {
         busy |= core.serve_control();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch(&mut budget);
+        busy |= core.deliver_notices(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();

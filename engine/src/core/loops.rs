@@ -47,6 +47,10 @@ impl Core {
     /// that nobody waits for any more: that is not handled.
     pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
+        if letter.arrived.is_notice() {
+            self.say_ready(port);
+            return Some(letter);
+        }
         if letter.arrived.is_local() {
             self.local_left_mailbox(&letter);
             self.say_ready(port);
@@ -85,6 +89,9 @@ impl Core {
             Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
         }
         while let Some(letter) = port.take_letter() {
+            if letter.arrived.is_notice() {
+                continue;
+            }
             if letter.arrived.is_local() {
                 self.bury_waiting_local(cell, letter);
                 continue;

@@ -44,6 +44,7 @@ mod main_task;
 mod mesh;
 mod news;
 mod nodes;
+mod notices;
 mod overhear;
 mod payload;
 mod peers;
@@ -74,6 +75,7 @@ mod urgent;
 mod user_code;
 mod verify;
 mod vitals;
+mod watch;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -115,6 +117,7 @@ pub(crate) use ticks::Pace;
 pub use ticks::TimerId;
 pub(crate) use timers::Token;
 pub(crate) use user_code::{contain, dispose, panic_message};
+pub(crate) use watch::{Notice, Place as ActorPlace};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
@@ -128,6 +131,7 @@ use dial::LookUps;
 use letters::LetterLog;
 use link::{Connection, End, Stage};
 use local::Locals;
+use notices::Notices;
 use peers::PeerTable;
 use pipes::Pipes;
 use slow::LatestBatch;
@@ -136,6 +140,7 @@ use tasks::Tasks;
 use ticks::Ticks;
 use tunnel::Tunnels;
 use verify::Inquiries;
+use watch::Watches;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -203,6 +208,8 @@ pub(crate) struct Core {
     timers: RefCell<TimerWheel<Token>>,
     ticks: RefCell<Ticks>,
     pipes: RefCell<Pipes>,
+    watches: RefCell<Watches>,
+    notices: Notices,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
@@ -241,6 +248,11 @@ impl Core {
     /// The link of the core with itself, and what it arrives on.
     fn own_end(&self) -> &End {
         &self.ends[usize::from(self.id.0)]
+    }
+
+    /// The link of the core with itself.
+    pub(crate) fn own_link(&self) -> &Rc<Link> {
+        &self.own_end().link
     }
 
     /// The id of the next link.
@@ -388,6 +400,7 @@ impl Core {
             || !self.urgent.borrow().is_empty()
             || !self.pressing.borrow().is_empty()
             || !self.locals.is_empty()
+            || self.has_notices()
     }
 }
 

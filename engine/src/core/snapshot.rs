@@ -21,6 +21,7 @@ impl Core {
     pub(crate) fn publish_counters(&self) {
         self.tally.set_transport(self.io.borrow().counters());
         self.tally.actors.set(self.actors.borrow().len() as u64);
+        self.tally.watches.set(self.watches.borrow().len() as u64);
         self.tally.tasks.set(self.tasks.live() as u64);
     }
 

@@ -25,6 +25,7 @@ use super::clock::Clock;
 use super::letters::LetterLog;
 use super::link::End;
 use super::local::Locals;
+use super::notices::Notices;
 use super::peers::PeerTable;
 use super::shared::core_id;
 use super::slow::LatestBatch;
@@ -100,6 +101,8 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
             pipes: RefCell::default(),
+            watches: RefCell::default(),
+            notices: Notices::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),

@@ -33,6 +33,11 @@ impl Core {
         !matches!(*self.phase.borrow(), Phase::Running | Phase::Stopping)
     }
 
+    /// Whether the core handles nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Flushed)
+    }
+
     /// Does what the node's cores were told about its end.
     pub(super) fn follow_stop(self: &Rc<Self>) {
         match self.shared.stopping() {

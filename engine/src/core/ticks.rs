@@ -168,6 +168,29 @@ impl Core {
                 (period, Repeat::Every(period))
             }
         };
+        let key = self.put_tick(to, repeat, message)?;
+        // Read afresh: counted from the start of the turn, it would end too early.
+        self.set_again(key, self.clock.peek() + first);
+        let owner = to.generation;
+        Ok(TimerId { owner, key })
+    }
+
+    /// Keeps a message for an actor of this core without a time of its own: it is told when
+    /// [`tick`](Self::tick) is called, or as soon as there is room behind that.
+    pub(crate) fn keep_tick<M: Message>(
+        &self,
+        to: Recipient,
+        message: M,
+    ) -> Result<TickKey, TimerError> {
+        self.put_tick(to, Repeat::UntilTold(PAUSE_MIN), message)
+    }
+
+    fn put_tick<M: Message>(
+        &self,
+        to: Recipient,
+        repeat: Repeat,
+        message: M,
+    ) -> Result<TickKey, TimerError> {
         let message: Box<dyn AnyMessage> = Box::new(message);
         let mut ticks = self.ticks.borrow_mut();
         let Some(key) = ticks.next() else {
@@ -176,19 +199,20 @@ impl Core {
             let limit = TICKS_MAX;
             return Err(TimerError::TooManyTimers { limit });
         };
-        // Read afresh: counted from the start of the turn, it would end too early.
-        let due = self.clock.peek() + first;
-        let timer = self.set_timer(due, Token::Tick(key));
         let entry = Entry {
             to,
             message,
             repeat,
-            due,
-            timer,
+            due: self.clock.now(),
+            timer: None,
         };
         ticks.put(key, entry);
-        let owner = to.generation;
-        Ok(TimerId { owner, key })
+        Ok(key)
+    }
+
+    /// Drops a message that was kept.
+    pub(crate) fn drop_tick_at(&self, key: TickKey) {
+        self.end_tick(key);
     }
 
     /// Ends a timer of the actor of that generation. Says whether it was still to fire.

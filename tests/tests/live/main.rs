@@ -19,6 +19,7 @@ mod faults;
 mod forming;
 mod graceful_stop;
 mod lanes;
+mod life;
 mod links;
 mod local;
 mod memory;
