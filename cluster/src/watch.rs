@@ -80,8 +80,6 @@ pub enum NodeEnd {
     Restarted,
     /// It said goodbye.
     Stopped,
-    /// This node has nothing to do with it any more.
-    Quarantined,
 }
 
 impl NodeEnd {
@@ -212,7 +210,7 @@ impl RemoteWatch {
         watching: Watching,
     ) -> Result<(), TooManyWatches> {
         let uid = node.uid;
-        if self.former.contains(&uid) {
+        if self.former.contains(&uid) || self.is_replaced(node) {
             let reason = WatchEnd::NotRunning;
             self.out.push_back(Effect::Ended {
                 uid,
@@ -313,6 +311,15 @@ impl RemoteWatch {
             }
         }
         self.after(uid);
+    }
+
+    /// Whether another start of a node's process is there.
+    fn is_replaced(&self, node: &NodeId) -> bool {
+        let is_rival = |(uid, other): (&Uid, &Node)| {
+            *uid != node.uid && other.is_linked() && *other.address() == node.address
+        };
+        let is_linked = self.nodes.get(&node.uid).is_some_and(Node::is_linked);
+        !is_linked && self.nodes.iter().any(is_rival)
     }
 
     fn handle_watch(

@@ -375,6 +375,7 @@ impl Core {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.tell_of_restart(node, old, new);
+                self.far_restarted(old);
                 self.peer_changed(node);
             }
             Effect::Unreachable {
@@ -386,6 +387,7 @@ impl Core {
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
                 self.tell_of_failed_dial(node, reason);
                 self.peers.borrow_mut().at(node).problem = Some(reason);
+                self.far_dial_failed(node, reason);
                 self.peer_changed(node);
             }
             Effect::Ping { conn, nonce } => {

@@ -37,11 +37,13 @@ impl Core {
         let (uid, matrix) = (up.peer.uid, up.matrix);
         connection.settle();
         self.shared.linked(number, uid, connection.from());
+        self.shared.connected(number, uid);
         let met = self.shared.learn(number, Met { uid, matrix });
         peers.learn(number, met);
         drop(peers);
         self.end_former_links(number, met.uid);
         self.peer_changed(node);
+        self.far_link_up(number, node);
     }
 
     /// Ends what waits for former starts of a peer's process: this lane met another. That proves
@@ -85,6 +87,7 @@ impl Core {
         if let Some(link) = link {
             let number = self.number_of(node);
             self.shared.unlinked(number);
+            self.far_link_down(number, &link, reason);
             self.tell_of_loss(&link, reason, true);
             self.pings_lost(&link);
             self.end_link(&link, reason.fault() == Fault::Nobody);

@@ -30,6 +30,10 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod far;
+mod far_links;
+mod fence;
+mod followed;
 mod forming;
 mod forward;
 mod hop;
@@ -128,6 +132,7 @@ use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
 use dial::LookUps;
+use far::Far;
 use letters::LetterLog;
 use link::{Connection, End, Stage};
 use local::Locals;
@@ -210,6 +215,8 @@ pub(crate) struct Core {
     pipes: RefCell<Pipes>,
     watches: RefCell<Watches>,
     notices: Notices,
+    /// Watches over nodes.
+    far: Far,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
@@ -401,6 +408,7 @@ impl Core {
             || !self.pressing.borrow().is_empty()
             || !self.locals.is_empty()
             || self.has_notices()
+            || self.far.is_stirred()
     }
 }
 

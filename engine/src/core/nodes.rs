@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use ringmesh_cluster::evidence::{Ending, Evidence};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::matrix::LinkMatrix;
 
@@ -50,6 +51,8 @@ struct Entry {
     links: usize,
     /// The process start that had a link last, and where it was on the network.
     proven: Option<(Uid, IpAddr)>,
+    /// Whether its process has crashed.
+    evidence: Evidence,
 }
 
 impl Nodes {
@@ -73,6 +76,7 @@ impl Nodes {
             met: None,
             links: 0,
             proven: None,
+            evidence: Evidence::default(),
         });
     }
 
@@ -87,6 +91,7 @@ impl Nodes {
             met: None,
             links: 0,
             proven: None,
+            evidence: Evidence::default(),
         };
         let node = if let Some(node) = self.free.pop() {
             self.entries[node.0 as usize] = entry;
@@ -144,6 +149,19 @@ impl Nodes {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
         entry.proven = from.map(|from| (uid, from));
+    }
+
+    pub(super) fn connected(&mut self, node: NodeIndex, uid: Uid) {
+        self.entries[node.0 as usize].evidence.handle_connected(uid);
+    }
+
+    pub(super) fn disconnected(&mut self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
+        let entry = &mut self.entries[node.0 as usize];
+        entry.evidence.handle_disconnected(uid, ending)
+    }
+
+    pub(super) fn dial_refused(&self, node: NodeIndex) -> Option<Uid> {
+        self.entries[node.0 as usize].evidence.handle_refused()
     }
 
     pub(super) fn unlinked(&mut self, node: NodeIndex) {

@@ -73,6 +73,7 @@ impl Core {
         link.flush_at.set(u64::MAX);
         link.outbound.borrow_mut().handle_lost();
         self.pings_lost(&link);
+        self.far_link_lost(&link, reason);
     }
 
     /// The link with a peer goes on over another connection.
@@ -106,6 +107,7 @@ impl Core {
             Err(violation) => return self.connection_fault(&connection, violation.into()),
         }
         self.tally.resumed.add(1);
+        self.shared.connected(self.number_of(node), link.uid);
         self.tell_of_resume(&link);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
@@ -115,6 +117,7 @@ impl Core {
         link.restate();
         self.enqueue(&link);
         self.peer_changed(node);
+        self.far_room_came(&link);
         self.memory_came();
     }
 

@@ -22,6 +22,7 @@ use ringmesh_transport::transports::Transports;
 
 use super::asks::AskTable;
 use super::clock::Clock;
+use super::far::Far;
 use super::letters::LetterLog;
 use super::link::End;
 use super::local::Locals;
@@ -58,11 +59,7 @@ impl Core {
             networks,
             failure: _,
         } = seat;
-        let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = transports(&settings, &networks).map_err(core_failed)?;
-        if id == CONTROL_CORE {
-            listen(&mut io, &settings, &shared)?;
-        }
+        let io = open(id, &settings, &shared, &networks)?;
         let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
         let ends = ends(&settings, &node, id);
         shared.core_ready(id, io.doorbell());
@@ -102,6 +99,7 @@ impl Core {
             ticks: RefCell::default(),
             pipes: RefCell::default(),
             watches: RefCell::default(),
+            far: Far::new(&settings),
             notices: Notices::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
@@ -214,6 +212,24 @@ fn listen(io: &mut Transports, settings: &Settings, shared: &Shared) -> Result<(
     shared.bound_at(bound);
     shared.announce(NodeId { address, uid });
     Ok(())
+}
+
+/// The transports of a core, which listen if it is the control core.
+fn open(
+    core: CoreId,
+    settings: &Settings,
+    shared: &Shared,
+    networks: &[Arc<dyn Network>],
+) -> Result<Transports, EngineError> {
+    let failed = |error| EngineError::Core {
+        core: core.0,
+        error,
+    };
+    let mut io = transports(settings, networks).map_err(failed)?;
+    if core == CONTROL_CORE {
+        listen(&mut io, settings, shared)?;
+    }
+    Ok(io)
 }
 
 /// TCP, and a transport of each network that the node is in.

@@ -21,9 +21,9 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 /// Connections of one core, as the transport bounds them.
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
-/// The acceptor's, that of the inquiries, two of the end, and those that look for stalls and for
-/// memory.
-const SINGLE_TIMERS: usize = 6;
+/// The acceptor's, that of the inquiries, two of the end, that of the heartbeats, and those that
+/// look for stalls and for memory.
+const SINGLE_TIMERS: usize = 7;
 
 // Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
 // while it waits), connections and peers (one each, and on each lane). So no question waits
@@ -60,6 +60,8 @@ pub(crate) enum Token {
     Memory,
     /// The progress of the links is to be looked at.
     Stalls,
+    /// Heartbeats are due.
+    Heartbeats,
     /// The stopping node handles no more of what had come.
     Goodbye,
     /// The stopping node waits no longer for its last bytes.
@@ -119,6 +121,7 @@ impl Core {
             Token::Inquiries => self.inquiries_timeout(),
             Token::Memory => self.look_for_memory(),
             Token::Stalls => self.look_for_stalls(),
+            Token::Heartbeats => self.heartbeats_due(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
         }

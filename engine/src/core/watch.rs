@@ -6,9 +6,8 @@
 //! so a word about it that comes late, or twice, is true all the same, and reaches whoever watches
 //! it then or nobody.
 //!
-//! Actors of other nodes: [`Core::watch_remote`] and [`Core::unwatch_remote`] have their node told,
-//! and [`Core::remote_terminated`] takes what it says. Those of other nodes that watch an actor of
-//! this core are told in [`Core::actor_is_gone`].
+//! Actors of other nodes: [`super::far`] has their node told, and [`Core::remote_terminated`] takes
+//! what it says. Those of other nodes that watch an actor of this core: [`super::followed`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -181,20 +180,8 @@ impl Core {
             .map_err(|_| WatchError::CoreOverloaded { core })
     }
 
-    /// Has the node of an actor told that it is watched from here: not yet, see the docs of this
-    /// module. The entry of the watcher is made when this says so.
-    #[expect(clippy::unused_self, reason = "the place where it will be done")]
-    fn watch_remote(&self, _watcher: Recipient, _who: Recipient) -> Result<(), WatchError> {
-        Err(WatchError::Remote)
-    }
-
-    /// Has the node of an actor told that it is watched from here no more.
-    #[expect(clippy::unused_self, reason = "the place where it will be done")]
-    fn unwatch_remote(&self, _watcher: u64, _node: NodeIndex, _uid: Uid, _generation: u64) {}
-
     /// Another node says that an actor of it, which an actor of this core watches, has ended. All
     /// that the actor sent before is handled, or waits in mailboxes.
-    #[expect(dead_code, reason = "watching other nodes is not built yet")]
     pub(super) fn remote_terminated(&self, watcher: Place, uid: Uid, generation: u64, why: Ended) {
         self.notice_here(watcher, uid, generation, why, None);
     }
@@ -250,7 +237,7 @@ impl Core {
                 let word: Errand = Box::new(move |there| there.unwatched_by(generation, watcher));
                 self.send_word(core, word);
             }
-            node => self.unwatch_remote(watcher, node, uid, generation),
+            _ => self.unwatch_remote(watcher, uid, generation),
         }
         true
     }
@@ -276,6 +263,7 @@ impl Core {
         for watcher in watchers {
             self.notice(watcher, watched, why, cell.name.clone());
         }
+        self.followed_is_gone(cell.generation, why);
     }
 
     /// Takes a watch whose time has come: what its actor is told, unless it has a message for that,
@@ -305,7 +293,7 @@ impl Core {
         })
     }
 
-    fn cell_at(&self, place: Place) -> Option<Rc<ActorCell>> {
+    pub(super) fn cell_at(&self, place: Place) -> Option<Rc<ActorCell>> {
         let actors = self.actors.borrow();
         actors.at(place.slot, place.generation).cloned()
     }

@@ -100,6 +100,9 @@ pub enum CloseReason {
     /// A dial was asked about, and vouched for.
     #[error("the dial was vouched for")]
     Vouched,
+    /// The control link of a node that counts as gone, or that takes no word of the ends of actors.
+    #[error("the peer counts as gone, or takes nothing that is said to it")]
+    GivenUp,
 }
 
 /// Who has to act when a connection ends.
@@ -151,6 +154,7 @@ impl CloseReason {
             Self::SourceFull => "source_full",
             Self::Storm => "storm",
             Self::Vouched => "vouched",
+            Self::GivenUp => "given_up",
         }
     }
 
@@ -192,7 +196,8 @@ impl CloseReason {
             | Self::ResumeTimeout
             | Self::Forgotten
             | Self::PeerClosed
-            | Self::Broken => Fault::Network,
+            | Self::Broken
+            | Self::GivenUp => Fault::Network,
             Self::Overloaded | Self::SourceFull | Self::Storm => Fault::Resource,
             Self::Bye | Self::Superseded | Self::Restarted | Self::Stopping | Self::Vouched => {
                 Fault::Nobody
@@ -266,6 +271,7 @@ mod tests {
             CloseReason::SourceFull,
             CloseReason::Storm,
             CloseReason::Vouched,
+            CloseReason::GivenUp,
         ];
         let mut seen = BTreeSet::new();
         for reason in refusals.chain(others) {
