@@ -236,6 +236,12 @@ counters! {
         pipes_lost,
         /// Handlers, tasks, wakers and drops that panicked.
         panics,
+        /// Actors that failed: their handlers panicked, or what made them anew did not succeed, or
+        /// a child's failure was theirs. What becomes of them their
+        /// [`Supervision`](crate::Supervision) says.
+        failures,
+        /// Actors that began anew after they failed.
+        restarts,
         /// Batches of messages that held their core longer than `slow_handler`: mostly one handler
         /// in each, or another program on the same CPU.
         slow_handlers,

@@ -52,6 +52,16 @@ pub(crate) async fn resolve<P: Protocol>(
             }
         };
         return match answer.finding.to_native() {
+            // Another of the same name may have come in its place.
+            Finding::Found
+                if wanted
+                    .generation
+                    .is_some_and(|it| it != answer.generation.to_native()) =>
+            {
+                Err(ResolveError::NotFound {
+                    path: path.to_owned(),
+                })
+            }
             Finding::Found => {
                 let home = CoreId(answer.core.to_native());
                 search.node = core.peer_towards(&wanted.address, uid, (home, false))?;

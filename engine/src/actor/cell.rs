@@ -1,19 +1,24 @@
 //! An actor as its core sees it: the same shape whatever its type.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
+use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
+use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
+use super::restart::{Maker, Remake};
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
+use crate::props::Factory;
 use crate::reference::Ref;
+use crate::supervision::{Supervision, Supervisor, Verdict};
 
 /// What a core can do with an actor of any type.
 pub(crate) trait Behaviour {
@@ -63,17 +68,22 @@ impl Turn {
 pub(crate) struct ActorCell {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
+    /// Its path behind `/user/`, if it has a name.
     pub(crate) name: Option<Box<str>>,
+    pub(crate) kin: Kin,
+    /// Who decides when it fails, unless it ends of that.
+    supervised: Option<Box<Supervised>>,
     protocol_name: &'static str,
     messages: &'static [MessageInfo],
     locals: &'static [LocalInfo],
     alive: Cell<bool>,
+    has_loop: bool,
     /// How many others it watches.
     pub(crate) watches: Cell<u32>,
     /// Others may watch it.
     pub(crate) is_watched: Cell<bool>,
-    /// Of an actor with a loop.
-    port: Option<Rc<Port>>,
+    /// Of an actor with a loop, or one that failed and lives on.
+    port: OnceCell<Rc<Port>>,
     /// `None` once the actor ended.
     behaviour: RefCell<Option<Box<dyn Behaviour>>>,
 }
@@ -83,22 +93,26 @@ impl ActorCell {
         core: &Rc<Core>,
         actor: A,
         me: Ref<A::Api>,
-        name: Option<Box<str>>,
+        birth: Birth,
+        supervised: Option<Box<Supervised>>,
     ) -> Self {
         let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
             let (looping, port) = looping(actor, me, core);
-            (looping, Some(port))
+            (looping, OnceCell::from(port))
         } else {
-            (Box::new(Running { actor, me }), None)
+            (Box::new(Running { actor, me }), OnceCell::new())
         };
         Self {
             slot: me.recipient.slot,
             generation: me.recipient.generation,
-            name,
+            name: birth.name,
+            kin: Kin::new(birth.parent, birth.depth),
+            supervised,
             protocol_name: A::Api::NAME,
             messages: A::Api::MESSAGES,
             locals: A::Api::LOCALS,
             alive: Cell::new(true),
+            has_loop: <A::Api as Dispatch<A>>::IS_ASYNC,
             watches: Cell::default(),
             is_watched: Cell::default(),
             port,
@@ -112,7 +126,7 @@ impl ActorCell {
 
     /// What the actor's loop shares with its core, if it has one.
     pub(crate) fn port(&self) -> Option<&Rc<Port>> {
-        self.port.as_ref()
+        self.port.get()
     }
 
     /// Whether the actor is gone: not yet while a handler of it runs.
@@ -120,6 +134,55 @@ impl ActorCell {
         self.behaviour
             .try_borrow()
             .is_ok_and(|place| place.is_none())
+    }
+
+    /// Whether the futures of asynchronous handlers are its own.
+    pub(crate) fn has_loop(&self) -> bool {
+        self.has_loop
+    }
+
+    /// Its place on its core.
+    pub(crate) fn place(&self) -> ActorPlace {
+        ActorPlace {
+            slot: self.slot,
+            generation: self.generation,
+        }
+    }
+
+    /// The actor failed: what is to be done. The time and the number are asked for if they matter.
+    pub(crate) fn judge(&self, inputs: impl FnOnce() -> (Instant, u64)) -> Verdict {
+        let Some(supervised) = &self.supervised else {
+            return Verdict::Stop;
+        };
+        let (now, random) = inputs();
+        let mut supervisor = supervised.supervisor.borrow_mut();
+        supervisor.handle_failure(now, random)
+    }
+
+    /// Drops the state of an actor that is to begin anew, and has its messages wait. Gives back
+    /// what the drop panicked with. Not while a handler of it runs.
+    pub(crate) fn park(&self, core: &Rc<Core>) -> Result<(), PanicPayload> {
+        let Some(supervised) = &self.supervised else {
+            return Ok(());
+        };
+        let port = self
+            .port
+            .get_or_init(|| Port::of(core, (self.slot, self.generation)));
+        let parked = supervised.maker.park(core, port);
+        let former = self.behaviour.borrow_mut().replace(parked);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(former)));
+        dropped.and_then(|()| catch_unwind(AssertUnwindSafe(|| port.reset())))
+    }
+
+    /// Makes the state of a parked actor anew; it is to be started.
+    pub(crate) fn make(&self, core: &Rc<Core>) -> Result<(), String> {
+        let (Some(supervised), Some(port)) = (&self.supervised, self.port.get()) else {
+            return Ok(());
+        };
+        let made = supervised.maker.make(core, port)?;
+        let parked = self.behaviour.borrow_mut().replace(made);
+        drop(parked);
+        Ok(())
     }
 
     /// Polls the actor's loop. Says whether it asked to be stopped.
@@ -307,6 +370,33 @@ pub(super) fn place_of<P>(actor: &Ref<P>) -> ActorPlace {
     ActorPlace {
         slot: actor.recipient.slot,
         generation: actor.recipient.generation,
+    }
+}
+
+/// What an actor is born with besides its state.
+#[derive(Debug, Default)]
+pub(crate) struct Birth {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) parent: Option<ActorPlace>,
+    pub(crate) depth: u8,
+}
+
+/// Who decides what becomes of an actor that fails, and what makes it anew.
+pub(crate) struct Supervised {
+    supervisor: RefCell<Supervisor>,
+    maker: Box<dyn Maker>,
+}
+
+impl Supervised {
+    pub(crate) fn new<A: Actor, E: fmt::Display + 'static>(
+        supervision: Supervision,
+        me: Ref<A::Api>,
+        factory: Factory<A, E>,
+    ) -> Self {
+        Self {
+            supervisor: RefCell::new(Supervisor::new(supervision)),
+            maker: Box::new(Remake { me, factory }),
+        }
     }
 }
 

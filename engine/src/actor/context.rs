@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::address::NodeId;
+use ringmesh_proto::address::{ActorPath, NodeId};
 use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
@@ -13,7 +13,8 @@ use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
 use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
-use crate::reference::Ref;
+use crate::props::{Props, StartError};
+use crate::reference::{Recipient, Ref};
 use crate::watch::WatchError;
 
 /// The surroundings of an actor while one of its handlers runs.
@@ -156,6 +157,62 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.cancel_tick(self.me.recipient.generation, timer)
     }
 
+    /// Spawns an actor as a child of this one, on the same core, without a name.
+    ///
+    /// A child ends before its parent does, whatever ends that, and before its parent begins anew.
+    /// When a child fails that is not told to its parent, unless it was spawned to
+    /// [escalate](crate::Supervision::Escalate), or is [watched](Self::watch).
+    ///
+    /// # Errors
+    /// [`SpawnError`]; the child was dropped.
+    pub fn spawn<C: Actor>(&self, child: C) -> Result<Ref<C::Api>, SpawnError> {
+        let me = Some(self.me.recipient);
+        self.core.bear(me, None, child, |_| None)
+    }
+
+    /// The same with a name that no other child of this actor has. Other nodes can resolve it
+    /// behind the path of this actor, as `ringmesh://system@host:port/user/parent/name`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; the child was dropped.
+    pub fn spawn_named<C: Actor>(&self, name: &str, child: C) -> Result<Ref<C::Api>, SpawnError> {
+        let me = Some(self.me.recipient);
+        self.core.bear(me, Some(name), child, |_| None)
+    }
+
+    /// Spawns the child that `factory` makes, or says why it made none.
+    ///
+    /// # Errors
+    /// [`StartError`]: what the factory said, or a [`SpawnError`], also when it panicked. Nothing
+    /// of the child is left.
+    pub fn try_spawn<C: Actor, E>(
+        &self,
+        factory: impl FnOnce() -> Result<C, E>,
+    ) -> Result<Ref<C::Api>, StartError<E>> {
+        self.core.try_bear(Some(self.me.recipient), factory)
+    }
+
+    /// Spawns a child as [`Props`] say: with a name if they have one, and made anew when it fails
+    /// if it is supervised so.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](Self::try_spawn).
+    pub fn spawn_props<C: Actor, E: fmt::Display + 'static>(
+        &self,
+        props: Props<C, E>,
+    ) -> Result<Ref<C::Api>, StartError<E>> {
+        self.core.bear_by(Some(self.me.recipient), props)
+    }
+
+    /// The actor's path: `ringmesh://system@host:port/user/parent/name#7`. One without a name has
+    /// one that its core gave it, which begins with `$`.
+    pub fn path(&self) -> ActorPath {
+        let Recipient {
+            slot, generation, ..
+        } = self.me.recipient;
+        self.core.full_path(slot, generation)
+    }
+
     /// Has the actor told when another actor ends, of its node or of any: its
     /// [`terminated`](Actor::terminated) is called, once, behind everything that the other sent to
     /// it. Of one that has ended already it is told at once.
@@ -207,8 +264,8 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.unwatch_actor(self.me.recipient, actor.recipient)
     }
 
-    /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,
-    /// become dead letters.
+    /// Stops the actor when the handler returns, its children before it. Messages still on their
+    /// way to it, or waiting, become dead letters.
     pub fn stop(&mut self) {
         self.stop = true;
     }

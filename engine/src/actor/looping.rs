@@ -14,48 +14,33 @@ use std::task::Context;
 
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
-use super::mailbox::{Bound, Filled, Letter, Told};
-use super::port::{Notes, Port};
-use super::{
-    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
-};
-use crate::core::{Core, Link, Notice};
+use super::port::{MESSAGES_PER_POLL, Notes, Port};
+use super::{Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome};
+use crate::core::{Core, Link, Notice, PanicPayload};
 use crate::reference::Ref;
 
-/// Messages that a loop takes out of its mailbox before other tasks get their turn.
-const MESSAGES_PER_POLL: u32 = 32;
-
 /// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
-/// core to drop.
+/// core to drop, or to have it go on.
 async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        let mut cx = Cx::new(&core, &me, None);
-        actor.started(&mut cx);
-        if cx.wants_stop() {
-            port.notes.add(Notes::WANTS_STOP);
+    let mut panicked = contain(&core, &me, &port, |cx| actor.started(cx));
+    loop {
+        if let Some(payload) = panicked.take() {
+            port.panicked.set(Some(payload));
+            port.notes.add(Notes::PANICKED);
+            poll_fn(|_| port.poll_resumed()).await;
         }
-    }));
-    let mut panicked = done.err();
-    while panicked.is_none() {
         let next = poll_fn(|context| port.poll_next(&core, context)).await;
         let Some((index, link)) = next else {
             let Some(terminated) = port.take_aside() else {
                 break;
             };
-            panicked = catch_unwind(AssertUnwindSafe(|| {
-                let mut cx = Cx::new(&core, &me, None);
-                actor.terminated(terminated, &mut cx);
-                if cx.wants_stop() {
-                    port.notes.add(Notes::WANTS_STOP);
-                }
-            }))
-            .err();
+            panicked = contain(&core, &me, &port, |cx| actor.terminated(terminated, cx));
             continue;
         };
         let origin = Origin {
             core: &core,
             link: &link,
-            question: &port.question,
+            question: port.question(),
         };
         let mut cx = Cx::new(&core, &me, Some(&origin));
         let handled = {
@@ -70,14 +55,28 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
             port.notes.add(Notes::WANTS_STOP);
         }
     }
-    if panicked.is_none() {
-        panicked = catch_unwind(AssertUnwindSafe(|| actor.stopped())).err();
-    }
-    if panicked.is_some() {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| actor.stopped())) {
+        port.panicked.set(Some(payload));
         port.notes.add(Notes::PANICKED);
-        port.panicked.set(panicked);
     }
     std::future::pending().await
+}
+
+/// Calls what an actor does besides handling messages. Gives back what it panicked with.
+fn contain<A: Actor>(
+    core: &Rc<Core>,
+    me: &Ref<A::Api>,
+    port: &Port,
+    call: impl FnOnce(&mut Cx<'_, A>),
+) -> Option<PanicPayload> {
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        let mut cx = Cx::new(core, me, None);
+        call(&mut cx);
+        if cx.wants_stop() {
+            port.notes.add(Notes::WANTS_STOP);
+        }
+    }));
+    called.err()
 }
 
 /// An actor with a loop, as its cell holds it.
@@ -93,19 +92,23 @@ pub(super) fn looping<A: Actor>(
     me: Ref<A::Api>,
     core: &Rc<Core>,
 ) -> (Box<dyn Behaviour>, Rc<Port>) {
-    let settings = core.settings();
-    let bound = Bound {
-        messages: settings.mailbox_messages_max,
-        bytes: settings.mailbox_bytes_max,
-    };
-    let port = Rc::new(Port::new(me.recipient.slot, me.recipient.generation, bound));
-    let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
-    let looping = Looping {
-        port: Rc::clone(&port),
+    let port = Port::of(core, (me.recipient.slot, me.recipient.generation));
+    (loop_on(&port, actor, me, core), port)
+}
+
+/// The loop of `actor` on a port that may have had others.
+pub(super) fn loop_on<A: Actor>(
+    port: &Rc<Port>,
+    actor: A,
+    me: Ref<A::Api>,
+    core: &Rc<Core>,
+) -> Box<dyn Behaviour> {
+    let run = run(actor, me, Rc::clone(core), Rc::clone(port));
+    Box::new(Looping {
+        port: Rc::clone(port),
         run: Box::pin(run),
         checks: <A::Api as Dispatch<A>>::CHECKS,
-    };
-    (Box::new(looping), port)
+    })
 }
 
 impl<F: Future<Output = ()>> Looping<F> {
@@ -133,43 +136,11 @@ impl<F: Future<Output = ()>> Looping<F> {
     fn wants_stop(&self) -> bool {
         self.port.notes.have(Notes::WANTS_STOP)
     }
-
-    /// Puts a message into the mailbox.
-    #[cold]
-    fn put_by(&self, core: &Rc<Core>, index: u16, check: Check, delivery: &Delivery<'_>) -> Turn {
-        let (link, number) = (delivery.link, delivery.target_number);
-        let message = match check.0(delivery.payload.copied_to_wait(core)) {
-            Ok(message) => message,
-            Err(error) => return Turn::of(Delivered::Invalid(error)),
-        };
-        let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
-        self.port.notes.add(Notes::WAITING);
-        let mut mailbox = self.port.mailbox.borrow_mut();
-        let filled = mailbox.put(Letter {
-            arrived: Arrived {
-                index,
-                content: Content::Archived(message),
-            },
-            link: Rc::clone(link),
-            question: delivery.question,
-            bytes,
-            charged: false,
-        });
-        if mailbox.charges_last() {
-            link.charge(bytes);
-        }
-        if filled == Filled::Full && core.say_busy(link, number, self.port.generation()) {
-            mailbox.note_told(Told {
-                link: Rc::clone(link),
-                target_number: number,
-            });
-        }
-        Turn::of(Delivered::Waiting)
-    }
 }
 
 impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
+        self.port.share.set(MESSAGES_PER_POLL);
         self.poll();
         self.wants_stop()
     }
@@ -184,14 +155,14 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             core.running_question().set(None);
         }
         if !self.port.idle.get() {
-            return self.put_by(core, index, check, &delivery);
+            return self.port.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
         self.port.hand(index, delivery.link, delivery.question);
         self.poll_inline();
         if let Some(error) = self.port.place.invalid.get() {
             self.port.place.invalid.set(None);
-            self.port.question.set(None);
+            self.port.question().set(None);
             return Turn::of(Delivered::Invalid(error));
         }
         Turn {
@@ -208,21 +179,10 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         link: &Rc<Link>,
     ) -> Turn {
         core.running_question().set(None);
-        let content = Content::Local(value);
         if !self.port.idle.get() {
-            // Senders of archives hear that there is no room with the next one of theirs. Those of
-            // local messages do by the bound between their core and this one.
-            self.port.notes.add(Notes::WAITING);
-            let _ = self.port.mailbox.borrow_mut().put(Letter {
-                arrived: Arrived { index, content },
-                link: Rc::clone(link),
-                question: None,
-                bytes: 0,
-                charged: false,
-            });
-            return Turn::of(Delivered::Waiting);
+            return self.port.put_local(index, value, link);
         }
-        self.port.place.kept.set(Some(content));
+        self.port.place.kept.set(Some(Content::Local(value)));
         self.port.hand(index, link, None);
         self.poll();
         Turn {
@@ -239,17 +199,7 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
 
     fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
         if !self.port.idle.get() {
-            self.port.notes.add(Notes::WAITING);
-            let _ = self.port.mailbox.borrow_mut().put(Letter {
-                arrived: Arrived {
-                    index: 0,
-                    content: Content::Notice(Box::new(notice)),
-                },
-                link: Rc::clone(core.own_link()),
-                question: None,
-                bytes: 0,
-                charged: false,
-            });
+            self.port.put_notice(core, notice);
             return false;
         }
         if let Some(terminated) = core.claim(self.port.actor(), notice) {

@@ -9,11 +9,13 @@
 
 mod cell;
 mod context;
+mod kin;
 mod local;
 mod looping;
 mod mailbox;
 mod port;
 mod reply_to;
+mod restart;
 mod serve;
 mod table;
 
@@ -25,7 +27,7 @@ pub use reply_to::{ForwardError, ReplyTo};
 pub(crate) use serve::Content;
 pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
 
-pub(crate) use cell::{ActorCell, Mismatch, Turn};
+pub(crate) use cell::{ActorCell, Birth, Mismatch, Supervised, Turn};
 pub(crate) use mailbox::Letter;
 pub(crate) use port::Port;
 pub(crate) use serve::Arrived;
@@ -97,7 +99,8 @@ pub trait Actor: Sized + 'static {
         cx.stop();
     }
 
-    /// Runs once when the actor stops in order: not when a handler of it panicked.
+    /// Runs once when the actor stops in order: not when a handler of it panicked. Its children
+    /// have ended by then.
     fn stopped(&mut self) {}
 }
 

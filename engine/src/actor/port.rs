@@ -10,11 +10,15 @@ use std::task::{Context, Poll, Waker};
 
 use ringmesh_proto::time::Instant;
 
-use super::mailbox::{Bound, Letter, Mailbox, Told};
+use super::cell::Turn;
+use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
 use super::serve::Place;
-use super::{Arrived, Content};
-use crate::core::{ActorPlace, Core, Link, PanicPayload, Question};
+use super::{Arrived, Check, Content, Delivered, Delivery, LocalValue};
+use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, Question};
 use crate::watch::Terminated;
+
+/// Messages that a loop takes out of its mailbox before other tasks get their turn.
+pub(super) const MESSAGES_PER_POLL: u32 = 32;
 
 /// What a loop sees to besides its next message. There is nothing for almost every message, and
 /// finding that out is one look at all of it.
@@ -61,11 +65,11 @@ pub(crate) struct Port {
     link: Cell<Option<Rc<Link>>>,
     index: Cell<u16>,
     pub(super) place: Place,
-    pub(super) mailbox: RefCell<Mailbox>,
+    mailbox: RefCell<Mailbox>,
     /// The loop waits for a message.
     pub(super) idle: Cell<bool>,
     /// The question that is being handled and not answered, and where it came from.
-    pub(super) question: Cell<Option<u64>>,
+    question: Cell<Option<u64>>,
     asked_on: RefCell<Option<Rc<Link>>>,
     /// The deadline of the question that is being handled, answered or not.
     deadline: Cell<Option<Instant>>,
@@ -80,7 +84,17 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(slot: u32, generation: u64, bound: Bound) -> Self {
+    /// The port of an actor of `core`, at this slot and of this generation.
+    pub(super) fn of(core: &Core, (slot, generation): (u32, u64)) -> Rc<Self> {
+        let settings = core.settings();
+        let bound = Bound {
+            messages: settings.mailbox_messages_max,
+            bytes: settings.mailbox_bytes_max,
+        };
+        Rc::new(Self::new(slot, generation, bound))
+    }
+
+    fn new(slot: u32, generation: u64, bound: Bound) -> Self {
         Self {
             slot,
             generation,
@@ -134,6 +148,120 @@ impl Port {
         let link = self.asked_on.take();
         let question = self.question.take();
         link.zip(question)
+    }
+
+    /// Puts a message into the mailbox.
+    #[cold]
+    pub(super) fn put_by(
+        &self,
+        core: &Rc<Core>,
+        index: u16,
+        check: Check,
+        delivery: &Delivery<'_>,
+    ) -> Turn {
+        let (link, number) = (delivery.link, delivery.target_number);
+        let message = match check.0(delivery.payload.copied_to_wait(core)) {
+            Ok(message) => message,
+            Err(error) => return Turn::of(Delivered::Invalid(error)),
+        };
+        let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
+        self.notes.add(Notes::WAITING);
+        let mut mailbox = self.mailbox.borrow_mut();
+        let filled = mailbox.put(Letter {
+            arrived: Arrived {
+                index,
+                content: Content::Archived(message),
+            },
+            link: Rc::clone(link),
+            question: delivery.question,
+            bytes,
+            charged: false,
+        });
+        if mailbox.charges_last() {
+            link.charge(bytes);
+        }
+        if filled == Filled::Full && core.say_busy(link, number, self.generation) {
+            mailbox.note_told(Told {
+                link: Rc::clone(link),
+                target_number: number,
+            });
+        }
+        Turn::of(Delivered::Waiting)
+    }
+
+    /// Puts a local message into the mailbox. Senders of archives hear that there is no room with
+    /// the next one of theirs. Those of local messages do by the bound between their core and this
+    /// one.
+    pub(super) fn put_local(&self, index: u16, value: LocalValue, link: &Rc<Link>) -> Turn {
+        self.put_aside(index, Content::Local(value), link);
+        Turn::of(Delivered::Waiting)
+    }
+
+    /// Puts word of an end into the mailbox.
+    pub(super) fn put_notice(&self, core: &Core, notice: Notice) {
+        let content = Content::Notice(Box::new(notice));
+        self.put_aside(0, content, core.own_link());
+    }
+
+    /// Puts what has no bytes into the mailbox.
+    fn put_aside(&self, index: u16, content: Content, link: &Rc<Link>) {
+        self.notes.add(Notes::WAITING);
+        let _ = self.mailbox.borrow_mut().put(Letter {
+            arrived: Arrived { index, content },
+            link: Rc::clone(link),
+            question: None,
+            bytes: 0,
+            charged: false,
+        });
+    }
+
+    /// Whether nothing waits; takes note of it.
+    pub(super) fn has_nothing(&self) -> bool {
+        let is_empty = self.mailbox.borrow().is_empty();
+        if is_empty {
+            self.notes.remove(Notes::WAITING);
+        }
+        is_empty
+    }
+
+    /// The question that is being handled and not answered.
+    #[inline]
+    pub(super) fn question(&self) -> &Cell<Option<u64>> {
+        &self.question
+    }
+
+    /// A message is about to be handled that may be a question.
+    pub(super) fn ask(&self, question: Option<Question>, link: &Rc<Link>) {
+        self.question.set(question.map(|it| it.correlation));
+        *self.asked_on.borrow_mut() = question.map(|_| Rc::clone(link));
+    }
+
+    /// The state of the actor is gone; what waits in the mailbox is not.
+    pub(crate) fn reset(&self) {
+        self.link.take();
+        self.place.clear();
+        self.aside.take();
+        self.panicked.take();
+        self.idle.set(false);
+        self.deadline.set(None);
+        let is_empty = self.mailbox.borrow().is_empty();
+        self.notes.0.set(if is_empty { 0 } else { Notes::WAITING });
+    }
+
+    /// Has the loop go on behind a panic. Says whether there was one.
+    pub(crate) fn resume(&self) -> bool {
+        let has_panicked = self.notes.have(Notes::PANICKED);
+        self.notes.remove(Notes::PANICKED);
+        has_panicked
+    }
+
+    /// Ready when the loop is to go on.
+    pub(super) fn poll_resumed(&self) -> Poll<()> {
+        if self.notes.have(Notes::PANICKED) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 
     /// The oldest message that waits.

@@ -188,6 +188,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Drops what lies there.
+    pub(super) fn clear(&self) {
+        self.fresh.take();
+        self.kept.take();
+        self.invalid.take();
+    }
+
     /// The message, unless it turns out that it is not valid.
     #[inline]
     fn take<M: Message>(&self) -> Option<Msg<M>> {

@@ -268,7 +268,7 @@ impl Core {
             }
             Err(payload) => {
                 self.local_delivered(&cell, from, &Delivered::Handled);
-                self.end_panicked(&cell, &panic_message(payload));
+                self.actor_panicked(&cell, &panic_message(payload));
             }
         }
     }

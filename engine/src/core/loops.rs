@@ -39,7 +39,7 @@ impl Core {
         match catch_unwind(AssertUnwindSafe(|| cell.resume())) {
             Ok(false) => {}
             Ok(true) => self.stop_cell(cell),
-            Err(payload) => self.end_panicked(cell, &panic_message(payload)),
+            Err(payload) => self.actor_panicked(cell, &panic_message(payload)),
         }
     }
 

@@ -38,6 +38,7 @@ mod forming;
 mod forward;
 mod hop;
 mod letters;
+mod life;
 mod line;
 mod link;
 mod linked;
@@ -134,6 +135,7 @@ use clock::Clock;
 use dial::LookUps;
 use far::Far;
 use letters::LetterLog;
+use life::FailureLog;
 use link::{Connection, End, Stage};
 use local::Locals;
 use notices::Notices;
@@ -181,6 +183,9 @@ pub(crate) struct Core {
     slow_log_budget: RefCell<TokenBucket>,
     latest_batch: LatestBatch,
     letter_log: LetterLog,
+    failure_log: FailureLog,
+    /// Actors that failed and wait for their new state.
+    parked: Cell<usize>,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
     /// it.
     ends: Vec<End>,

@@ -169,7 +169,7 @@ impl Core {
         match catch_unwind(AssertUnwindSafe(|| cell.notify(self, notice))) {
             Ok(false) => {}
             Ok(true) => self.stop_cell(&cell),
-            Err(payload) => self.end_panicked(&cell, &panic_message(payload)),
+            Err(payload) => self.actor_panicked(&cell, &panic_message(payload)),
         }
     }
 }

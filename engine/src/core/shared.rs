@@ -62,6 +62,8 @@ pub(crate) struct Named {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
     pub(crate) protocol: ProtocolId,
+    /// It ends, and nobody finds it any more.
+    pub(crate) ending: bool,
 }
 
 /// What all cores are told about the node's end. It only goes on.
@@ -216,6 +218,13 @@ impl Shared {
         free
     }
 
+    /// An actor ends: its name is not found any more, and nobody else's yet.
+    pub(crate) fn end_name(&self, name: &str, generation: u64) {
+        if let Some(named) = lock(&self.names).get_mut(name) {
+            named.ending |= named.generation == generation;
+        }
+    }
+
     /// Takes the name of an actor back, unless it is another's by now.
     pub(crate) fn free_name(&self, name: &str, generation: u64) {
         let mut names = lock(&self.names);
@@ -229,7 +238,8 @@ impl Shared {
 
     /// The actor of that name, on whatever core.
     pub(crate) fn named(&self, name: &str) -> Option<Named> {
-        lock(&self.names).get(name).copied()
+        let named = lock(&self.names).get(name).copied();
+        named.filter(|named| !named.ending)
     }
 
     /// The number of the node at `address`, which one more core knows from now on.
@@ -360,13 +370,20 @@ mod tests {
             slot: 3,
             generation,
             protocol: ProtocolId::of("demo.names"),
+            ending: false,
         };
         assert!(shared.take_name("a", named(1)));
         assert!(!shared.take_name("a", named(2)));
         shared.free_name("a", 2);
         assert_eq!(shared.named("a"), Some(named(1)));
+        shared.end_name("a", 2);
+        assert_eq!(shared.named("a"), Some(named(1)));
+        shared.end_name("a", 1);
+        assert_eq!(shared.named("a"), None, "nobody finds it while it ends");
+        assert!(!shared.take_name("a", named(2)));
         shared.free_name("a", 1);
         assert_eq!(shared.named("a"), None);
+        assert!(shared.take_name("a", named(2)));
     }
 
     #[test]

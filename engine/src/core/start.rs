@@ -24,6 +24,7 @@ use super::asks::AskTable;
 use super::clock::Clock;
 use super::far::Far;
 use super::letters::LetterLog;
+use super::life::FailureLog;
 use super::link::End;
 use super::local::Locals;
 use super::notices::Notices;
@@ -71,6 +72,8 @@ impl Core {
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
+            failure_log: FailureLog::default(),
+            parked: Cell::default(),
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),

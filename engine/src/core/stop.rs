@@ -157,8 +157,7 @@ impl Core {
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Flushed;
         self.tasks.clear();
-        let actors = self.actors.borrow_mut().drain();
-        actors.iter().for_each(|cell| self.stop_cell(cell));
+        self.stop_all_actors();
         self.close_mesh();
         self.end_all_links();
         self.discard_all_unread();

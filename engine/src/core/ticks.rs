@@ -63,6 +63,8 @@ struct Entry {
     to: Recipient,
     message: Box<dyn AnyMessage>,
     repeat: Repeat,
+    /// It belongs to a watch, which an actor keeps when it begins anew.
+    is_kept: bool,
     /// When it is due, and its place on the wheel; none while it is being told.
     due: Instant,
     timer: Option<TimerKey>,
@@ -168,7 +170,7 @@ impl Core {
                 (period, Repeat::Every(period))
             }
         };
-        let key = self.put_tick(to, repeat, message)?;
+        let key = self.put_tick(to, (repeat, false), message)?;
         // Read afresh: counted from the start of the turn, it would end too early.
         self.set_again(key, self.clock.peek() + first);
         let owner = to.generation;
@@ -182,13 +184,13 @@ impl Core {
         to: Recipient,
         message: M,
     ) -> Result<TickKey, TimerError> {
-        self.put_tick(to, Repeat::UntilTold(PAUSE_MIN), message)
+        self.put_tick(to, (Repeat::UntilTold(PAUSE_MIN), true), message)
     }
 
     fn put_tick<M: Message>(
         &self,
         to: Recipient,
-        repeat: Repeat,
+        (repeat, is_kept): (Repeat, bool),
         message: M,
     ) -> Result<TickKey, TimerError> {
         let message: Box<dyn AnyMessage> = Box::new(message);
@@ -203,6 +205,7 @@ impl Core {
             to,
             message,
             repeat,
+            is_kept,
             due: self.clock.now(),
             timer: None,
         };
@@ -223,6 +226,18 @@ impl Core {
     /// Ends the timers of an actor that is gone.
     pub(super) fn end_ticks(&self, owner: u64) {
         let keys = self.ticks.borrow().keys_of(owner);
+        for key in keys {
+            self.end_tick(key);
+        }
+    }
+
+    /// The same of an actor that begins anew: the messages of its watches are kept.
+    pub(super) fn end_timers(&self, owner: u64) {
+        let mut keys = self.ticks.borrow().keys_of(owner);
+        {
+            let mut ticks = self.ticks.borrow_mut();
+            keys.retain(|key| ticks.at(*key).is_some_and(|entry| !entry.is_kept));
+        }
         for key in keys {
             self.end_tick(key);
         }

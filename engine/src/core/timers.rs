@@ -10,8 +10,10 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::alarm::{ALARMS_MAX, BellKey};
 use super::asks::AskTable;
+use super::life::PARKED_MAX;
 use super::peers::PeerIndex;
 use super::ticks::{TICKS_MAX, TickKey};
+use super::watch::Place;
 use super::{Core, Correlation};
 use crate::config::PEERS_CEILING;
 
@@ -25,12 +27,13 @@ pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 /// look for stalls and for memory.
 const SINGLE_TIMERS: usize = 7;
 
-// Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
-// while it waits), connections and peers (one each, and on each lane). So no question waits
-// without a deadline.
+// Whatever has a bound finds a timer: futures cannot take those of actors and their restarts, of
+// questions (one each while it waits), connections and peers (one each, and on each lane). So no
+// question waits without a deadline.
 const _: () = assert!(
     ALARMS_MAX
         + TICKS_MAX
+        + PARKED_MAX
         + AskTable::ASKS_MAX
         + CONNECTIONS_MAX as usize
         + Lane::ALL.len() * PEERS_CEILING
@@ -48,6 +51,8 @@ pub(crate) enum Token {
     Ask(Correlation),
     /// An actor has itself told something.
     Tick(TickKey),
+    /// The pause of an actor that failed is over.
+    Restart { slot: u32, generation: u64 },
     /// A connection must have got further by now.
     Connection(ConnectionId),
     /// The association with a peer has something to do.
@@ -115,6 +120,7 @@ impl Core {
             Token::Alarm(bell) => self.ring(bell),
             Token::Ask(correlation) => self.ask_overdue(correlation),
             Token::Tick(key) => self.tick(key),
+            Token::Restart { slot, generation } => self.restart(Place { slot, generation }),
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),

@@ -293,13 +293,14 @@ impl Core {
         })
     }
 
+    /// The actor at a place of this core, if it is not wholly gone.
     pub(super) fn cell_at(&self, place: Place) -> Option<Rc<ActorCell>> {
         let actors = self.actors.borrow();
         actors.at(place.slot, place.generation).cloned()
     }
 
     /// An actor of this core, unless it is ending.
-    fn living(&self, actor: Recipient) -> Option<Rc<ActorCell>> {
+    pub(super) fn living(&self, actor: Recipient) -> Option<Rc<ActorCell>> {
         let Recipient {
             slot, generation, ..
         } = actor;

@@ -1,5 +1,7 @@
 //! The life of actors on one node: who hears of an end, who ends with whom, and who begins anew.
 
+mod failure;
+mod family;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,8 @@ struct Diary(Arc<Mutex<Vec<Entry>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     Line(u64),
+    /// A handler at a gate.
+    Waits,
     /// A local message.
     Moved(u64),
     Ended(ActorId, Ended),
@@ -87,12 +91,30 @@ impl Act {
 protocol! { MemberApi = "tests.member" { Line, local Moved, local Act } }
 protocol! { WaiterApi = "tests.waiter" { Line, AtTheGate, local Moved, local Watch } }
 
+/// Where a member panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fuse {
+    #[default]
+    Nowhere,
+    /// At the end of another.
+    End,
+    Start,
+    Stop,
+    Drop,
+}
+
+impl Fuse {
+    fn blow_at(self, place: Self) {
+        assert!(self != place, "a member panics at its {place:?}");
+    }
+}
+
 /// Does what it is told, and keeps a diary.
 #[derive(Debug)]
 struct Member {
     diary: Diary,
     number: u64,
-    panics_at_end: bool,
+    fuse: Fuse,
 }
 
 impl Member {
@@ -104,7 +126,7 @@ impl Member {
         Self {
             diary: diary.clone(),
             number,
-            panics_at_end: false,
+            fuse: Fuse::default(),
         }
     }
 }
@@ -112,22 +134,29 @@ impl Member {
 impl Actor for Member {
     type Api = MemberApi;
 
+    fn started(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.fuse == Fuse::Start {
+            let child = Self::numbered(&self.diary, self.number + 1);
+            cx.spawn(child).expect("room for a child");
+        }
+        self.fuse.blow_at(Fuse::Start);
+    }
+
     fn terminated(&mut self, who: Terminated, _: &mut Cx<'_, Self>) {
         self.diary.note(Entry::Ended(who.id(), who.why()));
-        assert!(
-            !self.panics_at_end,
-            "a member that panics at the end of another"
-        );
+        self.fuse.blow_at(Fuse::End);
     }
 
     fn stopped(&mut self) {
         self.diary.note(Entry::Stopped(self.number));
+        self.fuse.blow_at(Fuse::Stop);
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         self.diary.note(Entry::Dropped(self.number));
+        self.fuse.blow_at(Fuse::Drop);
     }
 }
 
@@ -176,6 +205,7 @@ impl Handler<Line> for Waiter {
 #[async_handler]
 impl AsyncHandler<AtTheGate> for Waiter {
     async fn handle(&mut self, _: Msg<AtTheGate>, _: &mut Cx<'_, Self>) {
+        self.diary.note(Entry::Waits);
         self.gate.pass().await;
     }
 }

@@ -7,8 +7,8 @@ use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
 use super::{
-    AtTheGate, Diary, Entry, Gate, Line, Member, MemberApi, Moved, Waiter, WaiterApi, Watch, act,
-    done, is_ended, member_on,
+    AtTheGate, Diary, Entry, Fuse, Gate, Line, Member, MemberApi, Moved, Waiter, WaiterApi, Watch,
+    act, done, is_ended, member_on,
 };
 
 /// Messages of each sort that the dying send.
@@ -49,11 +49,11 @@ fn word_of_an_end_comes_once_and_behind_all_that_the_dead_sent() {
             said + 1,
             "cores {watcher_core} and {core}"
         );
-        assert!(is_ended(entries.last().expect("there is one")));
-        assert!(matches!(
-            entries.last(),
-            Some(Entry::Ended(_, Ended::Stopped))
-        ));
+        // The watch goes to another core, and may find that it is over there.
+        let last = entries.last().expect("there is one");
+        let is_whole = matches!(last, Entry::Ended(_, Ended::Stopped));
+        let is_late = core != watcher_core && matches!(last, Entry::Ended(_, Ended::Gone));
+        assert!(is_whole || is_late, "{last:?}");
         assert!(said > LAST_WORDS, "most of it was taken: {said}");
     }
     settled(&[&node])
@@ -67,7 +67,7 @@ fn it_waits_in_the_mailbox_behind_what_waits_there() {
     for core in [0, 1] {
         let (diary, gate) = (Diary::default(), Gate::default());
         let (noted, at) = (diary.clone(), gate.clone());
-        let (victim, said) = node.run(move |node| async move {
+        let (victim, watcher) = node.run(move |node| async move {
             let waiter = Waiter {
                 diary: noted,
                 gate: at,
@@ -79,18 +79,21 @@ fn it_waits_in_the_mailbox_behind_what_waits_there() {
             watcher.tell_local(watch).await.map_err(drop).expect("room");
             heard.await.expect("it watches");
             watcher.tell(AtTheGate).await.expect("room");
-            let said = done(victim, move |_, cx| {
+            (victim, watcher)
+        });
+        diary.until(&node, 1, |entry| *entry == Entry::Waits);
+        let said = node.run(move |_| {
+            done(victim, move |_, cx| {
                 cx.stop();
                 say_farewell(watcher)
-            });
-            (victim, said.await)
+            })
         });
         let waiting = move |books: &ringmesh::Counters| books.waiting + books.local_waiting == said;
         node.until("the last words to wait", waiting);
-        assert_eq!(diary.entries(), []);
+        assert_eq!(diary.entries(), [Entry::Waits]);
         gate.open();
         let entries = diary.until(&node, 1, is_ended);
-        assert_eq!(entries.len() as u64, said + 1);
+        assert_eq!(entries.len() as u64, said + 2);
         assert_eq!(
             entries.last(),
             Some(&Entry::Ended(victim.id(), Ended::Stopped))
@@ -163,11 +166,10 @@ fn those_who_watch_each_other_end_one_after_the_other() {
     settled(&[&node])
         .iter()
         .for_each(|books| assert_eq!(books.watches, 0));
-    let told = diary.entries().into_iter().filter(is_ended);
-    assert_eq!(
-        told.collect::<Vec<_>>(),
-        [Entry::Ended(first.id(), Ended::Stopped)]
-    );
+    // The second one's watch may have found that it was over.
+    let told: Vec<_> = diary.entries().into_iter().filter(is_ended).collect();
+    let is_of_first = |entry: &Entry| matches!(entry, Entry::Ended(id, _) if *id == first.id());
+    assert!(told.len() == 1 && is_of_first(&told[0]), "{told:?}");
 }
 
 #[test]
@@ -210,7 +212,7 @@ fn an_actor_that_does_not_handle_the_end_of_another_ends_with_it() {
         let victim: Ref<SinkApi> = node.spawn(Sink::default()).expect("room");
         let dependent = node.spawn(Dependent(victim)).expect("room");
         let mut panicking = Member::new(&Diary::default());
-        panicking.panics_at_end = true;
+        panicking.fuse = Fuse::End;
         let panicking = node.spawn(panicking).expect("room");
         let watcher = member_on(&node, 0, &noted).await;
         done(panicking, move |_, cx| cx.watch(&victim).expect("room")).await;
