@@ -206,7 +206,7 @@ mod tests {
             .at_most(4, 60 * SECOND)
             .then_escalate();
         let mut supervisor = Supervisor::new(how.into());
-        let mut pause = |s| supervisor.handle_failure(at(s * 1000), 0);
+        let mut pause = |s: u64| supervisor.handle_failure(at(s * 1000), 0);
         let restart = |s: u32| Verdict::Restart { after: s * SECOND };
         assert_eq!([0, 1, 2, 3].map(&mut pause), [1, 2, 4, 5].map(restart));
         assert_eq!(pause(4), Verdict::Escalate, "the window has four");

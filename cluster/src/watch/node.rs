@@ -74,6 +74,12 @@ impl Node {
         self.incoming.len()
     }
 
+    /// What waits to be said.
+    #[cfg(test)]
+    pub(super) fn words(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Says whether it is new.
     pub(super) fn watch(&mut self, watch: Watch, watching: Watching) -> bool {
         if self.outgoing.contains_key(&watch) {

@@ -1,3 +1,4 @@
+mod hostile;
 mod model;
 
 use super::*;
@@ -215,6 +216,28 @@ fn another_process_start_at_the_address_ends_all_watches_of_the_former() {
     };
     assert_eq!(effects(&mut machine), [at_once]);
     assert_eq!(machine.outgoing(), 0);
+}
+
+#[test]
+fn one_over_the_former_starts_forgets_the_oldest() {
+    let mut machine = RemoteWatch::new(rules());
+    for uid in 1..=FORMER_MAX as u64 + 1 {
+        machine.handle_node_end(node(1, uid).uid, NodeEnd::Stopped);
+        machine.handle_node_end(node(1, uid).uid, NodeEnd::Crashed);
+    }
+    let is_over = |machine: &mut RemoteWatch, uid| {
+        let watched = machine.watch(at(0), &node(1, uid), watch(1, 2), watching(1));
+        watched.unwrap();
+        matches!(effects(machine)[..], [Effect::Ended { .. }])
+    };
+    assert!(is_over(&mut machine, 2) && is_over(&mut machine, FORMER_MAX as u64 + 1));
+    assert!(!is_over(&mut machine, 1));
+    // Whoever has a link again is not over, whatever was thought.
+    machine.handle_link_up(&node(2, 5));
+    effects(&mut machine);
+    let watched = machine.watch(at(0), &node(2, 5), watch(1, 2), watching(1));
+    watched.unwrap();
+    assert!(machine.is_watched(node(2, 5).uid));
 }
 
 #[test]

@@ -271,6 +271,10 @@ impl Core {
     pub(crate) fn claim(&self, watcher: Place, notice: Notice) -> Option<Terminated> {
         let key = (watcher.generation, notice.uid, notice.generation);
         let (watched, message) = self.watches.borrow_mut().take(&key)?;
+        if matches!(notice.why, Ended::NodeLost | Ended::Unwatched) {
+            // The actor may live on, and be watched anew since that was said.
+            self.unwatch_remote(key.0, key.1, key.2);
+        }
         let cell = self.cell_at(watcher)?;
         cell.watches.set(cell.watches.get() - 1);
         if let Some(message) = message {
