@@ -182,3 +182,47 @@ fn a_process_that_was_restarted_is_another_and_its_actors_hear_nothing() {
     until_none(&[&vigil.node]);
     assert_eq!(vigil.diary.ended().len(), 4);
 }
+
+#[test]
+fn a_hundred_thousand_watches_are_one_stream_of_heartbeats_and_end_together() {
+    const WATCHERS: u16 = 400;
+    const WATCHED: u16 = 250;
+    const ALL: usize = WATCHERS as usize * WATCHED as usize;
+    let (node, other) = (patient(), LiveNode::start());
+    let (diary, silent) = (Diary::default(), Diary::default());
+    for number in 0..WATCHED {
+        fellow(&other, 0, &format!("watched{number}"), &silent);
+    }
+    let address = other.address().clone();
+    let far = node.run(move |node| async move {
+        let mut far: Vec<Ref<FellowApi>> = Vec::new();
+        for number in 0..WATCHED {
+            let path = format!("{address}/user/watched{number}");
+            far.push(node.resolve(&path).await.expect("it is there"));
+        }
+        far
+    });
+    for number in 0..WATCHERS {
+        let far = far.clone();
+        let watcher = fellow(&node, 0, &format!("watcher{number}"), &diary);
+        done(&node, watcher, move |_, cx| {
+            for watched in &far {
+                cx.watch(watched).expect("room");
+            }
+        });
+    }
+    super::until_followed(&other, ALL as u64);
+    let before = node.counters().heartbeats;
+    node.until("a heartbeat", move |books| books.heartbeats > before + 1);
+    let sent = node.counters();
+    assert!(sent.heartbeats < 1000, "{} heartbeats", sent.heartbeats);
+    let since = Instant::now();
+    other.stop();
+    let ended = diary.until_ended(&node, ALL);
+    let took = since.elapsed();
+    println!("ended after {took:?}");
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert_eq!(ended.len(), ALL);
+    assert!(ended.iter().all(|(_, why)| *why == Ended::NodeLost));
+    until_none(&[&node]);
+}

@@ -3,6 +3,7 @@
 mod loss;
 mod watch;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,11 @@ use ringmesh_tests::live::node::LiveNode;
 
 /// What happened to a fellow, in order.
 #[derive(Clone, Debug, Default)]
-struct Diary(Arc<Mutex<Vec<Entry>>>);
+struct Diary {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    /// How many of them are about an end.
+    ends: Arc<AtomicUsize>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -29,12 +34,14 @@ enum Entry {
 
 impl Diary {
     fn note(&self, entry: Entry) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.push(entry);
+        let is_end = matches!(entry, Entry::Ended(..));
+        self.ends.fetch_add(usize::from(is_end), Ordering::Release);
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.clone()
     }
 
@@ -51,7 +58,9 @@ impl Diary {
     /// Waits for so many ends.
     fn until_ended(&self, node: &LiveNode, count: usize) -> Vec<(ActorId, Ended)> {
         let diary = self.clone();
-        node.until_so("word of ends", move |_| diary.ended().len() >= count);
+        node.until_so("word of ends", move |_| {
+            diary.ends.load(Ordering::Acquire) >= count
+        });
         self.ended()
     }
 }
