@@ -60,8 +60,7 @@ impl Core {
             networks,
             failure: _,
         } = seat;
-        let io = open(id, &settings, &shared, &networks)?;
-        let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+        let (io, node) = open(id, &settings, &shared, &networks)?;
         let ends = ends(&settings, &node, id);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
@@ -217,13 +216,13 @@ fn listen(io: &mut Transports, settings: &Settings, shared: &Shared) -> Result<(
     Ok(())
 }
 
-/// The transports of a core, which listen if it is the control core.
+/// The transports of a core, which listen if it is the control core, and who the node is.
 fn open(
     core: CoreId,
     settings: &Settings,
     shared: &Shared,
     networks: &[Arc<dyn Network>],
-) -> Result<Transports, EngineError> {
+) -> Result<(Transports, NodeId), EngineError> {
     let failed = |error| EngineError::Core {
         core: core.0,
         error,
@@ -232,7 +231,8 @@ fn open(
     if core == CONTROL_CORE {
         listen(&mut io, settings, shared)?;
     }
-    Ok(io)
+    let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+    Ok((io, node))
 }
 
 /// TCP, and a transport of each network that the node is in.
