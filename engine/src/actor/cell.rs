@@ -10,6 +10,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
+use super::heard::Heard;
 use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
@@ -129,13 +130,6 @@ impl ActorCell {
         self.port.get()
     }
 
-    /// Whether the actor is gone: not yet while a handler of it runs.
-    pub(crate) fn is_over(&self) -> bool {
-        self.behaviour
-            .try_borrow()
-            .is_ok_and(|place| place.is_none())
-    }
-
     /// Whether the futures of asynchronous handlers are its own.
     pub(crate) fn has_loop(&self) -> bool {
         self.has_loop
@@ -159,6 +153,22 @@ impl ActorCell {
         supervisor.handle_failure(now, random)
     }
 
+    /// How often something came for the actor since this was first asked. Not while a handler of
+    /// it runs.
+    pub(crate) fn heard(&self) -> u64 {
+        if let Some(count) = &*self.kin.heard.borrow() {
+            return count.get();
+        }
+        let count = Rc::new(Cell::new(0));
+        let mut place = self.behaviour.borrow_mut();
+        *place = place.take().map(|inner| -> Box<dyn Behaviour> {
+            let count = Rc::clone(&count);
+            Box::new(Heard { inner, count })
+        });
+        *self.kin.heard.borrow_mut() = Some(count);
+        0
+    }
+
     /// Drops the state of an actor that is to begin anew, and has its messages wait. Gives back
     /// what the drop panicked with. Not while a handler of it runs.
     pub(crate) fn park(&self, core: &Rc<Core>) -> Result<(), PanicPayload> {
@@ -169,6 +179,7 @@ impl ActorCell {
             .port
             .get_or_init(|| Port::of(core, (self.slot, self.generation)));
         let parked = supervised.maker.park(core, port);
+        self.kin.heard.take();
         let former = self.behaviour.borrow_mut().replace(parked);
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(former)));
         dropped.and_then(|()| catch_unwind(AssertUnwindSafe(|| port.reset())))
@@ -271,20 +282,21 @@ impl ActorCell {
         stop || !self.alive.get()
     }
 
-    /// Ends the actor, once: runs its `stopped` if it ends in order, and drops it. Not while a
-    /// handler of it runs: then this follows when that returns, because `deliver` says so.
-    ///
-    /// The actor is dropped here and not with the last reference to its cell, so that its own code
-    /// runs where no state of the core is borrowed. Gives back what its code panicked with.
-    pub(crate) fn end(&self, in_order: bool) -> Result<(), PanicPayload> {
+    /// Takes the actor out, to be ended: once, and not while a handler of it runs. Then this
+    /// follows when that returns, because `deliver` says so.
+    pub(crate) fn take(&self) -> Option<Box<dyn Behaviour>> {
         self.bury();
-        let Ok(mut place) = self.behaviour.try_borrow_mut() else {
-            return Ok(());
-        };
-        let Some(mut behaviour) = place.take() else {
-            return Ok(());
-        };
-        drop(place);
+        self.behaviour.try_borrow_mut().ok()?.take()
+    }
+
+    /// Ends an actor that was taken out: runs its `stopped` if it ends in order, and drops it.
+    ///
+    /// It is dropped here and not with the last reference to its cell, so that its own code runs
+    /// where no state of the core is borrowed. Gives back what its code panicked with.
+    pub(crate) fn end(
+        mut behaviour: Box<dyn Behaviour>,
+        in_order: bool,
+    ) -> Result<(), PanicPayload> {
         let stopped = if in_order {
             catch_unwind(AssertUnwindSafe(|| behaviour.stopped()))
         } else {

@@ -110,6 +110,25 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.set_tick(me, Pace::Every(period), message)
     }
 
+    /// Has the actor itself told `message` when nothing has come for it for `span`, and again each
+    /// time that this is so; the message itself is something that comes.
+    ///
+    /// The core only looks now and then, so that messages cost nothing more: it comes after `span`
+    /// and at most half of it more. Everything that comes counts: messages, local ones, word of
+    /// the ends of others. The timer ends with the actor, when it begins anew, and by
+    /// [`cancel`](Self::cancel).
+    ///
+    /// # Errors
+    /// As [`after`](Self::after).
+    pub fn receive_timeout<M>(&self, span: Duration, message: M) -> Result<TimerId, TimerError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.recipient;
+        self.core.set_tick(me, Pace::Quiet(span), message)
+    }
+
     /// Runs `future` as a task of this core, and has the actor itself told what `map` makes of its
     /// result, waiting for room until the node's `send_timeout`.
     ///

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use ringmesh_transport::timer::TimerKey;
 
@@ -18,12 +19,12 @@ pub(crate) struct Kin {
     children: RefCell<BTreeMap<u64, u32>>,
     /// Why it ends, once it does.
     why: Cell<Option<Ended>>,
-    /// Its end has begun, or is over.
-    is_ending: Cell<bool>,
     /// It failed, and waits for its new state.
     pub(crate) is_parked: Cell<bool>,
     /// Ends that wait.
     pub(crate) pause: Cell<Option<TimerKey>>,
+    /// How often something came for it, while that is counted.
+    pub(crate) heard: RefCell<Option<Rc<Cell<u64>>>>,
     /// How often it lost its state.
     pub(crate) losses: Cell<u32>,
     /// The time of that has come, but not all children have ended.
@@ -37,9 +38,9 @@ impl Kin {
             depth,
             children: RefCell::default(),
             why: Cell::default(),
-            is_ending: Cell::default(),
             is_parked: Cell::default(),
             pause: Cell::default(),
+            heard: RefCell::default(),
             losses: Cell::default(),
             is_awaited: Cell::default(),
         }
@@ -77,15 +78,5 @@ impl Kin {
     /// Why it ends, if it does.
     pub(crate) fn ends_for(&self) -> Option<Ended> {
         self.why.get()
-    }
-
-    /// Its end begins. Says whether that is new: code of the actor may lead back to it.
-    pub(crate) fn begin_end(&self) -> bool {
-        !self.is_ending.replace(true)
-    }
-
-    /// Its end has to wait.
-    pub(crate) fn put_off_end(&self) {
-        self.is_ending.set(false);
     }
 }

@@ -9,6 +9,7 @@
 
 mod cell;
 mod context;
+mod heard;
 mod kin;
 mod local;
 mod looping;

@@ -2,7 +2,8 @@
 //!
 //! An actor that ends takes no message from then on. Its children end first, the youngest before
 //! the others; one whose handler runs at that time ends when that returns, and its parent behind
-//! it. What an actor had is free for others when it is wholly gone: its slot and its name.
+//! it. What an actor had is free for others when no handler of it runs any more: its slot and its
+//! name.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +15,10 @@ use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::timer::RESOLUTION;
 
+use super::notices::Notices;
+use super::pipes::Pipes;
 use super::user_code::panic_message;
-use super::watch::Place;
+use super::watch::{Place, Watches};
 use super::{Asker, Core, Token};
 use crate::actor::ActorCell;
 use crate::supervision::Verdict;
@@ -29,9 +32,21 @@ const LOGS_PER_SECOND: u32 = 4;
 /// ends.
 pub(super) const PARKED_MAX: usize = 1 << 16;
 
+/// What a core knows of the lives of its actors, besides the actors themselves.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    /// The tasks that end with them.
+    pub(super) pipes: RefCell<Pipes>,
+    pub(super) watches: RefCell<Watches>,
+    pub(super) notices: Notices,
+    failure_log: FailureLog,
+    /// Those that failed and wait for their new state.
+    parked: Cell<usize>,
+}
+
 /// How often a core says in its log that an actor failed.
 #[derive(Debug)]
-pub(super) struct FailureLog {
+struct FailureLog {
     budget: RefCell<TokenBucket>,
     /// Failures that were not logged since the last line.
     suppressed: Cell<u64>,
@@ -90,30 +105,29 @@ impl Core {
         let Some(why) = cell.kin.ends_for() else {
             return;
         };
-        if cell.kin.has_children() || !cell.kin.begin_end() {
+        if cell.kin.has_children() {
             return;
         }
-        let in_order = why != Ended::Failed;
-        if let Err(payload) = cell.end(in_order) {
+        let Some(behaviour) = cell.take() else {
+            return;
+        };
+        self.end_pause(cell);
+        self.actors.borrow_mut().remove(cell);
+        if let Some(name) = &cell.name {
+            self.shared.free_name(name, cell.generation);
+        }
+        if let Err(payload) = ActorCell::end(behaviour, why != Ended::Failed) {
             self.tally.panics.add(1);
             let panic = panic_message(payload);
-            if let Some(suppressed) = self.failure_log.take(self.clock.now()) {
+            if let Some(suppressed) = self.lives.failure_log.take(self.clock.now()) {
                 let text = "an actor panicked while it ended";
                 tracing::error!(actor = %cell, panic, suppressed, "{text}");
             }
         }
-        if !cell.is_over() {
-            return cell.kin.put_off_end();
-        }
-        self.end_pause(cell);
         self.end_ticks(cell.generation);
         self.end_pipes(cell.generation);
         if let Some(port) = cell.port() {
             self.bury_mailbox(cell, port);
-        }
-        self.actors.borrow_mut().remove(cell);
-        if let Some(name) = &cell.name {
-            self.shared.free_name(name, cell.generation);
         }
         self.actor_is_gone(cell, why);
         self.leave_parent(cell);
@@ -145,7 +159,7 @@ impl Core {
             // It ends already.
             Verdict::Stop
         };
-        if let Some(suppressed) = self.failure_log.take(self.clock.now()) {
+        if let Some(suppressed) = self.lives.failure_log.take(self.clock.now()) {
             tracing::error!(actor = %cell, problem, suppressed, ?verdict, "an actor failed");
         }
         match verdict {
@@ -188,12 +202,12 @@ impl Core {
         if cell.kin.is_parked.get() {
             return;
         }
-        if self.parked.get() >= PARKED_MAX {
+        if self.lives.parked.get() >= PARKED_MAX {
             return self.bring_down(cell, Ended::Failed);
         }
         cell.kin.is_parked.set(true);
         cell.kin.losses.set(cell.kin.losses.get().wrapping_add(1));
-        self.parked.set(self.parked.get() + 1);
+        self.lives.parked.set(self.lives.parked.get() + 1);
         self.stop_children(cell);
         self.end_timers(cell.generation);
         self.end_pipes(cell.generation);
@@ -219,7 +233,7 @@ impl Core {
     /// An actor that failed waits no longer.
     fn end_pause(&self, cell: &ActorCell) {
         if cell.kin.is_parked.replace(false) {
-            self.parked.set(self.parked.get() - 1);
+            self.lives.parked.set(self.lives.parked.get() - 1);
             let timer = cell.kin.pause.take();
             timer.into_iter().for_each(|timer| self.cancel_timer(timer));
         }

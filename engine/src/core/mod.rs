@@ -135,19 +135,16 @@ use clock::Clock;
 use dial::LookUps;
 use far::Far;
 use letters::LetterLog;
-use life::FailureLog;
+use life::Lives;
 use link::{Connection, End, Stage};
 use local::Locals;
-use notices::Notices;
 use peers::PeerTable;
-use pipes::Pipes;
 use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
 use ticks::Ticks;
 use tunnel::Tunnels;
 use verify::Inquiries;
-use watch::Watches;
 
 /// The core that listens, and answers for the names of its node.
 pub(crate) const CONTROL_CORE: CoreId = CoreId(0);
@@ -183,9 +180,6 @@ pub(crate) struct Core {
     slow_log_budget: RefCell<TokenBucket>,
     latest_batch: LatestBatch,
     letter_log: LetterLog,
-    failure_log: FailureLog,
-    /// Actors that failed and wait for their new state.
-    parked: Cell<usize>,
     /// The links to the cores of this node, by core; the bytes of the one with itself never leave
     /// it.
     ends: Vec<End>,
@@ -217,9 +211,7 @@ pub(crate) struct Core {
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
     ticks: RefCell<Ticks>,
-    pipes: RefCell<Pipes>,
-    watches: RefCell<Watches>,
-    notices: Notices,
+    lives: Lives,
     /// Watches over nodes.
     far: Far,
     /// What the transport reported and nobody has handled.

@@ -96,16 +96,16 @@ impl Core {
             position,
             locals: self.locals.taken() + self.locals.len() as u64,
         };
-        let mut by_core = self.notices.by_core.borrow_mut();
+        let mut by_core = self.lives.notices.by_core.borrow_mut();
         by_core.entry(from).or_default().push_back(due);
-        self.notices.any.set(true);
+        self.lives.notices.any.set(true);
     }
 
     /// Tells actors of the ends of those they watch, as far as their turn has come and the turn's
     /// budget goes. Says whether there was any.
     pub(super) fn deliver_notices(self: &Rc<Self>, budget: &mut Budget) -> bool {
         let mut any = false;
-        while self.notices.any.get() {
+        while self.lives.notices.any.get() {
             let stride = self.next_stride(budget);
             let mut last = None;
             let mut told = 0;
@@ -131,8 +131,8 @@ impl Core {
 
     /// Whether word waits whose turn has come.
     pub(super) fn has_notices(&self) -> bool {
-        self.notices.any.get() && {
-            let by_core = self.notices.by_core.borrow();
+        self.lives.notices.any.get() && {
+            let by_core = self.lives.notices.by_core.borrow();
             let mut fronts = by_core
                 .iter()
                 .filter_map(|(core, dues)| Some((core, dues.front()?)));
@@ -141,7 +141,7 @@ impl Core {
     }
 
     fn next_notice(&self) -> Option<(Place, Notice)> {
-        let mut by_core = self.notices.by_core.borrow_mut();
+        let mut by_core = self.lives.notices.by_core.borrow_mut();
         for (core, dues) in by_core.iter_mut() {
             let is_due = dues.front().is_some_and(|due| self.is_due(*core, due));
             if is_due && let Some(due) = dues.pop_front() {
@@ -149,7 +149,7 @@ impl Core {
             }
         }
         by_core.retain(|_, dues| !dues.is_empty());
-        self.notices.any.set(!by_core.is_empty());
+        self.lives.notices.any.set(!by_core.is_empty());
         None
     }
 

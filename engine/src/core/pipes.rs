@@ -77,7 +77,7 @@ impl Core {
 
     /// Ends the pipes of an actor that is gone.
     pub(super) fn end_pipes(&self, owner: u64) {
-        let pipes = self.pipes.borrow_mut().of.remove(&owner);
+        let pipes = self.lives.pipes.borrow_mut().of.remove(&owner);
         for waker in pipes.into_iter().flatten() {
             self.wake(waker.1);
         }
@@ -136,7 +136,7 @@ impl<F: Future> Future for Piped<F> {
             // A task has one waker for its whole life, and it is the core's own.
             let waker = context.waker().clone();
             let owner = this.owner.generation;
-            this.number = Some(this.core.pipes.borrow_mut().add(owner, waker));
+            this.number = Some(this.core.lives.pipes.borrow_mut().add(owner, waker));
         }
         Poll::Pending
     }
@@ -146,7 +146,7 @@ impl<F> Drop for Piped<F> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let owner = self.owner.generation;
-            let waker = self.core.pipes.borrow_mut().remove(owner, number);
+            let waker = self.core.lives.pipes.borrow_mut().remove(owner, number);
             self.core.release(waker);
         }
     }

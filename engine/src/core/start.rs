@@ -24,10 +24,9 @@ use super::asks::AskTable;
 use super::clock::Clock;
 use super::far::Far;
 use super::letters::LetterLog;
-use super::life::FailureLog;
+use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
-use super::notices::Notices;
 use super::peers::PeerTable;
 use super::shared::core_id;
 use super::slow::LatestBatch;
@@ -71,8 +70,6 @@ impl Core {
             slow_log_budget: RefCell::new(TokenBucket::new(SLOW_LOGS_BURST, SLOW_LOGS_PER_SECOND)),
             latest_batch: LatestBatch::default(),
             letter_log: LetterLog::default(),
-            failure_log: FailureLog::default(),
-            parked: Cell::default(),
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
@@ -99,10 +96,8 @@ impl Core {
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
-            pipes: RefCell::default(),
-            watches: RefCell::default(),
+            lives: Lives::default(),
             far: Far::new(&settings),
-            notices: Notices::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),

@@ -13,6 +13,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::{RESOLUTION, TimerKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::watch::Place;
 use super::{Core, Token};
 use crate::error::{Refusal, TimerError};
 use crate::reference::Recipient;
@@ -45,6 +46,8 @@ pub(crate) struct TickKey {
 pub(crate) enum Pace {
     Once(Duration),
     Every(Duration),
+    /// Each time that the actor heard nothing for so long.
+    Quiet(Duration),
 }
 
 /// A message of any type.
@@ -70,11 +73,21 @@ struct Entry {
     timer: Option<TimerKey>,
 }
 
+/// Looks in the time after which an actor that hears nothing is told so.
+const LOOKS: u32 = 4;
+
 #[derive(Clone, Copy)]
 enum Repeat {
     /// Until it is told, next after this pause.
     UntilTold(Duration),
     Every(Duration),
+    /// When the actor heard nothing in so many looks, with this pause between two; and how often it
+    /// had heard something at the last of them.
+    Quiet {
+        pause: Duration,
+        looks: u32,
+        heard: Option<u64>,
+    },
 }
 
 /// The timers of a core's actors.
@@ -168,6 +181,16 @@ impl Core {
             Pace::Every(period) => {
                 let period = period.max(RESOLUTION);
                 (period, Repeat::Every(period))
+            }
+            Pace::Quiet(span) => {
+                let pause = (span / LOOKS).max(RESOLUTION);
+                let (looks, heard) = (0, None);
+                let repeat = Repeat::Quiet {
+                    pause,
+                    looks,
+                    heard,
+                };
+                (pause, repeat)
             }
         };
         let key = self.put_tick(to, (repeat, false), message)?;
@@ -263,6 +286,9 @@ impl Core {
 
     /// A timer fired.
     pub(super) fn tick(&self, key: TickKey) {
+        if let Some(due) = self.next_look(key) {
+            return self.set_again(key, due);
+        }
         let told = {
             let mut ticks = self.ticks.borrow_mut();
             let Some(entry) = ticks.at(key) else {
@@ -287,12 +313,45 @@ impl Core {
         }
     }
 
+    /// When to look again whether an actor heard something; `None` when it is to be told that it
+    /// did not, and of other timers.
+    fn next_look(&self, key: TickKey) -> Option<Instant> {
+        let to = {
+            let mut ticks = self.ticks.borrow_mut();
+            let entry = ticks.at(key)?;
+            matches!(entry.repeat, Repeat::Quiet { .. }).then_some(entry.to)?
+        };
+        let Recipient {
+            slot, generation, ..
+        } = to;
+        let cell = self.cell_at(Place { slot, generation })?;
+        let count = cell.heard();
+        let mut ticks = self.ticks.borrow_mut();
+        let entry = ticks.at(key)?;
+        let Repeat::Quiet {
+            pause,
+            looks,
+            heard,
+        } = &mut entry.repeat
+        else {
+            return None;
+        };
+        let is_quiet = heard.replace(count) == Some(count);
+        *looks = if is_quiet { *looks + 1 } else { 0 };
+        (*looks < LOOKS).then(|| self.clock.now() + *pause)
+    }
+
     /// When a timer that just fired fires again.
     fn next_of(&self, key: TickKey, was_told: bool) -> Option<Instant> {
         let now = self.clock.now();
         let mut ticks = self.ticks.borrow_mut();
         let entry = ticks.at(key)?;
         match &mut entry.repeat {
+            // Its own message is something that it hears.
+            Repeat::Quiet { pause, looks, .. } => {
+                *looks = if was_told { 0 } else { LOOKS };
+                Some(now + *pause)
+            }
             Repeat::UntilTold(_) if was_told => None,
             Repeat::UntilTold(pause) => {
                 let due = now + *pause;

@@ -129,15 +129,15 @@ impl Core {
             return Err(WatchError::OtherNode);
         }
         let key = (watcher.generation, who.uid, who.generation);
-        let is_new = !self.watches.borrow().watching.contains_key(&key);
+        let is_new = !self.lives.watches.borrow().watching.contains_key(&key);
         if is_new {
             let of_actor = cell.watches.get() as usize;
-            self.watches.borrow().check(of_actor)?;
+            self.lives.watches.borrow().check(of_actor)?;
             self.ask_to_watch(watcher, who)?;
             cell.watches.set(cell.watches.get() + 1);
         }
         let former = {
-            let mut watches = self.watches.borrow_mut();
+            let mut watches = self.lives.watches.borrow_mut();
             let Recipient { slot, node, .. } = who;
             watches.watching.insert(key, Watched { slot, node });
             match message {
@@ -196,7 +196,7 @@ impl Core {
             cell.inspect(|cell| cell.is_watched.set(true)).is_some()
         };
         if is_there {
-            let mut watches = self.watches.borrow_mut();
+            let mut watches = self.lives.watches.borrow_mut();
             watches
                 .watchers
                 .insert((generation, by.generation), by.slot);
@@ -207,7 +207,11 @@ impl Core {
 
     /// An actor of this core is not watched by that one of this node any more.
     fn unwatched_by(&self, watched: u64, by: u64) {
-        self.watches.borrow_mut().watchers.remove(&(watched, by));
+        self.lives
+            .watches
+            .borrow_mut()
+            .watchers
+            .remove(&(watched, by));
     }
 
     /// Takes a watch back. Says whether there was one.
@@ -221,7 +225,7 @@ impl Core {
     }
 
     fn forget_watch(&self, key: &Key) -> bool {
-        let taken = self.watches.borrow_mut().take(key);
+        let taken = self.lives.watches.borrow_mut().take(key);
         let Some((watched, message)) = taken else {
             return false;
         };
@@ -246,7 +250,7 @@ impl Core {
     /// told. What it sent comes before that.
     pub(super) fn actor_is_gone(&self, cell: &ActorCell, why: Ended) {
         if cell.watches.replace(0) > 0 {
-            let keys = self.watches.borrow().of(cell.generation);
+            let keys = self.lives.watches.borrow().of(cell.generation);
             for key in keys {
                 self.forget_watch(&key);
             }
@@ -255,7 +259,11 @@ impl Core {
         if !cell.is_watched.get() || self.is_over() {
             return;
         }
-        let watchers = self.watches.borrow_mut().take_watchers(cell.generation);
+        let watchers = self
+            .lives
+            .watches
+            .borrow_mut()
+            .take_watchers(cell.generation);
         let watched = Place {
             slot: cell.slot,
             generation: cell.generation,
@@ -270,7 +278,7 @@ impl Core {
     /// which is told here. `None` as well when nobody watches any more.
     pub(crate) fn claim(&self, watcher: Place, notice: Notice) -> Option<Terminated> {
         let key = (watcher.generation, notice.uid, notice.generation);
-        let (watched, message) = self.watches.borrow_mut().take(&key)?;
+        let (watched, message) = self.lives.watches.borrow_mut().take(&key)?;
         if matches!(notice.why, Ended::NodeLost | Ended::Unwatched) {
             // The actor may live on, and be watched anew since that was said.
             self.unwatch_remote(key.0, key.1, key.2);

@@ -212,6 +212,11 @@ impl ActorPath {
             generation: None,
         })
     }
+
+    /// Whether the actor of that generation is meant, if it has the name.
+    pub fn means(&self, generation: u64) -> bool {
+        self.generation.is_none_or(|meant| meant == generation)
+    }
 }
 
 impl fmt::Display for ActorPath {
@@ -457,7 +462,7 @@ mod tests {
         let too_deep = deep(usize::from(ACTOR_DEPTH_MAX) + 1);
         assert_eq!(too_deep, Err(ParseAddressError::ActorPath));
         let name = "n".repeat(ACTOR_PATH_BYTES_MAX / 8 - 1);
-        let path = vec![&*name; 8].join("/") + "n";
+        let path = [&*name; 8].join("/") + "n";
         assert_eq!(
             (path.len(), check_actor_path(&path)),
             (ACTOR_PATH_BYTES_MAX, Ok(()))

@@ -13,6 +13,7 @@ mod crowds;
 mod defects;
 mod hellos;
 mod identities;
+mod idle_links;
 mod places;
 
 /// A serving node that asks back, of so many cores.

@@ -11,7 +11,7 @@ use ringmesh::{
 use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{Diary, Entry, Line, Member, done, is_ended, member_on};
+use super::{Diary, Entry, Fuse, Line, Member, done, is_ended, member_on};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_millis(30);
@@ -143,7 +143,7 @@ macro_rules! phoenix {
                     stillborn: 0,
                 };
                 let child = cx.spawn_props(spawn_of(&nest).supervised(Supervision::Escalate));
-                drop(said.send(child.expect("room for a child")));
+                let _ = said.send(child.expect("room for a child"));
             }
         }
 
@@ -447,6 +447,83 @@ fn a_storm_of_failures_leaves_the_core_its_time_and_the_log_its_room() {
     assert!(
         (1..=40).contains(&said),
         "{said} of {STRIKES} failures were logged"
+    );
+}
+
+#[test]
+fn panics_while_it_begins_anew_are_failures_too_and_end_nothing_else() {
+    let node = LiveNode::start();
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let ended = node.run(move |node| async move {
+        let lives = Arc::new(AtomicU64::new(0));
+        let at = Diary::default();
+        // The first panics in its drop, the second when it starts, the third is not made.
+        let make = move || {
+            let life = lives.fetch_add(1, Ordering::Relaxed);
+            let mut member = Member::numbered(&at, life);
+            match life {
+                0 => member.fuse = Fuse::Drop,
+                1 => member.fuse = Fuse::Start,
+                2 => panic!("a factory"),
+                _ => {}
+            }
+            member
+        };
+        let how = restarts().at_most(4, HOUR);
+        let props = Props::new(make).supervised(how);
+        let member = node.spawn_props(props).expect("room");
+        let watcher = member_on(&node, 0, &noted).await;
+        done(watcher, move |_, cx| cx.watch(&member).expect("room")).await;
+        super::act(member, |_, _| panic!("the first")).await;
+        assert_eq!(done(member, |member, _| member.number).await, 3);
+        super::act(member, |_, _| panic!("the fourth")).await;
+        assert_eq!(done(member, |member, _| member.number).await, 4);
+        super::act(member, |_, _| panic!("one too many")).await;
+        member.id()
+    });
+    let entries = diary.until(&node, 1, is_ended);
+    assert_eq!(entries, [Entry::Ended(ended, Ended::Failed)]);
+    let books = &settled(&[&node])[0];
+    // Of the second life its child is ended too.
+    assert_eq!((books.failures, books.panics, books.restarts), (5, 6, 3));
+}
+
+#[test]
+fn parent_and_child_that_fail_in_one_turn_end_once_each() {
+    let node = LiveNode::start();
+    let before = node.counters().actors;
+    let diary = Diary::default();
+    let noted = diary.clone();
+    node.run(move |node| async move {
+        let at = noted.clone();
+        let make = move || Member::numbered(&at, 1);
+        let props = Props::new(make).supervised(Supervision::restart().at_most(0, HOUR));
+        let parent = node.spawn_props(props).expect("room");
+        let at = noted.clone();
+        let child = done(parent, move |_, cx| {
+            let child = Props::new(move || Member::numbered(&at, 2));
+            let child = cx.spawn_props(child.supervised(Supervision::Escalate));
+            child.expect("room")
+        })
+        .await;
+        let watcher = member_on(&node, 0, &noted).await;
+        done(watcher, move |_, cx| {
+            cx.watch(&parent).expect("room");
+            cx.watch(&child).expect("room");
+        })
+        .await;
+        let bang = || super::Act::new(|_, _| panic!("both"));
+        child.try_tell_local(bang()).map_err(drop).expect("room");
+        parent.try_tell_local(bang()).map_err(drop).expect("room");
+    });
+    let entries = diary.until(&node, 2, is_ended);
+    assert_eq!(diary.count(is_ended), 2);
+    assert!(entries.contains(&Entry::Dropped(1)) && entries.contains(&Entry::Dropped(2)));
+    let books = &settled(&[&node])[0];
+    assert_eq!(
+        (books.actors, books.local_dead, books.watches),
+        (before + 1, 1, 0)
     );
 }
 

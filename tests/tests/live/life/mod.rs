@@ -2,14 +2,15 @@
 
 mod failure;
 mod family;
+mod quiet;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 use ringmesh::{
-    Actor, ActorId, AsyncHandler, CoreId, Cx, Ended, Handler, LocalHandler, Msg, Node, Ref,
-    SendError, Terminated, async_handler, message, protocol,
+    Actor, ActorId, AsyncHandler, CoreId, Cx, Ended, Handler, LocalHandler, Msg, Node, Props, Ref,
+    SendError, Supervision, Terminated, async_handler, message, protocol,
 };
 use ringmesh_tests::live::node::LiveNode;
 
@@ -219,7 +220,7 @@ impl LocalHandler<Moved> for Waiter {
 impl LocalHandler<Watch> for Waiter {
     fn handle(&mut self, Watch(actor, done): Watch, cx: &mut Cx<'_, Self>) {
         cx.watch(&actor).expect("room for a watch");
-        drop(done.send(()));
+        let _ = done.send(());
     }
 }
 
@@ -249,7 +250,7 @@ where
 {
     let (said, heard) = oneshot::channel();
     let deed = move |member: &mut Member, cx: &mut Cx<'_, Member>| {
-        drop(said.send(deed(member, cx)));
+        let _ = said.send(deed(member, cx));
     };
     act(member, deed).await;
     heard.await.expect("the member does it")
