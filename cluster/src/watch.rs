@@ -409,6 +409,12 @@ impl RemoteWatch {
         self.nodes.get(&uid).is_some_and(|node| node.outgoing() > 0)
     }
 
+    /// Whether anything of a node is watched from here, or from there.
+    pub fn is_concerned(&self, uid: Uid) -> bool {
+        let is_concerned = |node: &Node| node.outgoing() + node.incoming() > 0;
+        self.nodes.get(&uid).is_some_and(is_concerned)
+    }
+
     fn forget_incoming(&mut self, uid: Uid) {
         let Some(node) = self.nodes.get_mut(&uid) else {
             return;

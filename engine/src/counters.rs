@@ -260,8 +260,10 @@ counters! {
         turns,
         /// Links with a connection at the moment.
         links,
-        /// How often a link went on over another connection.
+        /// How often a link went on over another connection, after a loss or a rest.
         resumed,
+        /// How often an idle link gave its connection up.
+        links_rested,
         /// `io_uring_enter` calls of the core's own ring.
         enters,
         /// How often the core slept.

@@ -67,8 +67,15 @@ pub enum NodeEvent {
         /// on its way.
         over: bool,
     },
-    /// A link that waited has another connection and goes on with the byte where it was lost.
-    /// Always comes, before anything more is received on the link.
+    /// A link is idle and has given its connection up, with nothing on its way. Always comes;
+    /// [`Resumed`](Self::Resumed) or, with `over`, [`Lost`](Self::Lost) follows, however late.
+    #[non_exhaustive]
+    Rested {
+        /// The link.
+        link: LinkEnds,
+    },
+    /// A link that waited, or rested, has another connection and goes on with the byte where it was
+    /// left. Always comes, before anything more is received on the link.
     #[non_exhaustive]
     Resumed {
         /// The link.
@@ -150,6 +157,7 @@ impl NodeEvent {
             Self::Forming { .. } => "forming",
             Self::Associated { .. } => "associated",
             Self::Lost { .. } => "lost",
+            Self::Rested { .. } => "rested",
             Self::Resumed { .. } => "resumed",
             Self::Restarted { .. } => "restarted",
             Self::Forgotten { .. } => "forgotten",
@@ -166,6 +174,7 @@ impl NodeEvent {
             Self::Forming { link }
             | Self::Associated { link, .. }
             | Self::Lost { link, .. }
+            | Self::Rested { link }
             | Self::Resumed { link }
             | Self::Stalled { link, .. }
             | Self::Oversize { link, .. }

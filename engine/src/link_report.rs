@@ -21,6 +21,8 @@ pub enum LinkState {
     Stalled,
     /// It has no connection, and waits for another one to go on.
     Lost,
+    /// It is idle, and has no connection until either side sends.
+    Resting,
     /// This node, or its peer, is stopping.
     Ending,
 }
@@ -35,6 +37,7 @@ impl LinkState {
             Self::Doubted => "doubted",
             Self::Stalled => "stalled",
             Self::Lost => "lost",
+            Self::Resting => "resting",
             Self::Ending => "ending",
         }
     }

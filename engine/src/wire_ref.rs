@@ -2,6 +2,8 @@
 //! it there turns that into a ref of its own. Such a message costs more than others: the address is
 //! looked up behind a lock, and copied, for each ref in it.
 
+use std::rc::Rc;
+
 use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::archive::rkyv::rancor::Fallible;
 use ringmesh_proto::archive::rkyv::{Archive, Deserialize, Place, Serialize};
@@ -61,7 +63,7 @@ impl ArchivedWireRef {
         found.unwrap_or_else(|| self.nobody())
     }
 
-    fn find<P: Protocol>(&self, core: &Core) -> Option<Ref<P>> {
+    fn find<P: Protocol>(&self, core: &Rc<Core>) -> Option<Ref<P>> {
         if self.protocol != P::ID.as_u64() {
             return None;
         }

@@ -111,6 +111,8 @@ pub struct Settings {
     pub dial_timeout: Duration,
     /// `link.resume_timeout_ms`.
     pub resume_timeout: Duration,
+    /// `link.idle_timeout_ms`.
+    pub idle_timeout: Duration,
     /// `ask.timeout_ms`.
     pub ask_timeout: Duration,
     /// `node.flush_timeout_ms`.
@@ -177,6 +179,7 @@ impl Settings {
             grant_timeout: limits::GRANT_STALL_TIMEOUT,
             dial_timeout: limits::DIAL_TIMEOUT,
             resume_timeout: limits::RESUME_TIMEOUT,
+            idle_timeout: Duration::from_secs(300),
             ask_timeout: Duration::from_secs(5),
             flush_timeout: limits::STOP_TIMEOUT,
             slow_handler: Duration::from_millis(10),

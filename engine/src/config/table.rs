@@ -72,7 +72,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 37] = [
+pub(super) static KEYS: [Key; 38] = [
     Key {
         section: "node",
         name: "system",
@@ -349,6 +349,16 @@ pub(super) static KEYS: [Key; 37] = [
         too_small: "what was on its way is given up, although the network came back.",
         too_large: "a peer that is gone holds a window of memory for longer, and is noticed late.",
         kind: time!(resume_timeout, "milliseconds", MS, from_to(0, HOUR_MS)),
+    },
+    Key {
+        section: "link",
+        name: "idle_timeout_ms",
+        meaning: "How long nothing goes over a link until it rests: it gives its connection up and \
+                  stays, and the next send of either side dials. 0: never, and those of this node \
+                  do not rest for their peers either. A node that its peers cannot dial sets 0.",
+        too_small: "links rest between two messages, and each pays for a handshake.",
+        too_large: "peers that say nothing hold a descriptor each.",
+        kind: time!(idle_timeout, "milliseconds", MS, from_to(0, DAY_MS)),
     },
     Key {
         section: "large",

@@ -145,7 +145,9 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
         NodeEvent::Lost { link, reason, over } => ends(object, link)
             .text("reason", reason)
             .plain("over", over),
-        NodeEvent::Forming { link } | NodeEvent::Resumed { link } => ends(object, link),
+        NodeEvent::Forming { link } | NodeEvent::Rested { link } | NodeEvent::Resumed { link } => {
+            ends(object, link)
+        }
         NodeEvent::Restarted {
             core,
             address,

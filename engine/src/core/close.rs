@@ -132,8 +132,8 @@ impl Core {
             // The transport has forgotten it: there is nothing to send or to close.
             return self.forget_draining(connection);
         }
-        if reason == CloseReason::Bye
-            && let Some(link) = connection.link()
+        if let Some(link) = connection.link()
+            && (reason == CloseReason::Bye || link.outbound.borrow().says_rest())
         {
             self.say_last_words(connection, &link);
         }
@@ -144,7 +144,8 @@ impl Core {
         }
     }
 
-    /// The peer of a link said goodbye, and waits to hear how much of its stream was taken over.
+    /// The peer of a link said goodbye, and waits to hear how much of its stream was taken over; or
+    /// the link rests, and the peer is to hear that.
     fn say_last_words(&self, connection: &Connection, link: &Rc<Link>) {
         // What came right before the goodbye is not on the list of grants yet.
         link.owes_grant.set(true);

@@ -29,16 +29,29 @@ use crate::error::ResolveError;
 
 impl Core {
     /// The index of a core of the node at `address`.
-    pub(crate) fn peer(&self, address: &Address, core: CoreId) -> Result<PeerIndex, ResolveError> {
+    pub(crate) fn peer(
+        self: &Rc<Self>,
+        address: &Address,
+        core: CoreId,
+    ) -> Result<PeerIndex, ResolveError> {
         self.peer_on(address, (core, Lane::Ordinary))
     }
 
-    /// The same on a lane.
+    /// The same on a lane. When there are as many as may be, a link that rests makes room.
     pub(crate) fn peer_on(
-        &self,
+        self: &Rc<Self>,
         address: &Address,
         at: (CoreId, Lane),
     ) -> Result<PeerIndex, ResolveError> {
+        let found = self.find_peer(address, at);
+        let is_full = found.is_err() && self.peers.borrow().is_full(at.1);
+        if is_full && self.end_a_resting_link(at.1) {
+            return self.find_peer(address, at);
+        }
+        found
+    }
+
+    fn find_peer(&self, address: &Address, at: (CoreId, Lane)) -> Result<PeerIndex, ResolveError> {
         let mut peers = self.peers.borrow_mut();
         let found = peers.find_or_add(address, at, &self.shared);
         if let Some(forgotten) = peers.take_forgotten() {
@@ -233,10 +246,10 @@ impl Core {
         let address = &introduction.peer.address;
         let at = (introduction.sending_core, introduction.lane);
         let node = self
-            .peer_on(address, at)
+            .find_peer(address, at)
             .or_else(|error| {
                 self.give_up_a_lost_link(introduction.lane);
-                self.peer_on(address, at).map_err(|_| error)
+                self.find_peer(address, at).map_err(|_| error)
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
@@ -293,7 +306,8 @@ impl Core {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
             let (association, lane) = (&mut peer.association, peer.lane);
-            Link::with_halves(peer.link.as_ref(), |link| {
+            let in_line = !peer.line.is_empty();
+            Link::with_halves(peer.link.as_ref(), in_line, |link| {
                 call(association, &mut self.context(lane, link, &mut out))
             })
         };
@@ -359,6 +373,10 @@ impl Core {
                 tracing::info!(%peer, %reason, "link lost; it waits for another connection");
                 self.link_lost(node, conn, reason);
             }
+            Effect::LinkRested { conn, peer } => {
+                tracing::info!(%peer, "nothing goes over a link; it rests");
+                self.link_rested(node, conn);
+            }
             Effect::LinkResumed { conn, peer, grant } => {
                 tracing::info!(%peer, received_to = grant.received_to, "link resumed");
                 self.link_resumed(node, conn, grant);
@@ -398,6 +416,9 @@ impl Core {
             }
             Effect::Pong { conn, nonce } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_pong(nonce));
+            }
+            Effect::Rest { conn } => {
+                self.with_link(conn, |link| link.outbound.borrow_mut().queue_rest());
             }
             Effect::Bye { conn, reason } => {
                 self.with_link(conn, |link| link.outbound.borrow_mut().queue_bye(reason));

@@ -182,9 +182,7 @@ impl Core {
         let link = far.link();
         if link.is_lost() {
             drop(links);
-            return self.associate(link.peer, |association, cx| {
-                association.handle_resume_wanted(cx);
-            });
+            return self.wake_far(&link);
         }
         self.tally.heartbeats.add(1);
         let nonce = far.next_heartbeat();
@@ -230,10 +228,21 @@ impl Core {
         self.far_disconnected(self.number_of(link.peer), link.uid, reason);
         // Whoever watches wants to know soon.
         if link.lane == Lane::Control && self.far.machine.borrow().is_watched(link.uid) {
-            self.associate(link.peer, |association, cx| {
-                association.handle_resume_wanted(cx);
-            });
+            self.wake_far(link);
         }
+    }
+
+    /// A link without a connection is needed now.
+    fn wake_far(self: &Rc<Self>, link: &Rc<Link>) {
+        self.stir(link);
+        self.associate(link.peer, |association, cx| {
+            association.handle_resume_wanted(cx);
+        });
+    }
+
+    /// Whether watches go over a link, which is not to rest for that.
+    pub(super) fn far_needs(&self, link: &Link) -> bool {
+        link.lane == Lane::Control && self.far.machine.borrow().is_concerned(link.uid)
     }
 
     /// A link is over.

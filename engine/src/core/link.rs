@@ -21,6 +21,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::PeerIndex;
 use super::door::Guest;
 use super::ping::Pings;
+use super::rest::Stillness;
 use super::routes::Routes;
 use super::send::FLUSH_BYTES;
 use super::stall::Progress;
@@ -80,6 +81,12 @@ pub(crate) struct Link {
     pub(crate) flush_at: Cell<u64>,
     /// What was last seen of the peer taking over what was sent.
     pub(crate) progress: Cell<Progress>,
+    /// What was last seen of nothing going over it.
+    pub(crate) stillness: Cell<Stillness>,
+    /// It rests, since then, and nobody has anything to send.
+    pub(crate) rests_since: Cell<Option<Instant>>,
+    /// Somebody found no room on it while it had no connection.
+    pub(crate) stirred: Cell<bool>,
     /// What it shows to whoever looks.
     pub(crate) vitals: Vitals,
     /// Of the control lane.
@@ -140,6 +147,9 @@ impl Link {
             owes_grant: Cell::new(false),
             owes_since: Cell::new(Instant::ZERO),
             progress: Cell::default(),
+            stillness: Cell::default(),
+            rests_since: Cell::default(),
+            stirred: Cell::default(),
             vitals: Vitals::default(),
             pings: Pings::default(),
             forming: Cell::new(false),

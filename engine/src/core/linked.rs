@@ -42,17 +42,22 @@ impl Core {
         peers.learn(number, met);
         drop(peers);
         self.end_former_links(number, met.uid);
+        self.watch_for_idle();
         self.peer_changed(node);
         self.far_link_up(number, node);
     }
 
     /// Ends what waits for former starts of a peer's process: this lane met another. That proves
-    /// nothing, so a link with a connection is only asked whether it lives.
+    /// nothing, so a link with a connection is only asked whether it lives, and one that rests
+    /// dials to find out.
     fn end_former_links(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
         let of_node = self.peers.borrow().of_node(number);
         for peer in of_node {
             let link = self.peers.borrow_mut().at(peer).link.clone();
             match link.filter(|link| link.uid != uid) {
+                Some(link) if link.rests_since.get().is_some() => {
+                    self.associate(peer, |association, cx| association.handle_resume_wanted(cx));
+                }
                 Some(link) if link.is_lost() => self.link_fault(&link, CloseReason::Restarted),
                 Some(_) => self.associate(peer, |association, cx| association.handle_doubt(cx)),
                 None => {}

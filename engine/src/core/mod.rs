@@ -60,6 +60,7 @@ mod questions;
 mod receive;
 mod reply;
 mod report;
+mod rest;
 mod resume;
 mod routes;
 mod rows;
@@ -139,6 +140,7 @@ use life::Lives;
 use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
+use rest::Idleness;
 use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
@@ -225,6 +227,7 @@ pub(crate) struct Core {
     watches_memory: Cell<bool>,
     /// A timer runs that looks at the progress of links.
     looks_for_stalls: Cell<bool>,
+    idleness: Idleness,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,

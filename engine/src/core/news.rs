@@ -78,6 +78,11 @@ impl Core {
         self.tell_of(link, |link| NodeEvent::Lost { link, reason, over });
     }
 
+    /// A link has given its connection up, for want of anything to send.
+    pub(super) fn tell_of_rest(&self, link: &Link) {
+        self.tell_of(link, |link| NodeEvent::Rested { link });
+    }
+
     /// A link goes on over another connection.
     pub(super) fn tell_of_resume(&self, link: &Link) {
         self.tell_of(link, |link| NodeEvent::Resumed { link });

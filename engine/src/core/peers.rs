@@ -250,7 +250,7 @@ impl PeerTable {
             // This node has no such core, and no node has.
             return Err(too_many);
         }
-        let full = self.known[lane.index()] >= self.peers_max;
+        let full = self.is_full(lane);
         let place = if full { self.forgettable(lane) } else { None };
         if full && place.is_none() {
             return Err(too_many);
@@ -350,6 +350,22 @@ impl PeerTable {
     pub(super) fn links(&self) -> Vec<Rc<Link>> {
         let others = self.peers[self.own..].iter();
         others.filter_map(|peer| peer.link.clone()).collect()
+    }
+
+    /// The links of the peers from number `first` on, of so many of them; and the number to go on
+    /// with, if there are more.
+    pub(super) fn links_from(&self, first: usize, count: usize) -> (Vec<Rc<Link>>, Option<usize>) {
+        let others = &self.peers[self.own..];
+        let first = first.min(others.len());
+        let end = first.saturating_add(count).min(others.len());
+        let links = others[first..end].iter();
+        let links = links.filter_map(|peer| peer.link.clone()).collect();
+        (links, (end < others.len()).then_some(end))
+    }
+
+    /// Whether another peer on a lane takes the place of one.
+    pub(super) fn is_full(&self, lane: Lane) -> bool {
+        self.known[lane.index()] >= self.peers_max
     }
 
     /// Every core of every node.

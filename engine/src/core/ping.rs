@@ -89,6 +89,13 @@ impl Pings {
         Some((ping.since, ping.callers))
     }
 
+    /// Whether somebody waits for an answer.
+    pub(super) fn are_awaited(&self) -> bool {
+        let under_way = self.under_way.borrow();
+        let callers = under_way.iter().flat_map(|ping| &ping.callers);
+        callers.chain(&*self.next.borrow()).any(is_awaited)
+    }
+
     fn take_all(&self) -> Vec<Rc<Caller>> {
         let mut all = self.next.take();
         all.extend(self.under_way.take().into_iter().flat_map(|it| it.callers));

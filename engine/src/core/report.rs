@@ -85,6 +85,8 @@ impl Core {
                 Status::BackOff => LinkState::BackOff,
                 _ => LinkState::Dialling,
             }
+        } else if matches!(status, Status::Resting(_)) {
+            LinkState::Resting
         } else if link.is_lost() {
             LinkState::Lost
         } else if connection.is_none_or(|connection| connection.doubted.get()) {
@@ -117,7 +119,9 @@ impl Core {
     /// Has the next look see how long a round trip takes.
     fn measure_trip(&self, link: &Rc<Link>) {
         let number = crate::random::number();
-        if !self.is_closing() && link.vitals.begin_trip(number, self.clock.peek()) {
+        // A look wakes nobody.
+        let is_up = !link.is_lost() && !self.is_closing();
+        if is_up && link.vitals.begin_trip(number, self.clock.peek()) {
             link.outbound.borrow_mut().queue_ping(number);
             self.enqueue(link);
         }

@@ -23,9 +23,10 @@ impl Link {
         !self.within_process && self.connection.get().is_none()
     }
 
-    /// Calls a machine that looks at its halves.
+    /// Calls a machine that looks at its halves. `in_line`: somebody waits for room on it.
     pub(super) fn with_halves<R>(
         link: Option<&Rc<Self>>,
+        in_line: bool,
         call: impl FnOnce(Option<Standing<'_>>) -> R,
     ) -> R {
         let Some(link) = link else {
@@ -35,7 +36,18 @@ impl Link {
         call(Some(Standing {
             outbound: &*outbound,
             inbound: &inbound,
+            awaits: in_line || link.awaits(),
         }))
+    }
+
+    /// Has no connection from now on.
+    pub(super) fn part(&self) {
+        self.connection.set(None);
+        self.sending.set(false);
+        self.owes_grant.set(false);
+        self.resume_wanted.set(false);
+        // Nothing leaves in the middle of a turn.
+        self.flush_at.set(u64::MAX);
     }
 
     /// Queues what the peer has to hear on a new connection: how far it may send, and which
@@ -65,12 +77,7 @@ impl Core {
         };
         self.tally.links.take(1);
         self.tell_of_loss(&link, reason, false);
-        link.connection.set(None);
-        link.sending.set(false);
-        link.owes_grant.set(false);
-        link.resume_wanted.set(false);
-        // Nothing leaves in the middle of a turn.
-        link.flush_at.set(u64::MAX);
+        link.part();
         link.outbound.borrow_mut().handle_lost();
         self.pings_lost(&link);
         self.far_link_lost(&link, reason);
@@ -108,6 +115,9 @@ impl Core {
         }
         self.tally.resumed.add(1);
         self.shared.connected(self.number_of(node), link.uid);
+        link.rests_since.set(None);
+        link.stillness.take();
+        self.watch_for_idle();
         self.tell_of_resume(&link);
         // The answer to the dial may still be on its way out.
         link.sending.set(connection.sending.get());
@@ -123,7 +133,7 @@ impl Core {
 
     /// Something is to be sent on a link without a connection: this side dials too.
     pub(super) fn want_resume(self: &Rc<Self>, link: &Rc<Link>) {
-        let has_more = link.outbound.borrow().has_unsent();
+        let has_more = link.wants_connection();
         if has_more && !link.ended.get() && !link.resume_wanted.replace(true) {
             self.associate(link.peer, |association, cx| {
                 association.handle_resume_wanted(cx);
@@ -133,13 +143,16 @@ impl Core {
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
     /// place than one that is here, and one that was not there yet the least. Of the others, links
-    /// with nothing under way go first.
+    /// with nothing under way go first, those last that rest.
     pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) {
         let lost = self
             .linked()
             .filter(|link| link.lane == lane && link.is_lost());
-        let least =
-            lost.min_by_key(|link| (!link.forming.get(), !link.outbound.borrow().is_idle()));
+        let rank = |link: &Rc<Link>| {
+            let is_idle = link.outbound.borrow().is_idle();
+            (!link.forming.get(), !is_idle, link.rests_since.get())
+        };
+        let least = lost.min_by_key(rank);
         if let Some(link) = least {
             self.link_fault(&link, CloseReason::Overloaded);
         }

@@ -83,6 +83,11 @@ impl Routes {
         self.relays.iter().flatten().cloned().collect()
     }
 
+    /// Gives back what the next messages find again.
+    pub(super) fn forget_recipients(&mut self) {
+        self.targets = Vec::new();
+    }
+
     /// Forgets what a target number meant: the peer gave it to another recipient.
     pub(crate) fn redefine(&mut self, target_number: u32) {
         if let Some(route) = self.targets.get_mut(target_number as usize) {

@@ -138,6 +138,7 @@ impl Core {
                 Ok(position)
             }
             Err(PushError::NoCredit) => {
+                self.stir(link);
                 let refusal = no_room(self.cap_of(link, &outbound), head, payload);
                 Err(self.for_its_lane(link, refusal))
             }

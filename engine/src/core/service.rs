@@ -36,7 +36,7 @@ impl Core {
             Kind::Grant => self.handle_grant(link, Grant::parse(frame)?)?,
             Kind::Busy | Kind::Ready => self.handle_notice(link, Notice::parse(frame)?)?,
             Kind::Cancel => self.handle_cancel(link, frame.extension),
-            Kind::Ping | Kind::Pong | Kind::Bye => {
+            Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 link.vitals.note_pong(frame, || self.clock.peek());
                 self.ping_answered(link, frame);
                 self.heartbeat_answered(link, frame);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
-use ringmesh_proto::handshake::{Acceptor, LocalNode};
+use ringmesh_proto::handshake::{Acceptor, LocalNode, RESTS};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
@@ -28,6 +28,7 @@ use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
 use super::peers::PeerTable;
+use super::rest::Idleness;
 use super::shared::core_id;
 use super::slow::LatestBatch;
 use super::stop::Phase;
@@ -56,10 +57,9 @@ impl Core {
             settings,
             shared,
             mesh,
-            networks,
-            failure: _,
+            ..
         } = seat;
-        let (io, node) = open(id, &settings, &shared, &networks)?;
+        let (io, node) = open(id, &settings, &shared, &seat.networks)?;
         let ends = ends(&settings, &node, id);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
@@ -106,6 +106,7 @@ impl Core {
             turn_share: Cell::new(0),
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
+            idleness: Idleness::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
@@ -152,7 +153,11 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
         body_cap: of_lane.body_cap,
         window_bytes: of_lane.window_bytes,
         links_max: u32::try_from(settings.links_per_association_max).unwrap_or(u32::MAX),
-        features: 0,
+        features: if settings.idle_timeout.is_zero() {
+            0
+        } else {
+            RESTS
+        },
         stop_timeout: settings.flush_timeout,
         dial_timeout: settings.dial_timeout,
         resume_timeout: settings.resume_timeout,

@@ -93,7 +93,7 @@ impl Core {
         frame: &Frame<'_>,
     ) -> Result<(), CloseReason> {
         match frame.header.kind {
-            Kind::Grant | Kind::Ping | Kind::Pong | Kind::Bye => {
+            Kind::Grant | Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 self.handle_service_frame(link, frame)
             }
             Kind::System => self.handle_system_frame(link, frame),

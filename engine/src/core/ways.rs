@@ -36,7 +36,7 @@ impl Core {
     /// `address`. Before any core has met that, nobody knows which links there may be: then it is
     /// the control core, and the handshake with it tells.
     pub(crate) fn peer_towards(
-        &self,
+        self: &Rc<Self>,
         address: &Address,
         uid: Uid,
         (core, large): (CoreId, bool),

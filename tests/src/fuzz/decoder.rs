@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ringmesh_proto::address::{Address, Uid};
 use ringmesh_proto::frame::body::{
     Accept, BodyError, Bye, DefineTarget, DefineType, Grant, Hello, Notice, Offer, Ping, Pong,
-    Refuse, System,
+    Refuse, Rest, System,
 };
 use ringmesh_proto::frame::{
     Assembler, Extension, Frame, FrameError, Head, Header, Parse, encode, parse,
@@ -170,6 +170,7 @@ fn check_body(frame: &Frame<'_>) {
         Kind::Ping => fixed(Ping::parse, Ping::encode, frame),
         Kind::Pong => fixed(Pong::parse, Pong::encode, frame),
         Kind::Bye => fixed(Bye::parse, Bye::encode, frame),
+        Kind::Rest => fixed(Rest::parse, Rest::encode, frame),
         Kind::System => fixed(System::parse, System::encode, frame),
         Kind::Hello => survives(Hello::parse, Hello::encode, frame),
         Kind::Accept => survives(Accept::parse, Accept::encode, frame),
@@ -342,9 +343,13 @@ fn payload_of(kind: Kind) -> Vec<u8> {
         Kind::Bye => vec![1, 0],
         // An actor that is watched no more.
         Kind::System => (2..19).collect(),
-        Kind::Error | Kind::Cancel | Kind::Busy | Kind::Ready | Kind::Hello | Kind::Accept => {
-            Vec::new()
-        }
+        Kind::Error
+        | Kind::Cancel
+        | Kind::Busy
+        | Kind::Ready
+        | Kind::Hello
+        | Kind::Accept
+        | Kind::Rest => Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ mod world;
 use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::frame::body::{
-    Accept, Bye, ByeReason, Hello, Offer, Ping, Pong, Refuse, RefuseReason,
+    Accept, Bye, ByeReason, Hello, Offer, Ping, Pong, Refuse, RefuseReason, Rest,
 };
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{FRAME_BYTES_ORDINARY, PREFACE_BYTES, WINDOW_BYTES};
@@ -36,6 +36,7 @@ struct Outcome {
     restarts: u32,
     silent_ends: u32,
     resumed: u32,
+    rested: u32,
 }
 
 fn play(bytes: &[u8]) -> Outcome {
@@ -64,7 +65,7 @@ enum Step {
     Accept,
     /// A refusal comes.
     Refuse,
-    /// A ping, a pong or a goodbye comes.
+    /// A ping, a pong, a goodbye or a rest comes.
     Service,
     /// Bytes of the script come, with a checksum that is right.
     RawFrame,
@@ -86,10 +87,14 @@ enum Step {
     Heard,
     /// A dial found nobody at its first place.
     Redial,
+    /// Nothing goes over a link.
+    Idle,
+    /// Something is to be sent on a link that has no connection.
+    Wake,
 }
 
 impl Step {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Incoming,
         Self::RawPreface,
         Self::Preface,
@@ -107,6 +112,8 @@ impl Step {
         Self::Stop,
         Self::Heard,
         Self::Redial,
+        Self::Idle,
+        Self::Wake,
     ];
 }
 
@@ -151,6 +158,8 @@ fn take(world: &mut World, step: Step, script: &mut Script<'_>) {
         Step::Stop => world.stop(at),
         Step::Heard => world.heard(at),
         Step::Redial => world.redial(at),
+        Step::Idle => world.idle(at),
+        Step::Wake => world.wake(at),
     }
 }
 
@@ -224,6 +233,7 @@ mod tests {
                 outcome.resumed > 0,
                 "{name}"
             );
+            assert_eq!(name.contains("rested"), outcome.rested > 0, "{name}");
             assert!(!name.contains("restart") || outcome.restarts > 0, "{name}");
             all.silent_ends += outcome.silent_ends;
         }

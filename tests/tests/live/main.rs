@@ -31,6 +31,7 @@ mod panics;
 mod questions;
 mod refs;
 mod refusals;
+mod resting;
 mod resume;
 mod shared_links;
 mod silence;

@@ -8,6 +8,9 @@
 //! dialled. Who dialled the lost connection dials at once, and the other side a little later, if it
 //! has something to send. A node that stops waits for such a link as for its last bytes.
 //!
+//! A link that is idle rests: it gives its connection up and is kept for as long as it takes, until
+//! either side has something to send, or to ask.
+//!
 //! A good hello of the peer leads to associated from idle and back-off at once. From dialling and
 //! handshaking it does so when the peer has the lower uid: of two simultaneous dials the one of the
 //! lower uid survives, and both sides know which.
@@ -21,6 +24,7 @@
 
 mod doubt;
 mod forming;
+mod rest;
 mod resume;
 mod transition;
 
@@ -35,6 +39,7 @@ use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::Frame;
 use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::Introduction;
+use crate::kind::Kind;
 use crate::time::Instant;
 
 /// The state machine of one remote address.
@@ -80,6 +85,8 @@ pub enum Status {
     Idle,
     /// The link has no connection, and the peer is to dial.
     Lost(Uid),
+    /// The link is idle, and has no connection until either side needs one.
+    Resting(Uid),
     /// A dial or its handshake is under way.
     Dialling,
     /// There is a link with this start of the peer's process.
@@ -178,6 +185,7 @@ impl Association {
         }
         match self.state {
             State::Idle => match &self.link {
+                Some(kept) if self.is_resting() => Status::Resting(kept.uid),
                 Some(kept) => Status::Lost(kept.uid),
                 None => Status::Idle,
             },
@@ -326,6 +334,12 @@ impl Association {
                 let reason = CloseReason::UnexpectedFrame(frame.header.kind);
                 self.handle_fault(cx, conn, reason);
             }
+            State::Stopping {
+                conn: current,
+                deadline,
+            } if current == conn && frame.header.kind == Kind::Rest => {
+                self.rest_while_stopping(cx, conn, deadline);
+            }
             // A stopping link waits for its end, and what comes on a connection that is not this
             // association's any more does not count.
             _ => {}
@@ -369,7 +383,8 @@ impl Association {
 
     /// A deadline may have passed.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        if self.lost().is_some_and(|lost| lost.until <= cx.now) {
+        let given_up = self.lost().and_then(|lost| lost.until);
+        if given_up.is_some_and(|until| until <= cx.now) {
             let reason = match self.stop_by {
                 Some(_) => CloseReason::Stopping,
                 None => CloseReason::ResumeTimeout,
@@ -407,7 +422,7 @@ impl Association {
             State::BackOff { until } => Some(until),
             State::Idle | State::Stopped => None,
         };
-        let given_up = self.lost().map(|lost| lost.until);
+        let given_up = self.lost().and_then(|lost| lost.until);
         let forming = self.forming.map(|forming| forming.until);
         due.into_iter().chain(given_up).chain(forming).min()
     }

@@ -79,6 +79,9 @@ pub enum CloseReason {
     /// The peer said goodbye.
     #[error("the peer said goodbye")]
     Bye,
+    /// Nothing went over its link, which rests.
+    #[error("nothing went over the link, which rests")]
+    Rested,
     /// Another dial between the two nodes goes first.
     #[error("another dial between the two nodes goes first")]
     Superseded,
@@ -147,6 +150,7 @@ impl CloseReason {
             Self::PeerClosed => "peer_closed",
             Self::Broken => "broken",
             Self::Bye => "bye",
+            Self::Rested => "rested",
             Self::Superseded => "superseded",
             Self::Restarted => "restarted",
             Self::Stopping => "stopping",
@@ -158,8 +162,8 @@ impl CloseReason {
         }
     }
 
-    /// Whether a link goes on over another connection when this ended its last: the bytes are lost
-    /// or damaged on the way, and not wrong.
+    /// Whether a link goes on over another connection when this ended its last: its bytes are lost
+    /// or damaged on the way, if any were, and not wrong.
     pub const fn is_of_connection(&self) -> bool {
         matches!(
             self,
@@ -169,6 +173,7 @@ impl CloseReason {
                 | Self::PeerClosed
                 | Self::Broken
                 | Self::Superseded
+                | Self::Rested
         )
     }
 
@@ -199,9 +204,12 @@ impl CloseReason {
             | Self::Broken
             | Self::GivenUp => Fault::Network,
             Self::Overloaded | Self::SourceFull | Self::Storm => Fault::Resource,
-            Self::Bye | Self::Superseded | Self::Restarted | Self::Stopping | Self::Vouched => {
-                Fault::Nobody
-            }
+            Self::Bye
+            | Self::Rested
+            | Self::Superseded
+            | Self::Restarted
+            | Self::Stopping
+            | Self::Vouched => Fault::Nobody,
         }
     }
 }
@@ -264,6 +272,7 @@ mod tests {
             CloseReason::PeerClosed,
             CloseReason::Broken,
             CloseReason::Bye,
+            CloseReason::Rested,
             CloseReason::Superseded,
             CloseReason::Restarted,
             CloseReason::Stopping,

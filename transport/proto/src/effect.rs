@@ -72,6 +72,8 @@ pub struct Standing<'a> {
     pub outbound: &'a dyn Sending,
     /// The receiving half.
     pub inbound: &'a Inbound,
+    /// Somebody here waits for the peer: for an answer, for room, or for a pong.
+    pub awaits: bool,
 }
 
 /// Something for the driver to do, or to know.
@@ -120,6 +122,17 @@ pub enum Effect {
         peer: NodeId,
         /// Why.
         reason: CloseReason,
+    },
+    /// The link has given its connection up and rests: call
+    /// [`Outbound::rest`](crate::link::Outbound::rest). What is pushed from now on, and whoever
+    /// waits for room, wakes it: call [`handle_resume_wanted`].
+    ///
+    /// [`handle_resume_wanted`]: crate::association::Association::handle_resume_wanted
+    LinkRested {
+        /// The connection that carried it.
+        conn: ConnKey,
+        /// The node at the other end.
+        peer: NodeId,
     },
     /// The link goes on over another connection: call
     /// [`Outbound::resume`](crate::link::Outbound::resume), and say anew what control frames said.
@@ -179,6 +192,11 @@ pub enum Effect {
         conn: ConnKey,
         /// From the ping.
         nonce: u64,
+    },
+    /// Queue a rest frame on the link. If [`Close`](Self::Close) follows, it leaves before that.
+    Rest {
+        /// The connection that carries the link.
+        conn: ConnKey,
     },
     /// Queue a goodbye on the link, send all that is unsent, and close the connection.
     Bye {

@@ -29,6 +29,10 @@ use crate::limits::{CORES_MAX, FRAME_BYTES_CEILING, FRAME_BYTES_MIN, window_byte
 use crate::matrix::LinkMatrix;
 use crate::preface::{PROTOCOL_VERSION, Preface, Role};
 
+/// Feature bit: links rest when nothing goes over them, see
+/// [`Association::handle_idle`](crate::association::Association::handle_idle).
+pub const RESTS: u64 = 1 << 0;
+
 /// What this node says of itself in every handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNode {

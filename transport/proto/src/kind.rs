@@ -42,13 +42,16 @@ pub enum Kind {
     Pong = 15,
     /// The sender stops; nothing follows.
     Bye = 16,
+    /// Nothing goes over the link. Of whoever accepted its connection: this gives that up, and the
+    /// link stays. Of whoever dialled it: asks the other side to do so.
+    Rest = 17,
     /// What nodes tell each other of their actors. On the control lane alone.
-    System = 17,
+    System = 18,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Tell,
         Self::Ask,
         Self::Reply,
@@ -65,6 +68,7 @@ impl Kind {
         Self::Ping,
         Self::Pong,
         Self::Bye,
+        Self::Rest,
         Self::System,
     ];
 
@@ -140,7 +144,7 @@ const UP_TO_CAP: u32 = u32::MAX;
 
 const EXTENSION: u32 = EXTENSION_BYTES as u32;
 
-static SHAPES: [Shape; 17] = {
+static SHAPES: [Shape; 18] = {
     const TYPE: (u16, u16) = (1, TYPE_NUMBER_MAX);
     const NO_TYPE: (u16, u16) = (0, 0);
     const TARGET: (u32, u32) = (1, TARGET_NUMBER_MAX);
@@ -174,6 +178,7 @@ static SHAPES: [Shape; 17] = {
         shape((8, 8), NO_TYPE, NO_TARGET),                      // ping
         shape((8, 8), NO_TYPE, NO_TARGET),                      // pong
         shape((2, 2), NO_TYPE, NO_TARGET),                      // bye
+        shape((0, 0), NO_TYPE, NO_TARGET),                      // rest
         shape((1, SYSTEM_BODY_BYTES_MAX), NO_TYPE, NO_TARGET),  // system
     ]
 };
@@ -189,7 +194,7 @@ mod tests {
             assert_eq!(Kind::from_wire(kind.to_wire()), Some(kind));
         }
         assert_eq!(Kind::from_wire(0), None);
-        assert_eq!(Kind::from_wire(18), None);
+        assert_eq!(Kind::from_wire(19), None);
         assert_eq!(Kind::from_wire(255), None);
     }
 

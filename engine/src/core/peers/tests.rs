@@ -59,6 +59,19 @@ fn one_over_the_limit_takes_the_place_of_a_peer_that_nobody_needs() {
 }
 
 #[test]
+fn peers_one_over_those_of_a_turn_are_left_for_the_next() {
+    let (mut table, shared) = (table(8), shared());
+    for port in 2..=4 {
+        table.find_or_add(&address(port), CONTROL, &shared).unwrap();
+    }
+    let rest_of = |first, count| table.links_from(first, count).1;
+    assert_eq!((rest_of(0, 2), rest_of(2, 2)), (Some(2), None));
+    assert_eq!((rest_of(0, 3), rest_of(0, usize::MAX)), (None, None));
+    // A table only grows, but whoever asks may be ahead of it.
+    assert_eq!(rest_of(9, 2), None);
+}
+
+#[test]
 fn a_core_without_a_link_is_reached_by_way_of_another() {
     let (mut table, shared) = (table(8), shared());
     table.me = CoreId(1);

@@ -7,7 +7,7 @@ use ringmesh_proto::limits::HEADER_BYTES;
 
 use super::{
     Accept, Bye, ByeReason, HERE, Hello, Lane, OFFER, Offer, Ping, Pong, Preface, Refuse,
-    RefuseReason, Role, Step, address, good_preface, uid,
+    RefuseReason, Rest, Role, Step, address, good_preface, uid,
 };
 
 /// What is left of a script. Behind its end there are zeros.
@@ -91,6 +91,7 @@ impl Script<'_> {
             7 => offer.links_max = 0,
             8 => offer.received_to = Some(0),
             9 => offer.link ^= 1,
+            10 => offer.features = 0,
             _ => {}
         }
         offer
@@ -111,10 +112,11 @@ impl Script<'_> {
 
     pub(super) fn service(&mut self, nonce: u64) -> Vec<u8> {
         let mut frame = vec![0; 2 * HEADER_BYTES];
-        let bytes = match self.byte() % 4 {
+        let bytes = match self.byte() % 5 {
             0 => Ping { nonce }.encode(&mut frame),
             1 => Pong { nonce: !nonce }.encode(&mut frame),
             2 => Pong { nonce }.encode(&mut frame),
+            4 => Rest.encode(&mut frame),
             _ => {
                 let reason = ByeReason::Stopping;
                 Bye { reason }.encode(&mut frame)
@@ -219,6 +221,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
     ];
     seeds.extend(resumptions());
+    seeds.extend(rests());
     let heard = vec![code(Step::Heard), 0];
     let doubted = [introduced(0, 1, 4), introduced(1, 1, 5), heard, time(14)];
     seeds.push(seed("link-lives-newcomer-refused", &doubted));
@@ -270,6 +273,59 @@ fn resumptions() -> Vec<(String, Vec<u8>)> {
         seeds.push(seed(&format!("dialled-link-{name}"), &steps));
     }
     seeds
+}
+
+/// Links that rest and wake, and rests that are out of place.
+fn rests() -> Vec<(String, Vec<u8>)> {
+    let seed = |name: &str, steps: &[Vec<u8>]| (name.to_owned(), steps.concat());
+    let rest = || vec![code(Step::Service), 0, 4];
+    let idle = || vec![code(Step::Idle), 0];
+    let woken = [
+        code(Step::Wake),
+        0,
+        code(Step::Dialled),
+        0,
+        1,
+        code(Step::Connected),
+        1,
+    ];
+    let long = || vec![code(Step::Time), 14];
+    let mut unable = introduced(0, 1, 4);
+    unable.truncate(unable.len() - 1);
+    unable.push(10);
+    vec![
+        seed(
+            "link-rested-resumed-by-its-peer",
+            &[introduced(0, 1, 4), idle(), long(), again(1, 8)],
+        ),
+        seed(
+            "link-rested-when-asked",
+            &[
+                introduced(0, 1, 4),
+                rest(),
+                rest(),
+                vec![code(Step::Stop), 0],
+            ],
+        ),
+        seed(
+            "dialled-link-rested-resumed",
+            &[
+                dialled(0, 0),
+                accepted(0, 1, 4),
+                idle(),
+                rest(),
+                long(),
+                woken.to_vec(),
+                vec![code(Step::Accept), 1, 1, 4, 0, 8],
+            ],
+        ),
+        seed(
+            "link-rested-restart",
+            &[introduced(0, 1, 4), idle(), introduced(1, 1, 5)],
+        ),
+        seed("link-without-rest", &[unable, idle(), rest()]),
+        seed("early-rest", &[dialled(0, 0), rest(), long()]),
+    ]
 }
 
 /// Strangers that are refused, and dials that are.

@@ -271,6 +271,20 @@ impl World {
         }
     }
 
+    pub(super) fn idle(&mut self, at: u8) {
+        if let Some(peer) = self.pick_peer(at) {
+            self.associate(peer, |machine, cx| machine.handle_idle(cx));
+        }
+    }
+
+    pub(super) fn wake(&mut self, at: u8) {
+        if let Some(peer) = self.pick_peer(at) {
+            self.associate(peer, |machine, cx| machine.handle_resume_wanted(cx));
+            let status = self.peers[peer].association.status();
+            assert!(!matches!(status, Status::Resting(_)), "it does not wake");
+        }
+    }
+
     /// The nonce of the dial on a connection.
     pub(super) fn nonce(&mut self, at: u8) -> u64 {
         self.pick(at).map_or(0, |conn| self.conn(conn).nonce)
@@ -296,7 +310,8 @@ impl World {
                 Status::Stopping => {}
                 _ => assert_eq!(peer.link, None, "{status:?}"),
             }
-            let is_up = peer.link.is_some() || matches!(status, Status::Lost(_));
+            let waits = matches!(status, Status::Lost(_) | Status::Resting(_));
+            let is_up = peer.link.is_some() || waits;
             assert!(peer.halves.is_some() || !is_up, "{status:?}");
             assert_eq!(peer.stopped, status == Status::Stopped);
             if let Status::Associated(uid) = status {
@@ -391,9 +406,11 @@ impl World {
             now: self.now,
             random: self.random,
             local: &self.local,
-            link: halves
-                .as_ref()
-                .map(|(outbound, inbound)| Standing { outbound, inbound }),
+            link: halves.as_ref().map(|(outbound, inbound)| Standing {
+                outbound,
+                inbound,
+                awaits: false,
+            }),
             out: &mut out,
         };
         let result = call(association, &mut cx);
@@ -473,6 +490,13 @@ impl World {
                 let halves = peer.halves.as_mut();
                 halves.expect("a link").0.handle_lost();
             }
+            Effect::LinkRested { conn, .. } => {
+                assert_eq!(peer.link.take(), Some(conn), "it had a connection");
+                let (outbound, _) = peer.halves.as_mut().expect("a link");
+                assert_eq!(outbound.in_flight_bytes(), 0, "nothing waits at rest");
+                outbound.rest();
+                self.outcome.rested += 1;
+            }
             Effect::LinkResumed { conn, grant, .. } => self.link_resumed(index, conn, grant),
             Effect::LinkDown { .. } => {
                 peer.link = None;
@@ -490,7 +514,10 @@ impl World {
                 retry_after,
                 ..
             } => assert!(attempt > 0 && retry_after <= BACK_OFF_MAX),
-            Effect::Ping { conn, .. } | Effect::Pong { conn, .. } | Effect::Bye { conn, .. } => {
+            Effect::Ping { conn, .. }
+            | Effect::Pong { conn, .. }
+            | Effect::Rest { conn }
+            | Effect::Bye { conn, .. } => {
                 on_link(peer, conn);
             }
             Effect::Stopped => {

@@ -324,6 +324,15 @@ impl RawPeer {
         }
     }
 
+    /// The kind of the next frame, if one comes within `span`.
+    ///
+    /// # Panics
+    /// If the node closed the connection.
+    pub fn kind_within(&mut self, span: Duration) -> Option<Kind> {
+        let frame = self.frame_within(span).ok()?;
+        Some(frame.expect("the connection is open").header.kind)
+    }
+
     /// Where the other end of the connection is.
     ///
     /// # Panics

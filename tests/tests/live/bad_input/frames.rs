@@ -129,7 +129,7 @@ fn a_header_with_a_wrong_field_is_closed() {
     type Change = fn(&mut [u8]);
     let wrong: [(&'static str, Change); 9] = [
         ("frame_unknown_kind", |bytes| bytes[8] = 0),
-        ("frame_unknown_kind", |bytes| bytes[8] = 18),
+        ("frame_unknown_kind", |bytes| bytes[8] = 19),
         ("frame_unknown_kind", |bytes| bytes[8] = 255),
         ("frame_flags", |bytes| bytes[9] = 1),
         ("frame_flags", |bytes| bytes[9] = 0x80),

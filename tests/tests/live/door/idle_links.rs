@@ -1,6 +1,5 @@
 //! Links over which nothing goes: what each holds, and that nobody wakes up for them.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmesh_tests::live::books::assert_closed;
@@ -63,7 +62,7 @@ fn idle_links(count: usize, lull: Option<Duration>) {
     if let Some(lull) = lull {
         let parks = || serving.inspect(&client, |_| true).parks;
         let (before, begin) = (parks(), Instant::now());
-        thread::sleep(lull);
+        client.run(move |node| async move { node.sleep(lull).await });
         let wakes = (parks() - before) * 1000 / begin.elapsed().as_millis() as u64;
         println!("{wakes} wake-ups a second");
         assert!(wakes <= WAKES_PER_SECOND_MAX, "{wakes} wake-ups a second");

@@ -21,7 +21,7 @@ protocol! {
 
 /// The same with the other sinks' account.
 #[derive(Debug, Default)]
-struct WideSink(Account);
+pub(crate) struct WideSink(Account);
 
 impl Actor for WideSink {
     type Api = WideApi;

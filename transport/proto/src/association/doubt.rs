@@ -83,7 +83,7 @@ impl Association {
     }
 
     /// The link lives: whoever wanted its place is turned away.
-    fn trust_link(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn trust_link(&mut self, cx: &mut Context<'_>) {
         if let State::Associated { probe, .. } = &mut self.state
             && probe.take().is_some()
         {

@@ -36,13 +36,16 @@ pub(super) struct Kept {
     /// Where the halves stood when that began.
     pub(super) began_at: (u64, u64),
     pub(super) lost: Option<Lost>,
+    /// Both nodes let it rest.
+    pub(super) may_rest: bool,
 }
 
-/// A link that waits for a connection.
+/// A link that has no connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost {
-    since: Instant,
-    pub(super) until: Instant,
+    pub(super) since: Instant,
+    /// When it is given up: never, as long as it rests.
+    pub(super) until: Option<Instant>,
     /// This side dials too.
     pub(super) wanted: bool,
 }
@@ -118,10 +121,13 @@ impl Association {
         self.link.as_ref()?.lost.as_ref()
     }
 
-    /// From idle: dials, unless the peer is to dial first.
+    /// From idle: dials, unless the peer is to dial first. A link that rests wakes.
     pub(super) fn dial_when_due(&mut self, cx: &mut Context<'_>) {
         if !matches!(self.state, State::Idle) {
             return;
+        }
+        if self.wake(cx) {
+            return self.dial(cx);
         }
         let first = self.lost().map(|lost| lost.since + RESUME_GRACE);
         match first {
@@ -157,7 +163,7 @@ impl Association {
         }
         kept.lost = Some(Lost {
             since: cx.now,
-            until: cx.now + cx.local.resume_timeout,
+            until: Some(cx.now + cx.local.resume_timeout),
             wanted: self.wanted || kept.dialled || more,
         });
         let (conn, uid) = (kept.conn, kept.uid);
@@ -369,7 +375,7 @@ impl Association {
             return false;
         }
         lost.wanted = true;
-        lost.until = lost.until.min(by);
+        lost.until = Some(lost.until.map_or(by, |until| until.min(by)));
         self.stop_by = Some(by);
         self.wanted = false;
         if matches!(self.state, State::Idle | State::BackOff { .. }) {

@@ -2,6 +2,8 @@ mod acceptor;
 mod doubt;
 mod forming;
 mod pair;
+mod resting;
+mod rests;
 mod resuming;
 mod verifier;
 mod walk;
@@ -66,6 +68,8 @@ struct Bench {
     out: Outbox,
     /// Of the link, where a test looks at them.
     halves: Option<(Outbound, Inbound)>,
+    /// Somebody waits for the peer of that link.
+    awaits: bool,
 }
 
 impl Bench {
@@ -77,6 +81,7 @@ impl Bench {
             random: 1,
             out: Outbox::default(),
             halves: None,
+            awaits: false,
         }
     }
 
@@ -90,10 +95,11 @@ impl Bench {
             now: self.now,
             random: self.random,
             local: &self.local,
-            link: self
-                .halves
-                .as_ref()
-                .map(|(outbound, inbound)| Standing { outbound, inbound }),
+            link: self.halves.as_ref().map(|(outbound, inbound)| Standing {
+                outbound,
+                inbound,
+                awaits: self.awaits,
+            }),
             out: &mut self.out,
         };
         call(&mut self.acceptor, &mut cx);

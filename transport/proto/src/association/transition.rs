@@ -9,9 +9,9 @@ use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect, LinkUp};
 use crate::frame::Frame;
 use crate::frame::body::{
-    Accept, BodyError, Bye, ByeReason, Grant, Offer, Ping, Pong, Refuse, RefuseReason,
+    Accept, BodyError, Bye, ByeReason, Grant, Offer, Ping, Pong, Refuse, RefuseReason, Rest,
 };
-use crate::handshake::Introduction;
+use crate::handshake::{Introduction, RESTS};
 use crate::kind::Kind;
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, FORMER_UIDS_MAX, FORMING_PAUSE_MAX, HANDSHAKE_TIMEOUT, STEADY_LINK,
@@ -84,6 +84,10 @@ impl Association {
                 Ok(())
             }
             Kind::Pong => self.handle_pong(cx, frame).map_err(CloseReason::from),
+            Kind::Rest => {
+                Rest::parse(frame)?;
+                self.handle_rest(cx, conn)
+            }
             Kind::Bye => {
                 Bye::parse(frame)?;
                 self.handle_bye(cx, conn);
@@ -243,6 +247,7 @@ impl Association {
             dialled,
             began_at: (0, 0),
             lost: None,
+            may_rest: cx.local.features & offer.features & RESTS != 0,
         });
         cx.out.push(Effect::LinkUp(LinkUp {
             conn,

@@ -9,7 +9,9 @@ mod system;
 
 pub use handshake::{Accept, Hello, Offer, Refuse, RefuseReason};
 pub(crate) use service::CONTROL_FRAME_BYTES_MAX;
-pub use service::{Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong};
+pub use service::{
+    Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong, Rest,
+};
 pub use system::{System, Watch, WatchEnd};
 
 use crate::reader::Truncated;

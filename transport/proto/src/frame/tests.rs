@@ -132,7 +132,7 @@ fn watch() -> System {
 }
 
 /// One frame of every kind.
-fn all_kinds() -> [Vec<u8>; 17] {
+fn all_kinds() -> [Vec<u8>; 18] {
     let target = Target {
         slot: 3,
         generation: 0x0A0B_0C0D,
@@ -180,6 +180,7 @@ fn all_kinds() -> [Vec<u8>; 17] {
             }
             .encode(into)
         }),
+        written(|into| Rest.encode(into)),
         written(|into| watch().encode(into)),
     ]
 }
@@ -233,6 +234,7 @@ fn bodies_come_back_as_they_were() {
     assert_eq!(Pong::parse(&frame(Kind::Pong)), Ok(Pong { nonce: 0x55 }));
     let bye = Bye::parse(&frame(Kind::Bye)).unwrap();
     assert_eq!(bye.reason, ByeReason::Stopping);
+    assert_eq!(Rest::parse(&frame(Kind::Rest)), Ok(Rest));
     assert_eq!(System::parse(&frame(Kind::System)), Ok(watch()));
 }
 
@@ -376,7 +378,7 @@ fn each_field_out_of_range_is_named() {
     let kind = Kind::Tell;
     let cases = [
         (8, 0, FrameError::UnknownKind(0)),
-        (8, 18, FrameError::UnknownKind(18)),
+        (8, 19, FrameError::UnknownKind(19)),
         (8, 255, FrameError::UnknownKind(255)),
         (9, 1, FrameError::Flags { kind, flags: 1 }),
         (9, 0x80, FrameError::Flags { kind, flags: 0x80 }),
@@ -597,7 +599,7 @@ proptest! {
 
     #[test]
     fn random_bodies_never_panic(
-        kind in 1..=16u8,
+        kind in 1..=17u8,
         body in proptest::collection::vec(any::<u8>(), 0..600),
     ) {
         // With a right checksum and header, so that the body itself is reached.
@@ -613,7 +615,7 @@ proptest! {
         let _ = (DefineType::parse(&frame), DefineTarget::parse(&frame), Grant::parse(&frame));
         let _ = (Hello::parse(&frame), Accept::parse(&frame), Refuse::parse(&frame));
         let _ = (Ping::parse(&frame), Pong::parse(&frame), Bye::parse(&frame));
-        let _ = Notice::parse(&frame);
+        let _ = (Notice::parse(&frame), Rest::parse(&frame));
     }
 
     #[test]
@@ -636,7 +638,7 @@ proptest! {
 }
 
 /// Computed from the layout by another program, in the order of the kinds.
-const GOLDEN: [&str; 17] = [
+const GOLDEN: [&str; 18] = [
     "07000000af8daa8101000200000001007061796c6f6164",
     "18000000de02d01802010200000001000102030405060708090a0b0c00000000\
      7175657374696f6e",
@@ -661,6 +663,7 @@ const GOLDEN: [&str; 17] = [
     "0800000036464aaf0e000000000000005500000000000000",
     "08000000a7d722010f000000000000005500000000000000",
     "02000000c30d600e10000000000000000100",
-    "19000000837754371100000000000000010d0c0b0a0000000002010000000000\
+    "00000000daf7c4cb1100000000000000",
+    "1900000096c6436c1200000000000000010d0c0b0a0000000002010000000000\
      000300040005000000",
 ];

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::frame::body::{Bye, ByeReason, CONTROL_FRAME_BYTES_MAX, Grant, Notice, Ping, Pong};
+use crate::frame::body::{
+    Bye, ByeReason, CONTROL_FRAME_BYTES_MAX, Grant, Notice, Ping, Pong, Rest,
+};
 use crate::limits::NOTICES_MAX;
 use crate::slab::{Slab, SlabSlice};
 
@@ -14,6 +16,7 @@ pub(super) struct Control {
     pings: Few<Ping>,
     pongs: Few<Pong>,
     notices: VecDeque<Notice>,
+    rest: bool,
     bye: Option<ByeReason>,
     slab: Option<Slab>,
 }
@@ -31,6 +34,14 @@ impl Control {
         self.pongs.push(Pong { nonce });
     }
 
+    pub(super) fn set_rest(&mut self) {
+        self.rest = true;
+    }
+
+    pub(super) fn says_rest(&self) -> bool {
+        self.rest
+    }
+
     pub(super) fn set_bye(&mut self, reason: ByeReason) {
         self.bye = Some(reason);
     }
@@ -41,6 +52,7 @@ impl Control {
         self.pings.clear();
         self.pongs.clear();
         self.notices.clear();
+        self.rest = false;
     }
 
     /// Says whether there was room for it.
@@ -59,6 +71,7 @@ impl Control {
             || !self.pings.is_empty()
             || !self.pongs.is_empty()
             || !self.notices.is_empty()
+            || self.rest
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -76,6 +89,10 @@ impl Control {
         }
         for pong in self.pongs.take() {
             append(&mut slab, |into| pong.encode(into));
+        }
+        // Of a link that gives its connection up all that is said anew on the next may go missing.
+        if std::mem::take(&mut self.rest) {
+            append(&mut slab, |into| Rest.encode(into));
         }
         while slab.room() >= CONTROL_FRAME_BYTES_MAX
             && let Some(notice) = self.notices.pop_front()
@@ -150,7 +167,7 @@ fn append(slab: &mut Slab, encode: impl FnOnce(&mut [u8]) -> usize) {
     slab.advance(written);
 }
 
-/// Room for a grant, the pings, the pongs and a dozen notices.
+/// Room for a grant, the pings, the pongs, a rest and a dozen notices.
 const CONTROL_SLAB_BYTES: usize = 416;
 
 const _: () = assert!(CONTROL_SLAB_BYTES >= (2 + 2 * FEW) * CONTROL_FRAME_BYTES_MAX);

@@ -132,6 +132,7 @@ impl World {
             Effect::Unreachable { .. } => self.nodes[index].failures += 1,
             Effect::PeerRestarted { .. } => {}
             Effect::FormingOver { .. } => panic!("nobody sends here"),
+            Effect::Rest { .. } | Effect::LinkRested { .. } => panic!("nobody rests here"),
             Effect::Bye { .. } | Effect::Stopped => panic!("nobody stops here"),
         }
     }

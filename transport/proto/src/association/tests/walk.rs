@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::resuming::halves;
 use super::*;
+use crate::frame::body::Rest;
+use crate::handshake::RESTS;
 use crate::link::Violation;
 
 const DOCUMENT: &str = include_str!("../../../../../ARCHITECTURE.md");
@@ -19,9 +21,10 @@ const STEPS: usize = 60;
 
 type Transitions = BTreeMap<&'static str, BTreeSet<&'static str>>;
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "idle",
     "lost",
+    "resting",
     "dialling",
     "associated",
     "back-off",
@@ -33,11 +36,12 @@ fn name(status: Status) -> &'static str {
     NAMES[match status {
         Status::Idle => 0,
         Status::Lost(_) => 1,
-        Status::Dialling => 2,
-        Status::Associated(_) => 3,
-        Status::BackOff => 4,
-        Status::Stopping => 5,
-        Status::Stopped => 6,
+        Status::Resting(_) => 2,
+        Status::Dialling => 3,
+        Status::Associated(_) => 4,
+        Status::BackOff => 5,
+        Status::Stopping => 6,
+        Status::Stopped => 7,
     }]
 }
 
@@ -79,8 +83,10 @@ struct Walk {
 
 impl Walk {
     fn new(seed: u64) -> Self {
+        let mut bench = Bench::new();
+        bench.local.features = RESTS;
         Self {
-            bench: Bench::new(),
+            bench,
             association: Association::new(local("there", 200).id.address),
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             next_conn: 1,
@@ -147,6 +153,8 @@ impl Walk {
         ]);
         let halves = self.bench.halves.as_ref();
         let stands_at = halves.map_or(0, |(outbound, _)| outbound.positions().received_to);
+        // Some peers let their links rest.
+        offer.features = self.dice.one_of(&[RESTS, RESTS, 0]);
         let positions = [None, Some(0), Some(stands_at), Some(1 << 40)];
         offer.received_to = self.dice.one_of(&positions);
         offer
@@ -174,7 +182,8 @@ impl Walk {
 
     fn some_frame(&mut self) -> Vec<u8> {
         let mut bytes = vec![0; 64];
-        let length = match self.dice.below(8) {
+        let length = match self.dice.below(9) {
+            8 => Rest.encode(&mut bytes),
             0 => Ping { nonce: 1 }.encode(&mut bytes),
             1 => {
                 let probe = match &self.association.state {
@@ -259,6 +268,7 @@ impl Walk {
                 let uid = Uid::new(self.dice.one_of(&[200, 300])).expect("not zero");
                 self.call(|association, cx| association.handle_form_wanted(cx, uid));
             }
+            37 => self.call(|association, cx| association.handle_idle(cx)),
             // Something is to be said that was not before.
             35 if self.association.link.is_some() => self.bench.halves = Some(halves(0).0),
             _ => self.pass_time(),

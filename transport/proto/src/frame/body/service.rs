@@ -8,7 +8,7 @@ use crate::link::Target;
 use crate::message::{MessageId, MessageType};
 use crate::reader::Reader;
 
-/// The longest frame of [`Grant`], [`Ping`], [`Pong`], [`Bye`] and [`Notice`], in bytes.
+/// The longest frame of [`Grant`], [`Ping`], [`Pong`], [`Bye`], [`Rest`] and [`Notice`], in bytes.
 pub(crate) const CONTROL_FRAME_BYTES_MAX: usize = HEADER_BYTES + 16;
 
 /// Gives a number to a message type. The numbers of a link are used in order, from 1.
@@ -276,6 +276,29 @@ impl Bye {
         };
         reader.finish()?;
         Ok(Self { reason })
+    }
+}
+
+/// The sender has nothing to say: the link may rest without a connection, see [`Kind::Rest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest;
+
+impl Rest {
+    /// Writes the frame at the start of `into` and returns its length.
+    ///
+    /// # Panics
+    /// If `into` is shorter than the frame, 16 bytes.
+    pub fn encode(&self, into: &mut [u8]) -> usize {
+        encode(into, &Head::plain(Kind::Rest), &[])
+    }
+
+    /// Reads a frame of this kind.
+    ///
+    /// # Errors
+    /// [`BodyError`] when the body is not empty.
+    pub fn parse(frame: &Frame<'_>) -> Result<Self, BodyError> {
+        Reader::new(frame.payload).finish()?;
+        Ok(Self)
     }
 }
 

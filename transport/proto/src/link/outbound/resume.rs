@@ -1,8 +1,11 @@
 //! The stream goes on over another connection.
 
+use std::collections::VecDeque;
+
 use super::{Freed, Outbound};
 use crate::frame::body::Grant;
 use crate::link::Violation;
+use crate::link::control::Control;
 use crate::piece::SharedBytes;
 use crate::slab_pool::SlabPool;
 
@@ -37,6 +40,27 @@ impl<B: SharedBytes> Outbound<B> {
         self.sending = true;
     }
 
+    /// The link gives its connection up, with nothing on its way: it keeps what it needs to go on,
+    /// its positions and numbers, and no more.
+    pub fn rest(&mut self) {
+        self.handle_lost();
+        self.control = Control::default();
+        self.targets.forget_notes();
+        self.full = VecDeque::new();
+    }
+
+    /// Queues that nothing goes over the link.
+    pub fn queue_rest(&mut self) {
+        if !self.gone {
+            self.control.set_rest();
+        }
+    }
+
+    /// Whether that waits to be sent.
+    pub fn says_rest(&self) -> bool {
+        self.control.says_rest()
+    }
+
     /// The link has another connection, and its peer the stream up to `grant`: what lies behind
     /// that is handed out again. What control frames said has to be said anew, and what the peer's
     /// said before does not hold any more.
@@ -46,6 +70,8 @@ impl<B: SharedBytes> Outbound<B> {
     pub fn resume(&mut self, grant: Grant, slabs: &mut SlabPool) -> Result<Freed, Violation> {
         self.check_resume(grant.received_to)?;
         self.sending = false;
+        // A goodbye that the peer did not wait for is said again.
+        self.gone = false;
         self.control.forget();
         self.targets.forget_notes();
         let freed = self.handle_grant(grant, slabs)?;
