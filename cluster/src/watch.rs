@@ -87,6 +87,11 @@ impl NodeEnd {
     const fn is_final(self) -> bool {
         !matches!(self, Self::Silent)
     }
+
+    /// Whether it is what this side made of it: if the node lives on, both have to begin anew.
+    const fn is_judged(self) -> bool {
+        matches!(self, Self::Silent | Self::Crashed)
+    }
 }
 
 /// What the driver has to do. In order.
@@ -371,7 +376,7 @@ impl RemoteWatch {
         let Some(node) = self.nodes.get_mut(&uid) else {
             return;
         };
-        if node.is_linked() {
+        if node.is_linked() && end.is_judged() {
             self.out.push_back(Effect::EndLink { uid });
         }
         let watches = node.take_all_outgoing();

@@ -188,7 +188,7 @@ where
             }
         }
         let Some((alarm, place)) = waiting else {
-            return Poll::Ready(AskError::new(Refusal::NotRunning));
+            return Poll::Ready(AskError::new(refusal));
         };
         if alarm.poll(context).is_ready() {
             let phase = AskPhase::Queued;

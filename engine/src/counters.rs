@@ -247,7 +247,8 @@ counters! {
         slow_handlers,
         /// Frames copied because they straddled two receive buffers.
         frames_copied_straddled,
-        /// Frames copied because too many receive buffers were pinned, also to be passed on.
+        /// Frames copied because too many receive buffers were pinned; of those that were to be
+        /// passed on, the ones that found room.
         frames_copied_pinned,
         /// Frames copied for any other reason: their message waits for its actor.
         frames_copied_other,

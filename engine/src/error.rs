@@ -231,13 +231,15 @@ pub enum SendError<M> {
         /// The lane's limit.
         limit: usize,
     },
-    /// The peer was not found for as long as sends wait for a link, or refuses this node; the node
-    /// goes on dialling it.
+    /// There is no link with the peer, and nothing waits for one at the moment: it was not found
+    /// for as long as sends wait for that, or refuses this node, and is dialled again now and then;
+    /// or its last link was lost for too long. Or this core has no place for it, because it knows
+    /// as many peers as `node.peers_max` allows, and each of them is needed.
     #[error("the peer cannot be reached")]
     Unreachable(M),
-    /// The ref names an actor of a process that is gone, or one that this node knows no longer.
-    /// Resolve its path again. That an actor alone has stopped only its node knows: it counts the
-    /// message as a dead letter.
+    /// The ref names an actor of a process that is gone, as far as any core of this node knows by
+    /// any link, or one that this node knows no longer. Resolve its path again. That an actor alone
+    /// has stopped only its node knows: it counts the message as a dead letter.
     #[error("the ref is of an actor that no longer runs")]
     NotRunning(M),
     /// The ref was made on another node of this process. Refs are of use on the core that made

@@ -168,7 +168,8 @@ impl<P: Protocol> Ref<P> {
     {
         let told = current::try_with(|core| {
             let tell = |to: &Recipient| match core.tell_archived(to, &M::TYPE, message.chunk()) {
-                Err(Refusal::Unreachable) if core.reach(*to) => {
+                Err(Refusal::Unreachable) => {
+                    core.reach(*to)?;
                     core.tell_archived(to, &M::TYPE, message.chunk())
                 }
                 told => told,

@@ -102,7 +102,7 @@ where
             send.place = core.join_line(send.to.recipient);
         }
         let Some(place) = &send.place else {
-            return Poll::Ready(Err(Refusal::NotRunning));
+            return Poll::Ready(told);
         };
         match told {
             Err(Refusal::Busy) => place.wait_aside(context.waker()),

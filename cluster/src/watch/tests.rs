@@ -161,8 +161,7 @@ fn terminated_is_told_once() {
     assert_eq!(effects(&mut machine), [ended]);
     machine.handle_system(peer.uid, &system);
     machine.handle_node_end(peer.uid, NodeEnd::Stopped);
-    let uid = peer.uid;
-    assert_eq!(effects(&mut machine), [Effect::EndLink { uid }]);
+    assert_eq!(effects(&mut machine), []);
 }
 
 #[test]

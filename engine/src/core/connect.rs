@@ -17,7 +17,7 @@ use ringmesh_proto::frame::{Frame, Parse, parse};
 use ringmesh_proto::handshake::{Acceptor, Introduction};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_BEFORE_ACCEPT;
-use ringmesh_proto::preface::Preface;
+use ringmesh_proto::preface::{Preface, Role};
 use ringmesh_proto::slab::Slab;
 use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
@@ -106,10 +106,7 @@ impl Core {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        // A node that stops refuses here: the other core may be gone.
-        if !self.is_closing()
-            && let Some(core) = self.wanted_elsewhere(bytes)
-        {
+        if let Some(core) = self.wanted_elsewhere(bytes) {
             return self.pass_on(&connection, core, *bytes);
         }
         self.accept(|acceptor, cx| acceptor.handle_preface(cx, connection.key, bytes));
@@ -122,6 +119,10 @@ impl Core {
     fn wanted_elsewhere(&self, bytes: &[u8; 64]) -> Option<CoreId> {
         let preface = Preface::parse(bytes).ok()?;
         let wanted = preface.wanted_core?;
+        if self.is_closing() && preface.role != Role::Inquirer {
+            // A node that stops refuses here.
+            return None;
+        }
         // Whoever does not belong here is refused here: strangers cost other cores nothing.
         (wanted != self.id && self.local().admits(&preface)).then_some(wanted)
     }
@@ -148,9 +149,6 @@ impl Core {
 
     /// Takes over a connection that the control core accepted for this one.
     fn take_over(self: &Rc<Self>, detached: Detached, preface: &[u8; 64], guest: Option<Guest>) {
-        if self.is_closing() {
-            return self.count_close(CloseReason::Refusing(RefuseReason::Stopping));
-        }
         let adopted = self.io.borrow_mut().adopt(detached);
         match adopted {
             Ok(id) => {
@@ -247,9 +245,12 @@ impl Core {
         let at = (introduction.sending_core, introduction.lane);
         let node = self
             .find_peer(address, at)
-            .or_else(|error| {
-                self.give_up_a_lost_link(introduction.lane);
-                self.find_peer(address, at).map_err(|_| error)
+            .or_else(|_| {
+                let gives_way = self.give_up_a_lost_link(introduction.lane);
+                self.peers.borrow_mut().give_way(gives_way);
+                let found = self.find_peer(address, at);
+                self.peers.borrow_mut().give_way(None);
+                found
             })
             .map_err(|_| RefuseReason::Overloaded)?;
         connection.node.set(Some(node));
@@ -258,6 +259,8 @@ impl Core {
         });
         if accepted.is_err() {
             connection.node.set(None);
+        } else if connection.link().is_none() {
+            self.doubt_former_links(self.number_of(node), introduction.peer.uid);
         }
         accepted
     }
@@ -393,7 +396,7 @@ impl Core {
                 let address = self.address_of_peer(node);
                 tracing::info!(?address, %old, %new, "a peer was restarted");
                 self.tell_of_restart(node, old, new);
-                self.far_restarted(old);
+                self.start_followed(node, old);
                 self.peer_changed(node);
             }
             Effect::Unreachable {

@@ -306,9 +306,15 @@ impl Core {
         }
     }
 
-    /// Another start of a node's process was met.
-    pub(super) fn far_restarted(self: &Rc<Self>, old: Uid) {
-        self.on_control(move |control| control.far_node_ended(old, NodeEnd::Restarted));
+    /// A process start is over.
+    pub(super) fn far_start_over(&self, uid: Uid, reason: CloseReason) {
+        let end = match reason {
+            CloseReason::Bye => NodeEnd::Stopped,
+            _ => NodeEnd::Restarted,
+        };
+        if self.id == CONTROL_CORE {
+            self.far_node_ended(uid, end);
+        }
     }
 
     /// Does something on the control core, which is told in any case: of links, which are few.

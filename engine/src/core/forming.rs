@@ -99,7 +99,7 @@ impl Core {
         if let Some(link) = link {
             self.tell_of_loss(&link, reason, true);
             let error = match reason {
-                CloseReason::Restarted => AskError::NotRunning,
+                CloseReason::Restarted | CloseReason::Bye => AskError::NotRunning,
                 CloseReason::Stopping => AskError::Stopping,
                 _ => AskError::Unreachable {
                     phase: AskPhase::Queued,
@@ -108,16 +108,17 @@ impl Core {
             // Whoever still asks was not heard, and has this as its answer.
             self.end_questions(&link, 0, |_| error.clone());
             self.end_link(&link, reason.fault() == Fault::Nobody);
+            self.judge_start(&link, reason);
         }
         self.peer_changed(node);
     }
 
-    /// Whether a send that waits for a peer waits in vain: the peer refuses this node for good, or
-    /// was not found while the send waited.
+    /// Whether a send that waits for a peer waits in vain: the peer refuses this node for good, was
+    /// not found while the send waited, or has no place in the table of this core.
     pub(crate) fn waits_in_vain(&self, place: Option<&Place>, to: Recipient) -> bool {
         let mut peers = self.peers.borrow_mut();
         let Some(node) = peers.awaited(to) else {
-            return false;
+            return true;
         };
         let peer = peers.at(node);
         let is_refused = matches!(
@@ -125,7 +126,7 @@ impl Core {
             Some(CloseReason::Refused(reason)) if reason.is_permanent()
         );
         let given_up = peer.given_up;
-        let saw = place.and_then(|place| place.saw_given_up(node));
+        let saw = place.and_then(|place| place.saw_given_up(node, &peer.line));
         is_refused || saw.is_some_and(|saw| saw != given_up)
     }
 }

@@ -57,13 +57,16 @@ impl Core {
         head: SendHead<'_>,
         bytes: &Chunk,
     ) -> Result<u64, Refusal> {
-        if !self.may_share(link, bytes) {
-            return self.push(link, held_up, head, &bytes[..]);
+        let way = self.way_of(link, bytes);
+        if way != PassOn::Shared {
+            let pushed = self.push(link, held_up, head, &bytes[..])?;
+            self.count_passed_on(way);
+            return Ok(pushed);
         }
         let pushed = self.push_by(link, held_up, head, &bytes[..], |outbound, slabs| {
             outbound.push_shared(slabs, head, bytes)
         })?;
-        self.tally.forwarded_by_reference.add(1);
+        self.count_passed_on(way);
         Ok(pushed)
     }
 
@@ -75,35 +78,53 @@ impl Core {
         message: &MessageType,
         bytes: &Chunk,
     ) -> bool {
-        if !self.may_share(link, bytes) {
-            return self.answer_with(link, correlation, (message, PASSED_ON), &bytes[..]);
-        }
+        let way = self.way_of(link, bytes);
         let extension = Extension {
             correlation,
             ..Extension::default()
         };
         let mut slabs = self.slabs_of(link).borrow_mut();
         let mut outbound = link.outbound.borrow_mut();
-        let pushed = outbound.push_reply_shared(&mut slabs, message, extension, bytes);
+        let pushed = match way {
+            PassOn::Shared => outbound.push_reply_shared(&mut slabs, message, extension, bytes),
+            _ => outbound.push_reply(&mut slabs, message, extension, &bytes[..]),
+        };
         drop((slabs, outbound));
         if pushed == Ok(Answered::Written) {
-            self.tally.forwarded_by_reference.add(1);
+            self.count_passed_on(way);
         }
         self.answer_tried(link, correlation, PASSED_ON, pushed)
     }
 
-    /// Whether received bytes may leave on `link` from where they lie.
-    fn may_share(&self, link: &Link, bytes: &Chunk) -> bool {
+    /// How received bytes may leave on `link`.
+    fn way_of(&self, link: &Link, bytes: &Chunk) -> PassOn {
         if bytes.len() <= COPIED_BYTES_MAX || link.within_process || bytes.is_slab() {
-            return false;
+            return PassOn::Copied;
         }
-        if !bytes.is_pooled() {
-            return bytes.held_bytes() / HELD_PER_BYTE_MAX <= bytes.len();
+        let is_costly = || bytes.held_bytes() / HELD_PER_BYTE_MAX > bytes.len();
+        match bytes.is_pooled() {
+            true if self.is_pool_short() => PassOn::CopiedForWant,
+            false if is_costly() => PassOn::Copied,
+            _ => PassOn::Shared,
         }
-        let is_short = self.is_pool_short();
-        if is_short {
-            self.tally.frames_copied_pinned.add(1);
-        }
-        !is_short
     }
+
+    /// Counts what was sent on.
+    fn count_passed_on(&self, way: PassOn) {
+        match way {
+            PassOn::Shared => self.tally.forwarded_by_reference.add(1),
+            PassOn::CopiedForWant => self.tally.frames_copied_pinned.add(1),
+            PassOn::Copied => {}
+        }
+    }
+}
+
+/// How received bytes are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PassOn {
+    /// From where they lie.
+    Shared,
+    Copied,
+    /// Copied, because too many receive buffers are held.
+    CopiedForWant,
 }

@@ -27,6 +27,8 @@ pub(super) struct Line {
     /// In the order of their numbers. Kept between waits, so that waiting allocates nothing.
     waiting: Queue,
     next: u64,
+    /// Numbers up to here are of lines that were here before, at other peers.
+    former: u64,
     /// Places there are, whether they wait or not.
     places: usize,
     /// The first that found no room since the last wake.
@@ -53,6 +55,26 @@ impl Line {
     /// Whether nobody has a place.
     pub(super) fn is_empty(&self) -> bool {
         self.places == 0
+    }
+
+    /// Whether everybody who has a place was woken, and is on the way to try again.
+    pub(super) fn is_woken(&self) -> bool {
+        self.waiting.is_empty() && self.aside.is_empty()
+    }
+
+    /// The line of the next peer in the place of this one's. Whoever has a place in this one has
+    /// none there.
+    pub(super) fn follower(&self) -> Self {
+        Self {
+            next: self.next,
+            former: self.next,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a place is one of this line.
+    fn is_of(&self, number: Number) -> bool {
+        number.0 > self.former
     }
 
     fn join(&mut self) -> Number {
@@ -170,12 +192,19 @@ impl Place {
     }
 
     /// How often sends to a peer had waited in vain when this one joined its line, if it did.
-    pub(super) fn saw_given_up(&self, node: PeerIndex) -> Option<u64> {
-        (self.node == node).then_some(self.given_up)
+    pub(super) fn saw_given_up(&self, node: PeerIndex, line: &Line) -> Option<u64> {
+        (self.node == node && line.is_of(self.number)).then_some(self.given_up)
     }
 
-    fn with_line<R>(&self, with: impl FnOnce(&mut Line) -> R) -> R {
-        with(&mut self.core.peers.borrow_mut().at(self.node).line)
+    /// Nothing is done when its peer was forgotten.
+    fn with_line<R: Default>(&self, with: impl FnOnce(&mut Line) -> R) -> R {
+        let mut peers = self.core.peers.borrow_mut();
+        let line = &mut peers.at(self.node).line;
+        if line.is_of(self.number) {
+            with(line)
+        } else {
+            R::default()
+        }
     }
 }
 
@@ -213,9 +242,10 @@ impl Core {
     }
 
     /// Whether a place is in the line of another peer than the one that a recipient is sent to: it
-    /// was taken before that was known.
+    /// was taken before that was known, or before its peer was forgotten.
     pub(crate) fn is_astray(&self, place: &Place, to: Recipient) -> bool {
-        self.peers.borrow().awaited(to) != Some(place.node)
+        let mut peers = self.peers.borrow_mut();
+        peers.awaited(to) != Some(place.node) || !peers.at(place.node).line.is_of(place.number)
     }
 
     /// Wakes the sends that wait for room at a peer.
@@ -348,6 +378,21 @@ mod tests {
         assert_eq!(numbers(&line), [first, second]);
         drop(line.wait_aside(second, Waker::noop().clone()));
         assert!(line.leave(second).1.is_some(), "it leaves from there too");
+    }
+
+    #[test]
+    fn a_place_of_before_is_none_in_the_line_of_the_next_peer() {
+        let mut line = Line::default();
+        let old = [line.join(), line.join()];
+        let mut next = line.follower();
+        assert!(
+            old.iter()
+                .all(|number| line.is_of(*number) && !next.is_of(*number))
+        );
+        let new = next.join();
+        assert!(next.is_of(new) && new > old[1] && next.is_woken());
+        wait_in_order(&mut next, &[new]);
+        assert!(!next.is_woken());
     }
 
     #[test]

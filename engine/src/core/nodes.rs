@@ -1,10 +1,11 @@
 //! The nodes that the cores of one node know: their numbers, and what is known of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use ringmesh_cluster::evidence::{Ending, Evidence};
 use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::limits::FORMER_UIDS_MAX;
 use ringmesh_proto::matrix::LinkMatrix;
 
 /// A node as all cores name it: their refs carry the same number.
@@ -51,6 +52,8 @@ struct Entry {
     links: usize,
     /// The process start that had a link last, and where it was on the network.
     proven: Option<(Uid, IpAddr)>,
+    /// Process starts that are known to be over, latest last.
+    over: VecDeque<Uid>,
     /// Whether its process has crashed.
     evidence: Evidence,
 }
@@ -76,6 +79,7 @@ impl Nodes {
             met: None,
             links: 0,
             proven: None,
+            over: VecDeque::new(),
             evidence: Evidence::default(),
         });
     }
@@ -91,6 +95,7 @@ impl Nodes {
             met: None,
             links: 0,
             proven: None,
+            over: VecDeque::new(),
             evidence: Evidence::default(),
         };
         let node = if let Some(node) = self.free.pop() {
@@ -112,9 +117,33 @@ impl Nodes {
         (entry.cores > 0).then_some(&entry.address)
     }
 
+    /// The address of a node that is known, unless that process start of it is over.
+    pub(super) fn address_of_start(&self, node: NodeIndex, uid: Uid) -> Option<&Address> {
+        let address = self.address(node)?;
+        let over = &self.entries[node.0 as usize].over;
+        (!over.contains(&uid)).then_some(address)
+    }
+
+    /// A process start of a node is over. Says whether that is news.
+    pub(super) fn end_start(&mut self, node: NodeIndex, uid: Uid) -> bool {
+        let over = &mut self.entries[node.0 as usize].over;
+        if over.contains(&uid) {
+            return false;
+        }
+        if over.len() == FORMER_UIDS_MAX {
+            over.pop_front();
+        }
+        over.push_back(uid);
+        true
+    }
+
     pub(super) fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
         let node = *self.by_address.get(address)?;
         Some((node, self.entries[node.0 as usize].met))
+    }
+
+    pub(super) fn met_start(&self, node: NodeIndex) -> Option<Uid> {
+        Some(self.entries.get(node.0 as usize)?.met?.uid)
     }
 
     pub(super) fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
@@ -149,6 +178,8 @@ impl Nodes {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
         entry.proven = from.map(|from| (uid, from));
+        // Whatever was heard of it, it runs.
+        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn connected(&mut self, node: NodeIndex, uid: Uid) {
@@ -276,6 +307,28 @@ mod tests {
         nodes.forget(node);
         nodes.meet(&address(2)).unwrap();
         assert!(!nodes.is_proven(&next, here), "it was forgotten");
+    }
+
+    #[test]
+    fn one_over_the_starts_that_are_remembered_as_ended_forgets_the_first() {
+        let mut nodes = nodes(2);
+        let node = nodes.meet(&address(2)).unwrap();
+        let uids: Vec<Uid> = (1..=FORMER_UIDS_MAX as u64 + 1)
+            .map(|uid| Uid::new(uid).unwrap())
+            .collect();
+        for uid in &uids {
+            assert_eq!(nodes.address_of_start(node, *uid), Some(&address(2)));
+            assert!(nodes.end_start(node, *uid) && !nodes.end_start(node, *uid));
+            assert_eq!(nodes.address_of_start(node, *uid), None);
+        }
+        assert!(nodes.address_of_start(node, uids[0]).is_some());
+        assert!(nodes.address_of_start(node, uids[1]).is_none());
+        nodes.linked(node, uids[1], None);
+        assert!(nodes.address_of_start(node, uids[1]).is_some(), "it runs");
+        assert!(nodes.end_start(node, uids[1]), "which is news then");
+        nodes.forget(node);
+        nodes.meet(&address(3)).unwrap();
+        assert_eq!(nodes.address_of_start(node, uids[1]), Some(&address(3)));
     }
 
     #[test]

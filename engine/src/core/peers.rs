@@ -69,6 +69,9 @@ pub(super) struct PeerTable {
     /// Peers of other nodes, by lane.
     known: [usize; Lane::ALL.len()],
     peers_max: usize,
+    /// Gave its link up for another peer, which may have its place although sends wait: those were
+    /// told.
+    giving_way: Option<PeerIndex>,
     /// Lost its place to another peer, which nobody was told yet.
     forgotten: Option<(Address, CoreId)>,
 }
@@ -136,6 +139,7 @@ impl PeerTable {
             own: 0,
             known: [0; Lane::ALL.len()],
             peers_max,
+            giving_way: None,
             forgotten: None,
         };
         for link in links {
@@ -295,6 +299,11 @@ impl PeerTable {
         self.forgotten = Some((address, core));
     }
 
+    /// Says which peer gave its link up for the next one that needs a place, or that none did.
+    pub(super) fn give_way(&mut self, peer: Option<PeerIndex>) {
+        self.giving_way = peer;
+    }
+
     /// The core of a node that was forgotten last, once.
     pub(super) fn take_forgotten(&mut self) -> Option<(Address, CoreId)> {
         self.forgotten.take()
@@ -313,7 +322,7 @@ impl PeerTable {
                 && peer.link.is_none()
                 && (association.status() == Status::Idle || dials_in_vain)
                 && peer.watchers.is_empty()
-                && peer.line.is_empty()
+                && (peer.line.is_empty() || self.giving_way == Some(*node) && peer.line.is_woken())
                 && !peer.places.looking_up
         })
     }
@@ -326,9 +335,11 @@ impl PeerTable {
         index
     }
 
-    fn put(&mut self, place: PeerIndex, peer: Peer) -> PeerIndex {
+    fn put(&mut self, place: PeerIndex, mut peer: Peer) -> PeerIndex {
         self.list(place, &peer);
-        *self.at(place) = peer;
+        let former = self.at(place);
+        peer.line = former.line.follower();
+        *former = peer;
         place
     }
 

@@ -5,7 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -107,12 +109,56 @@ fn is_awaited(caller: &Rc<Caller>) -> bool {
     Rc::strong_count(caller) > 1
 }
 
+/// The last thing that went wrong on the way of a ping, for whoever waits on whatever core.
+#[derive(Clone)]
+struct Last(Arc<Mutex<String>>);
+
+impl Last {
+    fn new(text: &str) -> Self {
+        Self(Arc::new(Mutex::new(text.to_owned())))
+    }
+
+    fn set(&self, text: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+    }
+
+    fn timeout(&self, after: Duration) -> PingError {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        PingError::Timeout {
+            after,
+            last: last.clone(),
+        }
+    }
+}
+
 impl Core {
     /// The time of a round trip to the control core of the node at `address`, dialled if need be.
     pub(crate) async fn ping(
         self: &Rc<Self>,
         address: &Address,
         timeout: Duration,
+    ) -> Result<Duration, PingError> {
+        if self.id == CONTROL_CORE && *address != self.identity().address {
+            let last = Last::new("no link yet");
+            return self.ping_from_here(address, timeout, &last).await;
+        }
+        // The time is up by this core's clock, whatever becomes of the other core.
+        let last = Last::new("the control core of this node is busy");
+        let mut pinging = pin!(self.ping_by_another(address, timeout, last.clone()));
+        let mut alarm = self.alarm(timeout);
+        poll_fn(|context| match pinging.as_mut().poll(context) {
+            Poll::Pending => alarm.poll(context).map(|()| Err(last.timeout(timeout))),
+            pinged => pinged,
+        })
+        .await
+    }
+
+    /// The same by way of the control core of this node, which has its own clock.
+    async fn ping_by_another(
+        self: &Rc<Self>,
+        address: &Address,
+        timeout: Duration,
+        last: Last,
     ) -> Result<Duration, PingError> {
         if *address == self.identity().address {
             let begun = self.clock.peek();
@@ -121,15 +167,13 @@ impl Core {
                 .map_err(as_ping)?;
             return Ok(self.clock.peek().saturating_since(begun));
         }
-        if self.id == CONTROL_CORE {
-            return self.ping_from_here(address, timeout).await;
-        }
         let (say, heard) = oneshot::channel();
         let address = address.clone();
         let begin = move |there: &Rc<Self>| {
             let core = Rc::clone(there);
             there.spawn_task(async move {
-                let pinged = core.ping_from_here(&address, timeout).await;
+                last.set("no link yet");
+                let pinged = core.ping_from_here(&address, timeout, &last).await;
                 // Whoever asked may not wait any more.
                 let _ = say.send(pinged);
             })
@@ -142,9 +186,9 @@ impl Core {
         self: &Rc<Self>,
         address: &Address,
         timeout: Duration,
+        last: &Last,
     ) -> Result<Duration, PingError> {
         let mut alarm = self.alarm(timeout);
-        let mut last = "no link yet".to_owned();
         loop {
             let peer = self
                 .peer_on(address, (CONTROL_CORE, Lane::Control))
@@ -152,11 +196,11 @@ impl Core {
                     ResolveError::TooManyPeers { limit } => PingError::TooManyPeers { limit },
                     _ => PingError::Stopping,
                 })?;
-            let link = self.control_link(peer, &mut alarm, &mut last);
+            let link = self.control_link(peer, &mut alarm, last);
             let Some(link) = link.await? else {
-                let after = timeout;
-                return Err(PingError::Timeout { after, last });
+                return Err(last.timeout(timeout));
             };
+            last.set("the peer does not answer");
             let limit = PINGS_WAITING_MAX;
             let caller = link.pings.join().ok_or(PingError::TooManyPings { limit })?;
             self.begin_ping(&link);
@@ -174,13 +218,12 @@ impl Core {
             });
             match outcome.await {
                 Some(Outcome::Answered(time)) => return Ok(time),
-                Some(Outcome::Lost) => "the connection was lost".clone_into(&mut last),
+                Some(Outcome::Lost) => last.set("the connection was lost"),
                 None => {
                     drop(caller);
                     // Whoever waits for the next one waits for nobody's answer.
                     self.begin_ping(&link);
-                    let (after, last) = (timeout, "the peer does not answer".to_owned());
-                    return Err(PingError::Timeout { after, last });
+                    return Err(last.timeout(timeout));
                 }
             }
         }
@@ -191,7 +234,7 @@ impl Core {
         self: &Rc<Self>,
         peer: PeerIndex,
         alarm: &mut Alarm,
-        last: &mut String,
+        last: &Last,
     ) -> Result<Option<Rc<Link>>, PingError> {
         poll_fn(|context| {
             match self.peer_state(peer) {
@@ -207,12 +250,12 @@ impl Core {
                 }
                 PeerState::Stopping => return Poll::Ready(Err(PingError::Stopping)),
                 PeerState::Unknown(why) => {
-                    *last = why;
+                    last.set(why);
                     self.want_link(peer);
                 }
                 PeerState::Down(why) => {
                     if let Some(why) = why {
-                        *last = why;
+                        last.set(why);
                     }
                     self.want_link(peer);
                 }

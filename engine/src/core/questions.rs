@@ -114,7 +114,8 @@ impl Core {
     {
         match self.try_question(to, question, place, relayed) {
             // There is a link now, which takes the question before it has a connection.
-            Err(AskRefusal::Send(Refusal::Unreachable)) if self.reach(to) => {
+            Err(AskRefusal::Send(Refusal::Unreachable)) => {
+                self.reach(to).map_err(AskRefusal::Send)?;
                 self.try_question(to, question, place, relayed)
             }
             done => done,

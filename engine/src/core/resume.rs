@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use ringmesh_proto::association::Status;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Standing};
 use ringmesh_proto::frame::body::{Grant, Notice};
@@ -81,6 +82,23 @@ impl Core {
         link.outbound.borrow_mut().handle_lost();
         self.pings_lost(&link);
         self.far_link_lost(&link, reason);
+        self.end_if_followed(&link);
+    }
+
+    /// Ends a link that waits for its next connection when another lane, or core, met the next
+    /// start of its peer's process.
+    fn end_if_followed(self: &Rc<Self>, link: &Rc<Link>) {
+        let (number, waits) = {
+            let mut peers = self.peers.borrow_mut();
+            let peer = peers.at(link.peer);
+            // Else it goes on already.
+            let waits = !matches!(peer.association.status(), Status::Associated(_));
+            (peer.node, waits)
+        };
+        let met = self.shared.met_start(number);
+        if waits && met.is_some_and(|uid| uid != link.uid) {
+            self.link_fault(link, CloseReason::Restarted);
+        }
     }
 
     /// The link with a peer goes on over another connection.
@@ -143,8 +161,8 @@ impl Core {
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
     /// place than one that is here, and one that was not there yet the least. Of the others, links
-    /// with nothing under way go first, those last that rest.
-    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) {
+    /// with nothing under way go first, those last that rest. Says whose link it was.
+    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) -> Option<PeerIndex> {
         let lost = self
             .linked()
             .filter(|link| link.lane == lane && link.is_lost());
@@ -152,10 +170,9 @@ impl Core {
             let is_idle = link.outbound.borrow().is_idle();
             (!link.forming.get(), !is_idle, link.rests_since.get())
         };
-        let least = lost.min_by_key(rank);
-        if let Some(link) = least {
-            self.link_fault(&link, CloseReason::Overloaded);
-        }
+        let link = lost.min_by_key(rank)?;
+        self.link_fault(&link, CloseReason::Overloaded);
+        Some(link.peer)
     }
 
     /// The peer of a link is at fault, whether or not the link has a connection.

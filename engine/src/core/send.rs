@@ -87,11 +87,8 @@ impl Core {
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
-        if self.reach(*to) {
-            self.tell(to, message, place)
-        } else {
-            Err(Refusal::Unreachable)
-        }
+        self.reach(*to)?;
+        self.tell(to, message, place)
     }
 
     /// A message was dropped because its sender would not wait.

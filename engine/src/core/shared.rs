@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     gate: Gate,
     /// How far the node is on its way to its end, as a [`Stop`].
     stop: AtomicU8,
+    /// Cores of a stopping node without links that wait for their first connection.
+    formed: AtomicUsize,
     /// Cores of a stopping node that have nothing left to say.
     quiet: AtomicUsize,
     /// What its cores count.
@@ -117,6 +119,7 @@ impl Shared {
             doorbells: (0..cores).map(|_| OnceLock::new()).collect(),
             gate: Gate::default(),
             stop: AtomicU8::new(Stop::No as u8),
+            formed: AtomicUsize::new(0),
             quiet: AtomicUsize::new(0),
             pages: Arc::new(Pages::new(cores)),
             letters: Arc::new(Office::new(letters_kept)),
@@ -195,10 +198,25 @@ impl Shared {
         }
     }
 
+    /// No link of a core of a stopping node waits for its first connection any more. Wakes all when
+    /// it is the last.
+    pub(crate) fn core_formed(&self) {
+        self.count_core(&self.formed);
+    }
+
+    /// Whether that is so of all cores.
+    pub(crate) fn all_formed(&self) -> bool {
+        self.formed.load(Ordering::Acquire) >= self.cores
+    }
+
     /// A core of a stopping node has nothing left to say, or no time left for it. Wakes all when it
     /// is the last.
     pub(crate) fn core_quiet(&self) {
-        if self.quiet.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
+        self.count_core(&self.quiet);
+    }
+
+    fn count_core(&self, count: &AtomicUsize) {
+        if count.fetch_add(1, Ordering::AcqRel) + 1 == self.cores {
             (0..self.cores).for_each(|core| self.ring(core_id(core)));
         }
     }
@@ -252,9 +270,24 @@ impl Shared {
         lock(&self.nodes).address(node).cloned()
     }
 
+    /// The same, unless that process start of it is over.
+    pub(crate) fn address_of_start(&self, node: NodeIndex, uid: Uid) -> Option<Address> {
+        lock(&self.nodes).address_of_start(node, uid).cloned()
+    }
+
+    /// A process start of a node that some core knows is over. Says whether that is news.
+    pub(crate) fn end_start(&self, node: NodeIndex, uid: Uid) -> bool {
+        lock(&self.nodes).end_start(node, uid)
+    }
+
     /// The number of the node at `address`, and what was told of it last.
     pub(crate) fn met(&self, address: &Address) -> Option<(NodeIndex, Option<Met>)> {
         lock(&self.nodes).met(address)
+    }
+
+    /// The process start of a node that was met last.
+    pub(crate) fn met_start(&self, node: NodeIndex) -> Option<Uid> {
+        lock(&self.nodes).met_start(node)
     }
 
     /// Notes what a handshake told of a node. Gives back what holds: what its process start told

@@ -16,8 +16,8 @@ pub(super) enum Phase {
     Running,
     /// `until_shutdown` has ended; the main future has not.
     Stopping,
-    /// The main future has ended: no new connections, and no credit beyond what was granted. What
-    /// has come is still handled.
+    /// The main future has ended: no new links, and no credit beyond what was granted. What has
+    /// come is still handled.
     Leaving,
     /// That is done, or its time is over: goodbye is said behind the last bytes, and those leave.
     Flushing,
@@ -25,6 +25,17 @@ pub(super) enum Phase {
     Quiet,
     /// The flush is over, or its time is.
     Flushed,
+}
+
+/// For whom a core of a stopping node still listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ears {
+    /// For links of its own, if it has any that form.
+    #[default]
+    Needed,
+    /// For those of other cores.
+    OfOthers,
+    Shut,
 }
 
 impl Core {
@@ -81,14 +92,14 @@ impl Core {
         self.shared.stop(Stop::Over);
     }
 
-    /// Stops accepting and granting, and handles what has come.
+    /// Lets no link in any more and grants no more, and handles what has come.
     fn leave(self: &Rc<Self>) {
         if self.is_closing() {
             return;
         }
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Leaving;
-        self.io.borrow_mut().stop_listening();
+        self.stop_listening_when_formed();
         let (now, time) = (self.clock.now(), self.settings.flush_timeout);
         self.set_timer(now + time / 2, Token::Goodbye);
         self.set_timer(now + time, Token::Flush);
@@ -98,6 +109,24 @@ impl Core {
         let own = self.ends.iter().map(|end| &end.link);
         own.for_each(|link| link.outbound.borrow_mut().refuse_pushes());
         self.end_local_lines();
+    }
+
+    /// Stops listening when no core of the node has a link that waits for its first connection: the
+    /// peer of such a one may ask here whether it was dialled in this node's name.
+    fn stop_listening_when_formed(&self) {
+        let ears = match self.inquiries.ears.get() {
+            Ears::Needed if self.linked().any(|link| link.forming.get()) => Ears::Needed,
+            Ears::Needed => {
+                self.shared.core_formed();
+                Ears::OfOthers
+            }
+            ears => ears,
+        };
+        self.inquiries.ears.set(ears);
+        if ears == Ears::OfOthers && self.shared.all_formed() {
+            self.inquiries.ears.set(Ears::Shut);
+            self.io.borrow_mut().stop_listening();
+        }
     }
 
     /// Says goodbye when all that had come is handled here, or on the core that it went on to.
@@ -140,6 +169,10 @@ impl Core {
     /// had heard what it took over would have them wait for that, and count as lost what was
     /// delivered.
     pub(super) fn stopped(&self) -> bool {
+        if !self.is_closing() {
+            return false;
+        }
+        self.stop_listening_when_formed();
         if matches!(*self.phase.borrow(), Phase::Flushing) && self.all_said() {
             *self.phase.borrow_mut() = Phase::Quiet;
             self.shared.core_quiet();

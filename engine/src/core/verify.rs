@@ -23,9 +23,10 @@ use ringmesh_transport::contract::Transport;
 use ringmesh_transport::timer::TimerKey;
 
 use super::link::Connection;
+use super::stop::Ears;
 use super::{Core, Token};
 
-/// The diallers that a core has asked about.
+/// The diallers that a core has asked about, and whether others may still ask about its own dials.
 #[derive(Debug, Default)]
 pub(super) struct Inquiries {
     verifier: RefCell<Verifier>,
@@ -37,6 +38,8 @@ pub(super) struct Inquiries {
     /// never the dials of this node.
     looking_up: Cell<bool>,
     timer: Cell<Option<(Instant, TimerKey)>>,
+    /// While the node stops.
+    pub(super) ears: Cell<Ears>,
 }
 
 impl Core {
@@ -46,11 +49,12 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        if self.is_closing() {
-            return Err(RefuseReason::Stopping);
-        }
+        // Who stops may have links that form, and has to vouch for their dials.
         if introduction.is_inquiry {
             return self.answer_inquiry(introduction);
+        }
+        if self.is_closing() {
+            return Err(RefuseReason::Stopping);
         }
         if self.shared.is_elsewhere(&introduction.peer) {
             return Err(RefuseReason::Collision);

@@ -7,29 +7,35 @@ use ringmesh_proto::lane::Lane;
 
 use super::peers::PeerIndex;
 use super::{CONTROL_CORE, Core, NodeIndex};
-use crate::error::ResolveError;
+use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
 impl Core {
     /// Has the core dialled where a recipient lives, if there is no link with it: refs come here
-    /// from other cores and in messages, and links end. Says whether there is a link now, which
-    /// takes sends until it has a connection.
+    /// from other cores and in messages, and links end. Afterwards there is a link, which takes
+    /// sends until it has a connection.
+    ///
+    /// # Errors
+    /// - [`Refusal::Stopping`]: this node makes no links any more;
+    /// - [`Refusal::NotRunning`]: some core knows that the process start is over, or none knows its
+    ///   node any more;
+    /// - [`Refusal::Unreachable`]: the peer was not found lately, and is dialled now and then; or
+    ///   this core knows as many as it may.
     #[cold]
-    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) -> bool {
+    pub(crate) fn reach(self: &Rc<Self>, to: Recipient) -> Result<(), Refusal> {
         if self.is_closing() {
-            return false;
+            return Err(Refusal::Stopping);
         }
-        let Some(address) = self.shared.address_of(to.node) else {
-            return false;
-        };
-        let Ok(node) = self.peer_towards(&address, to.uid, (to.core, to.large)) else {
-            return false;
-        };
-        let forms = self.form(node, to.uid);
-        if !forms {
-            self.want_link(node);
+        let address = self.shared.address_of_start(to.node, to.uid);
+        let address = address.ok_or(Refusal::NotRunning)?;
+        let node = self
+            .peer_towards(&address, to.uid, (to.core, to.large))
+            .map_err(|_| Refusal::Unreachable)?;
+        if self.form(node, to.uid) {
+            return Ok(());
         }
-        forms
+        self.want_link(node);
+        Err(Refusal::Unreachable)
     }
 
     /// The index of the peer to send to for what goes to a core of the process start `uid` at

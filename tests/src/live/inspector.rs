@@ -42,6 +42,8 @@ pub struct Inspection {
     pub closed_for_fault: u64,
     /// See [`Counters::replies_overloaded`](ringmesh::Counters::replies_overloaded).
     pub replies_overloaded: u64,
+    /// See [`Counters::frames_copied_pinned`](ringmesh::Counters::frames_copied_pinned).
+    pub frames_copied_pinned: u64,
     /// See [`Node::close_reasons`](ringmesh::Node::close_reasons).
     pub closes: Vec<Closes>,
 }
@@ -99,6 +101,7 @@ impl Handler<Inspect> for Inspector {
             accepted: counters.accepted,
             closed_for_fault: counters.closed_for_fault,
             replies_overloaded: counters.replies_overloaded,
+            frames_copied_pinned: counters.frames_copied_pinned,
             closes: closes.collect(),
         }
     }

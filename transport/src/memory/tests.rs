@@ -98,6 +98,44 @@ fn one_over_the_dials_that_wait_is_refused() {
 }
 
 #[test]
+fn one_over_the_connections_of_a_transport_is_refused_and_shed() {
+    let network = MemoryNetwork::new();
+    let (mut near, mut far) = (network.transport(1), network.transport(2));
+    let at = far.listen(address()).unwrap();
+    // Nobody listens there: each of them ends with the next poll.
+    let nowhere = SocketAddr::from(([127, 0, 0, 9], 9));
+    for _ in 0..CONNECTIONS_MAX {
+        far.dial(nowhere).unwrap();
+    }
+    let refused = far.dial(nowhere).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
+    assert_eq!(far.counters().dialled, u64::from(CONNECTIONS_MAX));
+    // Nor is there a place for one that comes, which hears so.
+    let mut events = VecDeque::new();
+    let out = near.dial(at).unwrap();
+    polled(&mut near);
+    near.start_receiving(out);
+    let incoming = far.inbox.take().expect("somebody dialled").incoming;
+    incoming
+        .into_iter()
+        .for_each(|end| far.accept(end, &mut events));
+    assert_eq!((far.counters().shed, far.counters().accepted), (1, 0));
+    assert!(events.is_empty(), "{events:?}");
+    let closed =
+        |event: &Event| matches!(event, Event::Closed { connection, .. } if *connection == out);
+    assert!((0..POLLS).any(|_| polled(&mut near).iter().any(closed)));
+    // Nor for one that another core hands over.
+    let (near, out, mut third, inward) = connected();
+    let detached = third.detach(inward).expect("it has said nothing more");
+    let refused = far.adopt(detached).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
+    drop((near, out));
+    // When one has ended there is.
+    assert_eq!(polled(&mut far).len(), CONNECTIONS_MAX as usize);
+    far.dial(nowhere).unwrap();
+}
+
+#[test]
 fn the_end_of_a_transport_is_heard_and_frees_its_address() {
     let (mut near, out, far, _) = connected();
     let at = far.listening.unwrap();

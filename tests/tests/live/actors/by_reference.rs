@@ -6,7 +6,7 @@ use ringmesh_proto::limits::COPIED_BYTES_MAX;
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Record, SINK, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::raw::frames as make;
+use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::watched::account;
 
 protocol! { PasserApi = "tests.passer" { Echo, Record } }
@@ -114,6 +114,49 @@ fn as_much_as_the_limit_is_copied_and_one_over_it_is_not() {
         assert_eq!(account(&back).highest, number);
     }
     assert_closed(&front.until("quiet", |now| now.in_flight == 0));
+}
+
+/// A frame that comes in two halves is put together in memory that grows with the longest, and is
+/// used again: what is passed on out of it must not keep far more than it fills.
+#[test]
+fn what_would_keep_more_than_four_times_its_length_is_copied() {
+    // The memory is of 32 KiB behind the first, of which a quarter is 8 KiB.
+    const LENGTHS: [(usize, bool); 5] = [
+        (30_000, true),
+        (5000, false),
+        (7500, false),
+        (9000, true),
+        (6000, false),
+    ];
+    let front = LiveNode::start();
+    let back = start(&front);
+    let path = front.path("passer");
+    let passer = front.run(|node| async move {
+        let passer: Ref<PasserApi> = node.resolve(&path).await.expect("it is there");
+        make::target_of(&passer)
+    });
+    let mut peer = RawPeer::link(front.id());
+    peer.send(&make::definitions::<Record>(passer));
+    let mut shared = 0;
+    for (number, (len, is_shared)) in (1..).zip(LENGTHS) {
+        let body = body(number, len);
+        let frame = make::tell(&Record { number, body });
+        let before = front.until("quiet", |now| now.in_flight == 0);
+        let half = frame.len() / 2;
+        let (first, second) = frame.split_at(half);
+        peer.send(first);
+        let all = before.bytes_received + half as u64;
+        front.until("the half", move |now| now.bytes_received >= all);
+        peer.send(second);
+        front.until("it is passed on", move |now| now.received > before.received);
+        shared += u64::from(is_shared);
+        let books = front.until("it is taken over", |now| now.in_flight == 0);
+        assert_eq!(books.forwarded_by_reference, shared, "{len} bytes");
+        assert_eq!(books.frames_copied_pinned, 0, "no buffer was short");
+        assert_closed(&books);
+    }
+    let seen = account(&back);
+    assert_eq!((seen.count, seen.out_of_order), (LENGTHS.len() as u64, 0));
 }
 
 /// Within a node the bytes go to another thread, and are copied whatever their number.

@@ -2,16 +2,23 @@
 //! length without a bound are in `bad_input`, those about a uid that two processes have in
 //! [`hellos`](super::hellos).
 
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
 use bytes::Bytes;
-use ringmesh::{Ref, SendError};
-use ringmesh_proto::frame::body::{Grant, RefuseReason};
+use ringmesh::{Ref, ResolveError, SendError};
+use ringmesh_proto::frame::body::{Grant, Refuse, RefuseReason};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::FRAME_BYTES_CEILING;
 use ringmesh_tests::live::books::assert_closed;
-use ringmesh_tests::live::messages::{ECHO, EchoApi, Record, Retire};
+use ringmesh_tests::live::messages::{ECHO, Echo, EchoApi, Record, Retire};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::{RawListener, RawPeer, frames as make};
 use ringmesh_tests::live::watched::{Watched, account};
+use ringmesh_tests::live::{SYSTEM, WAIT};
 
 /// Elsewhere a process ends when a stream fails more than five times in five seconds.
 #[test]
@@ -114,6 +121,98 @@ fn a_ref_to_a_former_process_start_reaches_nobody() {
             other => panic!("another process start: {other:?}"),
         }
     });
+}
+
+/// Elsewhere this has long been known to fail: nodes that come and go over and over.
+#[test]
+fn nodes_that_come_and_go_leave_a_node_as_it_was() {
+    const ROUNDS: u64 = 5;
+    const NODES: u64 = 4;
+    let stays = LiveNode::start_serving_with(|builder| {
+        builder.settings(|settings| settings.peers_max = NODES as usize)
+    });
+    let path = stays.path(ECHO);
+    for round in 0..ROUNDS {
+        let nodes: Vec<LiveNode> = (0..NODES).map(|_| LiveNode::start_serving()).collect();
+        for node in &nodes {
+            let path = path.clone();
+            node.run(move |node| async move {
+                let echo: Ref<EchoApi> = node.resolve(&path).await.expect("it is let in");
+                let (number, body) = (round, Bytes::new());
+                echo.ask(Echo { number, body }).await.expect("an answer");
+            });
+            let there = node.path(ECHO);
+            stays.run(move |node| async move {
+                let echo: Ref<EchoApi> = node.resolve(&there).await.expect("it is there");
+                let (number, body) = (round, Bytes::new());
+                echo.ask(Echo { number, body }).await.expect("an answer");
+            });
+        }
+        nodes.into_iter().for_each(LiveNode::stop);
+        let books = stays.until("the goodbyes", |now| (now.links, now.in_flight) == (0, 0));
+        assert_closed(&books);
+        assert_eq!((books.dead_sent, books.dead_received), (0, 0), "{books:#?}");
+    }
+    assert_eq!(stays.log().with("WARN"), Vec::<String>::new());
+}
+
+/// Elsewhere each handshake that fails leaves something behind.
+#[test]
+fn dials_that_fail_over_and_over_leave_nothing_behind() {
+    const DIALS: u8 = 100;
+    const PEERS_MAX: usize = 8;
+    let listener = TcpListener::bind(("0.0.0.0", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let refusing = thread::spawn(move || {
+        let mut refusal = Vec::new();
+        let (reason, text) = (RefuseReason::Cluster, String::new());
+        Refuse { reason, text }.encode(&mut refusal);
+        // The test connects last, and says nothing. Until then some are dialled again.
+        while let Ok((mut stream, _)) = listener.accept()
+            && stream.read_exact(&mut [0; 64]).is_ok()
+        {
+            // It may have given the dial up by then.
+            let _ = stream.write_all(&refusal);
+        }
+    });
+    let node =
+        LiveNode::start_with(|builder| builder.settings(|settings| settings.peers_max = PEERS_MAX));
+    let mut events = node.run(|node| async move { node.events() });
+    node.run(move |node| async move {
+        for host in 1..=DIALS {
+            let path = format!("ringmesh://{SYSTEM}@127.0.1.{host}:{port}/user/{ECHO}");
+            let found = node.resolve::<EchoApi>(&path).await;
+            let error = found.expect_err("it is refused");
+            assert!(matches!(error, ResolveError::Refused { .. }), "{error:?}");
+        }
+    });
+    let books = node.counters();
+    assert_eq!((books.links, books.in_flight), (0, 0), "{books:#?}");
+    assert!(books.dialled >= DIALS.into(), "{books:#?}");
+    assert_closed(&books);
+    let forgotten = std::iter::from_fn(|| events.try_next())
+        .filter(|event| event.label() == "forgotten")
+        .count();
+    assert_eq!(forgotten, usize::from(DIALS) - PEERS_MAX);
+    // In hexadecimal: where the other end is, and that it is open or was closed there alone.
+    let is_open = |line: &str| {
+        let mut fields = line.split_whitespace().skip(2);
+        let there = fields
+            .next()
+            .is_some_and(|it| it.ends_with(&format!(":{port:04X}")));
+        there && matches!(fields.next(), Some("01" | "08"))
+    };
+    let begin = Instant::now();
+    while fs::read_to_string("/proc/net/tcp")
+        .expect("procfs")
+        .lines()
+        .any(is_open)
+    {
+        assert!(begin.elapsed() < WAIT, "connections stayed open");
+        thread::yield_now();
+    }
+    drop(TcpStream::connect(("127.0.0.1", port)));
+    refusing.join().expect("nobody else is silent");
 }
 
 /// Elsewhere the peer of a node that was stopped in order is not let in again for a while.

@@ -1,16 +1,25 @@
 //! Links that end before they had a connection.
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use ringmesh::{Address, AskError, AskPhase, Engine, Executed, Node, NodeEvent, SendError};
-use ringmesh_tests::live::SYSTEM;
+use futures_channel::oneshot;
+use ringmesh::{
+    Address, AskError, AskPhase, CoreId, Engine, Executed, Node, NodeEvent, Ref, SendError,
+};
+use ringmesh_proto::frame::body::{Bye, ByeReason, RefuseReason};
+use ringmesh_proto::kind::Kind;
 use ringmesh_tests::live::books::{assert_closed, assert_closed_at_the_end};
+use ringmesh_tests::live::cutter::{Cuts, Cutter};
+use ringmesh_tests::live::messages::SinkApi;
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::raw::RawPeer;
+use ringmesh_tests::live::raw::{RawListener, RawPeer};
 use ringmesh_tests::live::watched::account;
+use ringmesh_tests::live::{SYSTEM, WAIT};
 
-use super::{Apart, Spot, behind, hand, question, record};
+use super::{Apart, Spot, behind, hand, question, record, sized};
 
 /// Where nobody listens.
 fn nobody() -> Address {
@@ -152,6 +161,171 @@ fn a_node_that_stops_meanwhile_says_what_it_can() {
         assert_eq!(metrics.total.dead_sent, gone, "{metrics:?}");
         assert_eq!(account(&far).count, 30 - gone);
     }
+}
+
+/// Tells records `1..=count` from the last core of a node of so many.
+fn tell_from_the_last(node: &LiveNode, cores: u16, sink: Ref<SinkApi>, count: u64) {
+    node.run(move |node| async move {
+        let (said, heard) = oneshot::channel();
+        let task = move |_| async move {
+            for number in 1..=count {
+                sink.try_tell(record(number)).expect("room");
+            }
+            said.send(()).expect("somebody waits");
+        };
+        node.spawn_task_on(CoreId(cores - 1), task)
+            .await
+            .expect("room");
+        heard.await.expect("the task ends");
+    });
+}
+
+/// The peer asks at the address of the node that stops whether the dial is its own.
+#[test]
+fn a_node_that_stops_meanwhile_vouches_for_its_own_dials() {
+    for cores in [1, 2] {
+        let cutter = Cutter::start(&Cuts::none());
+        let far = behind(&cutter, |builder| {
+            builder.settings(|settings| settings.verify_peers = true)
+        });
+        let spot = Spot::on(&far);
+        cutter.cut_all(true);
+        let sender = LiveNode::start_with(|builder| {
+            builder
+                .cores(cores.into())
+                .settings(|settings| settings.flush_timeout = Duration::from_secs(10))
+        });
+        let (sink, _) = hand(&sender, &[spot])[0];
+        tell_from_the_last(&sender, cores, sink, 30);
+        let reader = sender.run(|node: Node| async move { node.metrics_reader() });
+        let id = sender.id().clone();
+        let stopping = thread::spawn(move || sender.stop());
+        // It hears who asks, and lets nobody in any more.
+        let begin = Instant::now();
+        let refused = loop {
+            let mut stranger = RawPeer::connect(&id);
+            stranger.send(&stranger.opening());
+            let answer = stranger.frame().expect("an answer");
+            if answer.header.kind == Kind::Refuse {
+                break answer.refusal();
+            }
+            assert!(begin.elapsed() < WAIT / 6, "it does not stop");
+        };
+        assert_eq!(refused, RefuseReason::Stopping);
+        cutter.cut_all(false);
+        stopping.join().expect("it ends in order");
+        let metrics = Engine::metrics(&reader);
+        assert_closed_at_the_end(&metrics);
+        assert_eq!(metrics.total.dead_sent, 0, "{metrics:?}");
+        assert_eq!(account(&far).count, 30);
+    }
+}
+
+#[test]
+fn a_node_that_stops_listens_no_longer_than_its_links_form() {
+    const FLUSH: Duration = Duration::from_millis(300);
+    let apart = Apart::start(|builder| builder.settings(|settings| settings.flush_timeout = FLUSH));
+    apart.tell(1, 30);
+    let reader = apart
+        .sender
+        .run(|node: Node| async move { node.metrics_reader() });
+    let port = apart.sender.address().port();
+    let begin = Instant::now();
+    apart.sender.stop();
+    assert!(begin.elapsed() < 2 * WAIT / 3, "{:?}", begin.elapsed());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    let metrics = Engine::metrics(&reader);
+    assert_closed_at_the_end(&metrics);
+    assert_eq!(metrics.total.dead_unsent, 30, "{metrics:?}");
+}
+
+#[test]
+fn the_goodbye_on_one_lane_ends_what_forms_on_another() {
+    for cores in [1, 2] {
+        let listener = RawListener::bind();
+        let spot = Spot::nowhere(listener.address.clone());
+        let uid = spot.id.uid;
+        let sender = LiveNode::of_cores(cores.into());
+        let (sink, echo) = hand(&sender, &[spot])[0];
+        sender.run(move |_| async move { sink.try_tell(record(1)).expect("room") });
+        let (mut peer, preface) = listener.accept();
+        peer.me.uid = uid;
+        let mut accept = Vec::new();
+        peer.accept_of(&preface).encode(&mut accept);
+        peer.send(&accept);
+        peer.frame_of(Kind::Tell);
+        let (said, heard) = channel();
+        let (answered, answer) = channel();
+        sender.run(move |node| async move {
+            let last = CoreId(cores - 1);
+            let ask = move |_| async move {
+                let asked = echo.ask(question(1)).large().await;
+                answered.send(asked.err()).expect("the test waits");
+            };
+            node.spawn_task_on(last, ask).await.expect("room");
+            let tell = move |_| async move {
+                let told = sink.tell(sized(2, 1 << 20)).await;
+                let error = told.expect_err("it never leaves");
+                said.send(error.to_string()).expect("the test waits");
+            };
+            node.spawn_task_on(last, tell).await.expect("room");
+        });
+        // Nobody answers on the large lane.
+        let (_large, preface) = listener.accept();
+        assert_eq!(preface.lane, ringmesh::Lane::Large);
+        let mut bye = [0; 64];
+        let reason = ByeReason::Stopping;
+        let length = Bye { reason }.encode(&mut bye);
+        let begin = Instant::now();
+        peer.send(&bye[..length]);
+        let told = heard.recv_timeout(WAIT).expect("it hears of the end");
+        assert_eq!(told, SendError::NotRunning(()).to_string());
+        let asked = answer.recv_timeout(WAIT).expect("so does the question");
+        assert_eq!(asked, Some(AskError::NotRunning));
+        assert!(begin.elapsed() < Duration::from_secs(5), "by the goodbye");
+        sender.until_so("the end", |node| {
+            node.metrics_reader().metrics().total.in_flight == 0
+        });
+    }
+}
+
+#[test]
+fn it_gives_way_with_all_that_wait_to_a_peer_that_comes() {
+    let sender =
+        LiveNode::start_with(|builder| builder.settings(|settings| settings.peers_max = 2));
+    let (sink, echo) = hand(&sender, &[Spot::nowhere(nobody())])[0];
+    let told = sender.run(move |_| async move {
+        let mut told = 0;
+        while sink.try_tell(record(told + 1)).is_ok() {
+            told += 1;
+        }
+        told
+    });
+    let waiting =
+        [1, 2].map(|number| sender.begin(move |_| async move { sink.tell(record(number)).await }));
+    let asking = sender.begin(move |_| async move { echo.ask(question(1)).await.err() });
+    // Behind those, so they wait by now.
+    sender.run(|_| async {});
+    // There are two places, and who handed the ref over has the other.
+    let guest = RawPeer::link(sender.id());
+    for waiting in waiting {
+        let waited = waiting.finish();
+        assert!(
+            matches!(waited, Err(SendError::NotRunning(_))),
+            "{waited:?}"
+        );
+    }
+    assert_eq!(asking.finish(), Some(AskError::NotRunning));
+    let books = sender.until("the end", |now| now.in_flight == 0);
+    assert_eq!(books.dead_unsent, told);
+    assert_closed(&books);
+    // Nobody took the place back.
+    drop(guest);
+    let links = sender.run(|node| async move { node.links().await });
+    assert!(
+        links.iter().all(|link| link.peer_uid.is_some()),
+        "{links:?}"
+    );
 }
 
 #[test]

@@ -179,6 +179,65 @@ fn a_full_lane_and_a_hogged_core_hold_up_no_other_lane() {
     assert_eq!(client.counters().dead_sent, 0);
 }
 
+#[test]
+fn a_ping_of_another_core_ends_in_its_time_though_the_control_core_is_hogged() {
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    let server = LiveNode::start();
+    let client = LiveNode::start_with(|builder| builder.cores(2).ask_timeout(TIMEOUT));
+    for address in [server.address(), client.address()] {
+        let address = address.clone();
+        let (said, heard) = channel();
+        let (hogged, is_hogged) = channel();
+        let (go, gone) = channel::<()>();
+        let (release, held) = channel::<()>();
+        let hogging = client.begin(move |node| async move {
+            let ping = move |node: ringmesh::Node| async move {
+                // The other core is no longer needed for this one to go on.
+                let _ = gone.recv_timeout(WAIT);
+                let pinged = node.ping(&address).await;
+                said.send(pinged).expect("the test listens");
+            };
+            node.spawn_task_on(CoreId(1), ping).await.expect("room");
+            hogged.send(()).expect("the test listens");
+            let _ = held.recv_timeout(WAIT);
+        });
+        is_hogged.recv_timeout(WAIT).expect("the core is held");
+        drop(go);
+        let pinged = heard.recv_timeout(WAIT / 2);
+        drop(release);
+        hogging.finish();
+        let Ok(Err(PingError::Timeout { after, .. })) = pinged else {
+            panic!("it ends by its own clock: {pinged:?}");
+        };
+        assert_eq!(after, TIMEOUT);
+    }
+    let address = server.address().clone();
+    client.run(move |node| async move { node.ping(&address).await.expect("a free core") });
+}
+
+#[test]
+fn a_ping_of_another_core_says_how_far_it_got() {
+    let client =
+        LiveNode::start_with(|builder| builder.cores(2).ask_timeout(Duration::from_millis(300)));
+    let nobody = RawListener::bind();
+    let address = nobody.address.clone();
+    drop(nobody);
+    let pinged = client.run(move |node| async move {
+        let (said, heard) = futures_channel::oneshot::channel();
+        let task = move |node: ringmesh::Node| async move {
+            let pinged = node.ping(&address).await;
+            said.send(pinged).expect("somebody waits");
+        };
+        node.spawn_task_on(CoreId(1), task).await.expect("room");
+        heard.await.expect("the task ends")
+    });
+    let Err(PingError::Timeout { last, .. }) = pinged else {
+        panic!("nobody is there: {pinged:?}");
+    };
+    let refused = ringmesh_proto::close_reason::CloseReason::DialRefused;
+    assert_eq!(last, refused.to_string());
+}
+
 /// Sends until there is no room, and says how many messages that were.
 fn fill<P: ringmesh::Accepts<Record>>(to: &Ref<P>, bytes: usize) -> u64 {
     let mut number = 100;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringmesh::Lane;
+use futures_channel::oneshot;
+use ringmesh::{AskError, CoreId, Lane, Ref, SendError};
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::cutter::{Cuts, Cutter};
-use ringmesh_tests::live::messages::{Account, Recall};
+use ringmesh_tests::live::messages::{Account, ECHO, Echo, EchoApi, Recall, SINK, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{WideApi, WideSink, at, links_on, record};
+use super::{LARGE_BYTES, WideApi, WideSink, at, links_on, record};
 
 #[test]
 fn a_large_link_goes_on_through_cuts_in_the_middle_of_frames() {
@@ -101,7 +102,82 @@ fn every_lane_meets_the_next_start_of_a_peer() {
     }
     let refused = client.run(move |_| async move { former.try_tell(record(2, 10)) });
     assert!(
-        matches!(refused, Err(ringmesh::SendError::NotRunning(_))),
+        matches!(refused, Err(SendError::NotRunning(_))),
         "{refused:?}"
     );
+}
+
+type Refs = (Ref<SinkApi>, Ref<EchoApi>);
+
+/// Looks a serving node up, over the ordinary lane from the control core alone.
+fn meet(client: &LiveNode, server: &LiveNode) -> Refs {
+    let (sink, echo) = (server.path(SINK), server.path(ECHO));
+    client.run(|node| async move {
+        let sink: Ref<SinkApi> = at(&node, &sink).await;
+        sink.ask(Recall).await.expect("an answer");
+        (sink, at(&node, &echo).await)
+    })
+}
+
+/// What becomes of sends that are the first on their lane of their core.
+fn first_sends(client: &LiveNode, (sink, echo): Refs, core: CoreId) {
+    let (said, heard) = oneshot::channel();
+    let task = move |_| async move {
+        let large = Echo {
+            number: 1,
+            body: vec![1; LARGE_BYTES].into(),
+        };
+        let tried = sink.try_tell(record(1, LARGE_BYTES));
+        let told = sink.tell(record(2, LARGE_BYTES)).await;
+        let asked = echo.ask(large).await;
+        let small = [sink.try_tell(record(3, 1)), sink.tell(record(4, 1)).await];
+        let sent = [tried, told].into_iter().chain(small);
+        let errors: Vec<_> = sent.map(Result::err).collect();
+        said.send((errors, asked.err())).expect("somebody waits");
+    };
+    let (errors, asked) = client.run(move |node| async move {
+        node.spawn_task_on(core, task).await.expect("room");
+        heard.await.expect("the task ends")
+    });
+    for error in errors {
+        assert!(
+            matches!(error, Some(SendError::NotRunning(_))),
+            "{core:?}: {error:?}"
+        );
+    }
+    assert_eq!(asked, Some(AskError::NotRunning), "{core:?}");
+}
+
+#[test]
+fn the_goodbye_of_a_node_holds_for_lanes_and_cores_that_had_no_link() {
+    let (server, client) = (LiveNode::start_serving(), LiveNode::of_cores(2));
+    let refs = meet(&client, &server);
+    server.stop();
+    client.until("the goodbye", |now| now.links == 0);
+    for core in [0, 1].map(CoreId) {
+        first_sends(&client, refs, core);
+    }
+    let metrics = client.run(|node| async move { node.metrics_reader().metrics() });
+    assert_eq!(metrics.total.dead_sent, 0, "{metrics:?}");
+}
+
+#[test]
+fn the_next_start_of_a_peer_holds_for_lanes_and_cores_that_have_not_met_it() {
+    let (first, client) = (LiveNode::start_serving(), LiveNode::of_cores(2));
+    let port = first.address().port();
+    let former = meet(&client, &first);
+    first.stop();
+    let second = LiveNode::start_serving_with(|builder| builder.bind(([127, 0, 0, 1], port)));
+    let current = meet(&client, &second);
+    for core in [0, 1].map(CoreId) {
+        first_sends(&client, former, core);
+    }
+    // And those of the new one arrive.
+    client.run(move |_| async move {
+        let (sink, _) = current;
+        sink.tell(record(1, LARGE_BYTES)).await.expect("it runs");
+        sink.tell(record(2, 1)).await.expect("it runs");
+    });
+    let books = client.until("rest", |now| now.in_flight == 0);
+    assert_closed(&books);
 }

@@ -122,6 +122,27 @@ impl Way {
         });
     }
 
+    /// Sends until three in a row were refused, and says how many found room before, and how many
+    /// did not.
+    fn fill(&mut self, len: usize) -> (u64, u64) {
+        let (station, mut sent) = (self.station, self.sent.clone());
+        let (sent, more, refused) = self.client.run(move |node| async move {
+            let (mut more, mut refused, mut row) = (0, 0, 0);
+            while row < 3 {
+                let body = Bytes::from(vec![1; len]);
+                if pass(&node, station, sent.count, &body).await {
+                    sent.note_record(sent.count, &body);
+                    (more, row) = (more + 1, 0);
+                } else {
+                    (refused, row) = (refused + 1, row + 1);
+                }
+            }
+            (sent, more, refused)
+        });
+        self.sent = sent;
+        (more, refused)
+    }
+
     fn near(&self) -> Counters {
         self.pair.nodes[0].counters()
     }
@@ -163,6 +184,16 @@ fn passed_on_bytes_hold_a_quarter_of_the_buffers_at_most_until_they_are_acknowle
     let (shared, copied) = (books.forwarded_by_reference, books.frames_copied_pinned);
     // 64 shared buffers and 4 large ones. What is copied as it comes is not copied again.
     assert!(shared >= 8 && copied >= SENT - 18, "{books:#?}");
+    let (more, refused) = way.fill(5000);
+    assert!(refused >= 3, "no room in a window that nobody empties");
+    let books = way.near();
+    assert_eq!(books.in_flight, SENT + more, "{books:#?}");
+    // What was refused was not copied.
+    let (shared, copied) = (shared, copied + more);
+    assert_eq!(
+        (books.forwarded_by_reference, books.frames_copied_pinned),
+        (shared, copied)
+    );
     way.pair.cut_all(false);
     way.arrived();
     way.send(10, 5000);

@@ -91,7 +91,15 @@ impl Association {
         }
     }
 
-    /// The place of a link that has no connection yet is wanted for another peer.
+    /// A process start is over, as another lane knows: what waits for a link with it waits in vain.
+    pub fn handle_start_over(&mut self, cx: &mut Context<'_>, uid: Uid, reason: CloseReason) {
+        if self.forming_uid() == Some(uid) {
+            self.give_way(cx, reason);
+        }
+    }
+
+    /// What waits for a link that has no connection yet waits no longer: its place is wanted for
+    /// another peer, or there will be none.
     pub(super) fn give_way(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         self.unform(cx, reason);
         self.wanted = false;

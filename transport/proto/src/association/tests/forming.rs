@@ -96,6 +96,25 @@ fn one_over_the_dial_timeout_it_is_given_up_and_the_peer_is_out_of_reach_until_i
 }
 
 #[test]
+fn it_ends_with_its_process_start_alone() {
+    let mut bench = Bench::new();
+    let mut association = forming(&mut bench);
+    let conn = ConnKey(1);
+    bench.call(|_, cx| association.handle_dialling(cx, conn));
+    let bye = CloseReason::Bye;
+    let another = bench.call(|_, cx| association.handle_start_over(cx, uid(300), bye));
+    assert_eq!((another, association.status()), (vec![], Status::Dialling));
+    let effects = bench.call(|_, cx| association.handle_start_over(cx, uid(200), bye));
+    assert_eq!(
+        effects,
+        [over(200, bye), Effect::Close { conn, reason: bye }]
+    );
+    assert_eq!(association.status(), Status::Idle, "nobody dials it");
+    let again = bench.call(|_, cx| association.handle_start_over(cx, uid(200), bye));
+    assert_eq!(again, []);
+}
+
+#[test]
 fn another_process_start_that_answers_ends_it() {
     // It refuses a dial that expects another, and is dialled anew for itself.
     let mut bench = Bench::new();
