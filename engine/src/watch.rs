@@ -82,6 +82,8 @@ pub enum Ended {
     NodeLost,
     /// It had ended before it was watched; why is not known any more.
     Gone,
+    /// It may live on: its node, or this one, has no room for the watch.
+    Unwatched,
 }
 
 /// Why an actor is not watched. Nothing was changed.
@@ -112,9 +114,12 @@ pub enum WatchError {
         /// The core.
         core: u16,
     },
-    /// The actor lives on another node: those cannot be watched yet.
-    #[error("an actor of another node cannot be watched")]
-    Remote,
+    /// As many actors of other nodes, or of that one, are watched from here as may be.
+    #[error("{limit} actors of other nodes are watched already")]
+    TooManyOfNode {
+        /// The limit.
+        limit: usize,
+    },
     /// The ref was made by another node of the same process: resolve its path here.
     #[error("the ref belongs to another node of this process")]
     OtherNode,

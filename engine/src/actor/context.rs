@@ -232,9 +232,15 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.full_path(slot, generation)
     }
 
-    /// Has the actor told when another actor of its node ends: its
+    /// Has the actor told when another actor ends, of its node or of any: its
     /// [`terminated`](Actor::terminated) is called, once, behind everything that the other sent to
     /// it. Of one that has ended already it is told at once.
+    ///
+    /// Actors of another node also end with that: when it says goodbye, when another start of its
+    /// process is met, when all its connections end and its host refuses new ones, or when its
+    /// answers to heartbeats stay out for too long, see [`Settings`](crate::Settings). The last is
+    /// no certainty. Where two nodes share links, because they have too many cores for one from
+    /// each to each, word of an end may come before the last messages.
     ///
     /// A watch ends with its watcher, and with its first word. A second one of the same actor takes
     /// the place of the first.

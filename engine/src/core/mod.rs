@@ -30,6 +30,10 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod far;
+mod far_links;
+mod fence;
+mod followed;
 mod forming;
 mod forward;
 mod hop;
@@ -133,6 +137,7 @@ use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
 use dial::LookUps;
+use far::Far;
 use letters::LetterLog;
 use life::Lives;
 use link::{Connection, End, Stage};
@@ -212,6 +217,8 @@ pub(crate) struct Core {
     timers: RefCell<TimerWheel<Token>>,
     ticks: RefCell<Ticks>,
     lives: Lives,
+    /// Watches over nodes.
+    far: Far,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
@@ -409,6 +416,7 @@ impl Core {
             || !self.pressing.borrow().is_empty()
             || !self.locals.is_empty()
             || self.has_notices()
+            || self.far.is_stirred()
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ringmesh_cluster::evidence::Ending;
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::message::ProtocolId;
@@ -304,6 +305,23 @@ impl Shared {
     /// A link with a node is over.
     pub(crate) fn unlinked(&self, node: NodeIndex) {
         lock(&self.nodes).unlinked(node);
+    }
+
+    /// A link with that process start of a node has a connection.
+    pub(crate) fn connected(&self, node: NodeIndex, uid: Uid) {
+        lock(&self.nodes).connected(node, uid);
+    }
+
+    /// A link with that process start of a node has none any more. Says whether a dial would tell
+    /// whether the process has crashed.
+    pub(crate) fn disconnected(&self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
+        lock(&self.nodes).disconnected(node, uid, ending)
+    }
+
+    /// Nobody listens at the address of a node: the process start that has crashed, if that is
+    /// evidence of it.
+    pub(crate) fn dial_refused(&self, node: NodeIndex) -> Option<Uid> {
+        lock(&self.nodes).dial_refused(node)
     }
 
     /// Whether that process start was found at `from` before.

@@ -22,6 +22,7 @@ use ringmesh_transport::transports::Transports;
 
 use super::asks::AskTable;
 use super::clock::Clock;
+use super::far::Far;
 use super::letters::LetterLog;
 use super::life::Lives;
 use super::link::End;
@@ -59,13 +60,8 @@ impl Core {
             mesh,
             ..
         } = seat;
-        let core_failed = |error| EngineError::Core { core: id.0, error };
         let surroundings = seat.surroundings;
-        let mut io = transports(&settings, &surroundings.networks).map_err(core_failed)?;
-        if id == CONTROL_CORE {
-            listen(&mut io, &settings, &shared)?;
-        }
-        let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+        let (io, node) = open(id, &settings, &shared, &surroundings.networks)?;
         let ends = ends(&settings, &node, id);
         let clock = Clock::new(surroundings.time.as_ref(), io.doorbell());
         shared.core_ready(id, io.doorbell());
@@ -104,6 +100,7 @@ impl Core {
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
             lives: Lives::default(),
+            far: Far::new(&settings),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
@@ -229,6 +226,25 @@ fn listen(io: &mut Transports, settings: &Settings, shared: &Shared) -> Result<(
     shared.bound_at(bound);
     shared.announce(NodeId { address, uid });
     Ok(())
+}
+
+/// The transports of a core, which listen if it is the control core, and who the node is.
+fn open(
+    core: CoreId,
+    settings: &Settings,
+    shared: &Shared,
+    networks: &[Arc<dyn Network>],
+) -> Result<(Transports, NodeId), EngineError> {
+    let failed = |error| EngineError::Core {
+        core: core.0,
+        error,
+    };
+    let mut io = transports(settings, networks).map_err(failed)?;
+    if core == CONTROL_CORE {
+        listen(&mut io, settings, shared)?;
+    }
+    let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+    Ok((io, node))
 }
 
 /// TCP, and a transport of each network that the node is in.

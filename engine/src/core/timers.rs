@@ -22,9 +22,9 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 /// Connections of one core, as the transport bounds them.
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
-/// The acceptor's, that of the inquiries, two of the end, and those that look for stalls, for idle
-/// links and for memory.
-const SINGLE_TIMERS: usize = 7;
+/// The acceptor's, that of the inquiries, two of the end, that of the heartbeats, and those that
+/// look for stalls, for idle links and for memory.
+const SINGLE_TIMERS: usize = 8;
 
 // Whatever has a bound finds a timer: futures cannot take those of actors and their restarts, of
 // questions (one each while it waits), connections and peers (one each, and on each lane). So no
@@ -66,6 +66,8 @@ pub(crate) enum Token {
     Stalls,
     /// The links are to be looked at for idle ones.
     Idle,
+    /// Heartbeats are due.
+    Heartbeats,
     /// The stopping node handles no more of what had come.
     Goodbye,
     /// The stopping node waits no longer for its last bytes.
@@ -126,6 +128,7 @@ impl Core {
             Token::Memory => self.look_for_memory(),
             Token::Stalls => self.look_for_stalls(),
             Token::Idle => self.look_for_idle(),
+            Token::Heartbeats => self.heartbeats_due(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
         }

@@ -6,9 +6,8 @@
 //! so a word about it that comes late, or twice, is true all the same, and reaches whoever watches
 //! it then or nobody.
 //!
-//! Actors of other nodes: [`Core::watch_remote`] and [`Core::unwatch_remote`] have their node told,
-//! and [`Core::remote_terminated`] takes what it says. Those of other nodes that watch an actor of
-//! this core are told in [`Core::actor_is_gone`].
+//! Actors of other nodes: [`super::far`] has their node told, and [`Core::remote_terminated`] takes
+//! what it says. Those of other nodes that watch an actor of this core: [`super::followed`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -181,20 +180,8 @@ impl Core {
             .map_err(|_| WatchError::CoreOverloaded { core })
     }
 
-    /// Has the node of an actor told that it is watched from here: not yet, see the docs of this
-    /// module. The entry of the watcher is made when this says so.
-    #[expect(clippy::unused_self, reason = "the place where it will be done")]
-    fn watch_remote(&self, _watcher: Recipient, _who: Recipient) -> Result<(), WatchError> {
-        Err(WatchError::Remote)
-    }
-
-    /// Has the node of an actor told that it is watched from here no more.
-    #[expect(clippy::unused_self, reason = "the place where it will be done")]
-    fn unwatch_remote(&self, _watcher: u64, _node: NodeIndex, _uid: Uid, _generation: u64) {}
-
     /// Another node says that an actor of it, which an actor of this core watches, has ended. All
     /// that the actor sent before is handled, or waits in mailboxes.
-    #[expect(dead_code, reason = "watching other nodes is not built yet")]
     pub(super) fn remote_terminated(&self, watcher: Place, uid: Uid, generation: u64, why: Ended) {
         self.notice_here(watcher, uid, generation, why, None);
     }
@@ -254,7 +241,7 @@ impl Core {
                 let word: Errand = Box::new(move |there| there.unwatched_by(generation, watcher));
                 self.send_word(core, word);
             }
-            node => self.unwatch_remote(watcher, node, uid, generation),
+            _ => self.unwatch_remote(watcher, uid, generation),
         }
         true
     }
@@ -284,6 +271,7 @@ impl Core {
         for watcher in watchers {
             self.notice(watcher, watched, why, cell.name.clone());
         }
+        self.followed_is_gone(cell.generation, why);
     }
 
     /// Takes a watch whose time has come: what its actor is told, unless it has a message for that,
@@ -291,6 +279,10 @@ impl Core {
     pub(crate) fn claim(&self, watcher: Place, notice: Notice) -> Option<Terminated> {
         let key = (watcher.generation, notice.uid, notice.generation);
         let (watched, message) = self.lives.watches.borrow_mut().take(&key)?;
+        if matches!(notice.why, Ended::NodeLost | Ended::Unwatched) {
+            // The actor may live on, and be watched anew since that was said.
+            self.unwatch_remote(key.0, key.1, key.2);
+        }
         let cell = self.cell_at(watcher)?;
         cell.watches.set(cell.watches.get() - 1);
         if let Some(message) = message {

@@ -15,6 +15,7 @@ mod dead_letters;
 mod door;
 mod events;
 mod fairness;
+mod far;
 mod faults;
 mod forming;
 mod graceful_stop;

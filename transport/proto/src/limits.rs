@@ -39,6 +39,9 @@ pub const HELLO_BYTES_MAX: usize = 1 << 10;
 /// The longest explaining text of a refuse frame, in bytes.
 pub const REFUSE_TEXT_BYTES_MAX: usize = 255;
 
+/// The longest body of a system frame, in bytes.
+pub const SYSTEM_BODY_BYTES_MAX: u32 = 4 << 10;
+
 /// The longest system name of an address, in bytes.
 pub const SYSTEM_BYTES_MAX: usize = 64;
 
@@ -210,6 +213,7 @@ const _: () = {
     // Whatever opens a connection fits before it is accepted.
     assert!(HELLO_BYTES_MAX <= FRAME_BYTES_BEFORE_ACCEPT as usize);
     assert!(EXTENSION_BYTES < FRAME_BYTES_BEFORE_ACCEPT as usize);
+    assert!(SYSTEM_BODY_BYTES_MAX < FRAME_BYTES_MIN);
     // Fixed parts of an accept, two addresses with their length bytes and ports.
     assert!(58 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
     assert!(SYSTEM_BYTES_MAX <= HOST_BYTES_MAX && HOST_BYTES_MAX <= u8::MAX as usize);

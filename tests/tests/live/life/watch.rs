@@ -1,7 +1,7 @@
 //! Death watch on one node.
 
 use futures_channel::oneshot;
-use ringmesh::{CoreId, Ended, Ref, WatchError};
+use ringmesh::{CoreId, Ended, Ref};
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
@@ -332,20 +332,6 @@ fn a_thousand_watches_end_with_their_watcher() {
     assert_eq!(watches(&node), 2000, "one on either side");
     node.run(move |node| async move { node.stop(&watcher) });
     assert_eq!(watches(&node), 0);
-}
-
-#[test]
-fn an_actor_of_another_node_is_not_watched_yet() {
-    let (node, other) = (LiveNode::start(), LiveNode::start_serving());
-    let path = other.path(ringmesh_tests::live::messages::SINK);
-    let refused = node.run(move |node| async move {
-        let far: Ref<ringmesh_tests::live::messages::SinkApi> =
-            node.resolve(&path).await.expect("it is there");
-        let watcher = member_on(&node, 0, &Diary::default()).await;
-        done(watcher, move |_, cx| cx.watch(&far)).await
-    });
-    assert_eq!(refused, Err(WatchError::Remote));
-    assert_eq!(node.counters().watches, 0);
 }
 
 /// Watches another and says nothing of it.
