@@ -177,7 +177,7 @@ impl Core {
                 || connection.intake.borrow().is_within_frame()
         });
         let in_line = !self.peers.borrow_mut().at(link.peer).line.is_empty();
-        if reads || in_line || !link.is_quiet() {
+        if reads || in_line || !link.is_quiet() || self.far_needs(link) {
             link.stillness.take();
             return false;
         }
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// The link with a peer has given its connection up and rests.
-    pub(super) fn link_rested(&self, node: PeerIndex, conn: ConnKey) {
+    pub(super) fn link_rested(self: &Rc<Self>, node: PeerIndex, conn: ConnKey) {
         if let Some(connection) = self.connection_of(conn) {
             *connection.stage.borrow_mut() = Stage::Parted;
         }
@@ -205,6 +205,7 @@ impl Core {
         link.rests_since.set(Some(self.clock.now()));
         link.shed();
         self.pings_lost(&link);
+        self.far_link_lost(&link, CloseReason::Rested);
     }
 
     /// A send found no room on a link: without a connection it will not come by itself.
