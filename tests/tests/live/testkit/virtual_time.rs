@@ -95,9 +95,9 @@ fn apart(one: Duration, other: Duration) -> Duration {
 fn an_hour_passes_from_second_to_second_and_core_to_core() {
     let (time, chimes) = (VirtualTime::new(), Chimes::default());
     let node = LiveNode::start_with(|builder| within(&time)(builder).cores(2));
-    let (theirs, seen) = (time.clone(), Arc::clone(&chimes));
+    let seen = Arc::clone(&chimes);
     node.run(move |node| async move {
-        let (time, second) = (theirs, Duration::from_secs(1));
+        let second = Duration::from_secs(1);
         // Two cores that take turns: the second begins half a period later.
         for core in node.cores() {
             let (its, chimes) = (time.clone(), Arc::clone(&seen));
@@ -194,15 +194,14 @@ fn it_passes_on_any_thread_and_without_nodes() {
 fn who_stops_waiting_for_it_leaves_it_where_it_is() {
     let time = VirtualTime::new();
     let node = LiveNode::start_with(within(&time));
-    let its = time.clone();
     node.run(move |node| async move {
-        drop(its.pass(HOUR));
+        drop(time.pass(HOUR));
         {
-            let mut passing = pin!(its.pass(HOUR));
+            let mut passing = pin!(time.pass(HOUR));
             assert!(poll_once(passing.as_mut()).is_pending());
         }
-        its.pass(Duration::ZERO).await;
-        assert_eq!(its.now(), Duration::ZERO);
+        time.pass(Duration::ZERO).await;
+        assert_eq!(time.now(), Duration::ZERO);
         drop(node);
     });
 }
