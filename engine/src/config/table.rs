@@ -474,8 +474,7 @@ pub(super) static KEYS: [Key; 38] = [
         section: "watch",
         name: "heartbeat_pause_ms",
         meaning: "How long a watched node may be silent, on top of what is usual for its answers, \
-                  before its actors count as lost. A crash is noticed at once where the host of \
-                  the node says that nobody listens any more.",
+                  before its actors count as lost. A crash that its host shows comes at once.",
         too_small: "a node that pauses counts as gone, and nobody is told when it comes back.",
         too_large: "a host that is gone is noticed late.",
         kind: time!(heartbeat_pause, "milliseconds", MS, from_to(0, HOUR_MS)),
