@@ -4,7 +4,8 @@
 //! sealed, parsed, validated, dispatched, granted. What is missing is the kernel. `tell` counts
 //! until the last message was handled, `ask` until each answer is back.
 //!
-//! Each sample runs a node of its own; its start and its first messages are not in the time.
+//! Beside it: an actor spawned and stopped again. Each sample runs a node of its own; its start and
+//! its first messages are not in the time.
 
 use std::time::{Duration, Instant};
 
@@ -193,5 +194,32 @@ fn dispatch(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, dispatch);
+/// An actor spawned and stopped again, with nothing but itself.
+fn spawn(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("spawn");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(4))
+        .throughput(Throughput::Elements(1));
+    group.bench_function("spawn_and_stop", |bencher| {
+        bencher.iter_custom(|batches| {
+            let actors = batches * u64::from(BATCH_MESSAGES);
+            let node = Engine::node("bench").idle(IdleMode::Spin);
+            let measured = node.run(move |node| async move {
+                let begun = Instant::now();
+                for _ in 0..actors {
+                    let sink = node.spawn(Sink::default()).expect("room for one");
+                    assert!(node.stop(&sink));
+                }
+                begun.elapsed()
+            });
+            measured.expect("a node runs on this host") / BATCH_MESSAGES
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, dispatch, spawn);
 criterion_main!(benches);

@@ -1,7 +1,15 @@
 //! The pure half of a cluster: decisions without a socket, a clock, a thread or a random source.
 //!
-//! What it is: the wall behind which membership, failure detection, the registry, pub-sub and
-//! routing will live, as values that take a message, a command or the time and answer with effects,
-//! so that the engine's cores and a simulator run the same code. What it is not: it does no input
-//! or output and never will, and it holds no machine yet; see the status in the README.
+//! What it is: the wall behind which failure detection, death watch between nodes, and later
+//! membership, the registry, pub-sub and routing live, as values that take a message, a command or
+//! the time and answer with effects, so that the engine's cores and a simulator run the same code.
+//! What it is not: it does no input or output and never will.
+//!
+//! - [`detector`]: whether a node that answers heartbeats still lives.
+//! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
+//! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 #![forbid(unsafe_code)]
+
+pub mod detector;
+pub mod evidence;
+pub mod watch;

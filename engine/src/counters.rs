@@ -135,9 +135,9 @@ counters! {
     /// message that is being handled is in the whole and in none of its parts. The inequalities
     /// hold all the same: `sent` >= `acknowledged` + `dead_sent`, and `received` >= `delivered` +
     /// `dead_received` + `waiting` + `hopped`. The counts but the gauges (`in_flight`, `waiting`,
-    /// `local_waiting`, `links`, `actors`, `tasks`) only grow. Those from `enters` on are as of the
-    /// end of the core's last turn that did something, or of its last sleep; the others are never
-    /// old.
+    /// `local_waiting`, `links`, `actors`, `watches`, `watches_far`, `tasks`) only grow. Those from
+    /// `enters` on are as of the end of the core's last turn that did something, or of its last
+    /// sleep; the others are never old.
     sums {
         /// Part of `sent`: given up when their link ended. `dead_unsent` and `dead_maybe` together.
         dead_sent = |held| held.dead_unsent + held.dead_maybe,
@@ -236,6 +236,12 @@ counters! {
         pipes_lost,
         /// Handlers, tasks, wakers and drops that panicked.
         panics,
+        /// Actors that failed: their handlers panicked, or what made them anew did not succeed, or
+        /// a child's failure was theirs. What becomes of them their
+        /// [`Supervision`](crate::Supervision) says.
+        failures,
+        /// Actors that began anew after they failed.
+        restarts,
         /// Batches of messages that held their core longer than `slow_handler`: mostly one handler
         /// in each, or another program on the same CPU.
         slow_handlers,
@@ -282,6 +288,14 @@ counters! {
         dialled,
         /// Actors alive at the moment.
         actors,
+        /// Entries of [watches](crate::Cx::watch) at the moment: those of the actors here that
+        /// watch, and those of the actors here that are watched, by one actor each.
+        watches,
+        /// Entries of the control core at the moment: watches of actors of other nodes, and those
+        /// of actors here by others, one each.
+        watches_far,
+        /// Heartbeats sent to nodes whose actors are watched from here.
+        heartbeats,
         /// Tasks that run at the moment, the main future among them.
         tasks,
     }

@@ -13,11 +13,12 @@ use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
 use crate::core::shared::core_id;
-use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, contain};
+use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, Surroundings, contain};
 use crate::error::EngineError;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
 use crate::rt;
+use crate::testkit::VirtualTime;
 
 /// Where nodes start.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Engine {
         NodeBuilder {
             settings: Settings::new(system),
             layers: Layers::default(),
-            networks: Vec::new(),
+            surroundings: Surroundings::default(),
             metrics: MetricsReader::default(),
         }
     }
@@ -55,17 +56,17 @@ impl Engine {
 pub struct NodeBuilder {
     settings: Settings,
     layers: Layers,
-    networks: Vec<Arc<dyn Network>>,
+    surroundings: Surroundings,
     metrics: MetricsReader,
 }
 
-/// The same settings and networks, for another node: it has a metrics reader of its own.
+/// The same settings, networks and time, for another node: it has a metrics reader of its own.
 impl Clone for NodeBuilder {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
             layers: self.layers.clone(),
-            networks: self.networks.clone(),
+            surroundings: self.surroundings.clone(),
             metrics: MetricsReader::default(),
         }
     }
@@ -115,7 +116,13 @@ impl NodeBuilder {
     ///
     /// [`MemoryNetwork`]: crate::transport::MemoryNetwork
     pub fn network(mut self, network: impl Network + 'static) -> Self {
-        self.networks.push(Arc::new(network));
+        self.surroundings.networks.push(Arc::new(network));
+        self
+    }
+
+    /// Has the node live in a time that passes when a test says so.
+    pub fn virtual_time(mut self, time: &VirtualTime) -> Self {
+        self.surroundings.time = Some(time.clone());
         self
     }
 
@@ -200,14 +207,14 @@ impl NodeBuilder {
         {
             tracing::info!("{line}");
         }
-        start(&settings, &self.networks, &self.metrics, main)
+        start(&settings, &self.surroundings, &self.metrics, main)
     }
 }
 
 /// Starts the cores, and waits for all of them to end.
 fn start<F, Fut, T>(
     settings: &Settings,
-    networks: &[Arc<dyn Network>],
+    surroundings: &Surroundings,
     metrics: &MetricsReader,
     main: F,
 ) -> Result<T, EngineError>
@@ -233,7 +240,7 @@ where
         }
         main(node)
     };
-    let mut seats = seats(settings, &shared, networks);
+    let mut seats = seats(settings, &shared, surroundings);
     let first = seats.remove(0);
     let first = start_core(first, |seat| driver::run(seat, main));
     let others: Vec<_> = seats
@@ -289,14 +296,14 @@ async fn answer(requests: Arc<Requests>, node: Node) {
 }
 
 /// What each core needs to be put together, the control core first.
-fn seats(settings: &Settings, shared: &Arc<Shared>, networks: &[Arc<dyn Network>]) -> Vec<Seat> {
+fn seats(settings: &Settings, shared: &Arc<Shared>, surroundings: &Surroundings) -> Vec<Seat> {
     let meshes = Mesh::between(settings.cores, settings.mesh_slots);
     let seat = |(core, mesh)| Seat {
         core: core_id(core),
         settings: settings.clone(),
         shared: Arc::clone(shared),
         mesh,
-        networks: networks.to_vec(),
+        surroundings: surroundings.clone(),
         failure: Some(Failure::armed(shared)),
     };
     meshes.into_iter().enumerate().map(seat).collect()

@@ -73,19 +73,29 @@ pub enum TimerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// Another living actor has the name.
+    /// Another actor has the name, and is not wholly gone.
     #[error("the name `{name}` is taken")]
     NameTaken {
         /// The name.
         name: String,
     },
-    /// The name is empty, longer than 255 bytes, or holds `/`, `#` or a control character.
+    /// The name is empty, longer than 255 bytes, holds `/`, `#` or a control character, begins with
+    /// `$`, or makes the path of the actor longer than 1024 bytes.
     #[error("`{name}` is not a valid actor name: {problem}")]
     InvalidName {
         /// The name.
         name: String,
         /// The rule it breaks.
         problem: String,
+    },
+    /// The actor that is to be its parent ends.
+    #[error("the parent is ending")]
+    ParentEnding,
+    /// There are as many actors above it as may be.
+    #[error("an actor has fewer than {limit} others above it")]
+    TooDeep {
+        /// The limit.
+        limit: u8,
     },
     /// The core holds as many actors as it may.
     #[error("the core already holds {limit} actors")]

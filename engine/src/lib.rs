@@ -4,6 +4,10 @@
 //! rkyv, and read in place in the buffer they were received into. A [`Ref`] sends to an actor
 //! wherever it lives. Every queue is bounded, and a send that finds no room says so.
 //!
+//! Actors spawn children, which end before they do; one that panics ends, or is made anew as its
+//! [`Props`] say; and one that [watches](Cx::watch) another is told of its end. The page
+//! `guarantees.md` beside the crate says what holds, and which test shows it.
+//!
 //! It is not a broker and stores nothing; a message lost with its link or its process is counted,
 //! and not sent again.
 //!
@@ -43,13 +47,17 @@ mod metrics;
 mod node;
 mod ping_error;
 pub mod prelude;
+mod props;
 mod random;
 mod reference;
 mod resolve;
 mod rt;
 mod subscription;
+mod supervision;
 mod tell;
+pub mod testkit;
 pub mod transport;
+mod watch;
 mod wire_ref;
 
 pub use actor::{
@@ -75,12 +83,15 @@ pub use message::{Message, Msg, Upgrade};
 pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use ping_error::PingError;
+pub use props::{Props, StartError};
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
+pub use supervision::{Restarts, Supervision};
 pub use tell::{Tell, TellLocal};
+pub use watch::{ActorId, Ended, Terminated, WatchError};
 pub use wire_ref::{ArchivedWireRef, WireRef};
 
 /// What the macros' code and the tests of the wire name. Not a part of the API: anything here may

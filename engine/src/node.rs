@@ -10,8 +10,8 @@ use std::time::Duration;
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
-use crate::core::Core;
 use crate::core::shared::Stop;
+use crate::core::{Core, Probe};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::error::{ResolveError, SpawnError};
@@ -19,7 +19,9 @@ use crate::event::Events;
 use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::ping_error::PingError;
+use crate::props::{Props, StartError};
 use crate::reference::Ref;
+use crate::testkit::VirtualTime;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
 #[derive(Clone)]
@@ -51,12 +53,37 @@ impl Node {
     }
 
     /// Spawns an actor that other nodes can resolve as `ringmesh://system@host:port/user/name`. The
-    /// name is free again as soon as the actor stops.
+    /// name is free again when the actor is wholly gone: its children and its running handler with
+    /// it.
     ///
     /// # Errors
     /// [`SpawnError`]; the actor was dropped.
     pub fn spawn_named<A: Actor>(&self, name: &str, actor: A) -> Result<Ref<A::Api>, SpawnError> {
         self.core.spawn(Some(name), actor)
+    }
+
+    /// Spawns the actor that `factory` makes, or says why it made none.
+    ///
+    /// # Errors
+    /// [`StartError`]: what the factory said, or a [`SpawnError`], also when it panicked. Nothing
+    /// of the actor is left.
+    pub fn try_spawn<A: Actor, E>(
+        &self,
+        factory: impl FnOnce() -> Result<A, E>,
+    ) -> Result<Ref<A::Api>, StartError<E>> {
+        self.core.try_bear(None, factory)
+    }
+
+    /// Spawns an actor as [`Props`] say: with a name if they have one, and made anew when it fails
+    /// if it is supervised so.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](Self::try_spawn).
+    pub fn spawn_props<A: Actor, E: fmt::Display + 'static>(
+        &self,
+        props: Props<A, E>,
+    ) -> Result<Ref<A::Api>, StartError<E>> {
+        self.core.bear_by(None, props)
     }
 
     /// The core this handle belongs to.
@@ -127,9 +154,10 @@ impl Node {
         self.core.run_on(core, begin).await
     }
 
-    /// Stops an actor of this node: its `stopped` runs, and later messages to it become dead
-    /// letters. Says whether it was running; of an actor on another core, whether that core was
-    /// told.
+    /// Stops an actor of this node: first its children, the youngest before the others; then its
+    /// `stopped` runs. Messages to it become dead letters from now on. One whose handler runs just
+    /// now ends when that returns; a handler that waits is dropped where it does. Says whether it
+    /// was running; of an actor on another core, whether that core was told.
     pub fn stop<P: Protocol>(&self, actor: &Ref<P>) -> bool {
         self.core.stop_actor(actor)
     }
@@ -157,6 +185,19 @@ impl Node {
     pub async fn sleep(&self, span: Duration) {
         let mut alarm = self.core.alarm(span);
         poll_fn(|context| alarm.poll(context)).await;
+    }
+
+    /// An actor whose messages are taken out of its mailbox.
+    pub(crate) fn spawn_probe<P: Protocol>(
+        &self,
+        name: Option<&str>,
+    ) -> Result<(Ref<P>, Probe), SpawnError> {
+        self.core.spawn_probe(name)
+    }
+
+    /// The time that passes when a test says so, if that is what the node lives in.
+    pub(crate) fn virtual_time(&self) -> Option<VirtualTime> {
+        self.core.virtual_time()
     }
 
     /// What this core has counted so far.

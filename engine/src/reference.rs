@@ -14,6 +14,7 @@ use crate::core::{Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
 use crate::message::Msg;
 use crate::tell::{Tell, TellLocal};
+use crate::watch::ActorId;
 
 /// The name of one actor of one process start, typed by the protocol it speaks.
 ///
@@ -226,8 +227,13 @@ pub(crate) struct Recipient {
 
 impl Recipient {
     /// What tells actors apart, wherever a ref to them was made.
-    fn identity(&self) -> (Uid, CoreId, u32, u64) {
-        (self.uid, self.core, self.slot, self.generation)
+    pub(crate) fn id(&self) -> ActorId {
+        ActorId {
+            uid: self.uid,
+            core: self.core,
+            slot: self.slot,
+            generation: self.generation,
+        }
     }
 
     #[inline]
@@ -236,6 +242,13 @@ impl Recipient {
             slot: self.slot,
             generation: self.generation,
         }
+    }
+}
+
+impl<P> Ref<P> {
+    /// Whom it names, whatever the protocol.
+    pub fn id(&self) -> ActorId {
+        self.recipient.id()
     }
 }
 
@@ -249,7 +262,7 @@ impl<P> Copy for Ref<P> {}
 
 impl<P> PartialEq for Ref<P> {
     fn eq(&self, other: &Self) -> bool {
-        self.recipient.identity() == other.recipient.identity()
+        self.id() == other.id()
     }
 }
 
@@ -257,7 +270,7 @@ impl<P> Eq for Ref<P> {}
 
 impl<P> Hash for Ref<P> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.recipient.identity().hash(state);
+        self.id().hash(state);
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn resolve<P: Protocol>(
             }
         };
         return match answer.finding.to_native() {
-            Finding::Found => {
+            Finding::Found if wanted.means(answer.generation.to_native()) => {
                 let home = CoreId(answer.core.to_native());
                 search.node = core.peer_towards(&wanted.address, uid, (home, false))?;
                 if search.link_up().await? != uid {
@@ -67,7 +67,7 @@ pub(crate) async fn resolve<P: Protocol>(
                     answer.generation.to_native(),
                 ))
             }
-            Finding::NotFound => Err(ResolveError::NotFound {
+            Finding::Found | Finding::NotFound => Err(ResolveError::NotFound {
                 path: path.to_owned(),
             }),
             Finding::WrongProtocol => Err(ResolveError::WrongProtocol {

@@ -1,16 +1,25 @@
-//! A handler that may wait and does not costs no memory: no sort of actor allocates per message.
+//! What costs memory, and how much: no sort of actor allocates per message, and a watch over nodes
+//! takes little.
 
 use std::alloc::System;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use ringmesh::{
     Actor, AsyncHandler, Cx, Handler, Msg, Node, Protocol, Ref, async_handler, message, protocol,
 };
+use ringmesh_cluster::watch::{RemoteWatch, Rules, Watching};
+use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
+use ringmesh_proto::frame::body::{System as Word, Watch};
+use ringmesh_proto::time::Instant;
 use ringmesh_tests::live::node::LiveNode;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The allocator counts for all threads: one test measures at a time.
+static MEASURING: Mutex<()> = Mutex::new(());
 
 /// Messages of one measurement.
 const MESSAGES: u64 = 100_000;
@@ -84,6 +93,7 @@ impl AsyncHandler<Drops> for Waiting {
 
 #[test]
 fn neither_sort_of_handler_allocates_per_message() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let node = LiveNode::start();
     let [plain, waiting] = node.run(|node| async move {
         let plain = node.spawn(Plain::default()).expect("room for an actor");
@@ -121,4 +131,67 @@ async fn send(to: Ref<BucketApi>, numbers: std::ops::Range<u64>) {
     }
     let dropped = to.ask(Drops).await.expect("an answer");
     assert_eq!(dropped.count, end);
+}
+
+/// Watches of one measurement.
+const WATCHES: u64 = 100_000;
+
+/// What a watch may take on either side, in bytes.
+const BYTES_PER_WATCH: usize = 128;
+
+/// Bytes that `machine` took for the watches it was given by `fill`, words to be said aside.
+fn bytes_of(machine: &mut RemoteWatch, peer: Uid, fill: impl FnOnce(&mut RemoteWatch)) -> usize {
+    let region = Region::new(ALLOCATOR);
+    fill(machine);
+    while machine.poll_effect().is_some() {}
+    machine.say(peer, |_| true);
+    let change = region.change();
+    change.bytes_allocated - change.bytes_deallocated
+}
+
+#[test]
+fn a_watch_of_another_node_takes_little_on_either_side() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let address = Address::new("demo", "127.0.0.1", 1).expect("an address");
+    let uid = Uid::new(7).expect("not zero");
+    let peer = NodeId { address, uid };
+    let watch = |number| Watch {
+        watched: number,
+        watcher: 1,
+    };
+    let mut machine = RemoteWatch::new(Rules::default());
+    machine.handle_link_up(&peer);
+    let outgoing = bytes_of(&mut machine, uid, |machine| {
+        for number in 0..WATCHES {
+            let watching = Watching {
+                watcher_core: CoreId(0),
+                watcher_slot: 1,
+                core: CoreId(0),
+                slot: 1,
+            };
+            let watched = machine.watch(Instant::ZERO, &peer, watch(number), watching);
+            watched.expect("there is room");
+            machine.poll_effect();
+            machine.say(uid, |_| true);
+        }
+    });
+    let mut machine = RemoteWatch::new(Rules::default());
+    machine.handle_link_up(&peer);
+    let incoming = bytes_of(&mut machine, uid, |machine| {
+        for number in 0..WATCHES {
+            let word = Word::Watch {
+                watch: watch(number),
+                watcher_core: CoreId(0),
+                core: CoreId(0),
+                slot: 1,
+            };
+            machine.handle_system(uid, &word);
+            machine.poll_effect();
+        }
+    });
+    for (side, bytes) in [("watching", outgoing), ("watched", incoming)] {
+        let each = bytes / WATCHES as usize;
+        println!("{side}: {each} bytes");
+        assert!(each > 0 && each <= BYTES_PER_WATCH, "{side}: {each} bytes");
+    }
 }

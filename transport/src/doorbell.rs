@@ -35,6 +35,11 @@ impl Doorbell {
             let _ = (&bell.polled).write(&1_u64.to_ne_bytes());
         }
     }
+
+    /// Whether the core has still to look because of a ring.
+    pub fn is_rung(&self) -> bool {
+        self.0.rung.load(Ordering::SeqCst)
+    }
 }
 
 /// The core's end.

@@ -106,6 +106,8 @@ impl Protocol {
                     &[#(#proto::message::MessageInfo::of::<#messages>()),*];
                 const SHAPES: &'static [#proto::shape::MessageShape] =
                     &[#(#proto::shape::MessageShape::of::<#messages>()),*];
+                const CHECKS: &'static [#facade::__private::Check] =
+                    &[#(#facade::__private::Check::of::<#messages>()),*];
                 #local_infos
             }
 
@@ -190,9 +192,6 @@ impl Protocol {
             {
                 const IS_ASYNC: bool =
                     false #(|| <A as #private::Serves<#messages>>::IS_ASYNC)*;
-                const CHECKS: &'static [#private::Check] =
-                    &[#(#private::Check::of::<#messages>()),*];
-
                 #[inline]
                 fn dispatch(
                     actor: &mut A,

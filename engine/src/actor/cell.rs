@@ -1,18 +1,26 @@
 //! An actor as its core sees it: the same shape whatever its type.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
+use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 
 use super::context::Origin;
-use super::looping::{Port, looping};
+use super::heard::Heard;
+use super::kin::Kin;
+use super::looping::looping;
+use super::port::Port;
+use super::probing::probing;
+use super::restart::{Maker, Remake};
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
-use crate::core::{Core, Link, PanicPayload, dispose};
+use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
+use crate::props::Factory;
 use crate::reference::Ref;
+use crate::supervision::{Supervision, Supervisor, Verdict};
 
 /// What a core can do with an actor of any type.
 pub(crate) trait Behaviour {
@@ -30,6 +38,8 @@ pub(crate) trait Behaviour {
     fn resume(&mut self) -> bool {
         false
     }
+    /// Tells the actor of an end, if it still watches. Says whether it asked to be stopped.
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool;
     fn stopped(&mut self);
 }
 
@@ -56,19 +66,30 @@ impl Turn {
     }
 }
 
-/// An actor and its place on its core.
+/// An actor and its place on its core. In this order in memory, so that what each message needs
+/// lies together.
+#[repr(C)]
 pub(crate) struct ActorCell {
-    pub(crate) slot: u32,
-    pub(crate) generation: u64,
-    pub(crate) name: Option<Box<str>>,
-    protocol_name: &'static str,
-    messages: &'static [MessageInfo],
-    locals: &'static [LocalInfo],
-    alive: Cell<bool>,
-    /// Of an actor with a loop.
-    port: Option<Rc<Port>>,
     /// `None` once the actor ended.
     behaviour: RefCell<Option<Box<dyn Behaviour>>>,
+    pub(crate) generation: u64,
+    pub(crate) slot: u32,
+    alive: Cell<bool>,
+    has_loop: bool,
+    /// Others may watch it.
+    pub(crate) is_watched: Cell<bool>,
+    /// Of an actor with a loop, or one that failed and lives on.
+    port: OnceCell<Rc<Port>>,
+    messages: &'static [MessageInfo],
+    locals: &'static [LocalInfo],
+    protocol_name: &'static str,
+    /// Its path behind `/user/`, if it has a name.
+    pub(crate) name: Option<Box<str>>,
+    /// Who decides when it fails, unless it ends of that.
+    supervised: Option<Box<Supervised>>,
+    /// How many others it watches.
+    pub(crate) watches: Cell<u32>,
+    pub(crate) kin: Kin,
 }
 
 impl ActorCell {
@@ -76,25 +97,48 @@ impl ActorCell {
         core: &Rc<Core>,
         actor: A,
         me: Ref<A::Api>,
-        name: Option<Box<str>>,
+        birth: Birth,
+        supervised: Option<Box<Supervised>>,
     ) -> Self {
         let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
             let (looping, port) = looping(actor, me, core);
-            (looping, Some(port))
+            (looping, OnceCell::from(port))
         } else {
-            (Box::new(Running { actor, me }), None)
+            (Box::new(Running { actor, me }), OnceCell::new())
         };
+        let has_loop = <A::Api as Dispatch<A>>::IS_ASYNC;
+        Self::with(me, birth, supervised, (behaviour, port, has_loop))
+    }
+
+    fn with<P: Protocol>(
+        me: Ref<P>,
+        birth: Birth,
+        supervised: Option<Box<Supervised>>,
+        (behaviour, port, has_loop): (Box<dyn Behaviour>, OnceCell<Rc<Port>>, bool),
+    ) -> Self {
         Self {
             slot: me.recipient.slot,
             generation: me.recipient.generation,
-            name,
-            protocol_name: A::Api::NAME,
-            messages: A::Api::MESSAGES,
-            locals: A::Api::LOCALS,
+            name: birth.name,
+            kin: Kin::new(birth.parent, birth.depth),
+            supervised,
+            protocol_name: P::NAME,
+            messages: P::MESSAGES,
+            locals: P::LOCALS,
             alive: Cell::new(true),
+            has_loop,
+            watches: Cell::default(),
+            is_watched: Cell::default(),
             port,
             behaviour: RefCell::new(Some(behaviour)),
         }
+    }
+
+    /// An actor whose messages somebody takes out of its mailbox.
+    pub(crate) fn probing<P: Protocol>(core: &Rc<Core>, me: Ref<P>, birth: Birth) -> Self {
+        let (behaviour, port) = probing(core, &me);
+        let is_served = (behaviour, OnceCell::from(port), false);
+        Self::with(me, birth, None, is_served)
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -103,14 +147,73 @@ impl ActorCell {
 
     /// What the actor's loop shares with its core, if it has one.
     pub(crate) fn port(&self) -> Option<&Rc<Port>> {
-        self.port.as_ref()
+        self.port.get()
     }
 
-    /// Whether the actor is gone: not yet while a handler of it runs.
-    pub(crate) fn is_over(&self) -> bool {
-        self.behaviour
-            .try_borrow()
-            .is_ok_and(|place| place.is_none())
+    /// Whether the futures of asynchronous handlers are its own.
+    pub(crate) fn has_loop(&self) -> bool {
+        self.has_loop
+    }
+
+    /// Its place on its core.
+    pub(crate) fn place(&self) -> ActorPlace {
+        ActorPlace {
+            slot: self.slot,
+            generation: self.generation,
+        }
+    }
+
+    /// The actor failed: what is to be done. The time and the number are asked for if they matter.
+    pub(crate) fn judge(&self, inputs: impl FnOnce() -> (Instant, u64)) -> Verdict {
+        let Some(supervised) = &self.supervised else {
+            return Verdict::Stop;
+        };
+        let (now, random) = inputs();
+        let mut supervisor = supervised.supervisor.borrow_mut();
+        supervisor.handle_failure(now, random)
+    }
+
+    /// How often something came for the actor since this was first asked. Not while a handler of
+    /// it runs.
+    pub(crate) fn heard(&self) -> u64 {
+        if let Some(count) = &*self.kin.heard.borrow() {
+            return count.get();
+        }
+        let count = Rc::new(Cell::new(0));
+        let mut place = self.behaviour.borrow_mut();
+        *place = place.take().map(|inner| -> Box<dyn Behaviour> {
+            let count = Rc::clone(&count);
+            Box::new(Heard { inner, count })
+        });
+        *self.kin.heard.borrow_mut() = Some(count);
+        0
+    }
+
+    /// Drops the state of an actor that is to begin anew, and has its messages wait. Gives back
+    /// what the drop panicked with. Not while a handler of it runs.
+    pub(crate) fn park(&self, core: &Rc<Core>) -> Result<(), PanicPayload> {
+        let Some(supervised) = &self.supervised else {
+            return Ok(());
+        };
+        let port = self
+            .port
+            .get_or_init(|| Port::of(core, (self.slot, self.generation)));
+        let parked = supervised.maker.park(core, port);
+        self.kin.heard.take();
+        let former = self.behaviour.borrow_mut().replace(parked);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(former)));
+        dropped.and_then(|()| catch_unwind(AssertUnwindSafe(|| port.reset())))
+    }
+
+    /// Makes the state of a parked actor anew; it is to be started.
+    pub(crate) fn make(&self, core: &Rc<Core>) -> Result<(), String> {
+        let (Some(supervised), Some(port)) = (&self.supervised, self.port.get()) else {
+            return Ok(());
+        };
+        let made = supervised.maker.make(core, port)?;
+        let parked = self.behaviour.borrow_mut().replace(made);
+        drop(parked);
+        Ok(())
     }
 
     /// Polls the actor's loop. Says whether it asked to be stopped.
@@ -190,20 +293,30 @@ impl ActorCell {
         turn
     }
 
-    /// Ends the actor, once: runs its `stopped` if it ends in order, and drops it. Not while a
-    /// handler of it runs: then this follows when that returns, because `deliver` says so.
-    ///
-    /// The actor is dropped here and not with the last reference to its cell, so that its own code
-    /// runs where no state of the core is borrowed. Gives back what its code panicked with.
-    pub(crate) fn end(&self, in_order: bool) -> Result<(), PanicPayload> {
+    /// Tells the actor of an end, if it still watches. Says whether it asked to be stopped.
+    pub(crate) fn notify(&self, core: &Rc<Core>, notice: Notice) -> bool {
+        let mut place = self.behaviour.borrow_mut();
+        let stop = place
+            .as_mut()
+            .is_some_and(|behaviour| behaviour.notify(core, notice));
+        stop || !self.alive.get()
+    }
+
+    /// Takes the actor out, to be ended: once, and not while a handler of it runs. Then this
+    /// follows when that returns, because `deliver` says so.
+    pub(crate) fn take(&self) -> Option<Box<dyn Behaviour>> {
         self.bury();
-        let Ok(mut place) = self.behaviour.try_borrow_mut() else {
-            return Ok(());
-        };
-        let Some(mut behaviour) = place.take() else {
-            return Ok(());
-        };
-        drop(place);
+        self.behaviour.try_borrow_mut().ok()?.take()
+    }
+
+    /// Ends an actor that was taken out: runs its `stopped` if it ends in order, and drops it.
+    ///
+    /// It is dropped here and not with the last reference to its cell, so that its own code runs
+    /// where no state of the core is borrowed. Gives back what its code panicked with.
+    pub(crate) fn end(
+        mut behaviour: Box<dyn Behaviour>,
+        in_order: bool,
+    ) -> Result<(), PanicPayload> {
         let stopped = if in_order {
             catch_unwind(AssertUnwindSafe(|| behaviour.stopped()))
         } else {
@@ -284,6 +397,41 @@ pub(crate) enum Mismatch {
     Schema,
 }
 
+/// Where an actor lives on its core.
+pub(super) fn place_of<P>(actor: &Ref<P>) -> ActorPlace {
+    ActorPlace {
+        slot: actor.recipient.slot,
+        generation: actor.recipient.generation,
+    }
+}
+
+/// What an actor is born with besides its state.
+#[derive(Debug, Default)]
+pub(crate) struct Birth {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) parent: Option<ActorPlace>,
+    pub(crate) depth: u8,
+}
+
+/// Who decides what becomes of an actor that fails, and what makes it anew.
+pub(crate) struct Supervised {
+    supervisor: RefCell<Supervisor>,
+    maker: Box<dyn Maker>,
+}
+
+impl Supervised {
+    pub(crate) fn new<A: Actor, E: fmt::Display + 'static>(
+        supervision: Supervision,
+        me: Ref<A::Api>,
+        factory: Factory<A, E>,
+    ) -> Self {
+        Self {
+            supervisor: RefCell::new(Supervisor::new(supervision)),
+            maker: Box::new(Remake { me, factory }),
+        }
+    }
+}
+
 struct Running<A: Actor> {
     actor: A,
     me: Ref<A::Api>,
@@ -329,6 +477,15 @@ impl<A: Actor> Behaviour for Running<A> {
             outcome: Outcome(Delivered::Handled),
             stop: cx.wants_stop(),
         }
+    }
+
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
+        let Some(terminated) = core.claim(place_of(&self.me), notice) else {
+            return false;
+        };
+        let mut cx = Cx::new(core, &self.me, None);
+        self.actor.terminated(terminated, &mut cx);
+        cx.wants_stop()
     }
 
     fn stopped(&mut self) {

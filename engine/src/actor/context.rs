@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::address::NodeId;
+use ringmesh_proto::address::{ActorPath, NodeId};
 use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
@@ -13,7 +13,9 @@ use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
 use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
-use crate::reference::Ref;
+use crate::props::{Props, StartError};
+use crate::reference::{Recipient, Ref};
+use crate::watch::WatchError;
 
 /// The surroundings of an actor while one of its handlers runs.
 pub struct Cx<'a, A: Actor> {
@@ -108,6 +110,25 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.set_tick(me, Pace::Every(period), message)
     }
 
+    /// Has the actor itself told `message` when nothing has come for it for `span`, and again each
+    /// time that this is so; the message itself is something that comes.
+    ///
+    /// The core only looks now and then, so that messages cost nothing more: it comes after `span`
+    /// and at most half of it more. Everything that comes counts: messages, local ones, word of
+    /// the ends of others. The timer ends with the actor, when it begins anew, and by
+    /// [`cancel`](Self::cancel).
+    ///
+    /// # Errors
+    /// As [`after`](Self::after).
+    pub fn receive_timeout<M>(&self, span: Duration, message: M) -> Result<TimerId, TimerError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.recipient;
+        self.core.set_tick(me, Pace::Quiet(span), message)
+    }
+
     /// Runs `future` as a task of this core, and has the actor itself told what `map` makes of its
     /// result, waiting for room until the node's `send_timeout`.
     ///
@@ -155,8 +176,115 @@ impl<'a, A: Actor> Cx<'a, A> {
         self.core.cancel_tick(self.me.recipient.generation, timer)
     }
 
-    /// Stops the actor when the handler returns. Messages still on their way to it, or waiting,
-    /// become dead letters.
+    /// Spawns an actor as a child of this one, on the same core, without a name.
+    ///
+    /// A child ends before its parent does, whatever ends that, and before its parent begins anew.
+    /// When a child fails that is not told to its parent, unless it was spawned to
+    /// [escalate](crate::Supervision::Escalate), or is [watched](Self::watch).
+    ///
+    /// # Errors
+    /// [`SpawnError`]; the child was dropped.
+    pub fn spawn<C: Actor>(&self, child: C) -> Result<Ref<C::Api>, SpawnError> {
+        let me = Some(self.me.recipient);
+        self.core.bear(me, None, child, |_| None)
+    }
+
+    /// The same with a name that no other child of this actor has. Other nodes can resolve it
+    /// behind the path of this actor, as `ringmesh://system@host:port/user/parent/name`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; the child was dropped.
+    pub fn spawn_named<C: Actor>(&self, name: &str, child: C) -> Result<Ref<C::Api>, SpawnError> {
+        let me = Some(self.me.recipient);
+        self.core.bear(me, Some(name), child, |_| None)
+    }
+
+    /// Spawns the child that `factory` makes, or says why it made none.
+    ///
+    /// # Errors
+    /// [`StartError`]: what the factory said, or a [`SpawnError`], also when it panicked. Nothing
+    /// of the child is left.
+    pub fn try_spawn<C: Actor, E>(
+        &self,
+        factory: impl FnOnce() -> Result<C, E>,
+    ) -> Result<Ref<C::Api>, StartError<E>> {
+        self.core.try_bear(Some(self.me.recipient), factory)
+    }
+
+    /// Spawns a child as [`Props`] say: with a name if they have one, and made anew when it fails
+    /// if it is supervised so.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](Self::try_spawn).
+    pub fn spawn_props<C: Actor, E: fmt::Display + 'static>(
+        &self,
+        props: Props<C, E>,
+    ) -> Result<Ref<C::Api>, StartError<E>> {
+        self.core.bear_by(Some(self.me.recipient), props)
+    }
+
+    /// The actor's path: `ringmesh://system@host:port/user/parent/name#7`. One without a name has
+    /// one that its core gave it, which begins with `$`.
+    pub fn path(&self) -> ActorPath {
+        let Recipient {
+            slot, generation, ..
+        } = self.me.recipient;
+        self.core.full_path(slot, generation)
+    }
+
+    /// Has the actor told when another actor ends, of its node or of any: its
+    /// [`terminated`](Actor::terminated) is called, once, behind everything that the other sent to
+    /// it. Of one that has ended already it is told at once.
+    ///
+    /// Actors of another node also end with that: when it says goodbye, when another start of its
+    /// process is met, when all its connections end and its host refuses new ones, or when its
+    /// answers to heartbeats stay out for too long, see [`Settings`](crate::Settings). The last is
+    /// no certainty. Where two nodes share links, because they have too many cores for one from
+    /// each to each, word of an end may come before the last messages.
+    ///
+    /// A watch ends with its watcher, and with its first word. A second one of the same actor takes
+    /// the place of the first.
+    ///
+    /// # Errors
+    /// [`WatchError`]; nothing was changed.
+    pub fn watch<P>(&self, actor: &Ref<P>) -> Result<(), WatchError> {
+        self.core
+            .watch_actor(self.me.recipient, actor.recipient, None)
+    }
+
+    /// The same, and the actor is told `message` instead, like any message of its own: behind
+    /// everything that the other sent to it, and again, with pauses, while its mailbox has no room.
+    /// It takes the place of a [timer](Self::after) until then.
+    ///
+    /// # Errors
+    /// [`WatchError`]; the message was dropped. One that is too large to be sent is counted as
+    /// [`ticks_lost`](crate::Counters::ticks_lost) when its time has come.
+    pub fn watch_with<P, M>(&self, actor: &Ref<P>, message: M) -> Result<(), WatchError>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        let me = self.me.recipient;
+        let kept = self.core.keep_tick(me, message);
+        let kept = kept.map_err(|error| match error {
+            TimerError::TooManyTimers { limit } => WatchError::TooManyTimers { limit },
+            TimerError::Stopping => WatchError::Stopping,
+        })?;
+        let watched = self.core.watch_actor(me, actor.recipient, Some(kept));
+        if watched.is_err() {
+            self.core.drop_tick_at(kept);
+        }
+        watched
+    }
+
+    /// Takes a watch back. Says whether there was one; then its word does not come any more. A
+    /// message of [`watch_with`](Self::watch_with) that was told before comes all the same.
+    pub fn unwatch<P>(&self, actor: &Ref<P>) -> bool {
+        self.core.unwatch_actor(self.me.recipient, actor.recipient)
+    }
+
+    /// Stops the actor when the handler returns, its children before it. Messages still on their
+    /// way to it, or waiting, become dead letters.
     pub fn stop(&mut self) {
         self.stop = true;
     }

@@ -78,7 +78,7 @@ impl LocalValue {
         Self(Box::new(message))
     }
 
-    fn into_message<M: LocalMessage>(self) -> Option<M> {
+    pub(crate) fn into_message<M: LocalMessage>(self) -> Option<M> {
         self.0.downcast().ok().map(|message| *message)
     }
 }

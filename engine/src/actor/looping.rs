@@ -6,275 +6,43 @@
 //! panic is caught inside, so that the actor is not dropped while that panic unwinds: its drop may
 //! panic itself.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-
-use ringmesh_proto::time::Instant;
+use std::task::Context;
 
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
-use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
-use super::serve::Place;
+use super::port::{MESSAGES_PER_POLL, Notes, Port};
 use super::{
-    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome,
+    Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome, Protocol,
 };
-use crate::core::{Core, Link, PanicPayload, Question};
+use crate::core::{Core, Link, Notice, PanicPayload};
 use crate::reference::Ref;
 
-/// Messages that a loop takes out of its mailbox before other tasks get their turn.
-const MESSAGES_PER_POLL: u32 = 32;
-
-/// What a loop sees to besides its next message. There is nothing for almost every message, and
-/// finding that out is one look at all of it.
-#[derive(Default)]
-struct Notes(Cell<u8>);
-
-impl Notes {
-    /// Messages may wait in the mailbox.
-    const WAITING: u8 = 1;
-    /// The actor asked to be stopped.
-    const WANTS_STOP: u8 = 1 << 1;
-    /// The core stops the actor.
-    const STOPPING: u8 = 1 << 2;
-    /// The actor panicked.
-    const PANICKED: u8 = 1 << 3;
-
-    #[inline]
-    fn are_none(&self) -> bool {
-        self.0.get() == 0
-    }
-
-    #[inline]
-    fn have(&self, note: u8) -> bool {
-        self.0.get() & note != 0
-    }
-
-    fn add(&self, note: u8) {
-        self.0.set(self.0.get() | note);
-    }
-
-    fn remove(&self, note: u8) {
-        self.0.set(self.0.get() & !note);
-    }
-}
-
-/// What the loop of an actor and its core tell each other.
-pub(crate) struct Port {
-    slot: u32,
-    generation: u64,
-    /// Where the message that is to be handled next came from, if there is one. It lies in its
-    /// place, with its number.
-    link: Cell<Option<Rc<Link>>>,
-    index: Cell<u16>,
-    place: Place,
-    mailbox: RefCell<Mailbox>,
-    /// The loop waits for a message.
-    idle: Cell<bool>,
-    /// The question that is being handled and not answered, and where it came from.
-    question: Cell<Option<u64>>,
-    asked_on: RefCell<Option<Rc<Link>>>,
-    /// The deadline of the question that is being handled, answered or not.
-    deadline: Cell<Option<Instant>>,
-    /// What there is to see to besides the next message.
-    notes: Notes,
-    panicked: Cell<Option<PanicPayload>>,
-    /// Messages that may still be taken out of the mailbox in this poll.
-    share: Cell<u32>,
-    waker: OnceCell<Waker>,
-}
-
-impl Port {
-    fn new(slot: u32, generation: u64, bound: Bound) -> Self {
-        Self {
-            slot,
-            generation,
-            link: Cell::default(),
-            index: Cell::default(),
-            place: Place::default(),
-            mailbox: RefCell::new(Mailbox::new(bound)),
-            idle: Cell::default(),
-            question: Cell::default(),
-            asked_on: RefCell::default(),
-            deadline: Cell::default(),
-            notes: Notes::default(),
-            panicked: Cell::default(),
-            share: Cell::default(),
-            waker: OnceCell::new(),
-        }
-    }
-
-    /// The actor's slot.
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
-    }
-
-    /// The actor's generation, which no other actor of the process has.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Says what polls the loop when it is woken.
-    pub(crate) fn set_waker(&self, waker: Waker) {
-        // Set once: an actor is spawned once.
-        let _ = self.waker.set(waker);
-    }
-
-    /// What polls the loop when it is woken.
-    pub(crate) fn waker(&self) -> &Waker {
-        self.waker.get().unwrap_or(Waker::noop())
-    }
-
-    /// The question whose handler ended without an answer, and where it came from.
-    pub(crate) fn take_question(&self) -> Option<(Rc<Link>, u64)> {
-        let link = self.asked_on.take();
-        let question = self.question.take();
-        link.zip(question)
-    }
-
-    /// The oldest message that waits.
-    pub(crate) fn take_letter(&self) -> Option<Letter> {
-        self.mailbox.borrow_mut().take()
-    }
-
-    /// Whether the message that came last waits beyond the mailbox's bound.
-    pub(crate) fn charges_last(&self) -> bool {
-        self.mailbox.borrow().charges_last()
-    }
-
-    /// The links to be told ready, if there is room again.
-    pub(crate) fn take_told(&self) -> Vec<Told> {
-        self.mailbox.borrow_mut().take_told()
-    }
-
-    /// Says that the next message lies in its place.
-    #[inline(always)]
-    fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
-        self.idle.set(false);
-        // Of a message that nobody asks there is nothing to set, if that was so before it.
-        if question.is_some() || self.deadline.get().is_some() {
-            self.question.set(question.map(|it| it.correlation));
-            self.deadline.set(question.map(|it| it.deadline));
-        }
-        if question.is_some() {
-            *self.asked_on.borrow_mut() = Some(Rc::clone(link));
-        }
-        self.index.set(index);
-        self.link.set(Some(Rc::clone(link)));
-    }
-
-    /// The number of the next message to handle, and its link; ready with `None` when the actor is
-    /// to end.
-    #[inline]
-    fn poll_next(
-        &self,
-        core: &Rc<Core>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<(u16, Rc<Link>)>> {
-        if let Some(link) = self.link.take() {
-            return Poll::Ready(Some((self.index.get(), link)));
-        }
-        if self.notes.are_none() {
-            self.idle.set(true);
-            return Poll::Pending;
-        }
-        self.poll_waiting(core, context)
-    }
-
-    /// The same where there is something to see to.
-    #[cold]
-    fn poll_waiting(
-        &self,
-        core: &Rc<Core>,
-        context: &Context<'_>,
-    ) -> Poll<Option<(u16, Rc<Link>)>> {
-        if self.notes.have(Notes::STOPPING) {
-            return Poll::Ready(None);
-        }
-        if self.notes.have(Notes::WANTS_STOP) {
-            return Poll::Pending;
-        }
-        self.take_waiting(core, context);
-        match self.link.take() {
-            Some(link) => Poll::Ready(Some((self.index.get(), link))),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
-    /// loop is idle when there is none.
-    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
-        while !self.mailbox.borrow().is_empty() {
-            if self.share.get() == 0 {
-                return context.waker().wake_by_ref();
-            }
-            self.share.set(self.share.get() - 1);
-            if let Some(letter) = core.take_waiting(self) {
-                let Arrived { index, content } = letter.arrived;
-                self.place.kept.set(Some(content));
-                return self.hand(index, &letter.link, letter.question);
-            }
-        }
-        self.notes.remove(Notes::WAITING);
-        self.idle.set(true);
-    }
-
-    /// Polls a handler, or drops it if the actor is to end. One that is ready or panicked has
-    /// dropped all it held: a generated loop awaits it within a function of its own.
-    #[inline]
-    fn poll_handler<F: Future<Output = ()>>(
-        &self,
-        core: &Core,
-        mut handler: Pin<&mut Option<F>>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), PanicPayload>> {
-        let poll = || match handler.as_mut().as_pin_mut() {
-            Some(future) if !self.notes.have(Notes::STOPPING) => future.poll(context),
-            _ => {
-                handler.set(None);
-                Poll::Ready(())
-            }
-        };
-        // Outside of handlers there is none, so that a message without one has nothing to set.
-        let deadline = self.deadline.get();
-        let _scope = deadline.is_some().then(|| core.with_deadline(deadline));
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    }
-}
-
-impl fmt::Debug for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port")
-            .field("idle", &self.idle.get())
-            .finish_non_exhaustive()
-    }
-}
-
 /// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
-/// core to drop.
+/// core to drop, or to have it go on.
 async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        let mut cx = Cx::new(&core, &me, None);
-        actor.started(&mut cx);
-        if cx.wants_stop() {
-            port.notes.add(Notes::WANTS_STOP);
+    let mut panicked = contain(&core, &me, &port, |cx| actor.started(cx));
+    loop {
+        if let Some(payload) = panicked.take() {
+            port.panicked.set(Some(payload));
+            port.notes.add(Notes::PANICKED);
+            poll_fn(|_| port.poll_resumed()).await;
         }
-    }));
-    let mut panicked = done.err();
-    while panicked.is_none()
-        && let Some((index, link)) = poll_fn(|context| port.poll_next(&core, context)).await
-    {
+        let next = poll_fn(|context| port.poll_next(&core, context)).await;
+        let Some((index, link)) = next else {
+            let Some(terminated) = port.take_aside() else {
+                break;
+            };
+            panicked = contain(&core, &me, &port, |cx| actor.terminated(terminated, cx));
+            continue;
+        };
         let origin = Origin {
             core: &core,
             link: &link,
-            question: &port.question,
+            question: port.question(),
         };
         let mut cx = Cx::new(&core, &me, Some(&origin));
         let handled = {
@@ -289,14 +57,28 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
             port.notes.add(Notes::WANTS_STOP);
         }
     }
-    if panicked.is_none() {
-        panicked = catch_unwind(AssertUnwindSafe(|| actor.stopped())).err();
-    }
-    if panicked.is_some() {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| actor.stopped())) {
+        port.panicked.set(Some(payload));
         port.notes.add(Notes::PANICKED);
-        port.panicked.set(panicked);
     }
     std::future::pending().await
+}
+
+/// Calls what an actor does besides handling messages. Gives back what it panicked with.
+fn contain<A: Actor>(
+    core: &Rc<Core>,
+    me: &Ref<A::Api>,
+    port: &Port,
+    call: impl FnOnce(&mut Cx<'_, A>),
+) -> Option<PanicPayload> {
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        let mut cx = Cx::new(core, me, None);
+        call(&mut cx);
+        if cx.wants_stop() {
+            port.notes.add(Notes::WANTS_STOP);
+        }
+    }));
+    called.err()
 }
 
 /// An actor with a loop, as its cell holds it.
@@ -312,19 +94,23 @@ pub(super) fn looping<A: Actor>(
     me: Ref<A::Api>,
     core: &Rc<Core>,
 ) -> (Box<dyn Behaviour>, Rc<Port>) {
-    let settings = core.settings();
-    let bound = Bound {
-        messages: settings.mailbox_messages_max,
-        bytes: settings.mailbox_bytes_max,
-    };
-    let port = Rc::new(Port::new(me.recipient.slot, me.recipient.generation, bound));
-    let run = run(actor, me, Rc::clone(core), Rc::clone(&port));
-    let looping = Looping {
-        port: Rc::clone(&port),
+    let port = Port::of(core, (me.recipient.slot, me.recipient.generation));
+    (loop_on(&port, actor, me, core), port)
+}
+
+/// The loop of `actor` on a port that may have had others.
+pub(super) fn loop_on<A: Actor>(
+    port: &Rc<Port>,
+    actor: A,
+    me: Ref<A::Api>,
+    core: &Rc<Core>,
+) -> Box<dyn Behaviour> {
+    let run = run(actor, me, Rc::clone(core), Rc::clone(port));
+    Box::new(Looping {
+        port: Rc::clone(port),
         run: Box::pin(run),
-        checks: <A::Api as Dispatch<A>>::CHECKS,
-    };
-    (Box::new(looping), port)
+        checks: <A::Api as Protocol>::CHECKS,
+    })
 }
 
 impl<F: Future<Output = ()>> Looping<F> {
@@ -352,43 +138,11 @@ impl<F: Future<Output = ()>> Looping<F> {
     fn wants_stop(&self) -> bool {
         self.port.notes.have(Notes::WANTS_STOP)
     }
-
-    /// Puts a message into the mailbox.
-    #[cold]
-    fn put_by(&self, core: &Rc<Core>, index: u16, check: Check, delivery: &Delivery<'_>) -> Turn {
-        let (link, number) = (delivery.link, delivery.target_number);
-        let message = match check.0(delivery.payload.copied_to_wait(core)) {
-            Ok(message) => message,
-            Err(error) => return Turn::of(Delivered::Invalid(error)),
-        };
-        let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
-        self.port.notes.add(Notes::WAITING);
-        let mut mailbox = self.port.mailbox.borrow_mut();
-        let filled = mailbox.put(Letter {
-            arrived: Arrived {
-                index,
-                content: Content::Archived(message),
-            },
-            link: Rc::clone(link),
-            question: delivery.question,
-            bytes,
-            charged: false,
-        });
-        if mailbox.charges_last() {
-            link.charge(bytes);
-        }
-        if filled == Filled::Full && core.say_busy(link, number, self.port.generation) {
-            mailbox.note_told(Told {
-                link: Rc::clone(link),
-                target_number: number,
-            });
-        }
-        Turn::of(Delivered::Waiting)
-    }
 }
 
 impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
+        self.port.share.set(MESSAGES_PER_POLL);
         self.poll();
         self.wants_stop()
     }
@@ -403,14 +157,14 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             core.running_question().set(None);
         }
         if !self.port.idle.get() {
-            return self.put_by(core, index, check, &delivery);
+            return self.port.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
         self.port.hand(index, delivery.link, delivery.question);
         self.poll_inline();
         if let Some(error) = self.port.place.invalid.get() {
             self.port.place.invalid.set(None);
-            self.port.question.set(None);
+            self.port.question().set(None);
             return Turn::of(Delivered::Invalid(error));
         }
         Turn {
@@ -427,21 +181,10 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         link: &Rc<Link>,
     ) -> Turn {
         core.running_question().set(None);
-        let content = Content::Local(value);
         if !self.port.idle.get() {
-            // Senders of archives hear that there is no room with the next one of theirs. Those of
-            // local messages do by the bound between their core and this one.
-            self.port.notes.add(Notes::WAITING);
-            let _ = self.port.mailbox.borrow_mut().put(Letter {
-                arrived: Arrived { index, content },
-                link: Rc::clone(link),
-                question: None,
-                bytes: 0,
-                charged: false,
-            });
-            return Turn::of(Delivered::Waiting);
+            return self.port.put_local(index, value, link);
         }
-        self.port.place.kept.set(Some(content));
+        self.port.place.kept.set(Some(Content::Local(value)));
         self.port.hand(index, link, None);
         self.poll();
         Turn {
@@ -453,6 +196,18 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn resume(&mut self) -> bool {
         self.port.share.set(MESSAGES_PER_POLL);
         self.poll();
+        self.wants_stop()
+    }
+
+    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
+        if !self.port.idle.get() {
+            self.port.put_notice(core, notice);
+            return false;
+        }
+        if let Some(terminated) = core.claim(self.port.actor(), notice) {
+            self.port.hand_aside(terminated);
+            self.poll();
+        }
         self.wants_stop()
     }
 

@@ -9,10 +9,15 @@
 
 mod cell;
 mod context;
+mod heard;
+mod kin;
 mod local;
 mod looping;
 mod mailbox;
+mod port;
+mod probing;
 mod reply_to;
+mod restart;
 mod serve;
 mod table;
 
@@ -24,9 +29,9 @@ pub use reply_to::{ForwardError, ReplyTo};
 pub(crate) use serve::Content;
 pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
 
-pub(crate) use cell::{ActorCell, Mismatch, Turn};
-pub(crate) use looping::Port;
+pub(crate) use cell::{ActorCell, Birth, Mismatch, Supervised, Turn};
 pub(crate) use mailbox::Letter;
+pub(crate) use port::Port;
 pub(crate) use serve::Arrived;
 pub(crate) use table::ActorTable;
 
@@ -38,6 +43,7 @@ use ringmesh_proto::shape::MessageShape;
 
 use crate::core::{Link, Payload, Question};
 use crate::message::{AccessError, Msg};
+use crate::watch::Terminated;
 
 /// A named set of messages. Made by [`protocol!`](crate::protocol).
 pub trait Protocol: 'static {
@@ -50,6 +56,9 @@ pub trait Protocol: 'static {
     /// Their layouts, for [`assert_messages_locked!`](crate::assert_messages_locked).
     #[doc(hidden)]
     const SHAPES: &'static [MessageShape];
+    /// Validates each message, by its number.
+    #[doc(hidden)]
+    const CHECKS: &'static [Check] = &[];
     /// The local messages, numbered on behind those that cross the wire.
     #[doc(hidden)]
     const LOCALS: &'static [LocalInfo] = &[];
@@ -80,12 +89,24 @@ pub trait Actor: Sized + 'static {
     /// question.
     const LARGE: bool = false;
 
-    /// Runs once, on the actor's core, before its first message.
+    /// Runs once, on the actor's core, before its first message; and again on the new state of an
+    /// actor that begins anew, before the messages that waited.
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
     }
 
-    /// Runs once when the actor stops in order: not when a handler of it panicked.
+    /// An actor that this one [watches](Cx::watch) has ended. Comes once for each watch, behind
+    /// everything that the other sent to this one, and in its place among the messages: never
+    /// while a handler waits, and never after [`Cx::unwatch`].
+    ///
+    /// If it is not written, this actor stops: it watched because it depends on the other.
+    fn terminated(&mut self, who: Terminated, cx: &mut Cx<'_, Self>) {
+        let _ = who;
+        cx.stop();
+    }
+
+    /// Runs once when the actor stops in order: not when it failed, nor when it begins anew. Its
+    /// children have ended by then.
     fn stopped(&mut self) {}
 }
 
@@ -106,8 +127,9 @@ pub trait Handler<M: Message>: Actor {
     /// The answer goes to the sender if it asked, and is dropped if it told.
     ///
     /// # Panics
-    /// A panic stops this actor and no other: its later messages become dead letters, and whoever
-    /// asked is told so.
+    /// A panic is a failure of this actor and no other, and whoever asked is told so. Unless it
+    /// was spawned to [begin anew](crate::Supervision), it ends, with its children, and its later
+    /// messages become dead letters.
     fn handle(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> M::Reply;
 }
 
@@ -154,9 +176,6 @@ pub trait LaterHandler<M: Message>: Actor {
 pub trait Dispatch<A: Actor>: Protocol {
     /// Whether any handler is asynchronous: then the actor has a loop.
     const IS_ASYNC: bool;
-    /// Validates each message, by its number.
-    const CHECKS: &'static [Check];
-
     /// Hands `delivery`, message number `index` of the protocol, to `actor`, which has no
     /// asynchronous handler.
     fn dispatch(actor: &mut A, index: u16, delivery: Delivery<'_>, cx: &mut Cx<'_, A>) -> Outcome;

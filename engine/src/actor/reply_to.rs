@@ -32,8 +32,13 @@ pub struct ReplyTo<M: Message> {
 
 impl<M: Message> ReplyTo<M> {
     pub(super) fn new<A: Actor>(cx: &Cx<'_, A>) -> Self {
+        Self::of(cx.take_question())
+    }
+
+    /// That of a question which was taken over.
+    pub(crate) fn of(asked: Option<Asked>) -> Self {
         Self {
-            asked: cx.take_question(),
+            asked,
             marker: PhantomData,
         }
     }

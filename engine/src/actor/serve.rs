@@ -10,6 +10,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::context::Owed;
 use super::{Actor, Cx, Delivered, Delivery, Handler, LocalValue, Outcome, ReplyTo};
+use crate::core::Notice;
 use crate::message::{Msg, Validated};
 
 /// What came of calling a handler without waiting.
@@ -117,12 +118,29 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    pub(crate) fn is_archived(&self) -> bool {
+        matches!(self.content, Content::Archived(_))
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.content, Content::Local(_))
     }
 
+    /// Word of an end: no message, and in no account of them.
+    pub(crate) fn is_notice(&self) -> bool {
+        matches!(self.content, Content::Notice(_))
+    }
+
     pub(crate) fn into_local(self) -> Option<LocalValue> {
         self.content.into_local()
+    }
+
+    /// The word of an end that it is, or all of it.
+    pub(crate) fn into_notice(self) -> Result<Box<Notice>, Self> {
+        match self.content {
+            Content::Notice(notice) => Ok(notice),
+            content => Err(Self { content, ..self }),
+        }
     }
 }
 
@@ -132,12 +150,14 @@ pub(crate) enum Content {
     Archived(Validated),
     /// It is of the type of its number.
     Local(LocalValue),
+    /// An actor has ended, which may be watched.
+    Notice(Box<Notice>),
 }
 
 impl Content {
     fn into_local(self) -> Option<LocalValue> {
         match self {
-            Self::Archived(_) => None,
+            Self::Archived(_) | Self::Notice(_) => None,
             Self::Local(value) => Some(value),
         }
     }
@@ -180,6 +200,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Drops what lies there.
+    pub(super) fn clear(&self) {
+        self.fresh.take();
+        self.kept.take();
+        self.invalid.take();
+    }
+
     /// The message, unless it turns out that it is not valid.
     #[inline]
     fn take<M: Message>(&self) -> Option<Msg<M>> {
@@ -187,7 +214,7 @@ impl Place {
             return match self.kept.take()? {
                 // It was validated as the message of its number.
                 Content::Archived(validated) => Msg::from_validated(validated),
-                Content::Local(_) => None,
+                Content::Local(_) | Content::Notice(_) => None,
             };
         };
         match Msg::new(chunk) {

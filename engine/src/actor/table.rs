@@ -103,6 +103,16 @@ impl ActorTable {
         }
     }
 
+    /// The number of a generation among those of its process.
+    pub(crate) fn number_of(generation: u64) -> u64 {
+        generation & !LARGE
+    }
+
+    /// All actors, in the order of their slots.
+    pub(crate) fn all(&self) -> Vec<Rc<ActorCell>> {
+        self.slots.iter().flatten().cloned().collect()
+    }
+
     /// Takes every actor out, to be stopped.
     pub(crate) fn drain(&mut self) -> Vec<Rc<ActorCell>> {
         self.free.clear();

@@ -133,6 +133,10 @@ pub struct Settings {
     pub connects_per_second_max: u32,
     /// `core.half_open_max`.
     pub half_open_max: usize,
+    /// `watch.heartbeat_interval_ms`.
+    pub heartbeat_interval: Duration,
+    /// `watch.heartbeat_pause_ms`.
+    pub heartbeat_pause: Duration,
     /// `control.bind`.
     pub control: Option<SocketAddr>,
     /// What the layers above the code have set, and where.
@@ -186,6 +190,8 @@ impl Settings {
             connections_per_source_max: 4096,
             connects_per_second_max: 256,
             half_open_max: limits::HALF_OPEN_MAX,
+            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_pause: Duration::from_secs(10),
             control: None,
             given: Vec::new(),
         }

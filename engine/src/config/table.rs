@@ -72,7 +72,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 36] = [
+pub(super) static KEYS: [Key; 38] = [
     Key {
         section: "node",
         name: "system",
@@ -461,6 +461,23 @@ pub(super) static KEYS: [Key; 36] = [
         too_small: "answers come too late and are dropped, although their handler ran.",
         too_large: "whoever asks learns late that there will be no answer.",
         kind: time!(ask_timeout, "milliseconds", MS, from_to(1, DAY_MS)),
+    },
+    Key {
+        section: "watch",
+        name: "heartbeat_interval_ms",
+        meaning: "The time between two heartbeats to a node whose actors are watched from here.",
+        too_small: "traffic between nodes that have nothing to say.",
+        too_large: "a node that is gone is noticed late.",
+        kind: time!(heartbeat_interval, "milliseconds", MS, from_to(10, HOUR_MS)),
+    },
+    Key {
+        section: "watch",
+        name: "heartbeat_pause_ms",
+        meaning: "How long a watched node may be silent, on top of what is usual for its answers, \
+                  before its actors count as lost. A crash that its host shows comes at once.",
+        too_small: "a node that pauses counts as gone, and nobody is told when it comes back.",
+        too_large: "a host that is gone is noticed late.",
+        kind: time!(heartbeat_pause, "milliseconds", MS, from_to(0, HOUR_MS)),
     },
     Key {
         section: "control",

@@ -1,23 +1,31 @@
-//! Actors of a core: spawned, found, stopped, and mourned when a handler panics.
+//! Actors of a core: spawned, found, stopped, and seen to when a handler panics.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ringmesh_proto::address::{CoreId, check_actor_name};
+use ringmesh_proto::address::{ActorPath, CoreId, check_actor_name, check_actor_path};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
+use ringmesh_proto::limits::ACTOR_DEPTH_MAX;
 use ringmesh_proto::link::Target;
 
 use super::hop::{Heading, Relay};
 use super::link::Link;
 use super::routes::Found;
 use super::shared::Named;
-use super::user_code::panic_message;
+use super::watch::Place;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
-use crate::actor::{Actor, ActorCell, ActorTable, Cx, Protocol};
+use crate::actor::{Actor, ActorCell, ActorTable, Birth, Cx, Protocol, Supervised};
 use crate::directory::{Finding, Resolved};
 use crate::error::SpawnError;
-use crate::reference::Ref;
+use crate::props::{Props, StartError};
+use crate::reference::{Recipient, Ref};
+use crate::supervision::Supervision;
+use crate::watch::Ended;
+
+/// How the names begin that cores give to actors without one.
+const GENERATED: char = '$';
 
 /// Where a message goes.
 pub(super) enum Way {
@@ -28,31 +36,73 @@ pub(super) enum Way {
 }
 
 impl Core {
+    /// Spawns an actor without a parent.
     pub(crate) fn spawn<A: Actor>(
         self: &Rc<Self>,
         name: Option<&str>,
         actor: A,
     ) -> Result<Ref<A::Api>, SpawnError> {
+        self.bear(None, name, actor, |_| None)
+    }
+
+    /// Spawns an actor of this core, as the child of another if there is one.
+    pub(crate) fn bear<A: Actor>(
+        self: &Rc<Self>,
+        parent: Option<Recipient>,
+        name: Option<&str>,
+        actor: A,
+        supervised: impl FnOnce(Ref<A::Api>) -> Option<Box<Supervised>>,
+    ) -> Result<Ref<A::Api>, SpawnError> {
+        let make = |me, birth| {
+            let cell = ActorCell::new(self, actor, me, birth, supervised(me));
+            let cell = Rc::new(cell);
+            self.attach_loop(&cell);
+            cell
+        };
+        let (me, cell) = self.bear_cell(parent, name, A::LARGE, make)?;
+        match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
+            Ok(stop) => {
+                if stop {
+                    self.stop_cell(&cell);
+                }
+                Ok(me)
+            }
+            Err(payload) => {
+                let message = self.note_panic(payload);
+                self.bring_down(&cell, Ended::Failed);
+                Err(SpawnError::Panicked { message })
+            }
+        }
+    }
+
+    /// Gives an actor its place, its name and its parent. It is not started yet.
+    pub(super) fn bear_cell<P: Protocol>(
+        &self,
+        parent: Option<Recipient>,
+        name: Option<&str>,
+        large: bool,
+        make: impl FnOnce(Ref<P>, Birth) -> Rc<ActorCell>,
+    ) -> Result<(Ref<P>, Rc<ActorCell>), SpawnError> {
         if self.is_closing() {
             return Err(SpawnError::Stopping);
         }
-        if let Some(name) = name {
-            check_actor_name(name).map_err(|error| SpawnError::InvalidName {
-                name: name.to_owned(),
-                problem: error.to_string(),
-            })?;
-        }
-        let place = self.actors.borrow_mut().reserve(A::LARGE)?;
-        if let Some(name) = name {
+        let parent = match parent {
+            Some(parent) => Some(self.living(parent).ok_or(SpawnError::ParentEnding)?),
+            None => None,
+        };
+        let birth = self.birth(parent.as_deref(), name)?;
+        let place = self.actors.borrow_mut().reserve(large)?;
+        if let Some(path) = &birth.name {
             let named = Named {
                 core: self.id,
                 slot: place.slot,
                 generation: place.generation,
-                protocol: A::Api::ID,
+                protocol: P::ID,
+                ending: false,
             };
-            if !self.shared.take_name(name, named) {
+            if !self.shared.take_name(path, named) {
                 self.actors.borrow_mut().give_back(place);
-                let name = name.to_owned();
+                let name = path.to_string();
                 return Err(SpawnError::NameTaken { name });
             }
         }
@@ -63,24 +113,112 @@ impl Core {
             place.slot,
             place.generation,
         );
-        let cell = Rc::new(ActorCell::new(self, actor, me, name.map(Box::from)));
-        self.attach_loop(&cell);
+        let cell = make(me, birth);
         self.actors.borrow_mut().insert(Rc::clone(&cell));
-        match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
-            Ok(stop) => {
-                if stop {
-                    self.stop_cell(&cell);
-                }
-                Ok(me)
-            }
+        if let Some(parent) = parent {
+            parent.kin.add(cell.place());
+        }
+        Ok((me, cell))
+    }
+
+    /// Spawns the actor that `factory` makes, if it does.
+    pub(crate) fn try_bear<A: Actor, E>(
+        self: &Rc<Self>,
+        parent: Option<Recipient>,
+        factory: impl FnOnce() -> Result<A, E>,
+    ) -> Result<Ref<A::Api>, StartError<E>> {
+        let actor = self.first_of(factory)?;
+        Ok(self.bear(parent, None, actor, |_| None)?)
+    }
+
+    /// Spawns an actor that is made anew when it fails, if it is supervised so.
+    pub(crate) fn bear_by<A: Actor, E: fmt::Display + 'static>(
+        self: &Rc<Self>,
+        parent: Option<Recipient>,
+        props: Props<A, E>,
+    ) -> Result<Ref<A::Api>, StartError<E>> {
+        let Props {
+            factory,
+            name,
+            supervision,
+        } = props;
+        let actor = self.first_of(&factory)?;
+        let supervised = |me| {
+            let is_needed = supervision != Supervision::Stop;
+            is_needed.then(|| Box::new(Supervised::new(supervision, me, factory)))
+        };
+        Ok(self.bear(parent, name.as_deref(), actor, supervised)?)
+    }
+
+    /// The first state that a factory makes.
+    fn first_of<A, E>(&self, factory: impl FnOnce() -> Result<A, E>) -> Result<A, StartError<E>> {
+        match catch_unwind(AssertUnwindSafe(factory)) {
+            Ok(made) => made.map_err(StartError::Factory),
             Err(payload) => {
-                self.tally.panics.add(1);
-                self.forget(&cell);
-                self.end(&cell, false);
-                Err(SpawnError::Panicked {
-                    message: panic_message(payload),
-                })
+                let message = self.note_panic(payload);
+                Err(SpawnError::Panicked { message }.into())
             }
+        }
+    }
+
+    /// What a new actor has from its parent and its spawner.
+    fn birth(&self, parent: Option<&ActorCell>, name: Option<&str>) -> Result<Birth, SpawnError> {
+        let depth = parent.map_or(0, |parent| parent.kin.depth + 1);
+        if depth >= ACTOR_DEPTH_MAX {
+            let limit = ACTOR_DEPTH_MAX;
+            return Err(SpawnError::TooDeep { limit });
+        }
+        let name = match name {
+            Some(name) => Some(self.path_of_new(parent, name)?),
+            None => None,
+        };
+        Ok(Birth {
+            name,
+            parent: parent.map(ActorCell::place),
+            depth,
+        })
+    }
+
+    /// The path of a new actor behind `/user/`.
+    fn path_of_new(&self, parent: Option<&ActorCell>, name: &str) -> Result<Box<str>, SpawnError> {
+        let path = match parent {
+            Some(parent) => format!("{}/{name}", self.path_of(parent)),
+            None => name.to_owned(),
+        };
+        let checked = check_actor_name(name).and_then(|()| check_actor_path(&path));
+        let problem = match checked {
+            Ok(()) if !name.starts_with(GENERATED) => return Ok(path.into()),
+            Ok(()) => format!("names that begin with `{GENERATED}` are given by the core"),
+            Err(error) => error.to_string(),
+        };
+        Err(SpawnError::InvalidName {
+            name: name.to_owned(),
+            problem,
+        })
+    }
+
+    /// The whole path of an actor of this core, with its generation; of one that is gone, with the
+    /// name that actors without one have.
+    pub(crate) fn full_path(&self, slot: u32, generation: u64) -> ActorPath {
+        let cell = self.cell_at(Place { slot, generation });
+        ActorPath {
+            address: self.identity().address.clone(),
+            name: cell.map_or_else(|| generated(generation), |cell| self.path_of(&cell)),
+            generation: Some(generation),
+        }
+    }
+
+    /// The path of an actor behind `/user/`: of one without a name, with the one that the core
+    /// gives it.
+    pub(crate) fn path_of(&self, cell: &ActorCell) -> String {
+        if let Some(name) = &cell.name {
+            return name.to_string();
+        }
+        let name = generated(cell.generation);
+        let parent = cell.kin.parent.and_then(|place| self.cell_at(place));
+        match parent {
+            Some(parent) => format!("{}/{name}", self.path_of(&parent)),
+            None => name,
         }
     }
 
@@ -95,11 +233,10 @@ impl Core {
             });
             return self.send_errand(actor.recipient.core, errand).is_ok();
         }
-        let cell = self
-            .actors
-            .borrow()
-            .at(actor.recipient.slot, actor.recipient.generation)
-            .cloned();
+        let Recipient {
+            slot, generation, ..
+        } = actor.recipient;
+        let cell = self.cell_at(Place { slot, generation });
         cell.is_some_and(|cell| {
             let running = cell.is_alive();
             self.stop_cell(&cell);
@@ -107,39 +244,7 @@ impl Core {
         })
     }
 
-    /// Stops an actor in order.
-    pub(super) fn stop_cell(self: &Rc<Self>, cell: &Rc<ActorCell>) {
-        self.forget(cell);
-        self.end(cell, true);
-    }
-
-    /// Drops an actor that no table names any more.
-    fn end(self: &Rc<Self>, cell: &ActorCell, in_order: bool) {
-        if let Err(payload) = cell.end(in_order) {
-            self.tally.panics.add(1);
-            let panic = panic_message(payload);
-            tracing::error!(actor = %cell, panic, "an actor panicked while it ended");
-        }
-        // Else a handler of it runs, and this follows when that returns.
-        if !cell.is_over() {
-            return;
-        }
-        self.end_ticks(cell.generation);
-        self.end_pipes(cell.generation);
-        if let Some(port) = cell.port() {
-            self.bury_mailbox(cell, port);
-        }
-    }
-
-    fn forget(&self, cell: &ActorCell) {
-        cell.bury();
-        self.actors.borrow_mut().remove(cell);
-        if let Some(name) = &cell.name {
-            self.shared.free_name(name, cell.generation);
-        }
-    }
-
-    /// Ends the actor whose handler just panicked, and tells whoever asked it.
+    /// Sees to the actor whose handler just panicked, and tells whoever asked it.
     pub(super) fn handler_panicked(
         self: &Rc<Self>,
         link: &Rc<Link>,
@@ -148,12 +253,9 @@ impl Core {
     ) {
         self.tally.delivered.add(1);
         self.deadline.set(None);
-        // An actor that its own handler stopped is in the table no longer, and has to end all the
-        // same: its handler was running then.
-        let routed = || link.routes.borrow().actor(slot, generation);
-        let cell = self.actors.borrow().at(slot, generation).cloned();
-        match cell.or_else(routed) {
-            Some(cell) => self.end_panicked(&cell, message),
+        // One that its own handler stopped is still there: it ends when that is over.
+        match self.cell_at(Place { slot, generation }) {
+            Some(cell) => self.actor_panicked(&cell, message),
             None => self.tally.panics.add(1),
         }
         if let Some(correlation) = self.running.take() {
@@ -161,12 +263,10 @@ impl Core {
         }
     }
 
-    /// Ends an actor whose handler just panicked.
-    pub(super) fn end_panicked(self: &Rc<Self>, cell: &ActorCell, panic: &str) {
+    /// Sees to an actor whose handler just panicked.
+    pub(super) fn actor_panicked(self: &Rc<Self>, cell: &Rc<ActorCell>, panic: &str) {
         self.tally.panics.add(1);
-        tracing::error!(actor = %cell, panic, "an actor's handler panicked; it stops");
-        self.forget(cell);
-        self.end(cell, false);
+        self.actor_failed(cell, panic);
     }
 
     /// The actor that a frame's numbers mean, looked up and remembered.
@@ -210,6 +310,11 @@ impl Core {
         }
         Resolved::found(named.core, named.slot, named.generation)
     }
+}
+
+/// The name of an actor that was given none.
+fn generated(generation: u64) -> String {
+    format!("{GENERATED}{:x}", ActorTable::number_of(generation))
 }
 
 impl<A: Actor> Cx<'_, A> {

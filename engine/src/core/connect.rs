@@ -408,6 +408,7 @@ impl Core {
                 tracing::debug!(?address, attempt, %reason, ?retry_after, "a dial failed");
                 self.tell_of_failed_dial(node, reason);
                 self.peers.borrow_mut().at(node).problem = Some(reason);
+                self.far_dial_failed(node, reason);
                 self.peer_changed(node);
             }
             Effect::Ping { conn, nonce } => {

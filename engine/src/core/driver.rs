@@ -102,9 +102,11 @@ impl Driver {
         busy |= core.serve_control();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch(&mut budget);
+        busy |= core.deliver_notices(&mut budget);
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
+        busy |= core.look_far();
         core.wake_event_readers();
         core.depart_when_read();
         core.say_local_room();
@@ -128,6 +130,7 @@ impl Driver {
     fn rest(&mut self, busy: bool) -> std::io::Result<()> {
         let core = &self.core;
         let patience = match core.settings.idle {
+            _ if core.clock.is_virtual() => Some(Duration::ZERO),
             IdleMode::Spin => None,
             IdleMode::Hybrid(spin) => Some(spin),
             IdleMode::Park => Some(Duration::ZERO),
@@ -153,10 +156,31 @@ impl Driver {
             return core.io.borrow_mut().submit();
         }
         core.publish_counters();
-        let timeout = core.time_to_next_timer();
-        let woken = core.io.borrow_mut().park(timeout);
-        core.is_awake();
+        let woken = self.sleep();
         core.look_at_clock();
+        woken
+    }
+
+    /// Sleeps until something comes or a timer is due.
+    fn sleep(&self) -> std::io::Result<()> {
+        let core = &self.core;
+        if core.clock.is_virtual() {
+            // Before that time passes, what this core has given away has to be with its next owner.
+            core.io.borrow_mut().submit()?;
+            if core.io.borrow_mut().has_news() {
+                core.is_awake();
+                return Ok(());
+            }
+        }
+        let timeout = core.clock.fall_asleep(core.next_deadline());
+        // A task here may have waited for virtual time to pass.
+        let woken = if core.tasks.any_ready() {
+            core.io.borrow_mut().submit()
+        } else {
+            core.io.borrow_mut().park(timeout)
+        };
+        core.clock.wake_up();
+        core.is_awake();
         woken
     }
 }

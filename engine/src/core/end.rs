@@ -47,6 +47,7 @@ impl Core {
         self.close_relays(relays.into_iter());
         self.end_questions(link, sent, |phase| AskError::Unreachable { phase });
         self.memory_came();
+        self.far.stir();
     }
 
     /// Marks a link whose peer broke the rules in a way that only showed while a handler ran.

@@ -37,6 +37,7 @@ impl Core {
         let (uid, matrix) = (up.peer.uid, up.matrix);
         connection.settle();
         self.shared.linked(number, uid, connection.from());
+        self.shared.connected(number, uid);
         let former = self.shared.met_start(number);
         let met = self.shared.learn(number, Met { uid, matrix });
         peers.learn(number, met);
@@ -47,6 +48,7 @@ impl Core {
             self.tell_cores(move |core| core.hear_of_start(number, met.uid));
         }
         self.peer_changed(node);
+        self.far_link_up(number, node);
     }
 
     /// Another core met a start of a peer's process.
@@ -120,6 +122,7 @@ impl Core {
     }
 
     fn hear_of_end(self: &Rc<Self>, number: NodeIndex, uid: Uid, reason: CloseReason) {
+        self.far_start_over(uid, reason);
         let of_node = self.peers.borrow().of_node(number);
         for peer in of_node {
             self.associate(peer, |association, cx| {
@@ -179,6 +182,7 @@ impl Core {
         if let Some(link) = link {
             let number = self.number_of(node);
             self.shared.unlinked(number);
+            self.far_link_down(number, &link, reason);
             self.tell_of_loss(&link, reason, true);
             self.pings_lost(&link);
             self.end_link(&link, reason.fault() == Fault::Nobody);

@@ -106,6 +106,8 @@ impl fmt::Debug for LocalLetter {
 #[derive(Debug, Default)]
 pub(super) struct Locals {
     queue: RefCell<VecDeque<(CoreId, LocalLetter)>>,
+    /// How many have had their turn.
+    taken: Cell<u64>,
     /// In the next turn that has both they go before the archived messages.
     go_first: Cell<bool>,
     /// Those that are not sent yet, for want of a place.
@@ -121,8 +123,19 @@ impl Locals {
         self.queue.borrow().is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// How many have had their turn.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
     fn take(&self) -> Option<(CoreId, LocalLetter)> {
-        self.queue.borrow_mut().pop_front()
+        let letter = self.queue.borrow_mut().pop_front()?;
+        self.taken.set(self.taken.get() + 1);
+        Some(letter)
     }
 
     /// Drops all of them. No cell of the core may be borrowed.
@@ -255,7 +268,7 @@ impl Core {
             }
             Err(payload) => {
                 self.local_delivered(&cell, from, &Delivered::Handled);
-                self.end_panicked(&cell, &panic_message(payload));
+                self.actor_panicked(&cell, &panic_message(payload));
             }
         }
     }

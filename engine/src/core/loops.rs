@@ -39,19 +39,16 @@ impl Core {
         match catch_unwind(AssertUnwindSafe(|| cell.resume())) {
             Ok(false) => {}
             Ok(true) => self.stop_cell(cell),
-            Err(payload) => self.end_panicked(cell, &panic_message(payload)),
+            Err(payload) => self.actor_panicked(cell, &panic_message(payload)),
         }
     }
 
     /// Takes the oldest message that waits for an actor to its loop; `None` if it is a question
-    /// that nobody waits for any more: that is not handled.
+    /// that nobody waits for any more, which is not handled, or word of an end.
     pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
-        if letter.arrived.is_local() {
-            self.local_left_mailbox(&letter);
-            self.say_ready(port);
-            self.tally.local_delivered.add(1);
-            return Some(letter);
+        if !letter.arrived.is_archived() {
+            return self.take_unarchived(port, letter);
         }
         self.tally.waiting.take(1);
         self.uncharge(&letter);
@@ -77,6 +74,19 @@ impl Core {
         Some(letter)
     }
 
+    /// The same of what came as a value; word of an end is laid aside for the loop.
+    fn take_unarchived(self: &Rc<Self>, port: &Port, letter: Letter) -> Option<Letter> {
+        if letter.arrived.is_local() {
+            self.local_left_mailbox(&letter);
+            self.say_ready(port);
+            self.tally.local_delivered.add(1);
+            return Some(letter);
+        }
+        self.say_ready(port);
+        port.lay_aside(self, letter);
+        None
+    }
+
     /// Accounts for the messages that still wait for an actor which has ended, and tells whoever
     /// asked.
     pub(super) fn bury_mailbox(self: &Rc<Self>, cell: &ActorCell, port: &Port) {
@@ -85,6 +95,9 @@ impl Core {
             Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
         }
         while let Some(letter) = port.take_letter() {
+            if letter.arrived.is_notice() {
+                continue;
+            }
             if letter.arrived.is_local() {
                 self.bury_waiting_local(cell, letter);
                 continue;

@@ -30,10 +30,15 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod far;
+mod far_links;
+mod fence;
+mod followed;
 mod forming;
 mod forward;
 mod hop;
 mod letters;
+mod life;
 mod line;
 mod link;
 mod linked;
@@ -44,12 +49,14 @@ mod main_task;
 mod mesh;
 mod news;
 mod nodes;
+mod notices;
 mod overhear;
 mod payload;
 mod peers;
 mod ping;
 mod pipes;
 mod pressure;
+mod probes;
 mod questions;
 mod receive;
 mod reply;
@@ -75,6 +82,7 @@ mod urgent;
 mod user_code;
 mod verify;
 mod vitals;
+mod watch;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -107,30 +115,34 @@ pub(crate) use mesh::{Errand, Mesh};
 pub(crate) use nodes::{Met, NodeIndex};
 pub(crate) use payload::Payload;
 pub(crate) use peers::{PeerIndex, PeerState};
+pub(crate) use probes::{Catch, Probe};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, Shared, TableId};
-pub(crate) use start::{Failure, Seat};
+pub(crate) use start::{Failure, Seat, Surroundings};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
 pub use ticks::TimerId;
 pub(crate) use timers::Token;
 pub(crate) use user_code::{contain, dispose, panic_message};
+pub(crate) use watch::{Notice, Place as ActorPlace};
 
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::SpawnError;
 use crate::metrics::Page;
+use crate::testkit::VirtualTime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
 use clock::Clock;
 use dial::LookUps;
+use far::Far;
 use letters::LetterLog;
+use life::Lives;
 use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
-use pipes::Pipes;
 use rest::Idleness;
 use slow::LatestBatch;
 use stop::Phase;
@@ -204,7 +216,9 @@ pub(crate) struct Core {
     tasks: Tasks,
     timers: RefCell<TimerWheel<Token>>,
     ticks: RefCell<Ticks>,
-    pipes: RefCell<Pipes>,
+    lives: Lives,
+    /// Watches over nodes.
+    far: Far,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,
@@ -244,6 +258,11 @@ impl Core {
     /// The link of the core with itself, and what it arrives on.
     fn own_end(&self) -> &End {
         &self.ends[usize::from(self.id.0)]
+    }
+
+    /// The link of the core with itself.
+    pub(crate) fn own_link(&self) -> &Rc<Link> {
+        &self.own_end().link
     }
 
     /// The id of the next link.
@@ -383,6 +402,11 @@ impl Core {
         }
     }
 
+    /// The time that passes when a test says so, if there is one.
+    pub(crate) fn virtual_time(&self) -> Option<VirtualTime> {
+        self.clock.virtual_time().cloned()
+    }
+
     /// Whether something waits that needs no event from outside.
     fn has_work(&self) -> bool {
         self.tasks.any_ready()
@@ -391,6 +415,8 @@ impl Core {
             || !self.urgent.borrow().is_empty()
             || !self.pressing.borrow().is_empty()
             || !self.locals.is_empty()
+            || self.has_notices()
+            || self.far.is_stirred()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use ringmesh_cluster::evidence::{Ending, Evidence};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::limits::FORMER_UIDS_MAX;
 use ringmesh_proto::matrix::LinkMatrix;
@@ -53,6 +54,8 @@ struct Entry {
     proven: Option<(Uid, IpAddr)>,
     /// Process starts that are known to be over, latest last.
     over: VecDeque<Uid>,
+    /// Whether its process has crashed.
+    evidence: Evidence,
 }
 
 impl Nodes {
@@ -77,6 +80,7 @@ impl Nodes {
             links: 0,
             proven: None,
             over: VecDeque::new(),
+            evidence: Evidence::default(),
         });
     }
 
@@ -92,6 +96,7 @@ impl Nodes {
             links: 0,
             proven: None,
             over: VecDeque::new(),
+            evidence: Evidence::default(),
         };
         let node = if let Some(node) = self.free.pop() {
             self.entries[node.0 as usize] = entry;
@@ -175,6 +180,19 @@ impl Nodes {
         entry.proven = from.map(|from| (uid, from));
         // Whatever was heard of it, it runs.
         entry.over.retain(|over| *over != uid);
+    }
+
+    pub(super) fn connected(&mut self, node: NodeIndex, uid: Uid) {
+        self.entries[node.0 as usize].evidence.handle_connected(uid);
+    }
+
+    pub(super) fn disconnected(&mut self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
+        let entry = &mut self.entries[node.0 as usize];
+        entry.evidence.handle_disconnected(uid, ending)
+    }
+
+    pub(super) fn dial_refused(&self, node: NodeIndex) -> Option<Uid> {
+        self.entries[node.0 as usize].evidence.handle_refused()
     }
 
     pub(super) fn unlinked(&mut self, node: NodeIndex) {

@@ -17,7 +17,7 @@ pub(crate) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     /// A payload that was not received as it is, and has its memory to itself.
-    pub(super) fn whole(bytes: &'a Chunk) -> Self {
+    pub(crate) fn whole(bytes: &'a Chunk) -> Self {
         Self {
             front: bytes,
             start: 0,

@@ -163,6 +163,19 @@ impl PeerTable {
         self.rows.get(node.0 as usize)?.at(core, lane)
     }
 
+    /// The links that what goes to a core of a process start takes, by way of another core or not.
+    pub(super) fn links_towards(&self, node: NodeIndex, core: CoreId, uid: Uid) -> Vec<Rc<Link>> {
+        let Some(row) = self.rows.get(node.0 as usize) else {
+            return Vec::new();
+        };
+        let ways = [false, true].map(|large| row.way(core, large));
+        let links = ways
+            .iter()
+            .flatten()
+            .filter_map(|way| self.peers[way.0 as usize].link.clone());
+        links.filter(|link| link.uid == uid).collect()
+    }
+
     /// Every peer that is a core of that node, on whatever lane.
     pub(super) fn of_node(&self, node: NodeIndex) -> Vec<PeerIndex> {
         let row = self.rows.get(node.0 as usize);

@@ -55,9 +55,11 @@ impl Core {
         M: Message,
     {
         let core = Rc::clone(self);
+        let owner = to.recipient;
         let piped = Piped {
             core: Rc::clone(self),
-            owner: to.recipient,
+            losses: self.losses_of(owner).unwrap_or_default(),
+            owner,
             deadline: self.deadline(),
             number: None,
             future: Box::pin(future),
@@ -75,7 +77,7 @@ impl Core {
 
     /// Ends the pipes of an actor that is gone.
     pub(super) fn end_pipes(&self, owner: u64) {
-        let pipes = self.pipes.borrow_mut().of.remove(&owner);
+        let pipes = self.lives.pipes.borrow_mut().of.remove(&owner);
         for waker in pipes.into_iter().flatten() {
             self.wake(waker.1);
         }
@@ -90,17 +92,21 @@ impl Core {
         }
     }
 
-    fn runs(&self, actor: Recipient) -> bool {
+    /// How often an actor of this core has begun anew; `None` when it ends.
+    fn losses_of(&self, actor: Recipient) -> Option<u32> {
         let actors = self.actors.borrow();
         let cell = actors.at(actor.slot, actor.generation);
-        cell.is_some_and(|cell| cell.is_alive())
+        let cell = cell.filter(|cell| cell.is_alive());
+        cell.map(|cell| cell.kin.losses.get())
     }
 }
 
-/// A future, as long as its actor lives: `None` when that is gone.
+/// A future, as long as its actor keeps its state: `None` when that is gone.
 struct Piped<F> {
     core: Rc<Core>,
     owner: Recipient,
+    /// How often the actor had lost its state.
+    losses: u32,
     /// That of the question whose handler made it.
     deadline: Option<Instant>,
     /// Its own among the pipes of its actor, once it waits.
@@ -113,7 +119,7 @@ impl<F: Future> Future for Piped<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if !this.core.runs(this.owner) {
+        if this.core.losses_of(this.owner) != Some(this.losses) {
             return Poll::Ready(None);
         }
         let scope = this.core.with_deadline(this.deadline);
@@ -123,14 +129,14 @@ impl<F: Future> Future for Piped<F> {
             return Poll::Ready(Some(output));
         }
         // It may have ended its own actor.
-        if !this.core.runs(this.owner) {
+        if this.core.losses_of(this.owner) != Some(this.losses) {
             return Poll::Ready(None);
         }
         if this.number.is_none() {
             // A task has one waker for its whole life, and it is the core's own.
             let waker = context.waker().clone();
             let owner = this.owner.generation;
-            this.number = Some(this.core.pipes.borrow_mut().add(owner, waker));
+            this.number = Some(this.core.lives.pipes.borrow_mut().add(owner, waker));
         }
         Poll::Pending
     }
@@ -140,7 +146,7 @@ impl<F> Drop for Piped<F> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let owner = self.owner.generation;
-            let waker = self.core.pipes.borrow_mut().remove(owner, number);
+            let waker = self.core.lives.pipes.borrow_mut().remove(owner, number);
             self.core.release(waker);
         }
     }

@@ -178,7 +178,7 @@ impl Core {
                 || connection.intake.borrow().is_within_frame()
         });
         let in_line = !self.peers.borrow_mut().at(link.peer).line.is_empty();
-        if reads || in_line || !link.is_quiet() {
+        if reads || in_line || !link.is_quiet() || self.far_needs(link) {
             link.stillness.take();
             return false;
         }
@@ -206,6 +206,7 @@ impl Core {
         link.rests_since.set(Some(self.clock.now()));
         link.shed();
         self.pings_lost(&link);
+        self.far_link_lost(&link, CloseReason::Rested);
         let number = self.number_of(node);
         let is_followed = self
             .shared

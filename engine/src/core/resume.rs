@@ -81,6 +81,7 @@ impl Core {
         link.part();
         link.outbound.borrow_mut().handle_lost();
         self.pings_lost(&link);
+        self.far_link_lost(&link, reason);
         self.end_if_followed(&link);
     }
 
@@ -131,6 +132,7 @@ impl Core {
             Err(violation) => return self.connection_fault(&connection, violation.into()),
         }
         self.tally.resumed.add(1);
+        self.shared.connected(self.number_of(node), link.uid);
         link.rests_since.set(None);
         link.stillness.take();
         self.watch_for_idle();
@@ -143,6 +145,7 @@ impl Core {
         link.restate();
         self.enqueue(&link);
         self.peer_changed(node);
+        self.far_room_came(&link);
         self.memory_came();
     }
 

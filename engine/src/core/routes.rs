@@ -95,15 +95,6 @@ impl Routes {
         }
     }
 
-    /// The actor at a slot, alive or not, if a message went to it.
-    #[cold]
-    pub(crate) fn actor(&self, slot: u32, generation: u64) -> Option<Rc<ActorCell>> {
-        let mut actors = self.targets.iter().flatten().map(|route| &route.actor);
-        actors
-            .find(|actor| (actor.slot, actor.generation) == (slot, generation))
-            .cloned()
-    }
-
     /// The actor and the message's place in its protocol, when both were looked up before and the
     /// actor is alive.
     #[inline]

@@ -39,6 +39,7 @@ impl Core {
             Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 link.vitals.note_pong(frame, || self.clock.peek());
                 self.ping_answered(link, frame);
+                self.heartbeat_answered(link, frame);
                 if let Some(connection) = link.connection.get().and_then(|id| self.connection(id)) {
                     let call = |association: &mut Association, cx: &mut Context<'_>| {
                         association.handle_frame(cx, connection.key, frame);
@@ -61,6 +62,7 @@ impl Core {
             self.enqueue(link);
         }
         drop(outbound);
+        self.far_room_came(link);
         self.near_end_moved(link);
         self.room_came(link.peer);
         self.memory_came();

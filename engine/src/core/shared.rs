@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ringmesh_cluster::evidence::Ending;
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::message::ProtocolId;
@@ -63,6 +64,8 @@ pub(crate) struct Named {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
     pub(crate) protocol: ProtocolId,
+    /// It ends, and nobody finds it any more.
+    pub(crate) ending: bool,
 }
 
 /// What all cores are told about the node's end. It only goes on.
@@ -233,6 +236,13 @@ impl Shared {
         free
     }
 
+    /// An actor ends: its name is not found any more, and nobody else's yet.
+    pub(crate) fn end_name(&self, name: &str, generation: u64) {
+        if let Some(named) = lock(&self.names).get_mut(name) {
+            named.ending |= named.generation == generation;
+        }
+    }
+
     /// Takes the name of an actor back, unless it is another's by now.
     pub(crate) fn free_name(&self, name: &str, generation: u64) {
         let mut names = lock(&self.names);
@@ -246,7 +256,8 @@ impl Shared {
 
     /// The actor of that name, on whatever core.
     pub(crate) fn named(&self, name: &str) -> Option<Named> {
-        lock(&self.names).get(name).copied()
+        let named = lock(&self.names).get(name).copied();
+        named.filter(|named| !named.ending)
     }
 
     /// The number of the node at `address`, which one more core knows from now on.
@@ -294,6 +305,23 @@ impl Shared {
     /// A link with a node is over.
     pub(crate) fn unlinked(&self, node: NodeIndex) {
         lock(&self.nodes).unlinked(node);
+    }
+
+    /// A link with that process start of a node has a connection.
+    pub(crate) fn connected(&self, node: NodeIndex, uid: Uid) {
+        lock(&self.nodes).connected(node, uid);
+    }
+
+    /// A link with that process start of a node has none any more. Says whether a dial would tell
+    /// whether the process has crashed.
+    pub(crate) fn disconnected(&self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
+        lock(&self.nodes).disconnected(node, uid, ending)
+    }
+
+    /// Nobody listens at the address of a node: the process start that has crashed, if that is
+    /// evidence of it.
+    pub(crate) fn dial_refused(&self, node: NodeIndex) -> Option<Uid> {
+        lock(&self.nodes).dial_refused(node)
     }
 
     /// Whether that process start was found at `from` before.
@@ -375,13 +403,20 @@ mod tests {
             slot: 3,
             generation,
             protocol: ProtocolId::of("demo.names"),
+            ending: false,
         };
         assert!(shared.take_name("a", named(1)));
         assert!(!shared.take_name("a", named(2)));
         shared.free_name("a", 2);
         assert_eq!(shared.named("a"), Some(named(1)));
+        shared.end_name("a", 2);
+        assert_eq!(shared.named("a"), Some(named(1)));
+        shared.end_name("a", 1);
+        assert_eq!(shared.named("a"), None, "nobody finds it while it ends");
+        assert!(!shared.take_name("a", named(2)));
         shared.free_name("a", 1);
         assert_eq!(shared.named("a"), None);
+        assert!(shared.take_name("a", named(2)));
     }
 
     #[test]

@@ -21,6 +21,9 @@ impl Core {
     pub(crate) fn publish_counters(&self) {
         self.tally.set_transport(self.io.borrow().counters());
         self.tally.actors.set(self.actors.borrow().len() as u64);
+        let watches = self.lives.watches.borrow().len() + self.far.followed.borrow().len();
+        self.tally.watches.set(watches as u64);
+        self.tally.watches_far.set(self.far.watches() as u64);
         self.tally.tasks.set(self.tasks.live() as u64);
     }
 

@@ -22,7 +22,9 @@ use ringmesh_transport::transports::Transports;
 
 use super::asks::AskTable;
 use super::clock::Clock;
+use super::far::Far;
 use super::letters::LetterLog;
+use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
 use super::peers::PeerTable;
@@ -37,6 +39,7 @@ use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
 use crate::error::EngineError;
+use crate::testkit::VirtualTime;
 
 /// Lines about closed connections that are logged at once, and in the long run.
 const LOGS_BURST: u32 = 64;
@@ -57,13 +60,10 @@ impl Core {
             mesh,
             ..
         } = seat;
-        let core_failed = |error| EngineError::Core { core: id.0, error };
-        let mut io = transports(&settings, &seat.networks).map_err(core_failed)?;
-        if id == CONTROL_CORE {
-            listen(&mut io, &settings, &shared)?;
-        }
-        let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+        let surroundings = seat.surroundings;
+        let (io, node) = open(id, &settings, &shared, &surroundings.networks)?;
         let ends = ends(&settings, &node, id);
+        let clock = Clock::new(surroundings.time.as_ref(), io.doorbell());
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -99,7 +99,8 @@ impl Core {
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),
-            pipes: RefCell::default(),
+            lives: Lives::default(),
+            far: Far::new(&settings),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
@@ -114,7 +115,7 @@ impl Core {
             event_readers: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),
             settings,
-            clock: Clock::new(),
+            clock,
             id,
             shared,
         }))
@@ -166,6 +167,15 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
     }
 }
 
+/// What a node lives in, besides its settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Networks beside TCP.
+    pub(crate) networks: Vec<Arc<dyn Network>>,
+    /// In place of the system's clock.
+    pub(crate) time: Option<VirtualTime>,
+}
+
 /// What a core needs to be put together.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -173,7 +183,7 @@ pub(crate) struct Seat {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mesh: Mesh,
-    pub(crate) networks: Vec<Arc<dyn Network>>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -216,6 +226,25 @@ fn listen(io: &mut Transports, settings: &Settings, shared: &Shared) -> Result<(
     shared.bound_at(bound);
     shared.announce(NodeId { address, uid });
     Ok(())
+}
+
+/// The transports of a core, which listen if it is the control core, and who the node is.
+fn open(
+    core: CoreId,
+    settings: &Settings,
+    shared: &Shared,
+    networks: &[Arc<dyn Network>],
+) -> Result<(Transports, NodeId), EngineError> {
+    let failed = |error| EngineError::Core {
+        core: core.0,
+        error,
+    };
+    let mut io = transports(settings, networks).map_err(failed)?;
+    if core == CONTROL_CORE {
+        listen(&mut io, settings, shared)?;
+    }
+    let node = shared.wait_for_id().ok_or(EngineError::Aborted)?;
+    Ok((io, node))
 }
 
 /// TCP, and a transport of each network that the node is in.

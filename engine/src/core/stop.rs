@@ -44,6 +44,11 @@ impl Core {
         !matches!(*self.phase.borrow(), Phase::Running | Phase::Stopping)
     }
 
+    /// Whether the core handles nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Flushed)
+    }
+
     /// Does what the node's cores were told about its end.
     pub(super) fn follow_stop(self: &Rc<Self>) {
         match self.shared.stopping() {
@@ -185,8 +190,7 @@ impl Core {
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Flushed;
         self.tasks.clear();
-        let actors = self.actors.borrow_mut().drain();
-        actors.iter().for_each(|cell| self.stop_cell(cell));
+        self.stop_all_actors();
         self.close_mesh();
         self.end_all_links();
         self.discard_all_unread();

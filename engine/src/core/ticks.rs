@@ -13,6 +13,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::{RESOLUTION, TimerKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::watch::Place;
 use super::{Core, Token};
 use crate::error::{Refusal, TimerError};
 use crate::reference::Recipient;
@@ -45,6 +46,8 @@ pub(crate) struct TickKey {
 pub(crate) enum Pace {
     Once(Duration),
     Every(Duration),
+    /// Each time that the actor heard nothing for so long.
+    Quiet(Duration),
 }
 
 /// A message of any type.
@@ -63,16 +66,28 @@ struct Entry {
     to: Recipient,
     message: Box<dyn AnyMessage>,
     repeat: Repeat,
+    /// It belongs to a watch, which an actor keeps when it begins anew.
+    is_kept: bool,
     /// When it is due, and its place on the wheel; none while it is being told.
     due: Instant,
     timer: Option<TimerKey>,
 }
+
+/// Looks in the time after which an actor that hears nothing is told so.
+const LOOKS: u32 = 4;
 
 #[derive(Clone, Copy)]
 enum Repeat {
     /// Until it is told, next after this pause.
     UntilTold(Duration),
     Every(Duration),
+    /// When the actor heard nothing in so many looks, with this pause between two; and how often it
+    /// had heard something at the last of them.
+    Quiet {
+        pause: Duration,
+        looks: u32,
+        heard: Option<u64>,
+    },
 }
 
 /// The timers of a core's actors.
@@ -167,7 +182,40 @@ impl Core {
                 let period = period.max(RESOLUTION);
                 (period, Repeat::Every(period))
             }
+            Pace::Quiet(span) => {
+                let pause = (span / LOOKS).max(RESOLUTION);
+                let (looks, heard) = (0, None);
+                let repeat = Repeat::Quiet {
+                    pause,
+                    looks,
+                    heard,
+                };
+                (pause, repeat)
+            }
         };
+        let key = self.put_tick(to, (repeat, false), message)?;
+        // Read afresh: counted from the start of the turn, it would end too early.
+        self.set_again(key, self.clock.peek() + first);
+        let owner = to.generation;
+        Ok(TimerId { owner, key })
+    }
+
+    /// Keeps a message for an actor of this core without a time of its own: it is told when
+    /// [`tick`](Self::tick) is called, or as soon as there is room behind that.
+    pub(crate) fn keep_tick<M: Message>(
+        &self,
+        to: Recipient,
+        message: M,
+    ) -> Result<TickKey, TimerError> {
+        self.put_tick(to, (Repeat::UntilTold(PAUSE_MIN), true), message)
+    }
+
+    fn put_tick<M: Message>(
+        &self,
+        to: Recipient,
+        (repeat, is_kept): (Repeat, bool),
+        message: M,
+    ) -> Result<TickKey, TimerError> {
         let message: Box<dyn AnyMessage> = Box::new(message);
         let mut ticks = self.ticks.borrow_mut();
         let Some(key) = ticks.next() else {
@@ -176,19 +224,21 @@ impl Core {
             let limit = TICKS_MAX;
             return Err(TimerError::TooManyTimers { limit });
         };
-        // Read afresh: counted from the start of the turn, it would end too early.
-        let due = self.clock.peek() + first;
-        let timer = self.set_timer(due, Token::Tick(key));
         let entry = Entry {
             to,
             message,
             repeat,
-            due,
-            timer,
+            is_kept,
+            due: self.clock.now(),
+            timer: None,
         };
         ticks.put(key, entry);
-        let owner = to.generation;
-        Ok(TimerId { owner, key })
+        Ok(key)
+    }
+
+    /// Drops a message that was kept.
+    pub(crate) fn drop_tick_at(&self, key: TickKey) {
+        self.end_tick(key);
     }
 
     /// Ends a timer of the actor of that generation. Says whether it was still to fire.
@@ -199,6 +249,18 @@ impl Core {
     /// Ends the timers of an actor that is gone.
     pub(super) fn end_ticks(&self, owner: u64) {
         let keys = self.ticks.borrow().keys_of(owner);
+        for key in keys {
+            self.end_tick(key);
+        }
+    }
+
+    /// The same of an actor that begins anew: the messages of its watches are kept.
+    pub(super) fn end_timers(&self, owner: u64) {
+        let mut keys = self.ticks.borrow().keys_of(owner);
+        {
+            let mut ticks = self.ticks.borrow_mut();
+            keys.retain(|key| ticks.at(*key).is_some_and(|entry| !entry.is_kept));
+        }
         for key in keys {
             self.end_tick(key);
         }
@@ -224,6 +286,9 @@ impl Core {
 
     /// A timer fired.
     pub(super) fn tick(&self, key: TickKey) {
+        if let Some(due) = self.next_look(key) {
+            return self.set_again(key, due);
+        }
         let told = {
             let mut ticks = self.ticks.borrow_mut();
             let Some(entry) = ticks.at(key) else {
@@ -248,12 +313,45 @@ impl Core {
         }
     }
 
+    /// When to look again whether an actor heard something; `None` when it is to be told that it
+    /// did not, and of other timers.
+    fn next_look(&self, key: TickKey) -> Option<Instant> {
+        let to = {
+            let mut ticks = self.ticks.borrow_mut();
+            let entry = ticks.at(key)?;
+            matches!(entry.repeat, Repeat::Quiet { .. }).then_some(entry.to)?
+        };
+        let Recipient {
+            slot, generation, ..
+        } = to;
+        let cell = self.cell_at(Place { slot, generation })?;
+        let count = cell.heard();
+        let mut ticks = self.ticks.borrow_mut();
+        let entry = ticks.at(key)?;
+        let Repeat::Quiet {
+            pause,
+            looks,
+            heard,
+        } = &mut entry.repeat
+        else {
+            return None;
+        };
+        let is_quiet = heard.replace(count) == Some(count);
+        *looks = if is_quiet { *looks + 1 } else { 0 };
+        (*looks < LOOKS).then(|| self.clock.now() + *pause)
+    }
+
     /// When a timer that just fired fires again.
     fn next_of(&self, key: TickKey, was_told: bool) -> Option<Instant> {
         let now = self.clock.now();
         let mut ticks = self.ticks.borrow_mut();
         let entry = ticks.at(key)?;
         match &mut entry.repeat {
+            // Its own message is something that it hears.
+            Repeat::Quiet { pause, looks, .. } => {
+                *looks = if was_told { 0 } else { LOOKS };
+                Some(now + *pause)
+            }
             Repeat::UntilTold(_) if was_told => None,
             Repeat::UntilTold(pause) => {
                 let due = now + *pause;

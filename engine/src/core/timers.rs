@@ -1,7 +1,6 @@
 //! The deadlines of a core, on one wheel.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::time::Instant;
@@ -10,8 +9,10 @@ use ringmesh_transport::timer::TimerKey;
 
 use super::alarm::{ALARMS_MAX, BellKey};
 use super::asks::AskTable;
+use super::life::PARKED_MAX;
 use super::peers::PeerIndex;
 use super::ticks::{TICKS_MAX, TickKey};
+use super::watch::Place;
 use super::{Core, Correlation};
 use crate::config::PEERS_CEILING;
 
@@ -21,16 +22,17 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 /// Connections of one core, as the transport bounds them.
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
-/// The acceptor's, that of the inquiries, two of the end, and those that look for stalls, for idle
-/// links and for memory.
-const SINGLE_TIMERS: usize = 7;
+/// The acceptor's, that of the inquiries, two of the end, that of the heartbeats, and those that
+/// look for stalls, for idle links and for memory.
+const SINGLE_TIMERS: usize = 8;
 
-// Whatever has a bound finds a timer: futures cannot take those of actors, of questions (one each
-// while it waits), connections and peers (one each, and on each lane). So no question waits
-// without a deadline.
+// Whatever has a bound finds a timer: futures cannot take those of actors and their restarts, of
+// questions (one each while it waits), connections and peers (one each, and on each lane). So no
+// question waits without a deadline.
 const _: () = assert!(
     ALARMS_MAX
         + TICKS_MAX
+        + PARKED_MAX
         + AskTable::ASKS_MAX
         + CONNECTIONS_MAX as usize
         + Lane::ALL.len() * PEERS_CEILING
@@ -48,6 +50,8 @@ pub(crate) enum Token {
     Ask(Correlation),
     /// An actor has itself told something.
     Tick(TickKey),
+    /// The pause of an actor that failed is over.
+    Restart { slot: u32, generation: u64 },
     /// A connection must have got further by now.
     Connection(ConnectionId),
     /// The association with a peer has something to do.
@@ -62,6 +66,8 @@ pub(crate) enum Token {
     Stalls,
     /// The links are to be looked at for idle ones.
     Idle,
+    /// Heartbeats are due.
+    Heartbeats,
     /// The stopping node handles no more of what had come.
     Goodbye,
     /// The stopping node waits no longer for its last bytes.
@@ -90,10 +96,9 @@ impl Core {
         self.timers.borrow_mut().cancel(key);
     }
 
-    /// Time until the next timer, `None` when there is none.
-    pub(super) fn time_to_next_timer(&self) -> Option<Duration> {
-        let next = self.timers.borrow().next_deadline()?;
-        Some(next.saturating_since(self.clock.now()))
+    /// When the next timer may be due, `None` when there is none.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.borrow().next_deadline()
     }
 
     /// Runs what is due. Says whether anything was.
@@ -115,6 +120,7 @@ impl Core {
             Token::Alarm(bell) => self.ring(bell),
             Token::Ask(correlation) => self.ask_overdue(correlation),
             Token::Tick(key) => self.tick(key),
+            Token::Restart { slot, generation } => self.restart(Place { slot, generation }),
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),
@@ -122,6 +128,7 @@ impl Core {
             Token::Memory => self.look_for_memory(),
             Token::Stalls => self.look_for_stalls(),
             Token::Idle => self.look_for_idle(),
+            Token::Heartbeats => self.heartbeats_due(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
         }

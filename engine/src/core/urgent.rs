@@ -96,6 +96,7 @@ impl Core {
             Kind::Grant | Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 self.handle_service_frame(link, frame)
             }
+            Kind::System => self.handle_system_frame(link, frame),
             kind => Err(CloseReason::UnexpectedFrame(kind)),
         }
     }

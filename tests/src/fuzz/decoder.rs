@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ringmesh_proto::address::{Address, Uid};
 use ringmesh_proto::frame::body::{
     Accept, BodyError, Bye, DefineTarget, DefineType, Grant, Hello, Notice, Offer, Ping, Pong,
-    Refuse, Rest,
+    Refuse, Rest, System,
 };
 use ringmesh_proto::frame::{
     Assembler, Extension, Frame, FrameError, Head, Header, Parse, encode, parse,
@@ -171,6 +171,7 @@ fn check_body(frame: &Frame<'_>) {
         Kind::Pong => fixed(Pong::parse, Pong::encode, frame),
         Kind::Bye => fixed(Bye::parse, Bye::encode, frame),
         Kind::Rest => fixed(Rest::parse, Rest::encode, frame),
+        Kind::System => fixed(System::parse, System::encode, frame),
         Kind::Hello => survives(Hello::parse, Hello::encode, frame),
         Kind::Accept => survives(Accept::parse, Accept::encode, frame),
         Kind::Refuse => survives(Refuse::parse, Refuse::encode, frame),
@@ -340,6 +341,8 @@ fn payload_of(kind: Kind) -> Vec<u8> {
         Kind::Ping | Kind::Pong => (1..9).collect(),
         Kind::Refuse => b"\x01\x00not this cluster".to_vec(),
         Kind::Bye => vec![1, 0],
+        // An actor that is watched no more.
+        Kind::System => (2..19).collect(),
         Kind::Error
         | Kind::Cancel
         | Kind::Busy

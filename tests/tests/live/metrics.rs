@@ -19,12 +19,13 @@ use ringmesh_tests::live::raw::{RawPeer, frames as make};
 use ringmesh_tests::live::{SYSTEM, WAIT};
 
 /// Counters that also go down.
-const GAUGES: [&str; 6] = [
+const GAUGES: [&str; 7] = [
     "in_flight",
     "waiting",
     "local_waiting",
     "links",
     "actors",
+    "watches",
     "tasks",
 ];
 

@@ -3,6 +3,7 @@
 //! Every rule is a function from a source to findings, and each is shown to find a planted
 //! violation in the file that holds it.
 
+mod guarantees;
 mod limits;
 mod map;
 mod safety;
@@ -144,6 +145,12 @@ fn every_limit_has_a_test_one_over_it() {
         limits.expect("the limits stand in one file"),
         sources.iter(),
     ));
+}
+
+#[test]
+fn each_guarantee_names_its_test() {
+    let page = read(guarantees::PAGE);
+    judge(guarantees::shown(&page, sources().iter()));
 }
 
 #[test]

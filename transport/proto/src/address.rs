@@ -1,8 +1,9 @@
 //! Who and where: addresses, process starts, nodes, cores and actor paths.
 //!
 //! Texts have one form: `ringmesh://system@host:port` for an [`Address`], the same with
-//! `/user/name` for an [`ActorPath`]. An IPv6 host stands in brackets. Hosts are kept in one
-//! spelling (names in lower case, IPv6 shortened), so equal places compare equal.
+//! `/user/name` for an [`ActorPath`], or `/user/parent/name#7`. An IPv6 host stands in brackets.
+//! Hosts are kept in one spelling (names in lower case, IPv6 shortened), so equal places compare
+//! equal.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -10,7 +11,9 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::fingerprint::Fnv1a;
-use crate::limits::{ACTOR_NAME_BYTES_MAX, HOST_BYTES_MAX, SYSTEM_BYTES_MAX};
+use crate::limits::{
+    ACTOR_DEPTH_MAX, ACTOR_NAME_BYTES_MAX, ACTOR_PATH_BYTES_MAX, HOST_BYTES_MAX, SYSTEM_BYTES_MAX,
+};
 
 /// Where a node is dialled: the name of its system, a host and a port.
 ///
@@ -183,32 +186,46 @@ impl fmt::Debug for ClusterHash {
     }
 }
 
-/// The place of a named actor: `ringmesh://system@host:port/user/name`.
+/// The place of an actor: `ringmesh://system@host:port/user/name`, with the names of its parents
+/// before its own, and `#` and a number behind it where one actor of that name is meant alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActorPath {
     /// The node's address.
     pub address: Address,
-    /// The actor's name, as [`check_actor_name`] allows it.
+    /// The actor's name behind those of its parents, with `/` between, as [`check_actor_path`]
+    /// allows it.
     pub name: String,
+    /// The generation of the actor, if no other that has the name is meant.
+    pub generation: Option<u64>,
 }
 
 impl ActorPath {
-    /// The path of `name` at `address`.
+    /// The path of whatever actor has `name` at `address`.
     ///
     /// # Errors
-    /// [`ParseAddressError::ActorName`] when the name is not one.
+    /// [`ParseAddressError::ActorName`] or [`ParseAddressError::ActorPath`] when it is none.
     pub fn new(address: Address, name: &str) -> Result<Self, ParseAddressError> {
-        check_actor_name(name)?;
+        check_actor_path(name)?;
         Ok(Self {
             address,
             name: name.to_owned(),
+            generation: None,
         })
+    }
+
+    /// Whether the actor of that generation is meant, if it has the name.
+    pub fn means(&self, generation: u64) -> bool {
+        self.generation.is_none_or(|meant| meant == generation)
     }
 }
 
 impl fmt::Display for ActorPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{USER}{}", self.address, self.name)
+        write!(f, "{}{USER}{}", self.address, self.name)?;
+        match self.generation {
+            Some(generation) => write!(f, "#{generation}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -219,9 +236,36 @@ impl FromStr for ActorPath {
         let rest = text.strip_prefix(SCHEME).ok_or(ParseAddressError::Scheme)?;
         let place = rest.find('/').ok_or(ParseAddressError::Path)?;
         let (address, path) = text.split_at(SCHEME.len() + place);
-        let name = path.strip_prefix(USER).ok_or(ParseAddressError::Path)?;
-        Self::new(address.parse()?, name)
+        let path = path.strip_prefix(USER).ok_or(ParseAddressError::Path)?;
+        let (name, generation) = match path.split_once('#') {
+            Some((name, number)) => (name, Some(parse_generation(number)?)),
+            None => (path, None),
+        };
+        let path = Self::new(address.parse()?, name)?;
+        Ok(Self { generation, ..path })
     }
+}
+
+/// A number as it is written: without a sign or leading zeros.
+fn parse_generation(text: &str) -> Result<u64, ParseAddressError> {
+    let is_plain = text == "0" || !text.starts_with(['0', '+']);
+    let number = text.parse().map_err(|_| ParseAddressError::Generation)?;
+    is_plain
+        .then_some(number)
+        .ok_or(ParseAddressError::Generation)
+}
+
+/// Checks the path of an actor behind `/user/`: up to 32 names with `/` between, 1024 bytes in all.
+///
+/// # Errors
+/// [`ParseAddressError::ActorPath`] when it is too long or too deep, and
+/// [`ParseAddressError::ActorName`] when one of the names is not one.
+pub fn check_actor_path(path: &str) -> Result<(), ParseAddressError> {
+    let depth = path.split('/').count();
+    if path.len() > ACTOR_PATH_BYTES_MAX || depth > usize::from(ACTOR_DEPTH_MAX) {
+        return Err(ParseAddressError::ActorPath);
+    }
+    path.split('/').try_for_each(check_actor_name)
 }
 
 /// Checks the name of an actor: 1 to 255 bytes without `/`, `#` and control characters.
@@ -261,6 +305,15 @@ pub enum ParseAddressError {
     /// Nothing, or something else than `/user/`, follows the address.
     #[error("an actor's path has `{USER}` and its name behind the address")]
     Path,
+    /// The path has too many names, or is too long.
+    #[error(
+        "an actor's path has up to {ACTOR_DEPTH_MAX} names and {ACTOR_PATH_BYTES_MAX} bytes behind \
+         `{USER}`"
+    )]
+    ActorPath,
+    /// What is behind `#` is not a number.
+    #[error("behind `#` in an actor's path is a number, without a sign or leading zeros")]
+    Generation,
     /// The actor's name breaks its rule.
     #[error(
         "an actor's name has 1 to {ACTOR_NAME_BYTES_MAX} bytes without `/`, `#` and control \
@@ -324,6 +377,13 @@ mod tests {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
             let path = format!("{text}/user/greeter @1");
             assert_eq!(path.parse::<ActorPath>().unwrap().to_string(), path);
+            let path = format!("{text}/user/parent/$1f/child#18446744073709551615");
+            let parsed: ActorPath = path.parse().unwrap();
+            assert_eq!(parsed.to_string(), path);
+            assert_eq!(
+                (&*parsed.name, parsed.generation),
+                ("parent/$1f/child", Some(u64::MAX))
+            );
         }
     }
 
@@ -365,8 +425,17 @@ mod tests {
             ("ringmesh://d@h:1/", E::Path),
             ("ringmesh://d@h:1/system/x", E::Path),
             ("ringmesh://d@h:1/user/", E::ActorName),
-            ("ringmesh://d@h:1/user/a/b", E::ActorName),
-            ("ringmesh://d@h:1/user/a#1", E::ActorName),
+            ("ringmesh://d@h:1/user/a//b", E::ActorName),
+            ("ringmesh://d@h:1/user/a/", E::ActorName),
+            ("ringmesh://d@h:1/user/#1", E::ActorName),
+            ("ringmesh://d@h:1/user/a#", E::Generation),
+            ("ringmesh://d@h:1/user/a#+1", E::Generation),
+            ("ringmesh://d@h:1/user/a#01", E::Generation),
+            ("ringmesh://d@h:1/user/a#1#1", E::Generation),
+            (
+                "ringmesh://d@h:1/user/a#18446744073709551616",
+                E::Generation,
+            ),
             ("ringmesh://d@h:1/user/a\n", E::ActorName),
             ("ringmesh://d@h:0/user/a", E::Port),
         ] {
@@ -388,6 +457,18 @@ mod tests {
             name(ACTOR_NAME_BYTES_MAX + 1),
             Err(ParseAddressError::ActorName)
         );
+        let deep = |names| check_actor_path(&vec!["n"; names].join("/"));
+        assert_eq!(deep(usize::from(ACTOR_DEPTH_MAX)), Ok(()));
+        let too_deep = deep(usize::from(ACTOR_DEPTH_MAX) + 1);
+        assert_eq!(too_deep, Err(ParseAddressError::ActorPath));
+        let name = "n".repeat(ACTOR_PATH_BYTES_MAX / 8 - 1);
+        let path = [&*name; 8].join("/") + "n";
+        assert_eq!(
+            (path.len(), check_actor_path(&path)),
+            (ACTOR_PATH_BYTES_MAX, Ok(()))
+        );
+        let too_long = check_actor_path(&(path + "n"));
+        assert_eq!(too_long, Err(ParseAddressError::ActorPath));
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub enum CloseReason {
     /// A dial was asked about, and vouched for.
     #[error("the dial was vouched for")]
     Vouched,
+    /// The control link of a node that counts as gone, or that takes no word of the ends of actors.
+    #[error("the peer counts as gone, or takes nothing that is said to it")]
+    GivenUp,
 }
 
 /// Who has to act when a connection ends.
@@ -155,6 +158,7 @@ impl CloseReason {
             Self::SourceFull => "source_full",
             Self::Storm => "storm",
             Self::Vouched => "vouched",
+            Self::GivenUp => "given_up",
         }
     }
 
@@ -197,7 +201,8 @@ impl CloseReason {
             | Self::ResumeTimeout
             | Self::Forgotten
             | Self::PeerClosed
-            | Self::Broken => Fault::Network,
+            | Self::Broken
+            | Self::GivenUp => Fault::Network,
             Self::Overloaded | Self::SourceFull | Self::Storm => Fault::Resource,
             Self::Bye
             | Self::Rested
@@ -275,6 +280,7 @@ mod tests {
             CloseReason::SourceFull,
             CloseReason::Storm,
             CloseReason::Vouched,
+            CloseReason::GivenUp,
         ];
         let mut seen = BTreeSet::new();
         for reason in refusals.chain(others) {

@@ -1,7 +1,8 @@
 //! The kinds of frames, and what a frame of each kind may look like.
 
 use crate::limits::{
-    EXTENSION_BYTES, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX, TARGET_NUMBER_MAX, TYPE_NUMBER_MAX,
+    EXTENSION_BYTES, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX, SYSTEM_BODY_BYTES_MAX,
+    TARGET_NUMBER_MAX, TYPE_NUMBER_MAX,
 };
 
 /// What a frame is. The numbers are fixed by the wire.
@@ -44,11 +45,13 @@ pub enum Kind {
     /// Nothing goes over the link. Of whoever accepted its connection: this gives that up, and the
     /// link stays. Of whoever dialled it: asks the other side to do so.
     Rest = 17,
+    /// What nodes tell each other of their actors. On the control lane alone.
+    System = 18,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Tell,
         Self::Ask,
         Self::Reply,
@@ -66,6 +69,7 @@ impl Kind {
         Self::Pong,
         Self::Bye,
         Self::Rest,
+        Self::System,
     ];
 
     /// The kind with this number on the wire.
@@ -87,7 +91,7 @@ impl Kind {
     /// acknowledged and retained. The others are not, and may be lost with their connection.
     #[inline]
     pub const fn is_positioned(self) -> bool {
-        self.to_wire() <= Self::DefineTarget.to_wire()
+        self.to_wire() <= Self::DefineTarget.to_wire() || matches!(self, Self::System)
     }
 
     /// Whether the body begins with an extension.
@@ -140,7 +144,7 @@ const UP_TO_CAP: u32 = u32::MAX;
 
 const EXTENSION: u32 = EXTENSION_BYTES as u32;
 
-static SHAPES: [Shape; 17] = {
+static SHAPES: [Shape; 18] = {
     const TYPE: (u16, u16) = (1, TYPE_NUMBER_MAX);
     const NO_TYPE: (u16, u16) = (0, 0);
     const TARGET: (u32, u32) = (1, TARGET_NUMBER_MAX);
@@ -175,6 +179,7 @@ static SHAPES: [Shape; 17] = {
         shape((8, 8), NO_TYPE, NO_TARGET),                      // pong
         shape((2, 2), NO_TYPE, NO_TARGET),                      // bye
         shape((0, 0), NO_TYPE, NO_TARGET),                      // rest
+        shape((1, SYSTEM_BODY_BYTES_MAX), NO_TYPE, NO_TARGET),  // system
     ]
 };
 
@@ -189,17 +194,18 @@ mod tests {
             assert_eq!(Kind::from_wire(kind.to_wire()), Some(kind));
         }
         assert_eq!(Kind::from_wire(0), None);
-        assert_eq!(Kind::from_wire(18), None);
+        assert_eq!(Kind::from_wire(19), None);
         assert_eq!(Kind::from_wire(255), None);
     }
 
     #[test]
-    fn positions_belong_to_messages_and_definitions() {
+    fn positions_belong_to_messages_definitions_and_what_nodes_tell_each_other() {
         let positioned: Vec<_> = Kind::ALL
             .into_iter()
             .filter(|kind| kind.is_positioned())
             .collect();
-        assert_eq!(positioned, Kind::ALL[..7]);
+        let (last, others) = positioned.split_last().unwrap();
+        assert_eq!((others, *last), (&Kind::ALL[..7], Kind::System));
     }
 
     #[test]

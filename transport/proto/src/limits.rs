@@ -39,6 +39,9 @@ pub const HELLO_BYTES_MAX: usize = 1 << 10;
 /// The longest explaining text of a refuse frame, in bytes.
 pub const REFUSE_TEXT_BYTES_MAX: usize = 255;
 
+/// The longest body of a system frame, in bytes.
+pub const SYSTEM_BODY_BYTES_MAX: u32 = 4 << 10;
+
 /// The longest system name of an address, in bytes.
 pub const SYSTEM_BYTES_MAX: usize = 64;
 
@@ -47,6 +50,12 @@ pub const HOST_BYTES_MAX: usize = 255;
 
 /// The longest name of an actor, in bytes.
 pub const ACTOR_NAME_BYTES_MAX: usize = 255;
+
+/// The longest path of an actor, in bytes: its name and those of its parents, with `/` between.
+pub const ACTOR_PATH_BYTES_MAX: usize = 1024;
+
+/// The most names in the path of an actor; an actor has fewer others above it.
+pub const ACTOR_DEPTH_MAX: u8 = 32;
 
 /// The highest number a sender may give to a message type on one link; the lowest is 1.
 pub const TYPE_NUMBER_MAX: u16 = 4096;
@@ -204,6 +213,7 @@ const _: () = {
     // Whatever opens a connection fits before it is accepted.
     assert!(HELLO_BYTES_MAX <= FRAME_BYTES_BEFORE_ACCEPT as usize);
     assert!(EXTENSION_BYTES < FRAME_BYTES_BEFORE_ACCEPT as usize);
+    assert!(SYSTEM_BODY_BYTES_MAX < FRAME_BYTES_MIN);
     // Fixed parts of an accept, two addresses with their length bytes and ports.
     assert!(58 + 2 * (1 + SYSTEM_BYTES_MAX + 1 + HOST_BYTES_MAX + 2) <= HELLO_BYTES_MAX);
     assert!(SYSTEM_BYTES_MAX <= HOST_BYTES_MAX && HOST_BYTES_MAX <= u8::MAX as usize);
@@ -239,5 +249,7 @@ const _: () = {
     assert!(REFUSED_PATIENCE.as_millis() < RESUME_TIMEOUT.as_millis());
     assert!(HANDSHAKE_TIMEOUT.as_millis() < DIAL_TIMEOUT.as_millis());
     assert!(BACK_OFF_MIN.as_millis() <= FORMING_PAUSE_MAX.as_millis());
+    // A path of one name fits, whatever the name.
+    assert!(ACTOR_NAME_BYTES_MAX <= ACTOR_PATH_BYTES_MAX && ACTOR_DEPTH_MAX > 0);
     assert!(PREFACE_BYTES == 64 && HEADER_BYTES == 16);
 };

@@ -146,7 +146,9 @@ fn the_table_is_in_order_and_complete() {
     sections.dedup();
     assert_eq!(
         sections,
-        ["node", "core", "link", "large", "actor", "ask", "control"]
+        [
+            "node", "core", "link", "large", "actor", "ask", "watch", "control"
+        ]
     );
     for (number, key) in KEYS.iter().enumerate() {
         let path = key.path();

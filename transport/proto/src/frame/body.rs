@@ -5,12 +5,14 @@
 
 mod handshake;
 mod service;
+mod system;
 
 pub use handshake::{Accept, Hello, Offer, Refuse, RefuseReason};
 pub(crate) use service::CONTROL_FRAME_BYTES_MAX;
 pub use service::{
     Bye, ByeReason, DefineTarget, DefineType, ErrorCode, Grant, Notice, Ping, Pong, Rest,
 };
+pub use system::{System, Watch, WatchEnd};
 
 use crate::reader::Truncated;
 
@@ -30,6 +32,9 @@ pub enum BodyError {
     /// A uid in it is zero.
     #[error("a uid in the body of a frame is zero")]
     Uid,
+    /// It says what this version does not know.
+    #[error("the body of a frame says what is not known here")]
+    Unknown,
 }
 
 impl BodyError {
@@ -40,6 +45,7 @@ impl BodyError {
             Self::Text => "body_text",
             Self::Address => "body_address",
             Self::Uid => "body_uid",
+            Self::Unknown => "body_unknown",
         }
     }
 }

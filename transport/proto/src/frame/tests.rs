@@ -2,11 +2,11 @@ use proptest::prelude::*;
 
 use super::body::*;
 use super::*;
-use crate::address::{Address, Uid};
+use crate::address::{Address, CoreId, Uid};
 use crate::kind::Kind;
 use crate::limits::{
-    FRAME_BYTES_BEFORE_ACCEPT, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX, TARGET_NUMBER_MAX,
-    TYPE_NUMBER_MAX,
+    FRAME_BYTES_BEFORE_ACCEPT, HELLO_BYTES_MAX, REFUSE_TEXT_BYTES_MAX, SYSTEM_BODY_BYTES_MAX,
+    TARGET_NUMBER_MAX, TYPE_NUMBER_MAX,
 };
 use crate::link::Target;
 use crate::message::{MessageId, MessageType};
@@ -119,8 +119,20 @@ fn refuse() -> Refuse {
     }
 }
 
+fn watch() -> System {
+    System::Watch {
+        watch: Watch {
+            watched: 0x0A0B_0C0D,
+            watcher: 0x0102,
+        },
+        watcher_core: CoreId(3),
+        core: CoreId(4),
+        slot: 5,
+    }
+}
+
 /// One frame of every kind.
-fn all_kinds() -> [Vec<u8>; 17] {
+fn all_kinds() -> [Vec<u8>; 18] {
     let target = Target {
         slot: 3,
         generation: 0x0A0B_0C0D,
@@ -169,6 +181,7 @@ fn all_kinds() -> [Vec<u8>; 17] {
             .encode(into)
         }),
         written(|into| Rest.encode(into)),
+        written(|into| watch().encode(into)),
     ]
 }
 
@@ -222,6 +235,7 @@ fn bodies_come_back_as_they_were() {
     let bye = Bye::parse(&frame(Kind::Bye)).unwrap();
     assert_eq!(bye.reason, ByeReason::Stopping);
     assert_eq!(Rest::parse(&frame(Kind::Rest)), Ok(Rest));
+    assert_eq!(System::parse(&frame(Kind::System)), Ok(watch()));
 }
 
 #[test]
@@ -311,6 +325,16 @@ fn one_over_the_longest_text_of_a_refusal_is_cut_off_and_never_taken() {
 }
 
 #[test]
+fn one_over_the_longest_system_body_is_refused() {
+    let kind = Kind::System;
+    let length = |bytes: u32| bytes_of(&Head::plain(kind), &vec![0; bytes as usize]);
+    assert!(parse(&length(SYSTEM_BODY_BYTES_MAX), CAP).is_ok());
+    let bytes = SYSTEM_BODY_BYTES_MAX + 1;
+    let refused = FrameError::BodyLength { kind, bytes };
+    assert_eq!(parse(&length(bytes), CAP), Err(refused));
+}
+
+#[test]
 fn the_longest_hello_fits_before_accept() {
     let system = "s".repeat(64);
     let host = "h".repeat(255);
@@ -354,7 +378,7 @@ fn each_field_out_of_range_is_named() {
     let kind = Kind::Tell;
     let cases = [
         (8, 0, FrameError::UnknownKind(0)),
-        (8, 18, FrameError::UnknownKind(18)),
+        (8, 19, FrameError::UnknownKind(19)),
         (8, 255, FrameError::UnknownKind(255)),
         (9, 1, FrameError::Flags { kind, flags: 1 }),
         (9, 0x80, FrameError::Flags { kind, flags: 0x80 }),
@@ -614,7 +638,7 @@ proptest! {
 }
 
 /// Computed from the layout by another program, in the order of the kinds.
-const GOLDEN: [&str; 17] = [
+const GOLDEN: [&str; 18] = [
     "07000000af8daa8101000200000001007061796c6f6164",
     "18000000de02d01802010200000001000102030405060708090a0b0c00000000\
      7175657374696f6e",
@@ -640,4 +664,6 @@ const GOLDEN: [&str; 17] = [
     "08000000a7d722010f000000000000005500000000000000",
     "02000000c30d600e10000000000000000100",
     "00000000daf7c4cb1100000000000000",
+    "1900000096c6436c1200000000000000010d0c0b0a0000000002010000000000\
+     000300040005000000",
 ];

@@ -85,7 +85,7 @@ pub struct Freed {
 /// A frame of an ended link that its peer did not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unacknowledged<'a> {
-    /// Tell, ask, reply, error or cancel.
+    /// Tell, ask, reply, error, cancel or system.
     pub kind: Kind,
     /// Its extension, where the kind has one.
     pub extension: Option<Extension>,

@@ -4,6 +4,7 @@ mod forming;
 mod model;
 mod resuming;
 mod shared;
+mod system;
 mod within_process;
 
 use super::*;

@@ -3,6 +3,7 @@
 use super::Outbound;
 use super::write::Draft;
 use crate::frame::Extension;
+use crate::frame::body::System;
 use crate::link::Target;
 use crate::message::MessageType;
 #[cfg(doc)]
@@ -49,6 +50,17 @@ impl<B: SharedBytes> Outbound<B> {
             return Err(PushError::NoCredit);
         }
         self.write_shared(slabs, Draft::of(head), payload)
+    }
+
+    /// Writes what this node tells its peer, behind everything pushed before, and returns the
+    /// position of its frame. On the control lane.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing changed.
+    pub fn push_system(&mut self, slabs: &mut SlabPool, system: &System) -> Result<u64, PushError> {
+        let mut body = [0; System::BODY_BYTES_MAX];
+        let bytes = system.write(&mut body);
+        self.write(slabs, Draft::system(), &body[..bytes])
     }
 
     /// Writes the answer to an ask as [`push_shared`](Self::push_shared) does a message. One that

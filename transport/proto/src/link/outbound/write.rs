@@ -55,6 +55,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// A frame from node to node.
+    pub(super) fn system() -> Self {
+        Self {
+            kind: Kind::System,
+            message: None,
+            target: None,
+            extension: None,
+        }
+    }
+
     /// A frame with an extension and nothing else.
     pub(super) fn bare(kind: Kind, extension: Extension) -> Self {
         Self {
