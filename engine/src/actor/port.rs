@@ -351,7 +351,7 @@ impl Port {
     }
 
     /// What else there is than messages; `None` when it is the end.
-    pub(super) fn take_aside(&self) -> Option<Terminated> {
+    pub(crate) fn take_aside(&self) -> Option<Terminated> {
         self.notes.remove(Notes::ASIDE);
         let aside = self.aside.take();
         aside.filter(|_| !self.notes.have(Notes::STOPPING))

@@ -134,14 +134,6 @@ impl Arrived {
     pub(crate) fn into_local(self) -> Option<LocalValue> {
         self.content.into_local()
     }
-
-    /// The word of an end that it is, or all of it.
-    pub(crate) fn into_notice(self) -> Result<Box<Notice>, Self> {
-        match self.content {
-            Content::Notice(notice) => Ok(notice),
-            content => Err(Self { content, ..self }),
-        }
-    }
 }
 
 #[derive(Debug)]

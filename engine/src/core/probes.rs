@@ -72,19 +72,11 @@ impl Probe {
             return Poll::Pending;
         };
         while !port.has_nothing() {
-            let Some(mut letter) = self.core.take_waiting(port) else {
-                continue;
-            };
-            match letter.arrived.into_notice() {
-                Ok(notice) => {
-                    if let Some(terminated) = self.core.claim(self.cell.place(), *notice) {
-                        return Poll::Ready(Catch::Terminated(terminated));
-                    }
-                }
-                Err(arrived) => {
-                    letter.arrived = arrived;
-                    return Poll::Ready(Catch::Letter(letter));
-                }
+            if let Some(letter) = self.core.take_waiting(port) {
+                return Poll::Ready(Catch::Letter(letter));
+            }
+            if let Some(terminated) = port.take_aside() {
+                return Poll::Ready(Catch::Terminated(terminated));
             }
         }
         let former = self.waiting.replace(Some(context.waker().clone()));

@@ -5,8 +5,9 @@
 //! its numbers; its connection, receive state and slabs go back. The next send of either side, or
 //! a ping, dials, and the link goes on as after any loss.
 //!
-//! A question whose answer takes longer than that has its asker bring the link back at once. A
-//! shared link rests like others; the tunnels behind it stay, and an answer from there wakes it.
+//! A question whose answer takes longer than that has its asker dial again, as it would after any
+//! loss; the answer dials by itself. A shared link rests like others; the tunnels behind it stay,
+//! and an answer from there wakes it.
 //!
 //! Nothing is stored or timed per message: now and then the core looks at where the links stand, a
 //! few hundred in one turn, and compares that with what it saw before.

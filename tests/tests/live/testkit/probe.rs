@@ -129,6 +129,8 @@ fn it_is_as_full_as_any_actor_and_ends_when_it_is_dropped() {
         for number in 0..told {
             assert_eq!(probe.expect_msg::<Line>().await.message.number, number);
         }
+        // Its sender hears of the room.
+        time.pass(Duration::ZERO).await;
         me.try_tell(Line { number: told }).expect("room again");
         time.pass(Duration::ZERO).await;
         drop(probe);
@@ -143,13 +145,16 @@ fn it_says_what_came_in_place_of_what_was_expected() {
         let mut probe = TestProbe::<ScriptApi>::spawn(&node).expect("room");
         probe.expect_msg::<Line>().await;
     });
-    assert_eq!(nothing, "`Line` was expected; nothing came");
+    assert_eq!(nothing, "`tests.Line` was expected; nothing came");
     let other = panic_of(|node| async move {
         let mut probe = TestProbe::<ScriptApi>::spawn(&node).expect("room");
         probe.me().try_tell(Line { number: 1 }).expect("room");
         probe.expect_msg::<Prompt>().await;
     });
-    assert_eq!(other, "`Prompt` was expected; this came: `Line`");
+    assert_eq!(
+        other,
+        "`tests.Prompt` was expected; this came: `tests.Line`"
+    );
     let some = panic_of(|node| async move {
         let mut probe = TestProbe::<ScriptApi>::spawn(&node).expect("room");
         probe
