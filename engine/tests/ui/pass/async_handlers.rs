@@ -1,4 +1,11 @@
 //! Both kinds of handlers in one actor, generic actors, and the facade under another name.
+#![allow(
+    dead_code,
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    unused_qualifications
+)]
 #![forbid(unsafe_code)]
 
 use ringmesh as engine;

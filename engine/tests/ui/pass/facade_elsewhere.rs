@@ -1,4 +1,11 @@
 //! A crate that re-exports the facade under another name.
+#![allow(
+    dead_code,
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    unused_qualifications
+)]
 
 mod platform {
     pub use ringmesh as messaging;
@@ -20,7 +27,9 @@ platform::messaging::protocol! {
 }
 
 fn main() {
-    let hello = Hello { parts: [Part { value: 1 }, Part { value: 2 }] };
+    let hello = Hello {
+        parts: [Part { value: 1 }, Part { value: 2 }],
+    };
     assert_eq!(hello.parts[0].value + hello.parts[1].value, 3);
     let _ = HelloApi;
 }

@@ -1,7 +1,11 @@
 //! The macros' code passes the strictest lints of a user's crate.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unused, unreachable_pub, unused_qualifications)]
-#![deny(elided_lifetimes_in_paths, rust_2018_idioms, missing_debug_implementations)]
+#![deny(
+    elided_lifetimes_in_paths,
+    rust_2018_idioms,
+    missing_debug_implementations
+)]
 
 use ringmesh::{Actor, Cx, Handler, Msg, Upgrade, message, protocol, wire};
 
@@ -112,5 +116,10 @@ fn main() {
     fn speaks<A: Actor>(_: A) {}
     speaks(Mover);
     speaks(Hermit);
-    let _ = [Private::Stop, Private::Rename { name: String::new() }];
+    let _ = [
+        Private::Stop,
+        Private::Rename {
+            name: String::new(),
+        },
+    ];
 }

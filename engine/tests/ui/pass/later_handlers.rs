@@ -1,3 +1,12 @@
+//! Handlers that answer later, as a user writes them.
+#![allow(
+    dead_code,
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    unused_qualifications
+)]
+
 use ringmesh::{Actor, Cx, Handler, LaterHandler, Msg, ReplyTo, later_handler, message, protocol};
 
 #[message(id = "ui.Hello", v = 1, reply = Greeting)]
@@ -28,10 +37,14 @@ impl<T: Default + 'static> LaterHandler<Hello> for Greeter<T> {
 
 impl<T: Default + 'static> Handler<Stop> for Greeter<T> {
     fn handle(&mut self, _: Msg<Stop>, _: &mut Cx<'_, Self>) {
-        self.waiting.drain(..).for_each(|(_, reply)| reply.send(Greeting));
+        self.waiting
+            .drain(..)
+            .for_each(|(_, reply)| reply.send(Greeting));
     }
 }
 
 fn main() {
-    let _ = Greeter::<u8> { waiting: Vec::new() };
+    let _ = Greeter::<u8> {
+        waiting: Vec::new(),
+    };
 }

@@ -1,3 +1,11 @@
+//! Local messages, as a user writes them.
+#![allow(
+    dead_code,
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    unused_qualifications
+)]
 #![deny(unused_variables, unused_mut, unreachable_code)]
 #![forbid(unsafe_code)]
 
