@@ -1,6 +1,7 @@
 mod acceptor;
 mod doubt;
 mod forming;
+mod network;
 mod pair;
 mod resting;
 mod rests;

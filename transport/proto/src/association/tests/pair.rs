@@ -1,14 +1,10 @@
 //! Two nodes and a network that delays, breaks and swallows as its seed says: in the end they are
 //! associated, over one connection, and agree on it.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
+use super::network::{End, Network, Next, Packet, service, split_preface};
 use super::*;
-
-/// The end of a connection: the node, and its key there.
-type End = (usize, ConnKey);
 
 struct Node {
     local: LocalNode,
@@ -22,23 +18,19 @@ struct Node {
     losses: u32,
 }
 
-/// What is under way to the end of a connection.
-#[derive(Debug)]
-enum Packet {
-    Accepted,
-    Connected,
-    Bytes(Vec<u8>),
-    Closed,
-}
-
 struct World {
     nodes: [Node; 2],
-    now: Instant,
-    seed: u64,
-    next_conn: u64,
-    peer_of: BTreeMap<End, End>,
-    /// In the order sent, per end.
-    network: BTreeMap<End, VecDeque<(Instant, Packet)>>,
+    network: Network,
+}
+
+impl Node {
+    fn poll_timeout(&self) -> Option<Instant> {
+        let due = [
+            self.association.poll_timeout(),
+            self.acceptor.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
+    }
 }
 
 impl World {
@@ -54,37 +46,17 @@ impl World {
         };
         Self {
             nodes: [node("here", 100, "there"), node("there", 200, "here")],
-            now: at(0),
-            seed,
-            next_conn: 0,
-            peer_of: BTreeMap::new(),
-            network: BTreeMap::new(),
+            network: Network::new(seed),
         }
     }
 
-    fn random(&mut self) -> u64 {
-        self.seed = self
-            .seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        self.seed >> 24
-    }
-
-    fn send(&mut self, to: End, packet: Packet) {
-        let delay = Duration::from_micros(10 + self.random() % 3000);
-        let queue = self.network.entry(to).or_default();
-        // In order on each connection.
-        let earliest = queue.back().map_or(self.now, |(last, _)| *last);
-        queue.push_back(((self.now + delay).max(earliest), packet));
-    }
-
     fn call(&mut self, index: usize, call: impl FnOnce(&mut Node, &mut Context<'_>)) {
-        let random = self.random();
+        let random = self.network.random();
         let mut out = Outbox::default();
         let node = &mut self.nodes[index];
         let local = node.local.clone();
         let mut cx = Context {
-            now: self.now,
+            now: self.network.now,
             random,
             local: &local,
             link: None,
@@ -99,8 +71,8 @@ impl World {
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Dial { .. } => self.dial(index),
-            Effect::Write { conn, bytes } => self.write((index, conn), bytes),
-            Effect::Close { conn, .. } => self.cut((index, conn), false),
+            Effect::Write { conn, bytes } => self.network.write((index, conn), bytes),
+            Effect::Close { conn, .. } => self.network.cut((index, conn), false),
             Effect::Refuse { conn, reason } => {
                 self.call(index, |node, cx| node.acceptor.refuse(cx, conn, reason));
             }
@@ -124,10 +96,12 @@ impl World {
                 assert!(std::mem::take(&mut node.kept), "a link ends once");
             }
             Effect::Ping { conn, nonce } => {
-                self.write((index, conn), service(|into| Ping { nonce }.encode(into)));
+                self.network
+                    .write((index, conn), service(|into| Ping { nonce }.encode(into)));
             }
             Effect::Pong { conn, nonce } => {
-                self.write((index, conn), service(|into| Pong { nonce }.encode(into)));
+                self.network
+                    .write((index, conn), service(|into| Pong { nonce }.encode(into)));
             }
             Effect::Unreachable { .. } => self.nodes[index].failures += 1,
             Effect::PeerRestarted { .. } => {}
@@ -138,74 +112,26 @@ impl World {
     }
 
     fn dial(&mut self, index: usize) {
-        let [near, far] = [0, 1].map(|offset| ConnKey(self.next_conn + offset));
-        self.next_conn += 2;
-        let (near, far) = ((index, near), (1 - index, far));
-        self.peer_of.insert(near, far);
-        self.peer_of.insert(far, near);
-        self.send(far, Packet::Accepted);
-        self.send(near, Packet::Connected);
-        self.call(index, |node, cx| {
-            node.association.handle_dialling(cx, near.1)
-        });
-    }
-
-    fn write(&mut self, from: End, bytes: Vec<u8>) {
-        if let Some(&peer) = self.peer_of.get(&from) {
-            self.send(peer, Packet::Bytes(bytes));
-        }
-    }
-
-    /// Ends a connection at `end`. The other side hears of it later; so does this one if it
-    /// `broke`.
-    fn cut(&mut self, end: End, broke: bool) {
-        let Some(peer) = self.peer_of.remove(&end) else {
-            return;
-        };
-        self.network.remove(&end);
-        if broke {
-            self.send(end, Packet::Closed);
-        }
-        self.send(peer, Packet::Closed);
+        let conn = self.network.dial(index);
+        self.call(index, |node, cx| node.association.handle_dialling(cx, conn));
     }
 
     /// Delivers the next packet or timeout. Says whether anything was left to happen.
     fn step(&mut self) -> bool {
-        let packet = self
-            .network
-            .iter()
-            .filter_map(|(end, queue)| Some((queue.front()?.0, *end)))
-            .min();
-        let timer = (0..2)
-            .filter_map(|index| {
-                let node = &self.nodes[index];
-                let due = [
-                    node.association.poll_timeout(),
-                    node.acceptor.poll_timeout(),
-                ];
-                Some((due.into_iter().flatten().min()?, index))
-            })
-            .min();
-        match (packet, timer) {
-            (None, None) => return false,
-            (Some((time, end)), due) if due.is_none_or(|(due, _)| time <= due) => {
-                self.now = self.now.max(time);
-                self.deliver(end);
-            }
-            (_, Some((due, index))) => {
-                self.now = self.now.max(due);
+        let timeouts = [0, 1].map(|index: usize| self.nodes[index].poll_timeout());
+        match self.network.next(timeouts) {
+            None => return false,
+            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
+            Some(Next::Timeout(index)) => {
                 self.call(index, |node, cx| node.association.handle_timeout(cx));
                 self.call(index, |node, cx| node.acceptor.handle_timeout(cx));
             }
-            (Some(_), None) => unreachable!("the second arm takes it"),
         }
         true
     }
 
-    fn deliver(&mut self, end: End) {
+    fn deliver(&mut self, end: End, packet: Packet) {
         let (index, conn) = end;
-        let queue = self.network.get_mut(&end).expect("it has a packet");
-        let (_, packet) = queue.pop_front().expect("it has a packet");
         match packet {
             Packet::Accepted => {
                 self.call(index, |node, cx| node.acceptor.handle_accepted(cx, conn));
@@ -217,8 +143,7 @@ impl World {
             }
             Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
             Packet::Closed => {
-                self.peer_of.remove(&end);
-                self.network.remove(&end);
+                self.network.forget(&end);
                 self.call(index, |node, cx| {
                     node.acceptor.handle_closed(conn);
                     node.association
@@ -228,14 +153,12 @@ impl World {
         }
     }
 
-    fn receive(&mut self, index: usize, conn: ConnKey, mut bytes: &[u8]) {
-        if let Some((preface, rest)) = bytes.split_first_chunk::<PREFACE_BYTES>()
-            && Preface::parse(preface).is_ok()
-        {
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
+        let (preface, bytes) = split_preface(bytes);
+        if let Some(preface) = preface {
             self.call(index, |node, cx| {
                 node.acceptor.handle_preface(cx, conn, preface)
             });
-            bytes = rest;
         }
         let frame = frame(bytes);
         self.call(index, |node, cx| {
@@ -251,9 +174,9 @@ impl World {
     }
 
     fn run(&mut self, span: Duration) {
-        let end = self.now + span;
+        let end = self.network.now + span;
         for _ in 0..100_000 {
-            if self.now >= end || !self.step() {
+            if self.network.now >= end || !self.step() {
                 return;
             }
         }
@@ -270,24 +193,21 @@ impl World {
             )
         });
         assert_eq!(
-            self.peer_of.get(&near),
+            self.network.peer_of.get(&near),
             Some(&far),
             "both name the same connection"
         );
-        assert_eq!(self.peer_of.get(&far), Some(&near), "and it is whole");
+        assert_eq!(
+            self.network.peer_of.get(&far),
+            Some(&near),
+            "and it is whole"
+        );
         let [one, other] = [0, 1].map(|index| {
             let kept = self.nodes[index].association.link.as_ref();
             kept.map(|kept| kept.number)
         });
         assert_eq!(one, other, "both name the same link");
     }
-}
-
-fn service(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
-    let mut bytes = vec![0; 64];
-    let length = encode(&mut bytes);
-    bytes.truncate(length);
-    bytes
 }
 
 proptest! {
@@ -316,16 +236,16 @@ proptest! {
         for (pause_us, silent, index) in cuts {
             world.run(Duration::from_micros(pause_us));
             let ends: Vec<End> =
-                world.peer_of.keys().copied().filter(|end| end.0 == index).collect();
+                world.network.peer_of.keys().copied().filter(|end| end.0 == index).collect();
             if ends.is_empty() {
                 continue;
             }
-            let end = ends[world.random() as usize % ends.len()];
-            let peer = world.peer_of[&end];
-            world.cut(end, true);
+            let end = ends[world.network.random() as usize % ends.len()];
+            let peer = world.network.peer_of[&end];
+            world.network.cut(end, true);
             if silent {
                 // The other side never hears of it: half-open.
-                world.network.remove(&peer);
+                world.network.silence(&peer);
             }
         }
         world.run(Duration::from_secs(120));
@@ -339,11 +259,11 @@ proptest! {
         let mut association = Association::new(local("there", 200).id.address);
         let mut world = World::new(seed);
         for _ in 0..calls {
-            let (what, conn) = (world.random() % 16, ConnKey(world.random() % 4));
-            let uid = 199 + world.random() % 4;
-            bench.now = bench.now + Duration::from_millis(world.random() % 3000);
+            let (what, conn) = (world.network.random() % 16, ConnKey(world.network.random() % 4));
+            let uid = 199 + world.network.random() % 4;
+            bench.now = bench.now + Duration::from_millis(world.network.random() % 3000);
             let accept = bench.answer(if uid == 100 { 200 } else { uid }, bench.random);
-            let refusal = refusal(RefuseReason::from_wire((world.random() % 16) as u16));
+            let refusal = refusal(RefuseReason::from_wire((world.network.random() % 16) as u16));
             // The outbox itself asserts the bound.
             bench.call(|_, cx| match what {
                 0 | 1 => association.handle_dial_wanted(cx),

@@ -2,10 +2,9 @@
 //! messages, goodbyes and cuts cross: each message arrives once and in order, and no state is left
 //! from which a push does not lead to a dial.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
+use super::network::{End, Network, Next, Packet, service, split_preface};
 use super::*;
 use crate::frame::body::{DefineTarget, DefineType, Grant};
 use crate::handshake::RESTS;
@@ -13,9 +12,6 @@ use crate::link::{SendHead, Target};
 use crate::message::{MessageId, MessageType};
 use crate::piece::Piece;
 use crate::slab_pool::SlabPool;
-
-/// The end of a connection: the node, and its key there.
-type End = (usize, ConnKey);
 
 struct Node {
     local: LocalNode,
@@ -38,21 +34,9 @@ struct Node {
     stopped: bool,
 }
 
-#[derive(Debug)]
-enum Packet {
-    Accepted,
-    Connected,
-    Bytes(Vec<u8>),
-    Closed,
-}
-
 struct World {
     nodes: [Node; 2],
-    now: Instant,
-    seed: u64,
-    next_conn: u64,
-    peer_of: BTreeMap<End, End>,
-    network: BTreeMap<End, VecDeque<(Instant, Packet)>>,
+    network: Network,
 }
 
 const MESSAGE: MessageType = MessageType {
@@ -65,13 +49,6 @@ const TARGET: Target = Target {
     slot: 1,
     generation: 1,
 };
-
-fn service(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
-    let mut bytes = vec![0; 64];
-    let length = encode(&mut bytes);
-    bytes.truncate(length);
-    bytes
-}
 
 impl Node {
     fn new(host: &str, uid: u64, other: &str) -> Self {
@@ -122,6 +99,14 @@ impl Node {
         }
     }
 
+    fn poll_timeout(&self) -> Option<Instant> {
+        let due = [
+            self.association.poll_timeout(),
+            self.acceptor.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
     fn unacknowledged(&self) -> u64 {
         self.halves
             .as_ref()
@@ -137,11 +122,7 @@ impl World {
                 Node::new("here", 100, "there"),
                 Node::new("there", 200, "here"),
             ],
-            now: at(0),
-            seed,
-            next_conn: 0,
-            peer_of: BTreeMap::new(),
-            network: BTreeMap::new(),
+            network: Network::new(seed),
         };
         world.call(0, |node, cx| node.association.handle_dial_wanted(cx));
         world.run(Duration::from_secs(1));
@@ -149,29 +130,14 @@ impl World {
         world
     }
 
-    fn random(&mut self) -> u64 {
-        self.seed = self
-            .seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        self.seed >> 24
-    }
-
-    fn send(&mut self, to: End, packet: Packet) {
-        let delay = Duration::from_micros(10 + self.random() % 3000);
-        let queue = self.network.entry(to).or_default();
-        let earliest = queue.back().map_or(self.now, |(last, _)| *last);
-        queue.push_back(((self.now + delay).max(earliest), packet));
-    }
-
     fn call(&mut self, index: usize, call: impl FnOnce(&mut Node, &mut Context<'_>)) {
-        let random = self.random();
+        let random = self.network.random();
         let mut out = Outbox::default();
         let node = &mut self.nodes[index];
         let local = node.local.clone();
         let halves = node.halves.take();
         let mut cx = Context {
-            now: self.now,
+            now: self.network.now,
             random,
             local: &local,
             link: halves.as_ref().map(|(outbound, inbound)| Standing {
@@ -192,7 +158,7 @@ impl World {
         let node = &mut self.nodes[index];
         match effect {
             Effect::Dial { .. } => self.dial(index),
-            Effect::Write { conn, bytes } => self.write((index, conn), bytes),
+            Effect::Write { conn, bytes } => self.network.write((index, conn), bytes),
             Effect::Close { conn, .. } => {
                 self.flush(index);
                 self.cut((index, conn));
@@ -228,10 +194,12 @@ impl World {
                 node.downs.push(reason);
             }
             Effect::Ping { conn, nonce } => {
-                self.write((index, conn), service(|into| Ping { nonce }.encode(into)));
+                self.network
+                    .write((index, conn), service(|into| Ping { nonce }.encode(into)));
             }
             Effect::Pong { conn, nonce } => {
-                self.write((index, conn), service(|into| Pong { nonce }.encode(into)));
+                self.network
+                    .write((index, conn), service(|into| Pong { nonce }.encode(into)));
             }
             Effect::Rest { .. } => {
                 node.halves.as_mut().unwrap().0.queue_rest();
@@ -266,7 +234,7 @@ impl World {
         let bytes = pieces.iter().flat_map(|piece| piece.iter().copied());
         let bytes: Vec<u8> = bytes.collect();
         if !bytes.is_empty() {
-            self.write((index, conn), bytes);
+            self.network.write((index, conn), bytes);
         }
     }
 
@@ -293,84 +261,37 @@ impl World {
 
     fn dial(&mut self, index: usize) {
         self.nodes[index].dials += 1;
-        let [near, far] = [0, 1].map(|offset| ConnKey(self.next_conn + offset));
-        self.next_conn += 2;
-        let (near, far) = ((index, near), (1 - index, far));
-        self.peer_of.insert(near, far);
-        self.peer_of.insert(far, near);
-        self.send(far, Packet::Accepted);
-        self.send(near, Packet::Connected);
-        self.call(index, |node, cx| {
-            node.association.handle_dialling(cx, near.1)
-        });
+        let conn = self.network.dial(index);
+        self.call(index, |node, cx| node.association.handle_dialling(cx, conn));
     }
 
-    fn write(&mut self, from: End, bytes: Vec<u8>) {
-        if let Some(&peer) = self.peer_of.get(&from) {
-            self.send(peer, Packet::Bytes(bytes));
-        }
-    }
-
-    /// One end closes: what it wrote arrives, what it had not read is gone.
+    /// One end closes, and needs not be told.
     fn cut(&mut self, end: End) {
         self.nodes[end.0].over.push(end.1);
-        if let Some(peer) = self.peer_of.remove(&end) {
-            self.network.remove(&end);
-            self.send(peer, Packet::Closed);
-        }
-    }
-
-    /// A connection breaks, and all that was on its way is gone.
-    fn sever(&mut self, end: End) {
-        if let Some(peer) = self.peer_of.get(&end).copied() {
-            for end in [end, peer] {
-                self.peer_of.remove(&end);
-                self.network.remove(&end);
-                self.send(end, Packet::Closed);
-            }
-        }
+        self.network.cut(end, false);
     }
 
     fn sever_link(&mut self, index: usize) {
         if let Some(conn) = self.nodes[index].conn {
-            self.sever((index, conn));
+            self.network.sever((index, conn));
         }
     }
 
     fn step(&mut self) -> bool {
-        let packets = self.network.iter();
-        let packet = packets
-            .filter_map(|(end, queue)| Some((queue.front()?.0, *end)))
-            .min();
-        let due = |index: usize| {
-            let node = &self.nodes[index];
-            let due = [
-                node.association.poll_timeout(),
-                node.acceptor.poll_timeout(),
-            ];
-            Some((due.into_iter().flatten().min()?, index))
-        };
-        let timer = (0..2).filter_map(due).min();
-        match (packet, timer) {
-            (None, None) => return false,
-            (Some((time, end)), due) if due.is_none_or(|(due, _)| time <= due) => {
-                self.now = self.now.max(time);
-                self.deliver(end);
-            }
-            (_, Some((due, index))) => {
-                self.now = self.now.max(due);
+        let timeouts = [0, 1].map(|index: usize| self.nodes[index].poll_timeout());
+        match self.network.next(timeouts) {
+            None => return false,
+            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
+            Some(Next::Timeout(index)) => {
                 self.call(index, |node, cx| node.association.handle_timeout(cx));
                 self.call(index, |node, cx| node.acceptor.handle_timeout(cx));
             }
-            (Some(_), None) => unreachable!("the second arm takes it"),
         }
         true
     }
 
-    fn deliver(&mut self, end: End) {
+    fn deliver(&mut self, end: End, packet: Packet) {
         let (index, conn) = end;
-        let queue = self.network.get_mut(&end).expect("it has a packet");
-        let (_, packet) = queue.pop_front().expect("it has a packet");
         if self.nodes[index].over.contains(&conn) {
             return;
         }
@@ -385,8 +306,7 @@ impl World {
             }
             Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
             Packet::Closed => {
-                self.peer_of.remove(&end);
-                self.network.remove(&end);
+                self.network.forget(&end);
                 self.nodes[index].over.push(conn);
                 self.call(index, |node, cx| {
                     node.acceptor.handle_closed(conn);
@@ -398,14 +318,12 @@ impl World {
         }
     }
 
-    fn receive(&mut self, index: usize, conn: ConnKey, mut bytes: &[u8]) {
-        if let Some((preface, rest)) = bytes.split_first_chunk::<PREFACE_BYTES>()
-            && Preface::parse(preface).is_ok()
-        {
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
+        let (preface, mut bytes) = split_preface(bytes);
+        if let Some(preface) = preface {
             self.call(index, |node, cx| {
                 node.acceptor.handle_preface(cx, conn, preface)
             });
-            bytes = rest;
         }
         while !bytes.is_empty() && !self.nodes[index].over.contains(&conn) {
             let frame = frame(bytes);
@@ -444,10 +362,10 @@ impl World {
     }
 
     fn run(&mut self, span: Duration) {
-        let end = self.now + span;
+        let end = self.network.now + span;
         for _ in 0..100_000 {
-            if self.now >= end || !self.step() {
-                self.now = self.now.max(end);
+            if self.network.now >= end || !self.step() {
+                self.network.now = self.network.now.max(end);
                 return;
             }
         }
@@ -479,7 +397,7 @@ impl World {
             self.settle();
         }
         assert!(self.are_resting());
-        assert!(self.peer_of.is_empty(), "no connection is left");
+        assert!(self.network.peer_of.is_empty(), "no connection is left");
     }
 }
 
@@ -492,7 +410,7 @@ fn either_side_brings_the_link_to_rest_and_either_side_wakes_it() {
         world.settle();
         world.idle(idle);
         world.settle();
-        assert!(world.are_resting() && world.peer_of.is_empty());
+        assert!(world.are_resting() && world.network.peer_of.is_empty());
         // For as long as it takes.
         world.run(Duration::from_secs(100_000));
         assert!(world.are_resting());
@@ -508,7 +426,7 @@ fn rests_that_cross_are_one() {
     world.idle(0);
     world.idle(1);
     world.settle();
-    assert!(world.are_resting() && world.peer_of.is_empty());
+    assert!(world.are_resting() && world.network.peer_of.is_empty());
     assert_eq!([0, 1].map(|index| world.nodes[index].rested), [1, 1]);
 }
 
@@ -521,7 +439,11 @@ fn dials_that_cross_after_a_rest_are_one_connection() {
         world.push(1);
         world.settle();
         world.assert_all_arrived();
-        assert_eq!(world.peer_of.len(), 2, "one connection has two ends");
+        assert_eq!(
+            world.network.peer_of.len(),
+            2,
+            "one connection has two ends"
+        );
     }
 }
 

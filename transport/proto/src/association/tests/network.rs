@@ -1,0 +1,151 @@
+//! The network between two nodes that are pure machines: it delays as its seed says, and keeps the
+//! order on each connection.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// The end of a connection: the node, and its key there.
+pub(super) type End = (usize, ConnKey);
+
+/// What is under way to the end of a connection.
+#[derive(Debug)]
+pub(super) enum Packet {
+    Accepted,
+    Connected,
+    Bytes(Vec<u8>),
+    Closed,
+}
+
+/// What happens next.
+pub(super) enum Next {
+    Packet(End, Packet),
+    /// The time of a node's machines is up.
+    Timeout(usize),
+}
+
+pub(super) struct Network {
+    pub(super) now: Instant,
+    pub(super) peer_of: BTreeMap<End, End>,
+    seed: u64,
+    next_conn: u64,
+    /// In the order sent, per end.
+    packets: BTreeMap<End, VecDeque<(Instant, Packet)>>,
+}
+
+impl Network {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            now: at(0),
+            peer_of: BTreeMap::new(),
+            seed,
+            next_conn: 0,
+            packets: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn random(&mut self) -> u64 {
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        self.seed >> 24
+    }
+
+    fn send(&mut self, to: End, packet: Packet) {
+        let delay = Duration::from_micros(10 + self.random() % 3000);
+        let queue = self.packets.entry(to).or_default();
+        let earliest = queue.back().map_or(self.now, |(last, _)| *last);
+        queue.push_back(((self.now + delay).max(earliest), packet));
+    }
+
+    /// Node `index` dials the other: the key of its end.
+    pub(super) fn dial(&mut self, index: usize) -> ConnKey {
+        let [near, far] = [0, 1].map(|offset| ConnKey(self.next_conn + offset));
+        self.next_conn += 2;
+        let (near, far) = ((index, near), (1 - index, far));
+        self.peer_of.insert(near, far);
+        self.peer_of.insert(far, near);
+        self.send(far, Packet::Accepted);
+        self.send(near, Packet::Connected);
+        near.1
+    }
+
+    pub(super) fn write(&mut self, from: End, bytes: Vec<u8>) {
+        if let Some(&peer) = self.peer_of.get(&from) {
+            self.send(peer, Packet::Bytes(bytes));
+        }
+    }
+
+    /// Ends a connection at `end`, which hears of it if it `broke`: what that had not read is gone,
+    /// and what it wrote arrives before the other end hears of it.
+    pub(super) fn cut(&mut self, end: End, broke: bool) {
+        let Some(peer) = self.peer_of.remove(&end) else {
+            return;
+        };
+        self.packets.remove(&end);
+        if broke {
+            self.send(end, Packet::Closed);
+        }
+        self.send(peer, Packet::Closed);
+    }
+
+    /// A connection breaks, and all that was on its way is gone.
+    pub(super) fn sever(&mut self, end: End) {
+        if let Some(peer) = self.peer_of.get(&end).copied() {
+            for end in [end, peer] {
+                self.forget(&end);
+                self.send(end, Packet::Closed);
+            }
+        }
+    }
+
+    /// Nothing comes to an end any more.
+    pub(super) fn silence(&mut self, end: &End) {
+        self.packets.remove(end);
+    }
+
+    /// An end is closed on both sides.
+    pub(super) fn forget(&mut self, end: &End) {
+        self.peer_of.remove(end);
+        self.silence(end);
+    }
+
+    /// Lets the time pass to what happens next, given when the time of each node's machines is up.
+    pub(super) fn next(&mut self, timeouts: [Option<Instant>; 2]) -> Option<Next> {
+        let packets = self.packets.iter();
+        let packet = packets
+            .filter_map(|(end, queue)| Some((queue.front()?.0, *end)))
+            .min();
+        let timeouts = timeouts.into_iter().enumerate();
+        let timeout = timeouts
+            .filter_map(|(index, due)| Some((due?, index)))
+            .min();
+        if let Some((time, end)) = packet
+            && timeout.is_none_or(|(due, _)| time <= due)
+        {
+            self.now = self.now.max(time);
+            let (_, packet) = self.packets.get_mut(&end)?.pop_front()?;
+            return Some(Next::Packet(end, packet));
+        }
+        let (due, index) = timeout?;
+        self.now = self.now.max(due);
+        Some(Next::Timeout(index))
+    }
+}
+
+/// The bytes of a small frame.
+pub(super) fn service(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    let length = encode(&mut bytes);
+    bytes.truncate(length);
+    bytes
+}
+
+/// The preface that `bytes` begin with, and what is behind it.
+pub(super) fn split_preface(bytes: &[u8]) -> (Option<&[u8; PREFACE_BYTES]>, &[u8]) {
+    match bytes.split_first_chunk::<PREFACE_BYTES>() {
+        Some((preface, rest)) if Preface::parse(preface).is_ok() => (Some(preface), rest),
+        _ => (None, bytes),
+    }
+}
