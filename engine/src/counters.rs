@@ -242,6 +242,14 @@ counters! {
         failures,
         /// Actors that began anew after they failed.
         restarts,
+        /// Actors that were made at this node for others, by the core that was asked to; see
+        /// [`Node::spawn_at`](crate::Node::spawn_at).
+        spawned_for_others,
+        /// Questions of other nodes for an actor that were refused.
+        spawns_refused,
+        /// Actors of this core that ended because their parent at another node, or on another core,
+        /// did, or that node was lost.
+        orphans,
         /// Batches of messages that held their core longer than `slow_handler`: mostly one handler
         /// in each, or another program on the same CPU.
         slow_handlers,

@@ -1,13 +1,15 @@
-//! The node's directory: the actor in slot 0 of core 0 that turns names into refs for other nodes.
+//! The node's directory: the actor in slot 0 of core 0 that turns names into refs for other nodes,
+//! and has actors made for them.
 
 use ringmesh_proto::address::{CoreId, Uid};
 
-use crate::actor::{Actor, Cx, Handler, Protocol};
+use crate::actor::{Actor, Cx, Handler, LaterHandler, Protocol, ReplyTo};
 use crate::core::{Core, Home};
+use crate::deploy::{self, Spawn};
 use crate::error::SpawnError;
 use crate::message::Msg;
 use crate::reference::Ref;
-use crate::{message, protocol};
+use crate::{later_handler, message, protocol};
 
 /// Asks for the place of a named actor.
 #[message(id = "ringmesh.Resolve", v = 1, reply = Resolved, crate = crate)]
@@ -47,7 +49,7 @@ pub enum Finding {
 
 protocol! {
     /// What every node answers about itself.
-    pub(crate) DirectoryApi = "ringmesh.directory" { Resolve }
+    pub(crate) DirectoryApi = "ringmesh.directory" { Resolve, Spawn }
 }
 
 /// The directory's place on every node.
@@ -79,6 +81,13 @@ impl Actor for Directory {
 impl Handler<Resolve> for Directory {
     fn handle(&mut self, message: Msg<Resolve>, cx: &mut Cx<'_, Self>) -> Resolved {
         cx.look_up(&message.name, message.protocol.to_native())
+    }
+}
+
+#[later_handler(crate = crate)]
+impl LaterHandler<Spawn> for Directory {
+    fn handle(&mut self, spawn: Msg<Spawn>, reply: ReplyTo<Spawn>, cx: &mut Cx<'_, Self>) {
+        deploy::serve(&spawn, reply, cx);
     }
 }
 

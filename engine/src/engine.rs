@@ -14,6 +14,7 @@ use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
 use crate::core::shared::core_id;
 use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, Surroundings, contain};
+use crate::deploy::{AllowList, Factory, Offer, Placements, Spawnable};
 use crate::error::EngineError;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
@@ -126,6 +127,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Has the node make actors of the type `W` for others, and for its own `spawn_at`. Without it
+    /// no other node has any made here.
+    pub fn spawnable<W: Spawnable>(mut self) -> Self {
+        self.surroundings.factories.add(Factory::of::<W>());
+        self
+    }
+
     /// Changes any of the settings.
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
@@ -186,8 +194,8 @@ impl NodeBuilder {
     /// knows how far it was taken over, and gives up the rest.
     ///
     /// # Errors
-    /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, or
-    /// `main` panicked.
+    /// [`EngineError`]: the host lacks io_uring, the address is taken, a setting is wrong, two
+    /// spawnable types have the same key, or `main` panicked.
     pub fn run<F, Fut, T>(self, main: F) -> Result<T, EngineError>
     where
         F: FnOnce(Node) -> Fut + Send + 'static,
@@ -198,6 +206,7 @@ impl NodeBuilder {
             return Err(EngineError::PanicAbort);
         }
         let settings = self.configuration()?;
+        self.surroundings.factories.check()?;
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
         signal::block_termination_signals().map_err(core_failed)?;
@@ -231,6 +240,7 @@ where
         SharedDoor::new(settings),
     ));
     metrics.begin(&shared.pages);
+    shared.nursery.open(offer(settings, surroundings));
     let requests = Arc::new(Requests::default());
     let control = open_control(settings, &shared, &requests)?;
     let is_shown = control.is_some();
@@ -268,6 +278,15 @@ where
         }
     }
     ended
+}
+
+/// What the node makes for others, and where its own actors are to live. The texts were checked.
+fn offer(settings: &Settings, surroundings: &Surroundings) -> Offer {
+    Offer {
+        factories: surroundings.factories.clone(),
+        allow: AllowList::parse(&settings.spawn_allow).unwrap_or_default(),
+        placements: Placements::parse(&settings.placement).unwrap_or_default(),
+    }
 }
 
 /// Opens the control port, if there is to be one.

@@ -28,6 +28,13 @@ pub enum EngineError {
     /// place, the key and the remedy.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// Two types that other nodes may have made here have the same key: see
+    /// [`Spawnable`](crate::Spawnable).
+    #[error("two spawnable types have the key `{key}`: give one of them another")]
+    FactoryTwice {
+        /// The key.
+        key: &'static str,
+    },
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
     #[error(
         "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \

@@ -33,6 +33,7 @@ mod control;
 mod core;
 mod counters;
 mod dead_letter;
+mod deploy;
 mod directory;
 mod engine;
 mod error;
@@ -72,6 +73,7 @@ pub use config::{
 pub use core::TimerId;
 pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
+pub use deploy::{Deploy, Placement, SpawnAtError, Spawnable};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
@@ -105,6 +107,7 @@ pub mod __private {
         Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
         deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
+    pub use crate::deploy::{Made, Place, Spawn, Spawned, Strategy, StrategyKind, Verdict};
     pub use crate::directory::{Finding, Resolve, Resolved};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.

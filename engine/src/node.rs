@@ -14,6 +14,7 @@ use crate::core::shared::Stop;
 use crate::core::{Core, Probe};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
+use crate::deploy::{Deploy, SpawnAtError, Spawnable};
 use crate::error::{ResolveError, SpawnError};
 use crate::event::Events;
 use crate::link_report::LinkReport;
@@ -137,6 +138,21 @@ impl Node {
             refs.push(self.spawn_on(core, move || factory(core)).await?);
         }
         Ok(refs)
+    }
+
+    /// Spawns an actor where the settings of this node, or else its [`Deploy`], say: here, on
+    /// another core, or on another node, which is dialled if needed. It is asked once.
+    ///
+    /// The actor ends when this node does, or is lost to its own. Elsewhere its path begins with
+    /// `/user/remote/`; the name is taken here, and not found by [`resolve`](Self::resolve).
+    ///
+    /// # Errors
+    /// [`SpawnAtError`]; nothing of the actor is left, or will be. The same when this future drops.
+    pub async fn spawn_at<W: Spawnable>(
+        &self,
+        deploy: Deploy<W>,
+    ) -> Result<Ref<W::Api>, SpawnAtError> {
+        crate::deploy::spawn_at(Rc::clone(&self.core), None, deploy).await
     }
 
     /// Runs on `core` the future that `task` makes there, until it ends or the node stops.

@@ -21,15 +21,7 @@ pub(crate) async fn resolve<P: Protocol>(
     let wanted: ActorPath = path.parse()?;
     let node = core.peer(&wanted.address, CONTROL_CORE)?;
     let number = core.number_of(node);
-    let mut search = Search {
-        core,
-        path,
-        node,
-        patience: core.settings().ask_timeout,
-        alarm: core.alarm(core.settings().ask_timeout),
-        last: "no link yet".to_owned(),
-        unknown: None,
-    };
+    let mut search = Search::new(core, path, node, core.settings().ask_timeout);
     loop {
         // Found anew: the index may be another peer's after a wait.
         search.node = core.peer(&wanted.address, CONTROL_CORE)?;
@@ -78,7 +70,8 @@ pub(crate) async fn resolve<P: Protocol>(
     }
 }
 
-struct Search<'a> {
+/// Looks for a link to a node, for as long as its patience lasts.
+pub(crate) struct Search<'a> {
     core: &'a Rc<Core>,
     path: &'a str,
     node: PeerIndex,
@@ -89,9 +82,31 @@ struct Search<'a> {
     unknown: Option<String>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    pub(crate) fn new(
+        core: &'a Rc<Core>,
+        path: &'a str,
+        node: PeerIndex,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            core,
+            path,
+            node,
+            patience,
+            alarm: core.alarm(patience),
+            last: "no link yet".to_owned(),
+            unknown: None,
+        }
+    }
+
+    /// What is left of the time.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.alarm.remaining()
+    }
+
     /// Waits for a link to the node and says which process start it reached.
-    async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
+    pub(crate) async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
         poll_fn(|context| {
             match self.core.peer_state(self.node) {
                 PeerState::Up(uid) => {

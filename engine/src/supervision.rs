@@ -62,11 +62,11 @@ impl From<Restarts> for Supervision {
 /// at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts {
-    pause_min: Duration,
-    pause_max: Duration,
-    at_most: Option<u16>,
-    within: Duration,
-    escalates: bool,
+    pub(crate) pause_min: Duration,
+    pub(crate) pause_max: Duration,
+    pub(crate) at_most: Option<u16>,
+    pub(crate) within: Duration,
+    pub(crate) escalates: bool,
 }
 
 impl Restarts {

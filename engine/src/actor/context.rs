@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
 use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
+use crate::deploy::{Deploy, SpawnAtError, Spawnable};
 use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
@@ -221,6 +223,25 @@ impl<'a, A: Actor> Cx<'a, A> {
         props: Props<C, E>,
     ) -> Result<Ref<C::Api>, StartError<E>> {
         self.core.bear_by(Some(self.me.recipient), props)
+    }
+
+    /// Spawns a child where the settings of this node, or else its [`Deploy`], say: here, on
+    /// another core, or on another node. The future is awaited by a handler that may wait, or
+    /// [piped](Self::pipe).
+    ///
+    /// The child ends when this actor does, before it begins anew, and when this node is lost to
+    /// its own. Elsewhere it hears of that by a message, so it may outlive its parent by the time
+    /// that takes. What it escalates is a failure of this actor, once; its end is told to whoever
+    /// [watches](Self::watch) it.
+    ///
+    /// # Errors
+    /// [`SpawnAtError`]; nothing of the child is left, or will be. The same when the future drops.
+    pub fn spawn_at<W: Spawnable>(
+        &self,
+        deploy: Deploy<W>,
+    ) -> impl Future<Output = Result<Ref<W::Api>, SpawnAtError>> + use<A, W> {
+        let (core, me) = (Rc::clone(self.core), self.me.recipient);
+        crate::deploy::spawn_at(core, Some(me), deploy)
     }
 
     /// The actor's path: `ringmesh://system@host:port/user/parent/name#7`. One without a name has

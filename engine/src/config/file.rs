@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Given;
 use super::key::{Key, unknown};
+use super::placement::Paths;
 use super::problem::{ConfigurationError, SettingSource, quoted};
 use super::table::KEYS;
 
@@ -60,6 +61,7 @@ impl Text<'_> {
         let table = DeTable::parse(self.text).map_err(|error| self.syntax(&error))?;
         let mut given = Vec::new();
         let mut problems = Vec::new();
+        let mut paths = Paths::default();
         for (section, content) in table.get_ref() {
             let (name, at) = (section.get_ref(), section.span().start);
             let DeValue::Table(keys) = content.get_ref() else {
@@ -76,6 +78,14 @@ impl Text<'_> {
                 problems.push((at, self.problem(Some(name.to_string()), at, problem)));
             }
             for (key, value) in keys {
+                if Paths::have(name, key.get_ref()) {
+                    let added = paths.add(key.get_ref(), key.span().start, value.get_ref());
+                    problems.extend(added.err().map(|problem| {
+                        let (path, at) = (format!("{name}.{}", key.get_ref()), value.span().start);
+                        (at, self.problem(Some(path), at, problem))
+                    }));
+                    continue;
+                }
                 match self.entry(
                     name,
                     key.get_ref(),
@@ -87,6 +97,10 @@ impl Text<'_> {
                     Err(problem) => problems.push((key.span().start, problem)),
                 }
             }
+        }
+        match paths.given(table.get_ref(), |at| self.place(at)) {
+            Ok(paths) => given.extend(paths),
+            Err(problem) => problems.push(problem),
         }
         problems.sort_by_key(|(at, _)| *at);
         match problems.into_iter().next() {

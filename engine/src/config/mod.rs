@@ -10,6 +10,7 @@ mod key;
 mod lanes;
 mod layers;
 mod memory;
+mod placement;
 mod problem;
 mod reference;
 mod rules;
@@ -137,6 +138,10 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// `watch.heartbeat_pause_ms`.
     pub heartbeat_pause: Duration,
+    /// `placement.rules`.
+    pub placement: String,
+    /// `spawn.allow`.
+    pub spawn_allow: String,
     /// `control.bind`.
     pub control: Option<SocketAddr>,
     /// What the layers above the code have set, and where.
@@ -192,6 +197,8 @@ impl Settings {
             half_open_max: limits::HALF_OPEN_MAX,
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_pause: Duration::from_secs(10),
+            placement: String::new(),
+            spawn_allow: "*".to_owned(),
             control: None,
             given: Vec::new(),
         }

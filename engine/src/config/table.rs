@@ -6,7 +6,8 @@ use ringmesh_proto::address::check_system;
 use ringmesh_proto::limits;
 
 use super::key::{Key, Kind, Range};
-use super::texts::{advertise, advertised, idle_name, set_control, set_idle};
+use super::placement::{ALLOW, RULES};
+use super::texts::{advertise, advertised, control, idle_name, set_control, set_idle};
 use super::{IdleMode, PEERS_CEILING};
 
 const MS: Duration = Duration::from_millis(1);
@@ -72,7 +73,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 38] = [
+pub(super) static KEYS: [Key; 40] = [
     Key {
         section: "node",
         name: "system",
@@ -479,6 +480,8 @@ pub(super) static KEYS: [Key; 38] = [
         too_large: "a host that is gone is noticed late.",
         kind: time!(heartbeat_pause, "milliseconds", MS, from_to(0, HOUR_MS)),
     },
+    RULES,
+    ALLOW,
     Key {
         section: "control",
         name: "bind",
@@ -490,10 +493,7 @@ pub(super) static KEYS: [Key; 38] = [
                     authentication.",
         kind: Kind::Text {
             form: "empty, or an IP address of the loopback and a port such as \"127.0.0.1:7401\"",
-            get: |settings| {
-                let control = settings.control.map(|at| at.to_string());
-                control.unwrap_or_default()
-            },
+            get: control,
             set: set_control,
         },
     },

@@ -2,6 +2,7 @@
 
 mod bad;
 mod layers;
+mod placed;
 mod printed;
 
 use std::ffi::OsString;

@@ -28,6 +28,11 @@ pub(super) fn advertise(settings: &mut Settings, text: &str) -> Result<(), Strin
     Ok(())
 }
 
+pub(super) fn control(settings: &Settings) -> String {
+    let control = settings.control.map(|at| at.to_string());
+    control.unwrap_or_default()
+}
+
 pub(super) fn set_control(settings: &mut Settings, text: &str) -> Result<(), String> {
     settings.control = match text {
         "" => None,

@@ -91,6 +91,17 @@ impl Core {
             None => None,
         };
         let birth = self.birth(parent.as_deref(), name)?;
+        self.settle(parent, birth, large, make)
+    }
+
+    /// The same of one whose path and parent are known to be right.
+    pub(super) fn settle<P: Protocol>(
+        &self,
+        parent: Option<Rc<ActorCell>>,
+        birth: Birth,
+        large: bool,
+        make: impl FnOnce(Ref<P>, Birth) -> Rc<ActorCell>,
+    ) -> Result<(Ref<P>, Rc<ActorCell>), SpawnError> {
         let place = self.actors.borrow_mut().reserve(large)?;
         if let Some(path) = &birth.name {
             let named = Named {

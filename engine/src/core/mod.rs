@@ -71,6 +71,7 @@ pub(crate) mod shared;
 mod slow;
 mod snapshot;
 mod stall;
+mod stand_in;
 mod start;
 mod stop;
 mod tasks;

@@ -18,6 +18,7 @@ use ringmesh_transport::doorbell::Doorbell;
 use super::door::SharedDoor;
 use super::nodes::{Met, NodeIndex, Nodes};
 use crate::dead_letter::DeadLetter;
+use crate::deploy::Nursery;
 use crate::event::NodeEvent;
 use crate::metrics::Pages;
 use crate::subscription::Office;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     nodes: Mutex<Nodes>,
     /// Who may come in.
     pub(crate) door: SharedDoor,
+    /// What is made here for other nodes.
+    pub(crate) nursery: Nursery,
 }
 
 /// Where a named actor lives.
@@ -112,6 +115,7 @@ impl Shared {
     ) -> Self {
         Self {
             door,
+            nursery: Nursery::default(),
             uid: crate::random::uid(),
             table: TableId::next(),
             cores,

@@ -38,6 +38,7 @@ use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::config::Settings;
+use crate::deploy::Factories;
 use crate::error::EngineError;
 use crate::testkit::VirtualTime;
 
@@ -174,6 +175,8 @@ pub(crate) struct Surroundings {
     pub(crate) networks: Vec<Arc<dyn Network>>,
     /// In place of the system's clock.
     pub(crate) time: Option<VirtualTime>,
+    /// What it can make on request.
+    pub(crate) factories: Factories,
 }
 
 /// What a core needs to be put together.

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
-use ringmesh::{Engine, IdleMode, Node, NodeBuilder, Ref, SendError};
+use ringmesh::{Address, Engine, IdleMode, Node, NodeBuilder, Placement, Ref, SendError};
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::hoard::{HOARDER, Hoarder, LATCH, Latch};
 use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
 use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
 use ringmesh_tests::live::node::lenient;
+use ringmesh_tests::live::pupil::pupil;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -65,6 +66,13 @@ enum Task {
     },
     /// Runs two nodes until SIGTERM has stopped both. First line: `ready`.
     Pair,
+    /// Has pupils made at another node, which end with this one. First line: `spawned N`.
+    Parent {
+        /// The address of a node with a factory of them.
+        to: Address,
+        /// How many.
+        children: u64,
+    },
     /// Sends records and prints what it took: `sent N`, then `enters N`.
     Stream {
         /// The path of a sink.
@@ -120,6 +128,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Task::Farewell { to, records } => farewell(builder, to, records),
         Task::Pair => pair(&builder),
+        Task::Parent { to, children } => parent(builder, to, children),
         Task::Stream { to, records } => stream(builder, to, records),
     }
 }
@@ -185,6 +194,22 @@ fn pair(builder: &NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("ready");
         node.until_shutdown().await;
         second.join().map_err(|_| "the second node panicked")???;
+        Ok(())
+    })?
+}
+
+fn parent(
+    builder: NodeBuilder,
+    to: Address,
+    children: u64,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    builder.run(move |node| async move {
+        for _ in 0..children {
+            let elsewhere = Placement::node(to.clone());
+            node.spawn_at(pupil("abc").at(elsewhere)).await?;
+        }
+        println!("spawned {children}");
+        node.until_shutdown().await;
         Ok(())
     })?
 }

@@ -20,6 +20,7 @@ pub mod messages;
 pub mod node;
 pub mod process;
 pub mod procfs;
+pub mod pupil;
 pub mod raw;
 pub mod seed;
 pub mod serving;

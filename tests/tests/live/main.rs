@@ -35,6 +35,7 @@ mod resting;
 mod resume;
 mod shared_links;
 mod silence;
+mod spawn;
 mod testkit;
 mod transports;
 mod upgrades;

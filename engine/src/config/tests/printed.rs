@@ -26,6 +26,7 @@ fn changed() -> Settings {
                 "advertise" => "[fe80::1]:7401".to_owned(),
                 "idle" => "hybrid".to_owned(),
                 "verify_peers" => "off".to_owned(),
+                "rules" => "/user/boss/*=ringmesh://demo@a:1;/user/log=here".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),
@@ -147,7 +148,16 @@ fn the_table_is_in_order_and_complete() {
     assert_eq!(
         sections,
         [
-            "node", "core", "link", "large", "actor", "ask", "watch", "control"
+            "node",
+            "core",
+            "link",
+            "large",
+            "actor",
+            "ask",
+            "watch",
+            "placement",
+            "spawn",
+            "control"
         ]
     );
     for (number, key) in KEYS.iter().enumerate() {

@@ -1,0 +1,257 @@
+//! The side that has actors made elsewhere.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ringmesh_proto::address::{Address, CoreId, Uid};
+use ringmesh_proto::archive::{encode, measure};
+use ringmesh_proto::message::Message;
+
+use super::factory::{self, Factory, Kit};
+use super::guardian::{Order, StandIn, TieApi, escalates, raise};
+use super::serve::path;
+use super::words::{Made, Place, Spawn, Spawned, Verdict};
+use super::{Deploy, SpawnAtError, Spawnable};
+use crate::actor::{ActorTable, Protocol};
+use crate::core::{ActorPlace, CONTROL_CORE, Core, Home, NodeIndex};
+use crate::directory;
+use crate::error::{AskError, ResolveError, SpawnError};
+use crate::reference::{Recipient, Ref};
+use crate::resolve::Search;
+use crate::watch::ActorId;
+
+/// Spawns an actor where the settings, or else its `deploy`, say.
+pub(crate) async fn spawn_at<W: Spawnable>(
+    core: Rc<Core>,
+    parent: Option<Recipient>,
+    deploy: Deploy<W>,
+) -> Result<Ref<W::Api>, SpawnAtError> {
+    let Deploy {
+        args,
+        name,
+        supervision,
+        placement,
+        within,
+    } = deploy;
+    let kit = Kit {
+        args: archived::<W>(&core, &args)?,
+        name,
+        supervision,
+    };
+    let site = core.site_of(parent, kit.name.as_deref(), &placement);
+    let node = site.node.filter(|node| *node != core.identity().address);
+    let is_here = site.core.is_none_or(|wanted| wanted == core.id());
+    if node.is_none() && is_here {
+        let made = factory::make::<W>(&core, parent, kit);
+        return made.map_err(|unmade| unmade.into_error(W::KEY));
+    }
+    let posting = Posting::begin(&core, parent, &kit)?;
+    let within = within.unwrap_or_else(|| core.settings().ask_timeout);
+    let (uid, home, made) = match (node, site.core) {
+        (Some(node), wanted) => posting.ask::<W>(node, wanted, kit, within).await?,
+        (None, wanted) => {
+            let wanted = wanted.unwrap_or_else(|| core.id());
+            posting.raise::<W>(wanted, kit, within).await?
+        }
+    };
+    posting.tie(uid, home, &made)?;
+    Ok(actor_at(uid, home, made.child))
+}
+
+/// The archive of the arguments, within a frame.
+fn archived<W: Spawnable>(core: &Core, args: &W::Args) -> Result<Box<[u8]>, SpawnAtError> {
+    let not_encoded = |_| SpawnAtError::Encode { key: W::KEY };
+    let bytes = measure(args).map_err(not_encoded)?;
+    let limit = core.settings().frame_bytes_max as usize;
+    if bytes > limit {
+        return Err(SpawnAtError::TooLarge { bytes, limit });
+    }
+    let mut archive = vec![0; bytes].into_boxed_slice();
+    encode(args, &mut archive).map_err(not_encoded)?;
+    Ok(archive)
+}
+
+fn actor_at<P: Protocol>(uid: Uid, home: Home, place: Place) -> Ref<P> {
+    let core = ActorTable::core_of(place.generation);
+    Ref::new(uid, home, core, place.slot, place.generation)
+}
+
+/// An actor on its way elsewhere, and who stands for it here. Dropped before it is tied to that, it
+/// takes the stand-in with it: what was made, or will be, is told so and ends.
+struct Posting<'a> {
+    core: &'a Rc<Core>,
+    stand_in: Ref<TieApi>,
+    alarm: Rc<Cell<Option<ActorId>>>,
+    escalates: bool,
+    is_tied: bool,
+}
+
+impl<'a> Posting<'a> {
+    fn begin(
+        core: &'a Rc<Core>,
+        parent: Option<Recipient>,
+        kit: &Kit,
+    ) -> Result<Self, SpawnAtError> {
+        let alarm = Rc::<Cell<Option<ActorId>>>::default();
+        let stand_in = StandIn {
+            alarm: Rc::clone(&alarm),
+        };
+        let stand_in = core.bear(parent, kit.name.as_deref(), stand_in, |_| None)?;
+        Ok(Self {
+            core,
+            stand_in,
+            alarm,
+            escalates: escalates(kit.supervision),
+            is_tied: false,
+        })
+    }
+
+    /// Has the actor made on another core of this node.
+    async fn raise<W: Spawnable>(
+        &self,
+        on: CoreId,
+        kit: Kit,
+        within: Duration,
+    ) -> Result<(Uid, Home, Made), SpawnAtError> {
+        let stand_in = self.stand_in.recipient;
+        let order = Order {
+            factory: Factory::of::<W>(),
+            kit,
+            stand_in,
+            path: path(&self.core.identity().address, stand_in),
+            seat: None,
+        };
+        let mut alarm = self.core.alarm(within);
+        let raised = self.core.run_on(on, move |there| Ok(raise(there, order)));
+        let mut raised = pin!(raised);
+        let raised = poll_fn(|context| {
+            if let Poll::Ready(raised) = raised.as_mut().poll(context) {
+                return Poll::Ready(Ok(raised));
+            }
+            let late = SpawnAtError::TimedOut { after: within };
+            alarm.poll(context).map(|()| Err(late))
+        });
+        let made = raised.await??.map_err(|unmade| unmade.into_error(W::KEY))?;
+        let home = self.core.home(NodeIndex::SELF);
+        Ok((stand_in.uid, home, made))
+    }
+
+    /// Has it made on another node.
+    async fn ask<W: Spawnable>(
+        &self,
+        node: Address,
+        on: Option<CoreId>,
+        kit: Kit,
+        within: Duration,
+    ) -> Result<(Uid, Home, Made), SpawnAtError> {
+        let unreachable = |error| unreachable(&node, error);
+        let peer = self.core.peer(&node, CONTROL_CORE).map_err(unreachable)?;
+        let home = self.core.home(self.core.number_of(peer));
+        let text = node.to_string();
+        let mut search = Search::new(self.core, &text, peer, within);
+        let uid = search.link_up().await.map_err(unreachable)?;
+        let args = <W::Args as Message>::TYPE;
+        let stand_in = self.stand_in.recipient;
+        let spawn = Spawn {
+            key: W::KEY.to_owned(),
+            args_id: args.id.as_u64(),
+            args_version: args.version,
+            args_fingerprint: args.fingerprint,
+            args: kit.args.into(),
+            name: kit.name,
+            core: on.map(|core| core.0),
+            strategy: kit.supervision.into(),
+            stand_in: ActorPlace {
+                slot: stand_in.slot,
+                generation: stand_in.generation,
+            }
+            .into(),
+        };
+        // Asked once: whether it was heard is not always known, and none is to be made twice.
+        let ask = directory::of_node(uid, home).ask(spawn);
+        let answer = ask.timeout(search.remaining()).await;
+        let answer = answer.map_err(|error| refused(&node, error, within))?;
+        let made = made_of::<W>(&node, answer.deserialize())?;
+        Ok((uid, home, made))
+    }
+
+    /// The actor runs: from now on it and its stand-in end with each other.
+    fn tie(mut self, uid: Uid, home: Home, made: &Made) -> Result<(), SpawnAtError> {
+        let guardian: Ref<TieApi> = actor_at(uid, home, made.guardian);
+        if self.escalates {
+            self.alarm.set(Some(guardian.id()));
+        }
+        let token = made.token.map(|token| actor_at(uid, home, token));
+        for tie in [Some(guardian), token].into_iter().flatten() {
+            let watched = self
+                .core
+                .watch_actor(self.stand_in.recipient, tie.recipient, None);
+            watched.map_err(SpawnAtError::of_watch)?;
+        }
+        self.is_tied = true;
+        Ok(())
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        if !self.is_tied {
+            self.core.stop_actor(&self.stand_in);
+        }
+    }
+}
+
+/// What was made, or why nothing was.
+fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnAtError> {
+    let (node, key) = (node.clone(), W::KEY);
+    Err(match answer.verdict {
+        Verdict::Made => match answer.made {
+            Some(made) => return Ok(made),
+            None => no_room("the node says that it was made, and not where"),
+        },
+        Verdict::UnknownFactory => SpawnAtError::UnknownFactory { node, key },
+        Verdict::NotAllowed => SpawnAtError::NotAllowed { node, key },
+        Verdict::OtherArguments => SpawnAtError::OtherArguments { key },
+        Verdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
+        Verdict::NotStarted => SpawnAtError::Start(answer.reason),
+        Verdict::NoRoom => no_room(answer.reason),
+    })
+}
+
+fn no_room(reason: impl Into<String>) -> SpawnAtError {
+    let reason = reason.into();
+    SpawnAtError::NoRoom { reason }
+}
+
+/// There is no link with the node.
+fn unreachable(node: &Address, error: ResolveError) -> SpawnAtError {
+    let reason = match error {
+        ResolveError::Stopping => return SpawnError::Stopping.into(),
+        ResolveError::Timeout { last, .. } => last,
+        ResolveError::Refused { reason, .. } => reason,
+        error => error.to_string(),
+    };
+    let node = node.clone();
+    SpawnAtError::Unreachable { node, reason }
+}
+
+/// The node did not answer the question.
+fn refused(node: &Address, error: AskError, within: Duration) -> SpawnAtError {
+    let node = node.clone();
+    match error {
+        AskError::UnknownMessage | AskError::SchemaMismatch | AskError::ReplyMismatch => {
+            SpawnAtError::TooOld { node }
+        }
+        AskError::Timeout { .. } => SpawnAtError::TimedOut { after: within },
+        AskError::Unreachable { .. } | AskError::NotRunning | AskError::Stopping => {
+            let reason = error.to_string();
+            SpawnAtError::Unreachable { node, reason }
+        }
+        AskError::TooLarge { bytes, limit } => SpawnAtError::TooLarge { bytes, limit },
+        error => no_room(error.to_string()),
+    }
+}
