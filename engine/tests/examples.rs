@@ -68,3 +68,28 @@ fn a_pipeline_loses_nothing() {
         assert_eq!(output_of(&mut Command::new(pipeline)), "40200\n");
     }
 }
+
+#[test]
+fn settings_alone_spread_a_program_over_three_processes() {
+    let Some(spread) = example("spread") else {
+        return;
+    };
+    let alone = output_of(&mut Command::new(&spread));
+    assert_eq!(alone, "19686 numbers have eight ones; nodes: 1\n");
+    let others = [0, 1].map(|_| {
+        let waiting = Command::new(&spread)
+            .arg("0")
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut waiting = Running(waiting.expect("the example starts"));
+        let stdout = waiting.0.stdout.take().expect("it was asked for");
+        let mut address = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut address)
+            .expect("it says where it listens");
+        (waiting, address.trim().to_owned())
+    });
+    let rules = format!("/user/*=here,{},{}", others[0].1, others[1].1);
+    let spread_out = output_of(Command::new(&spread).env("RINGMESH__PLACEMENT__RULES", rules));
+    assert_eq!(spread_out, "19686 numbers have eight ones; nodes: 3\n");
+}
