@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringmesh_proto::address::{ActorPath, CoreId};
+use ringmesh_proto::quarantine::By;
 
 use crate::actor::Protocol;
 use crate::core::{Alarm, CONTROL_CORE, Core, PeerIndex, PeerState};
@@ -92,6 +93,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Waits for a link to the node and says which process start it reached.
     async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
+        self.core.look_past_quarantine(self.node);
         poll_fn(|context| {
             match self.core.peer_state(self.node) {
                 PeerState::Up(uid) => {
@@ -101,6 +103,10 @@ impl Search<'_> {
                 PeerState::Refused(reason) => {
                     let path = self.path.to_owned();
                     return Poll::Ready(Err(ResolveError::Refused { path, reason }));
+                }
+                PeerState::Quarantined(by) => {
+                    let (path, by_peer) = (self.path.to_owned(), by == By::Peer);
+                    return Poll::Ready(Err(ResolveError::Quarantined { path, by_peer }));
                 }
                 PeerState::Stopping => return Poll::Ready(Err(ResolveError::Stopping)),
                 PeerState::Unknown(why) => {
@@ -127,7 +133,10 @@ impl Search<'_> {
 
     /// After a failed question: waits for the link to change, unless the time is up.
     async fn pause(&mut self, error: &AskError) -> Result<(), ResolveError> {
-        let link_ended = matches!(error, AskError::Unreachable { .. } | AskError::NotRunning);
+        let link_ended = matches!(
+            error,
+            AskError::Unreachable { .. } | AskError::Quarantined { .. } | AskError::NotRunning
+        );
         if !link_ended || self.alarm.remaining().is_zero() {
             return Err(self.timed_out());
         }
