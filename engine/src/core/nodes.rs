@@ -188,12 +188,13 @@ impl Nodes {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
         entry.proven = from.map(|from| (uid, from));
-        // Whatever was heard of it, it runs.
-        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn connected(&mut self, node: NodeIndex, uid: Uid) {
-        self.entries[node.0 as usize].evidence.handle_connected(uid);
+        let entry = &mut self.entries[node.0 as usize];
+        entry.evidence.handle_connected(uid);
+        // Whatever was heard of it, it runs: a link that comes back says so as much as a new one.
+        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn disconnected(&mut self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
@@ -340,7 +341,7 @@ mod tests {
         }
         assert!(nodes.address_of_start(node, uids[0]).is_some());
         assert!(nodes.address_of_start(node, uids[1]).is_none());
-        nodes.linked(node, uids[1], None);
+        nodes.connected(node, uids[1]);
         assert!(nodes.address_of_start(node, uids[1]).is_some(), "it runs");
         assert!(nodes.end_start(node, uids[1]), "which is news then");
         nodes.forget(node);
