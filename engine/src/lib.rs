@@ -49,8 +49,10 @@ mod node;
 mod ping_error;
 pub mod prelude;
 mod props;
+mod quarantine;
 mod random;
 mod reference;
+mod refusal;
 mod resolve;
 mod rt;
 mod subscription;
@@ -86,6 +88,7 @@ pub use metrics::{Metrics, MetricsReader};
 pub use node::Node;
 pub use ping_error::PingError;
 pub use props::{Props, StartError};
+pub use quarantine::{QuarantineError, Remedy};
 pub use reference::Ref;
 pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire};
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
@@ -107,7 +110,7 @@ pub mod __private {
         Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
         deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
-    pub use crate::deploy::{Made, Place, Spawn, Spawned, Strategy, StrategyKind, Verdict};
+    pub use crate::deploy::{Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind};
     pub use crate::directory::{Finding, Resolve, Resolved};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.

@@ -31,7 +31,7 @@ pub use placement::Placement;
 pub(crate) use placement::{Placements, Site, rule};
 pub(crate) use serve::serve;
 pub(crate) use spawn_at::spawn_at;
-pub use words::{Made, Place, Spawn, Spawned, Strategy, StrategyKind, Verdict};
+pub use words::{Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind};
 
 use std::fmt;
 use std::time::Duration;

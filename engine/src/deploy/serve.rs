@@ -9,7 +9,7 @@ use ringmesh_proto::message::{MessageId, MessageType};
 use super::factory::{Kit, Unmade};
 use super::guardian::{Order, raise};
 use super::nursery::UnderWay;
-use super::words::{Made, Spawn, Spawned, Verdict};
+use super::words::{Made, Spawn, SpawnVerdict, Spawned};
 use crate::actor::{Actor, Cx, ReplyTo};
 use crate::core::{ActorPlace, Core};
 use crate::message::Msg;
@@ -21,7 +21,7 @@ pub(super) const REASON_BYTES_MAX: usize = 1024;
 /// Why nothing is made: what is answered.
 #[derive(Debug)]
 struct Refused {
-    verdict: Verdict,
+    verdict: SpawnVerdict,
     reason: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn serve<A: Actor>(spawn: &Msg<Spawn>, reply: ReplyTo<Spawn>, cx: &Cx
     let core = Rc::clone(cx.core());
     let admitted = cx
         .sender()
-        .ok_or_else(|| Refused::of(Verdict::NotAllowed))
+        .ok_or_else(|| Refused::of(SpawnVerdict::NotAllowed))
         .and_then(|sender| admit(&core, spawn.deserialize(), &sender));
     let (target, order, under_way) = match admitted {
         Ok(admitted) => admitted,
@@ -65,12 +65,12 @@ fn admit(
 ) -> Result<(CoreId, Order, UnderWay), Refused> {
     let nursery = &core.shared().nursery;
     if !may_spawn(core, sender) {
-        return Err(Refused::of(Verdict::NotAllowed));
+        return Err(Refused::of(SpawnVerdict::NotAllowed));
     }
     let factory = nursery.factory(&spawn.key);
-    let factory = factory.ok_or_else(|| Refused::of(Verdict::UnknownFactory))?;
+    let factory = factory.ok_or_else(|| Refused::of(SpawnVerdict::UnknownFactory))?;
     if !nursery.allows(factory.key) {
-        return Err(Refused::of(Verdict::NotAllowed));
+        return Err(Refused::of(SpawnVerdict::NotAllowed));
     }
     let args = MessageType {
         id: MessageId::from_u64(spawn.args_id),
@@ -78,7 +78,7 @@ fn admit(
         fingerprint: spawn.args_fingerprint,
     };
     if args != factory.args {
-        return Err(Refused::of(Verdict::OtherArguments));
+        return Err(Refused::of(SpawnVerdict::OtherArguments));
     }
     let cores = core.cores().len();
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
@@ -129,7 +129,7 @@ pub(super) fn path(origin: &Address, stand_in: Recipient) -> Box<str> {
 }
 
 impl Refused {
-    fn of(verdict: Verdict) -> Self {
+    fn of(verdict: SpawnVerdict) -> Self {
         Self {
             verdict,
             reason: String::new(),
@@ -138,7 +138,7 @@ impl Refused {
 
     fn no_room(why: &dyn std::fmt::Display) -> Self {
         Self {
-            verdict: Verdict::NoRoom,
+            verdict: SpawnVerdict::NoRoom,
             reason: why.to_string(),
         }
     }
@@ -157,9 +157,9 @@ impl Refused {
 impl From<Unmade> for Refused {
     fn from(unmade: Unmade) -> Self {
         match unmade {
-            Unmade::Arguments => Self::of(Verdict::InvalidArguments),
+            Unmade::Arguments => Self::of(SpawnVerdict::InvalidArguments),
             Unmade::Start(reason) => Self {
-                verdict: Verdict::NotStarted,
+                verdict: SpawnVerdict::NotStarted,
                 reason,
             },
             Unmade::Spawn(error) => Self::no_room(&error),
@@ -170,7 +170,7 @@ impl From<Unmade> for Refused {
 impl Spawned {
     fn made(made: Made) -> Self {
         Self {
-            verdict: Verdict::Made,
+            verdict: SpawnVerdict::Made,
             reason: String::new(),
             made: Some(made),
         }

@@ -14,10 +14,10 @@ use ringmesh_proto::message::Message;
 use super::factory::{self, Factory, Kit};
 use super::guardian::{Order, StandIn, TieApi, escalates, raise};
 use super::serve::path;
-use super::words::{Made, Place, Spawn, Spawned, Verdict};
+use super::words::{Made, Place, Spawn, SpawnVerdict, Spawned};
 use super::{Deploy, SpawnAtError, Spawnable};
 use crate::actor::{ActorTable, Protocol};
-use crate::core::{ActorPlace, CONTROL_CORE, Core, Home, NodeIndex};
+use crate::core::{ActorPlace, Core, Home, NodeIndex};
 use crate::directory;
 use crate::error::{AskError, ResolveError, SpawnError};
 use crate::reference::{Recipient, Ref};
@@ -149,10 +149,9 @@ impl<'a> Posting<'a> {
         within: Duration,
     ) -> Result<(Uid, Home, Made), SpawnAtError> {
         let unreachable = |error| unreachable(&node, error);
-        let peer = self.core.peer(&node, CONTROL_CORE).map_err(unreachable)?;
-        let home = self.core.home(self.core.number_of(peer));
         let text = node.to_string();
-        let mut search = Search::new(self.core, &text, peer, within);
+        let mut search = Search::new(self.core, &text, &node, within).map_err(unreachable)?;
+        let home = search.home;
         let uid = search.link_up().await.map_err(unreachable)?;
         let args = <W::Args as Message>::TYPE;
         let stand_in = self.stand_in.recipient;
@@ -209,16 +208,16 @@ impl Drop for Posting<'_> {
 fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnAtError> {
     let (node, key) = (node.clone(), W::KEY);
     Err(match answer.verdict {
-        Verdict::Made => match answer.made {
+        SpawnVerdict::Made => match answer.made {
             Some(made) => return Ok(made),
             None => no_room("the node says that it was made, and not where"),
         },
-        Verdict::UnknownFactory => SpawnAtError::UnknownFactory { node, key },
-        Verdict::NotAllowed => SpawnAtError::NotAllowed { node, key },
-        Verdict::OtherArguments => SpawnAtError::OtherArguments { key },
-        Verdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
-        Verdict::NotStarted => SpawnAtError::Start(answer.reason),
-        Verdict::NoRoom => no_room(answer.reason),
+        SpawnVerdict::UnknownFactory => SpawnAtError::UnknownFactory { node, key },
+        SpawnVerdict::NotAllowed => SpawnAtError::NotAllowed { node, key },
+        SpawnVerdict::OtherArguments => SpawnAtError::OtherArguments { key },
+        SpawnVerdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
+        SpawnVerdict::NotStarted => SpawnAtError::Start(answer.reason),
+        SpawnVerdict::NoRoom => no_room(answer.reason),
     })
 }
 
@@ -247,7 +246,10 @@ fn refused(node: &Address, error: AskError, within: Duration) -> SpawnAtError {
             SpawnAtError::TooOld { node }
         }
         AskError::Timeout { .. } => SpawnAtError::TimedOut { after: within },
-        AskError::Unreachable { .. } | AskError::NotRunning | AskError::Stopping => {
+        AskError::Unreachable { .. }
+        | AskError::Quarantined { .. }
+        | AskError::NotRunning
+        | AskError::Stopping => {
             let reason = error.to_string();
             SpawnAtError::Unreachable { node, reason }
         }

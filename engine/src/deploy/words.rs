@@ -35,7 +35,7 @@ pub struct Spawn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spawned {
     /// Whether it was made.
-    pub verdict: Verdict,
+    pub verdict: SpawnVerdict,
     /// Why not, in words, where there are some: 1024 bytes at most.
     pub reason: String,
     /// Where it is, if it was made.
@@ -68,7 +68,7 @@ pub struct Place {
 /// What became of a question.
 #[crate::wire(crate = crate)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SpawnVerdict {
     /// The actor runs.
     Made,
     /// There is no factory of the key.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringmesh::__private::{Place, Spawn, Spawned, Strategy, Verdict};
+use ringmesh::__private::{Place, Spawn, SpawnVerdict, Spawned, Strategy};
 use ringmesh::{
     Actor, Address, Cx, Deploy, Handler, Message, Msg, Placement, SpawnAtError, Spawnable,
     Supervision, message,
@@ -192,14 +192,18 @@ fn arguments_that_are_not_valid_are_refused_and_a_repeated_question_makes_nothin
         bytes.extend(make::ask(&question(number, args), number));
     }
     peer.send(&bytes);
-    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut verdicts: Vec<SpawnVerdict> = Vec::new();
     for _ in 0..3 {
         let answer = peer.frame_of(Kind::Reply);
         let answered = access::<Spawned>(&answer.payload).expect("an answer");
         verdicts.push(ringmesh_proto::archive::deserialize::<Spawned>(answered).verdict);
     }
     verdicts.sort_unstable_by_key(|verdict| *verdict as u8);
-    let expected = [Verdict::Made, Verdict::InvalidArguments, Verdict::NoRoom];
+    let expected = [
+        SpawnVerdict::Made,
+        SpawnVerdict::InvalidArguments,
+        SpawnVerdict::NoRoom,
+    ];
     assert_eq!(verdicts, expected);
     assert!(
         peer.is_open_for(Duration::from_millis(50)),
