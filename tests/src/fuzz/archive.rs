@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use ringmesh::__private::{Finding, Resolve, Resolved};
+use ringmesh::__private::{
+    Finding, Made, Place, Resolve, Resolved, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind,
+};
 use ringmesh::message::{Message, Older};
 use ringmesh::{Upgrade, message, wire};
 use ringmesh_proto::archive::{
@@ -82,12 +84,14 @@ pub fn archive(bytes: &[u8]) {
     let Some((choice, payload)) = bytes.split_first() else {
         return;
     };
-    match choice % 6 {
+    match choice % 10 {
         0 => read::<Tick>(payload),
         1 => read::<Flags>(payload),
         2 => read::<Order>(payload),
         3 => read::<Resolve>(payload),
         4 => read::<Resolved>(payload),
+        8 => read::<Spawn>(payload),
+        9 => read::<Spawned>(payload),
         _ => upgrade::<Order, LaterOrder>(payload),
     }
 }
@@ -216,7 +220,52 @@ fn engine_seeds() -> Vec<(String, Vec<u8>)> {
         slot: 2,
         generation: 3,
     };
+    let place = Place {
+        slot: 2,
+        generation: 3,
+    };
+    let spawn = |name: Option<&str>, kind| Spawn {
+        key: "tests.a key that is out of line".to_owned(),
+        args_id: 1,
+        args_version: 2,
+        args_fingerprint: 3,
+        args: vec![4; 40],
+        name: name.map(str::to_owned),
+        core: name.map(|_| 5),
+        strategy: Strategy {
+            kind,
+            pause_min: 6,
+            pause_max: 7,
+            at_most: name.map(|_| 8),
+            within: 9,
+            escalates: name.is_some(),
+        },
+        stand_in: place,
+    };
+    let spawned = |verdict, made| Spawned {
+        verdict,
+        reason: "a reason that is out of line".to_owned(),
+        made,
+    };
+    let made = |token| Made {
+        child: place,
+        guardian: place,
+        token,
+    };
     vec![
+        seed("spawn", 8, &spawn(None, StrategyKind::Stop)),
+        seed(
+            "spawn-named",
+            8,
+            &spawn(Some("name"), StrategyKind::Restart),
+        ),
+        seed("spawned", 9, &spawned(SpawnVerdict::Made, Some(made(None)))),
+        seed(
+            "spawned-tied",
+            9,
+            &spawned(SpawnVerdict::Made, Some(made(Some(place)))),
+        ),
+        seed("spawned-not", 9, &spawned(SpawnVerdict::NoRoom, None)),
         seed("resolve-inline", 3, &resolve("echo")),
         seed("resolve", 3, &resolve("a name that is out of line")),
         seed("resolved-found", 4, &resolved(Finding::Found)),
@@ -246,6 +295,8 @@ mod tests {
                 2 => access::<Order>(payload).is_ok(),
                 3 => access::<Resolve>(payload).is_ok(),
                 4 => access::<Resolved>(payload).is_ok(),
+                8 => access::<Spawn>(payload).is_ok(),
+                9 => access::<Spawned>(payload).is_ok(),
                 _ => access::<Order>(payload).is_ok(),
             };
             assert!(accepted, "{name}");
