@@ -34,6 +34,7 @@ mod core;
 mod counters;
 mod dead_letter;
 mod directory;
+mod ending;
 mod engine;
 mod error;
 mod error_code;
@@ -72,6 +73,7 @@ pub use config::{
 pub use core::TimerId;
 pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
+pub use ending::{Ending, StopError, Stopped};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,

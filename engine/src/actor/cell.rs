@@ -9,14 +9,14 @@ use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 
-use super::context::Origin;
 use super::heard::Heard;
 use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
 use super::probing::probing;
 use super::restart::{Maker, Remake};
-use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
+use super::running::Running;
+use super::{Actor, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
 use crate::props::Factory;
 use crate::reference::Ref;
@@ -153,6 +153,15 @@ impl ActorCell {
     /// Whether the futures of asynchronous handlers are its own.
     pub(crate) fn has_loop(&self) -> bool {
         self.has_loop
+    }
+
+    /// Whether it has something to do before it can be stopped in order: a handler of it waits, or,
+    /// if its mailbox is to be emptied, messages do.
+    pub(crate) fn lingers_at(&self, port: &Port, drains: bool) -> bool {
+        let has_state = !self.kin.is_parked.get();
+        let empties_mailbox = self.has_loop || self.supervised.is_some();
+        let is_busy = self.has_loop && !port.idle.get();
+        has_state && (is_busy || (drains && empties_mailbox && !port.has_nothing()))
     }
 
     /// Its place on its core.
@@ -397,14 +406,6 @@ pub(crate) enum Mismatch {
     Schema,
 }
 
-/// Where an actor lives on its core.
-pub(super) fn place_of<P>(actor: &Ref<P>) -> ActorPlace {
-    ActorPlace {
-        slot: actor.recipient.slot,
-        generation: actor.recipient.generation,
-    }
-}
-
 /// What an actor is born with besides its state.
 #[derive(Debug, Default)]
 pub(crate) struct Birth {
@@ -429,66 +430,5 @@ impl Supervised {
             supervisor: RefCell::new(Supervisor::new(supervision)),
             maker: Box::new(Remake { me, factory }),
         }
-    }
-}
-
-struct Running<A: Actor> {
-    actor: A,
-    me: Ref<A::Api>,
-}
-
-impl<A: Actor> Behaviour for Running<A> {
-    fn started(&mut self, core: &Rc<Core>) -> bool {
-        let mut cx = Cx::new(core, &self.me, None);
-        self.actor.started(&mut cx);
-        cx.wants_stop()
-    }
-
-    #[inline]
-    fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let origin = Origin {
-            core,
-            link: delivery.link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &self.me, Some(&origin));
-        let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
-        Turn {
-            outcome,
-            stop: cx.wants_stop(),
-        }
-    }
-
-    fn deliver_local(
-        &mut self,
-        core: &Rc<Core>,
-        index: u16,
-        value: LocalValue,
-        link: &Rc<Link>,
-    ) -> Turn {
-        let origin = Origin {
-            core,
-            link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &self.me, Some(&origin));
-        <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);
-        Turn {
-            outcome: Outcome(Delivered::Handled),
-            stop: cx.wants_stop(),
-        }
-    }
-
-    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
-        let Some(terminated) = core.claim(place_of(&self.me), notice) else {
-            return false;
-        };
-        let mut cx = Cx::new(core, &self.me, None);
-        self.actor.terminated(terminated, &mut cx);
-        cx.wants_stop()
-    }
-
-    fn stopped(&mut self) {
-        self.actor.stopped();
     }
 }

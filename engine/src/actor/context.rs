@@ -9,7 +9,8 @@ use ringmesh_proto::address::{ActorPath, NodeId};
 use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, Actor};
-use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
+use crate::core::{Asked, Asker, Core, Link, Pace, Question, Rest, TimerId};
+use crate::ending::Ending;
 use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
@@ -221,6 +222,29 @@ impl<'a, A: Actor> Cx<'a, A> {
         props: Props<C, E>,
     ) -> Result<Ref<C::Api>, StartError<E>> {
         self.core.bear_by(Some(self.me.recipient), props)
+    }
+
+    /// Stops a child of this actor as [`Node::stop_within`] does. A handler that does not wait may
+    /// have the actor told how it went by [`pipe`](Self::pipe), or drop the future and
+    /// [watch](Self::watch).
+    ///
+    /// # Errors
+    /// The future says [`StopError`](crate::StopError), of an actor that lives and is no child
+    /// [`NotAChild`](crate::StopError::NotAChild); nothing was changed.
+    pub fn stop_child<P>(&self, child: &Ref<P>, span: Duration) -> Ending {
+        let me = self.me.recipient;
+        self.core
+            .stop_child_within(me, child.recipient, span, Rest::Bury)
+    }
+
+    /// The same as [`Node::drain_within`] does.
+    ///
+    /// # Errors
+    /// As [`stop_child`](Self::stop_child).
+    pub fn drain_child<P>(&self, child: &Ref<P>, span: Duration) -> Ending {
+        let me = self.me.recipient;
+        self.core
+            .stop_child_within(me, child.recipient, span, Rest::Handle)
     }
 
     /// The actor's path: `ringmesh://system@host:port/user/parent/name#7`. One without a name has

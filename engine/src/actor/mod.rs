@@ -18,6 +18,7 @@ mod port;
 mod probing;
 mod reply_to;
 mod restart;
+mod running;
 mod serve;
 mod table;
 

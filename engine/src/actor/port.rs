@@ -36,6 +36,10 @@ impl Notes {
     pub(super) const PANICKED: u8 = 1 << 3;
     /// Something else than a message is to be handled.
     pub(super) const ASIDE: u8 = 1 << 4;
+    /// The actor ends behind the handler that runs.
+    const LINGERS: u8 = 1 << 5;
+    /// The actor ends when no more messages wait.
+    const DRAINS: u8 = 1 << 6;
 
     #[inline]
     fn are_none(&self) -> bool {
@@ -130,6 +134,38 @@ impl Port {
     /// The actor's generation, which no other actor of the process has.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Has the actor ask to be stopped when its handler has ended or, if it `drains`, when all is
+    /// handled that waits.
+    pub(crate) fn linger(&self, drains: bool) {
+        let note = if drains {
+            Notes::DRAINS
+        } else {
+            Notes::LINGERS
+        };
+        self.notes.add(note);
+        self.waker().wake_by_ref();
+    }
+
+    /// Whether the actor handles what waits before it ends.
+    pub(crate) fn drains(&self) -> bool {
+        self.notes.have(Notes::DRAINS)
+    }
+
+    /// Whether the actor asked to be stopped.
+    pub(crate) fn wants_stop(&self) -> bool {
+        self.notes.have(Notes::WANTS_STOP)
+    }
+
+    /// Whether the actor is to end before it handles another message.
+    pub(super) fn ends_now(&self) -> bool {
+        let ends = self.notes.have(Notes::LINGERS)
+            || (self.notes.have(Notes::DRAINS) && self.mailbox.borrow().is_empty());
+        if ends {
+            self.notes.add(Notes::WANTS_STOP);
+        }
+        ends
     }
 
     /// Says what polls the loop when it is woken.
@@ -323,10 +359,13 @@ impl Port {
         if self.notes.have(Notes::STOPPING | Notes::ASIDE) {
             return Poll::Ready(None);
         }
-        if self.notes.have(Notes::WANTS_STOP) {
+        if self.notes.have(Notes::WANTS_STOP) || self.ends_now() {
             return Poll::Pending;
         }
         self.take_waiting(core, context);
+        if self.idle.get() && self.ends_now() {
+            return Poll::Pending;
+        }
         match self.link.take() {
             Some(link) => Poll::Ready(Some((self.index.get(), link))),
             None if self.notes.have(Notes::ASIDE) => Poll::Ready(None),

@@ -239,7 +239,7 @@ impl Core {
         let cell = self.cell_at(Place { slot, generation });
         cell.is_some_and(|cell| {
             let running = cell.is_alive();
-            self.stop_cell(&cell);
+            self.bring_down(&cell, Ended::Stopped);
             running
         })
     }

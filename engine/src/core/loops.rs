@@ -22,11 +22,11 @@ impl Core {
         };
         let (core, cell) = (Rc::clone(self), Rc::clone(cell));
         let resume = poll_fn(move |_| {
-            if cell.is_alive() {
+            if cell.is_alive() || cell.kin.lingers.get() {
                 core.resume(&cell);
             }
             // Its end wakes it once more.
-            if cell.is_alive() {
+            if cell.is_alive() || cell.kin.lingers.get() {
                 Poll::Pending
             } else {
                 Poll::Ready(())
