@@ -63,7 +63,7 @@ mod wire_ref;
 
 pub use actor::{
     Accepts, AcceptsLocal, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler,
-    LocalHandler, LocalMessage, Protocol, ReplyTo,
+    LocalHandler, LocalMessage, Protocol, ReplyTo, StashFull, StashLimit,
 };
 pub use ask::Ask;
 pub use config::{

@@ -14,7 +14,7 @@ use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
 use super::probing::probing;
-use super::restart::{Maker, Remake};
+use super::restart::{Maker, Remake, Renewed};
 use super::running::Running;
 use super::{Actor, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
@@ -76,6 +76,8 @@ pub(crate) struct ActorCell {
     pub(crate) slot: u32,
     alive: Cell<bool>,
     has_loop: bool,
+    /// Somebody takes its messages out of its mailbox.
+    is_probe: bool,
     /// Others may watch it.
     pub(crate) is_watched: Cell<bool>,
     /// Of an actor with a loop, or one that failed and lives on.
@@ -103,8 +105,11 @@ impl ActorCell {
         let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
             let (looping, port) = looping(actor, me, core);
             (looping, OnceCell::from(port))
-        } else {
+        } else if A::STASH.is_none() {
             (Box::new(Running { actor, me }), OnceCell::new())
+        } else {
+            let port = Port::of(core, (me.recipient.slot, me.recipient.generation));
+            (Renewed::of(core, &port, me, actor), OnceCell::from(port))
         };
         let has_loop = <A::Api as Dispatch<A>>::IS_ASYNC;
         Self::with(me, birth, supervised, (behaviour, port, has_loop))
@@ -127,6 +132,7 @@ impl ActorCell {
             locals: P::LOCALS,
             alive: Cell::new(true),
             has_loop,
+            is_probe: false,
             watches: Cell::default(),
             is_watched: Cell::default(),
             port,
@@ -138,7 +144,11 @@ impl ActorCell {
     pub(crate) fn probing<P: Protocol>(core: &Rc<Core>, me: Ref<P>, birth: Birth) -> Self {
         let (behaviour, port) = probing(core, &me);
         let is_served = (behaviour, OnceCell::from(port), false);
-        Self::with(me, birth, None, is_served)
+        let cell = Self::with(me, birth, None, is_served);
+        Self {
+            is_probe: true,
+            ..cell
+        }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -159,9 +169,8 @@ impl ActorCell {
     /// if its mailbox is to be emptied, messages do.
     pub(crate) fn lingers_at(&self, port: &Port, drains: bool) -> bool {
         let has_state = !self.kin.is_parked.get();
-        let empties_mailbox = self.has_loop || self.supervised.is_some();
         let is_busy = self.has_loop && !port.idle.get();
-        has_state && (is_busy || (drains && empties_mailbox && !port.has_nothing()))
+        has_state && (is_busy || (drains && !self.is_probe && !port.has_nothing()))
     }
 
     /// Its place on its core.

@@ -44,9 +44,9 @@ impl<A: Actor, E: fmt::Display + 'static> Maker for Remake<A, E> {
     }
 }
 
-/// An actor without asynchronous handlers that failed once, or any actor that waits for its new
-/// state: it has a mailbox, and nothing overtakes what waits in there.
-struct Renewed<A: Actor> {
+/// An actor without asynchronous handlers that failed once, or that may lay messages aside, or any
+/// actor that waits for its new state: it has a mailbox, and nothing overtakes what waits in there.
+pub(super) struct Renewed<A: Actor> {
     core: Rc<Core>,
     port: Rc<Port>,
     me: Ref<A::Api>,
@@ -63,6 +63,16 @@ impl<A: Actor> Renewed<A> {
             running: actor.map(|actor| Running { actor, me }),
             checks: <A::Api as Protocol>::CHECKS,
         }
+    }
+
+    /// An actor that has a mailbox from its start.
+    pub(super) fn of(
+        core: &Rc<Core>,
+        port: &Rc<Port>,
+        me: Ref<A::Api>,
+        actor: A,
+    ) -> Box<dyn Behaviour> {
+        Box::new(Self::on(core, port, me, Some(actor)))
     }
 
     /// The actor, if nothing waits that goes before what comes now.

@@ -73,6 +73,7 @@ mod slow;
 mod snapshot;
 mod stall;
 mod start;
+mod stash;
 mod stop;
 mod tasks;
 mod ticks;

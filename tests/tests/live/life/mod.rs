@@ -5,6 +5,7 @@ mod ending;
 mod failure;
 mod family;
 mod quiet;
+mod stash;
 mod watch;
 
 use std::future::{Future, poll_fn};
