@@ -309,6 +309,10 @@ counters! {
         watches_far,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
+        /// Selections that the directory was asked for.
+        selections,
+        /// Actors that it named in answer to them.
+        selected,
         /// Tasks that run at the moment, the main future among them.
         tasks,
     }

@@ -46,6 +46,7 @@ mod mesh;
 pub mod message;
 mod metrics;
 mod node;
+mod pattern;
 mod ping_error;
 pub mod prelude;
 mod props;
@@ -53,6 +54,7 @@ mod random;
 mod reference;
 mod resolve;
 mod rt;
+mod selection;
 mod subscription;
 mod supervision;
 mod tell;
@@ -91,6 +93,7 @@ pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire}
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
+pub use selection::{FanOut, SelectError, Selection};
 pub use supervision::{Restarts, Supervision};
 pub use tell::{Tell, TellLocal};
 pub use watch::{ActorId, Ended, Terminated, WatchError};
@@ -107,7 +110,7 @@ pub mod __private {
         Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
         deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
-    pub use crate::directory::{Finding, Resolve, Resolved};
+    pub use crate::directory::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};

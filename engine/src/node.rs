@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, MetricsReader};
 use crate::ping_error::PingError;
 use crate::props::{Props, StartError};
 use crate::reference::Ref;
+use crate::selection::{SelectError, Selection};
 use crate::testkit::VirtualTime;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
@@ -211,6 +212,18 @@ impl Node {
     /// [`ResolveError`]; nothing was executed.
     pub async fn resolve<P: Protocol>(&self, path: &str) -> Result<Ref<P>, ResolveError> {
         crate::resolve::resolve(&self.core, path).await
+    }
+
+    /// The actors whose paths match `path`, and that speak `P`: `?` in it stands for any one
+    /// character, `*` for any number of them within a name, and `**`, as a name, for any number of
+    /// names, none included. `ringmesh://system@host:port/user/shop/*/cart` are those of a node;
+    /// without the address in front, as `/user/shop/**`, of this one. Nothing is asked before the
+    /// selection is used.
+    ///
+    /// # Errors
+    /// [`SelectError::Path`].
+    pub fn select<P: Protocol>(&self, path: &str) -> Result<Selection<P>, SelectError> {
+        Selection::new(&self.core, path)
     }
 
     /// Ends after `span`, rounded up to the tick of the core's timers (65.5 us).

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringmesh_proto::address::{ActorPath, CoreId};
+use ringmesh_proto::address::{ActorPath, Address, CoreId, Uid};
 
 use crate::actor::Protocol;
-use crate::core::{Alarm, CONTROL_CORE, Core, PeerIndex, PeerState};
+use crate::core::{Alarm, CONTROL_CORE, Core, Home, PeerIndex, PeerState};
 use crate::directory::{self, Finding, Resolve};
 use crate::error::{AskError, ResolveError};
 use crate::reference::Ref;
@@ -19,35 +19,22 @@ pub(crate) async fn resolve<P: Protocol>(
     path: &str,
 ) -> Result<Ref<P>, ResolveError> {
     let wanted: ActorPath = path.parse()?;
-    let node = core.peer(&wanted.address, CONTROL_CORE)?;
-    let number = core.number_of(node);
-    let mut search = Search {
-        core,
-        path,
-        node,
-        patience: core.settings().ask_timeout,
-        alarm: core.alarm(core.settings().ask_timeout),
-        last: "no link yet".to_owned(),
-        unknown: None,
-    };
+    let patience = core.settings().ask_timeout;
+    let mut search = Search::new(core, path, &wanted.address, patience)?;
     loop {
-        // Found anew: the index may be another peer's after a wait.
-        search.node = core.peer(&wanted.address, CONTROL_CORE)?;
+        search.begin(&wanted.address)?;
         let uid = search.link_up().await?;
         let question = Resolve {
             name: wanted.name.clone(),
             protocol: directory::protocol_key::<P>(),
         };
-        let ask = directory::of_node(uid, core.home(number))
+        let ask = directory::of_node(uid, search.home)
             .ask(question)
-            .timeout(search.alarm.remaining());
+            .timeout(search.remaining());
         let answer = match ask.await {
             Ok(answer) => answer,
-            Err(AskError::Stopping) => return Err(ResolveError::Stopping),
-            // The question changes nothing, so it may be asked again whatever became of it.
             Err(error) => {
-                search.last = error.to_string();
-                search.pause(&error).await?;
+                search.asked_in_vain(&error)?;
                 continue;
             }
         };
@@ -61,7 +48,7 @@ pub(crate) async fn resolve<P: Protocol>(
                 }
                 Ok(Ref::new(
                     uid,
-                    core.home(number),
+                    search.home,
                     home,
                     answer.slot.to_native(),
                     answer.generation.to_native(),
@@ -78,10 +65,13 @@ pub(crate) async fn resolve<P: Protocol>(
     }
 }
 
-struct Search<'a> {
+/// The way to the directory of a node, until a deadline.
+pub(crate) struct Search<'a> {
     core: &'a Rc<Core>,
     path: &'a str,
     node: PeerIndex,
+    /// The node, for refs.
+    pub(crate) home: Home,
     patience: Duration,
     alarm: Alarm,
     last: String,
@@ -89,9 +79,39 @@ struct Search<'a> {
     unknown: Option<String>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    pub(crate) fn new(
+        core: &'a Rc<Core>,
+        path: &'a str,
+        address: &Address,
+        patience: Duration,
+    ) -> Result<Self, ResolveError> {
+        let node = core.peer(address, CONTROL_CORE)?;
+        Ok(Self {
+            core,
+            path,
+            node,
+            home: core.home(core.number_of(node)),
+            patience,
+            alarm: core.alarm(patience),
+            last: "no link yet".to_owned(),
+            unknown: None,
+        })
+    }
+
+    /// Looks for the control core of the node: after a wait its index may be another peer's.
+    pub(crate) fn begin(&mut self, address: &Address) -> Result<(), ResolveError> {
+        self.node = self.core.peer(address, CONTROL_CORE)?;
+        Ok(())
+    }
+
+    /// What is left of its time.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.alarm.remaining()
+    }
+
     /// Waits for a link to the node and says which process start it reached.
-    async fn link_up(&mut self) -> Result<ringmesh_proto::address::Uid, ResolveError> {
+    pub(crate) async fn link_up(&mut self) -> Result<Uid, ResolveError> {
         poll_fn(|context| {
             match self.core.peer_state(self.node) {
                 PeerState::Up(uid) => {
@@ -125,8 +145,13 @@ impl Search<'_> {
         .await
     }
 
-    /// After a failed question: waits for the link to change, unless the time is up.
-    async fn pause(&mut self, error: &AskError) -> Result<(), ResolveError> {
+    /// A question failed: it may be asked again, whatever became of it, because it changes nothing;
+    /// unless the time is up, or another would fare no better.
+    pub(crate) fn asked_in_vain(&mut self, error: &AskError) -> Result<(), ResolveError> {
+        if *error == AskError::Stopping {
+            return Err(ResolveError::Stopping);
+        }
+        self.last = error.to_string();
         let link_ended = matches!(error, AskError::Unreachable { .. } | AskError::NotRunning);
         if !link_ended || self.alarm.remaining().is_zero() {
             return Err(self.timed_out());

@@ -238,7 +238,8 @@ impl<'a, A: Actor> Cx<'a, A> {
 
     /// Where the present message came from.
     fn link(&self) -> &'a Rc<Link> {
-        self.message.map_or(self.core.own_link(), |it| it.link)
+        self.message
+            .map_or_else(|| self.core.own_link(), |it| it.link)
     }
 
     fn place(&self) -> ActorPlace {

@@ -66,6 +66,7 @@ mod rest;
 mod resume;
 mod routes;
 mod rows;
+mod select;
 mod send;
 mod service;
 pub(crate) mod shared;

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use ringmesh::__private::{Finding, Resolve, Resolved};
+use ringmesh::__private::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
 use ringmesh::message::{Message, Older};
 use ringmesh::{Upgrade, message, wire};
 use ringmesh_proto::archive::{
@@ -82,12 +82,14 @@ pub fn archive(bytes: &[u8]) {
     let Some((choice, payload)) = bytes.split_first() else {
         return;
     };
-    match choice % 6 {
+    match choice % 8 {
         0 => read::<Tick>(payload),
         1 => read::<Flags>(payload),
         2 => read::<Order>(payload),
         3 => read::<Resolve>(payload),
         4 => read::<Resolved>(payload),
+        6 => read::<Select>(payload),
+        7 => read::<Selected>(payload),
         _ => upgrade::<Order, LaterOrder>(payload),
     }
 }
@@ -216,7 +218,27 @@ fn engine_seeds() -> Vec<(String, Vec<u8>)> {
         slot: 2,
         generation: 3,
     };
+    let select = |after: &str| Select {
+        pattern: "a name/that is out of line/*".to_owned(),
+        protocol: 0x0123_4567_89AB_CDEF,
+        after: after.to_owned(),
+    };
+    let spot = |slot| Spot {
+        core: 1,
+        slot,
+        generation: 3,
+    };
+    let selected = |verdict, count| Selected {
+        verdict,
+        spots: (0..count).map(spot).collect(),
+        last: "x".repeat(count as usize),
+    };
     vec![
+        seed("select", 6, &select("")),
+        seed("select-on", 6, &select("a name/that is out of line/b")),
+        seed("selected", 7, &selected(Verdict::Looked, 20)),
+        seed("selected-none", 7, &selected(Verdict::NoPattern, 0)),
+        seed("selected-refused", 7, &selected(Verdict::Refused, 0)),
         seed("resolve-inline", 3, &resolve("echo")),
         seed("resolve", 3, &resolve("a name that is out of line")),
         seed("resolved-found", 4, &resolved(Finding::Found)),
@@ -246,6 +268,8 @@ mod tests {
                 2 => access::<Order>(payload).is_ok(),
                 3 => access::<Resolve>(payload).is_ok(),
                 4 => access::<Resolved>(payload).is_ok(),
+                6 => access::<Select>(payload).is_ok(),
+                7 => access::<Selected>(payload).is_ok(),
                 _ => access::<Order>(payload).is_ok(),
             };
             assert!(accepted, "{name}");
