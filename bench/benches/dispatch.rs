@@ -9,8 +9,10 @@
 
 use std::time::{Duration, Instant};
 
+use criterion::measurement::WallTime;
 use criterion::{
-    BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main,
 };
 use ringmesh::prelude::*;
 
@@ -170,14 +172,20 @@ async fn counted(sink: Ref<SinkApi>) -> u64 {
     counted.messages.to_native()
 }
 
-fn dispatch(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("dispatch");
+/// A group whose samples are few and long: each starts nodes.
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
     group
         .sampling_mode(SamplingMode::Flat)
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(4))
         .throughput(Throughput::Elements(1));
+    group
+}
+
+fn dispatch(criterion: &mut Criterion) {
+    let mut group = group(criterion, "dispatch");
     for (id, sending) in [
         (BenchmarkId::new("tell", 64), Sending::Quotes),
         (BenchmarkId::new("tell_async", 64), Sending::QuotesAsync),
@@ -196,13 +204,7 @@ fn dispatch(criterion: &mut Criterion) {
 
 /// An actor spawned and stopped again, with nothing but itself.
 fn spawn(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("spawn");
-    group
-        .sampling_mode(SamplingMode::Flat)
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(4))
-        .throughput(Throughput::Elements(1));
+    let mut group = group(criterion, "spawn");
     group.bench_function("spawn_and_stop", |bencher| {
         bencher.iter_custom(|batches| {
             let actors = batches * u64::from(BATCH_MESSAGES);

@@ -10,7 +10,8 @@
 //!
 //! A node that is watched is sent heartbeats, one stream for all watches. It counts as gone when
 //! its answers stay out for too long ([`detector`](crate::detector)), when another process start
-//! was met at its address, when it said goodbye, or when the driver has evidence of its crash.
+//! was met at its address, when it said goodbye, when it is quarantined, or when the driver has
+//! evidence of its crash.
 //!
 //! ```text
 //!   watch ──▶ declared ──▶ terminated          a word of the peer, or the end of its node
@@ -80,6 +81,8 @@ pub enum NodeEnd {
     Restarted,
     /// It said goodbye.
     Stopped,
+    /// A quarantine parts it from this node, by whichever of the two.
+    Quarantined,
 }
 
 impl NodeEnd {

@@ -307,6 +307,12 @@ counters! {
         /// Entries of the control core at the moment: watches of actors of other nodes, and those
         /// of actors here by others, one each.
         watches_far,
+        /// Process starts that this core was asked to quarantine, and did.
+        quarantines,
+        /// Part of `quarantines`: those that made room for later ones, and are let in again.
+        quarantines_forgotten,
+        /// How often this core was first to hear that a node has quarantined this one.
+        quarantines_told,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
         /// Selections that the directory was asked for.

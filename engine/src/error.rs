@@ -8,6 +8,7 @@ use ringmesh_proto::address::ParseAddressError;
 use ringmesh_transport::probe::ProbeError;
 
 use crate::config::ConfigurationError;
+pub(crate) use crate::refusal::Refusal;
 
 /// Why a node could not run, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +168,15 @@ pub enum ResolveError {
         /// The reason the peer gave.
         reason: String,
     },
+    /// The process start that runs at that address is [quarantined](crate::Node::quarantine), or
+    /// has quarantined this node. It was dialled to find that out.
+    #[error("the node of `{path}` {}", parted(*by_peer))]
+    Quarantined {
+        /// The path.
+        path: String,
+        /// It is this node that is quarantined, by that one.
+        by_peer: bool,
+    },
     /// The node runs, and has no actor of that name.
     #[error("no actor at `{path}`")]
     NotFound {
@@ -237,6 +247,15 @@ pub enum SendError<M> {
     /// as many peers as `node.peers_max` allows, and each of them is needed.
     #[error("the peer cannot be reached")]
     Unreachable(M),
+    /// The node of the recipient is [quarantined](crate::Node::quarantine), or has quarantined this
+    /// one. It stays so until the process of the one that is quarantined is restarted.
+    #[error("the peer {}", parted(*by_peer))]
+    Quarantined {
+        /// The message.
+        message: M,
+        /// It is this node that is quarantined, by the peer.
+        by_peer: bool,
+    },
     /// The ref names an actor of a process that is gone, as far as any core of this node knows by
     /// any link, or one that this node knows no longer. Resolve its path again. That an actor alone
     /// has stopped only its node knows: it counts the message as a dead letter.
@@ -270,6 +289,7 @@ impl<M> SendError<M> {
             Self::Full(message)
             | Self::TimedOut { message, .. }
             | Self::TooLarge { message, .. }
+            | Self::Quarantined { message, .. }
             | Self::Unreachable(message)
             | Self::NotRunning(message)
             | Self::OtherCore(message)
@@ -285,26 +305,6 @@ impl<M> SendError<M> {
     pub fn executed(&self) -> Executed {
         Executed::No
     }
-
-    pub(crate) fn new(refusal: Refusal, message: M) -> Self {
-        match refusal {
-            Refusal::NoRoom | Refusal::Busy => Self::Full(message),
-            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
-                Self::TooLarge {
-                    message,
-                    bytes,
-                    limit,
-                }
-            }
-            Refusal::Unreachable => Self::Unreachable(message),
-            Refusal::NotRunning => Self::NotRunning(message),
-            Refusal::OtherCore => Self::OtherCore(message),
-            Refusal::NotLocal => Self::NotLocal(message),
-            Refusal::TooManyTypes => Self::TooManyTypes(message),
-            Refusal::Encode => Self::Encode(message),
-            Refusal::Stopping => Self::Stopping(message),
-        }
-    }
 }
 
 // By hand, so that a message need not be `Debug` for its error to be printed.
@@ -312,31 +312,6 @@ impl<M> std::fmt::Debug for SendError<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SendError({self})")
     }
-}
-
-/// Why a send was refused, before the message is put back into the error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    NoRoom,
-    /// The recipient has no room; others may.
-    Busy,
-    TooLarge {
-        bytes: usize,
-        limit: usize,
-    },
-    /// Too large for the ordinary lane, and not for the large one.
-    ForLargeLane {
-        bytes: usize,
-        limit: usize,
-    },
-    Unreachable,
-    NotRunning,
-    OtherCore,
-    /// A local message is for an actor of another node.
-    NotLocal,
-    TooManyTypes,
-    Encode,
-    Stopping,
 }
 
 /// Why an ask has no answer.
@@ -356,6 +331,13 @@ pub enum AskError {
     Unreachable {
         /// Where the question was then.
         phase: AskPhase,
+    },
+    /// The node of the actor is [quarantined](crate::Node::quarantine), or has quarantined this
+    /// one; the question never left.
+    #[error("the peer {}", parted(*by_peer))]
+    Quarantined {
+        /// It is this node that is quarantined, by the peer.
+        by_peer: bool,
     },
     /// The actor, or its whole process, no longer runs.
     #[error("the actor no longer runs")]
@@ -455,6 +437,7 @@ impl AskError {
             | Self::ReplyNotUpgraded
             | Self::ReplyTooLarge => Executed::Yes,
             Self::NotRunning
+            | Self::Quarantined { .. }
             | Self::OtherCore
             | Self::UnknownMessage
             | Self::SchemaMismatch
@@ -465,20 +448,13 @@ impl AskError {
             | Self::OffCore => Executed::No,
         }
     }
+}
 
-    pub(crate) fn new(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoRoom | Refusal::Busy | Refusal::Unreachable => Self::Unreachable {
-                phase: AskPhase::Queued,
-            },
-            Refusal::TooLarge { bytes, limit } | Refusal::ForLargeLane { bytes, limit } => {
-                Self::TooLarge { bytes, limit }
-            }
-            // No question is local.
-            Refusal::NotRunning | Refusal::NotLocal => Self::NotRunning,
-            Refusal::OtherCore => Self::OtherCore,
-            Refusal::TooManyTypes | Refusal::Encode => Self::Encode,
-            Refusal::Stopping => Self::Stopping,
-        }
+/// What a quarantine is, of the peer or by it.
+pub(crate) const fn parted(by_peer: bool) -> &'static str {
+    if by_peer {
+        "has quarantined this node"
+    } else {
+        "is quarantined"
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 
+use crate::quarantine::Remedy;
 use crate::subscription::Reader;
 
 /// The two ends of a link.
@@ -147,6 +148,30 @@ pub enum NodeEvent {
         /// Whether they had come from the peer.
         received: bool,
     },
+    /// This node has [quarantined](crate::Node::quarantine) a process start. Always comes.
+    #[non_exhaustive]
+    Quarantined {
+        /// The core of this node that was asked to.
+        core: CoreId,
+        /// The process start.
+        node: NodeId,
+        /// Why, in the words of whoever asked.
+        cause: Box<str>,
+        /// What ends it.
+        remedy: Remedy,
+    },
+    /// A peer says that it has quarantined this node. Nothing is sent there any more, and the peer
+    /// is not quarantined in return. Comes with the first word of it, and with the next one after
+    /// there was a link again.
+    #[non_exhaustive]
+    QuarantinedByPeer {
+        /// The core of this node that was told.
+        core: CoreId,
+        /// The process start that says so.
+        node: NodeId,
+        /// What ends it.
+        remedy: Remedy,
+    },
 }
 
 impl NodeEvent {
@@ -165,6 +190,8 @@ impl NodeEvent {
             Self::Stalled { .. } => "stalled",
             Self::Oversize { .. } => "oversize",
             Self::Dropped { .. } => "dropped",
+            Self::Quarantined { .. } => "quarantined",
+            Self::QuarantinedByPeer { .. } => "quarantined_by_peer",
         }
     }
 
@@ -182,7 +209,9 @@ impl NodeEvent {
             Self::Listening { .. }
             | Self::Restarted { .. }
             | Self::Forgotten { .. }
-            | Self::Refused { .. } => None,
+            | Self::Refused { .. }
+            | Self::Quarantined { .. }
+            | Self::QuarantinedByPeer { .. } => None,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::link_report::LinkReport;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::ping_error::PingError;
 use crate::props::{Props, StartError};
+use crate::quarantine::QuarantineError;
 use crate::reference::Ref;
 use crate::selection::{SelectError, Selection};
 use crate::testkit::VirtualTime;
@@ -302,6 +303,25 @@ impl Node {
     pub async fn ping(&self, address: &Address) -> Result<Duration, PingError> {
         let timeout = self.core.settings().ask_timeout;
         self.core.ping(address, timeout).await
+    }
+
+    /// Has nothing to do with a process start any more, until it or this node ends: links with it
+    /// close on all cores and lanes, it is told, its hellos are refused, and sends to it fail with
+    /// `Quarantined`. What has been delivered, or waits in a mailbox, is handled; the rest is
+    /// counted as what any link leaves. Watches on its actors end, and those it has here are
+    /// forgotten. The next start at its address is another node, and talks at once;
+    /// [`resolve`](Self::resolve) finds out whether it is there.
+    ///
+    /// Sends of this core fail from the end of its turn on, those of other cores from their next.
+    /// A node keeps 1024 of them, and lets in whom it quarantined first when there is another.
+    /// `cause` is for the log and [`NodeEvent::Quarantined`]. Says whether it is news.
+    ///
+    /// # Errors
+    /// [`QuarantineError`]: it is this node, or no process start that was met here.
+    ///
+    /// [`NodeEvent::Quarantined`]: crate::NodeEvent::Quarantined
+    pub fn quarantine(&self, node: &NodeId, cause: &str) -> Result<bool, QuarantineError> {
+        self.core.quarantine(node, cause)
     }
 
     /// Where the control port listens, with the port that was really bound; `None` when there is

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::parted;
+
 /// Why a node was not [pinged](crate::Node::ping).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,13 @@ pub enum PingError {
     Refused {
         /// The reason the peer gave.
         reason: String,
+    },
+    /// The process start that runs there is [quarantined](crate::Node::quarantine), or has
+    /// quarantined this node.
+    #[error("the node {}", parted(*by_peer))]
+    Quarantined {
+        /// It is this node that is quarantined, by that one.
+        by_peer: bool,
     },
     /// As many pings wait as the limit allows.
     #[error("{limit} pings wait already")]

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringmesh_proto::address::{ActorPath, Address, CoreId, Uid};
+use ringmesh_proto::quarantine::By;
 
 use crate::actor::Protocol;
 use crate::core::{Alarm, CONTROL_CORE, Core, Home, PeerIndex, PeerState};
@@ -112,6 +113,7 @@ impl<'a> Search<'a> {
 
     /// Waits for a link to the node and says which process start it reached.
     pub(crate) async fn link_up(&mut self) -> Result<Uid, ResolveError> {
+        self.core.look_past_quarantine(self.node);
         poll_fn(|context| {
             match self.core.peer_state(self.node) {
                 PeerState::Up(uid) => {
@@ -121,6 +123,10 @@ impl<'a> Search<'a> {
                 PeerState::Refused(reason) => {
                     let path = self.path.to_owned();
                     return Poll::Ready(Err(ResolveError::Refused { path, reason }));
+                }
+                PeerState::Quarantined(by) => {
+                    let (path, by_peer) = (self.path.to_owned(), by == By::Peer);
+                    return Poll::Ready(Err(ResolveError::Quarantined { path, by_peer }));
                 }
                 PeerState::Stopping => return Poll::Ready(Err(ResolveError::Stopping)),
                 PeerState::Unknown(why) => {
@@ -152,7 +158,10 @@ impl<'a> Search<'a> {
             return Err(ResolveError::Stopping);
         }
         self.last = error.to_string();
-        let link_ended = matches!(error, AskError::Unreachable { .. } | AskError::NotRunning);
+        let link_ended = matches!(
+            error,
+            AskError::Unreachable { .. } | AskError::Quarantined { .. } | AskError::NotRunning
+        );
         if !link_ended || self.alarm.remaining().is_zero() {
             return Err(self.timed_out());
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use ringmesh_proto::address::{Address, Uid};
+use ringmesh_proto::address::{Address, NodeId, Uid};
 
 use crate::counters::Counters;
 use crate::event::{LinkEnds, NodeEvent};
 use crate::link_report::LinkReport;
 use crate::metrics::Metrics;
+use crate::quarantine::Remedy;
 
 /// One object, written member by member.
 #[derive(Debug)]
@@ -182,8 +183,28 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
         } => ends(object, link)
             .plain("messages", messages)
             .plain("received", received),
+        NodeEvent::Quarantined {
+            core,
+            node,
+            cause,
+            remedy,
+        } => parted(
+            object.plain("core", core.0).text("cause", cause),
+            node,
+            *remedy,
+        ),
+        NodeEvent::QuarantinedByPeer { core, node, remedy } => {
+            parted(object.plain("core", core.0), node, *remedy)
+        }
     }
     .end()
+}
+
+fn parted(object: Object, node: &NodeId, remedy: Remedy) -> Object {
+    object
+        .text("peer", &place(&node.address))
+        .plain("uid", uid(node.uid))
+        .text("remedy", remedy.text())
 }
 
 fn ends(object: Object, link: &LinkEnds) -> Object {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::limits::HANDSHAKE_TIMEOUT;
+use ringmesh_proto::quarantine::By;
 use ringmesh_transport::contract::{self, ConnectionId, Piece, Transport};
 
 use super::Core;
@@ -133,6 +134,10 @@ impl Core {
             return self.forget_draining(connection);
         }
         if let Some(link) = connection.link()
+            && reason == CloseReason::Quarantined(By::Us)
+        {
+            self.say_quarantine(connection, &link);
+        } else if let Some(link) = connection.link()
             && (reason == CloseReason::Bye || link.outbound.borrow().says_rest())
         {
             self.say_last_words(connection, &link);
@@ -158,6 +163,26 @@ impl Core {
                 .extend(last.map(Piece::from));
         } else {
             self.send_on(link);
+        }
+        connection.sending.set(link.sending.get());
+    }
+
+    /// The peer of a link is quarantined: it hears how far it was heard, and that, in front of all
+    /// that waits for it.
+    fn say_quarantine(&self, connection: &Connection, link: &Rc<Link>) {
+        link.owes_grant.set(true);
+        self.attach_grant(link);
+        let mut outbound = link.outbound.borrow_mut();
+        let words = outbound.gather_control().into_iter();
+        let mut words: Vec<Piece> = words
+            .chain(outbound.gather_bye())
+            .map(Piece::from)
+            .collect();
+        if link.sending.get() {
+            connection.last_words.borrow_mut().append(&mut words);
+        } else if !words.is_empty() {
+            link.sending.set(true);
+            self.io.borrow_mut().send(connection.id, &mut words);
         }
         connection.sending.set(link.sending.get());
     }

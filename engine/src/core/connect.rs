@@ -23,7 +23,7 @@ use ringmesh_transport::contract::{ConnectionId, Detached, Transport};
 
 use super::door::Guest;
 use super::link::{Connection, End, Link};
-use super::peers::{PeerIndex, PeerState};
+use super::peers::PeerIndex;
 use super::{Core, Errand, NodeIndex, Token};
 use crate::error::ResolveError;
 
@@ -63,26 +63,6 @@ impl Core {
     /// The number of the node that a peer is a core of.
     pub(crate) fn number_of(&self, node: PeerIndex) -> NodeIndex {
         self.peers.borrow_mut().at(node).node
-    }
-
-    /// Whether a peer can be sent to now, and if not, why.
-    pub(crate) fn peer_state(&self, node: PeerIndex) -> PeerState {
-        if self.is_closing() {
-            return PeerState::Stopping;
-        }
-        let mut peers = self.peers.borrow_mut();
-        let peer = peers.at(node);
-        let link = peer.link.as_ref().filter(|link| !link.forming.get());
-        if let (None, Some(why)) = (link, &peer.places.unknown) {
-            return PeerState::Unknown(why.clone());
-        }
-        match (link, &peer.problem) {
-            (Some(link), _) => PeerState::Up(link.uid),
-            (None, Some(CloseReason::Refused(reason))) if reason.is_permanent() => {
-                PeerState::Refused(format!("{reason:?}"))
-            }
-            (None, problem) => PeerState::Down(problem.map(|problem| problem.to_string())),
-        }
     }
 
     /// Has the peer dialled, now and whenever its link is lost, until it says goodbye.
@@ -220,6 +200,9 @@ impl Core {
                 let reason = CloseReason::Refusing(RefuseReason::Collision);
                 return self.connection_fault(connection, reason);
             }
+            if self.is_quarantined_answer(connection, node, frame) {
+                return;
+            }
             return self.associate(node, |association, cx| {
                 association.handle_frame(cx, key, frame);
             });
@@ -241,6 +224,7 @@ impl Core {
         connection: &Rc<Connection>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
+        self.check_quarantine(&introduction.peer)?;
         let address = &introduction.peer.address;
         let at = (introduction.sending_core, introduction.lane);
         let node = self
@@ -358,6 +342,7 @@ impl Core {
                     }
                 }
                 Effect::Refuse { conn, reason } => self.refuse(conn, reason),
+                Effect::QuarantinedByPeer { peer } => self.quarantined_by_peer(&peer),
                 effect => {
                     if let Some(node) = node {
                         self.carry_out_for(node, effect);

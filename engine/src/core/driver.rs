@@ -106,6 +106,7 @@ impl Driver {
         busy |= core.poll_tasks(&budget);
         busy |= core.run_timers();
         core.end_doomed();
+        core.part_all();
         busy |= core.look_far();
         core.wake_event_readers();
         core.depart_when_read();

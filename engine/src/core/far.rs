@@ -109,6 +109,10 @@ impl Core {
             return Ok(());
         };
         let uid = who.uid;
+        if self.shared.parted.of(uid).is_some() {
+            self.remote_terminated(by, uid, who.generation, Ended::NodeLost);
+            return Ok(());
+        }
         let node = NodeId { address, uid };
         let watch = Watch {
             watched: who.generation,

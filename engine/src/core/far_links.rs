@@ -268,6 +268,7 @@ impl Core {
         match reason {
             CloseReason::Bye => self.far_node_ended(uid, NodeEnd::Stopped),
             CloseReason::Restarted => self.far_node_ended(uid, NodeEnd::Restarted),
+            CloseReason::Quarantined(_) => self.far_node_ended(uid, NodeEnd::Quarantined),
             _ => self.far.machine.borrow_mut().handle_link_down(uid),
         }
         self.far.stir();

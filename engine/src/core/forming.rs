@@ -11,6 +11,7 @@ use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::close_reason::{CloseReason, Fault};
 use ringmesh_proto::effect::LinkUp;
 use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::quarantine::By;
 use ringmesh_transport::contract::ConnectionId;
 
 use super::link::{Connection, Link, LinkAt};
@@ -101,6 +102,9 @@ impl Core {
             let error = match reason {
                 CloseReason::Restarted | CloseReason::Bye => AskError::NotRunning,
                 CloseReason::Stopping => AskError::Stopping,
+                CloseReason::Quarantined(by) => AskError::Quarantined {
+                    by_peer: by == By::Peer,
+                },
                 _ => AskError::Unreachable {
                     phase: AskPhase::Queued,
                 },

@@ -37,6 +37,7 @@ impl Core {
         let (uid, matrix) = (up.peer.uid, up.matrix);
         connection.settle();
         self.shared.linked(number, uid, connection.from());
+        self.shared.parted.handle_link_up(&up.peer);
         self.shared.connected(number, uid);
         let former = self.shared.met_start(number);
         let met = self.shared.learn(number, Met { uid, matrix });
@@ -185,6 +186,9 @@ impl Core {
             self.far_link_down(number, &link, reason);
             self.tell_of_loss(&link, reason, true);
             self.pings_lost(&link);
+            if let Some(by) = reason.quarantined_by() {
+                self.end_unsent_questions(&link, by);
+            }
             self.end_link(&link, reason.fault() == Fault::Nobody);
             self.judge_start(&link, reason);
         }

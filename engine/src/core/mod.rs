@@ -53,11 +53,13 @@ mod nodes;
 mod notices;
 mod overhear;
 mod payload;
+mod peer_state;
 mod peers;
 mod ping;
 mod pipes;
 mod pressure;
 mod probes;
+mod quarantine;
 mod questions;
 mod receive;
 mod reply;
@@ -98,6 +100,7 @@ use std::task::Waker;
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 use ringmesh_proto::handshake::{Acceptor, LocalNode};
 use ringmesh_proto::lane::Lane;
+use ringmesh_proto::quarantine::By;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
@@ -118,7 +121,8 @@ pub(crate) use local_line::LocalPlace;
 pub(crate) use mesh::{Errand, Mesh};
 pub(crate) use nodes::{Met, NodeIndex};
 pub(crate) use payload::Payload;
-pub(crate) use peers::{PeerIndex, PeerState};
+pub(crate) use peer_state::PeerState;
+pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
@@ -240,6 +244,8 @@ pub(crate) struct Core {
     stop_waiters: RefCell<Vec<Waker>>,
     /// Who waited for an event that was told in this turn.
     event_readers: RefCell<Vec<Waker>>,
+    /// Process starts that were quarantined in this turn.
+    parting: RefCell<Vec<(NodeId, By)>>,
     /// What it counts, where other threads read it.
     tally: Arc<Page>,
 }
@@ -421,6 +427,7 @@ impl Core {
             || !self.locals.is_empty()
             || self.has_notices()
             || self.far.is_stirred()
+            || !self.parting.borrow().is_empty()
     }
 }
 

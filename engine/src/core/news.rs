@@ -133,6 +133,13 @@ impl Core {
         }
     }
 
+    /// This node has quarantined another, or was told that another has quarantined it.
+    pub(super) fn tell_of_quarantine(&self, event: impl FnOnce(CoreId) -> NodeEvent) {
+        if self.shared.events.is_read() {
+            self.tell_event(event(self.id));
+        }
+    }
+
     /// A peer gave its place to another.
     pub(super) fn tell_of_forgotten(&self, (address, peer_core): (Address, CoreId)) {
         if self.shared.events.is_read() {

@@ -146,6 +146,16 @@ impl Nodes {
         Some(self.entries.get(node.0 as usize)?.met?.uid)
     }
 
+    /// Whether a process start is the one that was met last at its address. Before any was, what is
+    /// said of a known address cannot be told from the truth.
+    pub(super) fn check_start(&self, id: &NodeId) -> Result<(), Option<Uid>> {
+        let (_, met) = self.met(&id.address).ok_or(None)?;
+        match met {
+            Some(met) if met.uid != id.uid => Err(Some(met.uid)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn learn(&mut self, node: NodeIndex, met: Met) -> Met {
         let known = &mut self.entries[node.0 as usize].met;
         if let Some(known) = known.filter(|known| known.uid == met.uid) {
@@ -178,12 +188,13 @@ impl Nodes {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
         entry.proven = from.map(|from| (uid, from));
-        // Whatever was heard of it, it runs.
-        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn connected(&mut self, node: NodeIndex, uid: Uid) {
-        self.entries[node.0 as usize].evidence.handle_connected(uid);
+        let entry = &mut self.entries[node.0 as usize];
+        entry.evidence.handle_connected(uid);
+        // Whatever was heard of it, it runs: a link that comes back says so as much as a new one.
+        entry.over.retain(|over| *over != uid);
     }
 
     pub(super) fn disconnected(&mut self, node: NodeIndex, uid: Uid, ending: Ending) -> bool {
@@ -257,6 +268,13 @@ mod tests {
         assert_eq!(nodes.learn(node, met(1, 3)), met(1, 2));
         assert_eq!(nodes.learn(node, met(2, 3)), met(2, 3));
         assert_eq!(nodes.met(&address(2)), Some((node, Some(met(2, 3)))));
+        let check = |nodes: &Nodes, port, uid| {
+            let (address, uid) = (address(port), Uid::new(uid).unwrap());
+            nodes.check_start(&NodeId { address, uid })
+        };
+        assert_eq!(check(&nodes, 2, 2), Ok(()));
+        assert_eq!(check(&nodes, 2, 1), Err(Uid::new(2)));
+        assert_eq!(check(&nodes, 3, 1), Err(None));
         nodes.forget(node);
         assert_eq!(nodes.met(&address(2)), None);
         nodes.meet(&address(2)).unwrap();
@@ -323,7 +341,7 @@ mod tests {
         }
         assert!(nodes.address_of_start(node, uids[0]).is_some());
         assert!(nodes.address_of_start(node, uids[1]).is_none());
-        nodes.linked(node, uids[1], None);
+        nodes.connected(node, uids[1]);
         assert!(nodes.address_of_start(node, uids[1]).is_some(), "it runs");
         assert!(nodes.end_start(node, uids[1]), "which is news then");
         nodes.forget(node);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use ringmesh_proto::address::{Address, CoreId, Uid};
@@ -18,6 +19,7 @@ use super::dial::Places;
 use super::line::{Line, Place};
 use super::link::Link;
 use super::nodes::{Met, NodeIndex};
+use super::quarantine::Parted;
 use super::rows::{Row, Way};
 use super::shared::{Shared, TableId};
 use crate::error::{Refusal, ResolveError};
@@ -34,21 +36,6 @@ impl PeerIndex {
     pub(crate) fn of_core(core: CoreId) -> Self {
         Self(core.0.into())
     }
-}
-
-/// What a look-up needs to know of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PeerState {
-    /// A link is up, to this process start.
-    Up(Uid),
-    /// No link; with the last thing that went wrong.
-    Down(Option<String>),
-    /// No link, for its host name has no address; with what the look-up said.
-    Unknown(String),
-    /// It refuses this node, and will go on to.
-    Refused(String),
-    /// This node is stopping.
-    Stopping,
 }
 
 /// The nodes that this one knows.
@@ -69,6 +56,7 @@ pub(super) struct PeerTable {
     /// Peers of other nodes, by lane.
     known: [usize; Lane::ALL.len()],
     peers_max: usize,
+    parted: Arc<Parted>,
     /// Gave its link up for another peer, which may have its place although sends wait: those were
     /// told.
     giving_way: Option<PeerIndex>,
@@ -125,12 +113,12 @@ impl PeerTable {
     /// A table that knows this node alone, by the links to its cores.
     pub(super) fn new(
         address: &Address,
-        (table, me): (TableId, CoreId),
+        (shared, me): (&Shared, CoreId),
         links: impl Iterator<Item = Rc<Link>>,
         peers_max: usize,
     ) -> Self {
         let mut table = Self {
-            table,
+            table: shared.table,
             me,
             peers: Vec::new(),
             rows: vec![Row::default()],
@@ -139,6 +127,7 @@ impl PeerTable {
             own: 0,
             known: [0; Lane::ALL.len()],
             peers_max,
+            parted: Arc::clone(&shared.parted),
             giving_way: None,
             forgotten: None,
         };
@@ -425,6 +414,9 @@ impl PeerTable {
     fn no_link(&self, peer: Option<&Peer>, to: &Recipient) -> Refusal {
         if to.table != self.table {
             return Refusal::OtherCore;
+        }
+        if let Some(by) = self.parted.of(to.uid) {
+            return Refusal::Quarantined(by);
         }
         let may_return = |peer: &Peer| {
             let association = &peer.association;

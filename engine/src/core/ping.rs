@@ -18,6 +18,7 @@ use ringmesh_proto::frame::body::Ping;
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::PINGS_WAITING_MAX;
+use ringmesh_proto::quarantine::By;
 use ringmesh_proto::time::Instant;
 
 use super::{Alarm, CONTROL_CORE, Core, Link, PeerIndex, PeerState};
@@ -240,6 +241,7 @@ impl Core {
         alarm: &mut Alarm,
         last: &Last,
     ) -> Result<Option<Rc<Link>>, PingError> {
+        self.look_past_quarantine(self.control_peer(address)?);
         poll_fn(|context| {
             let peer = match self.control_peer(address) {
                 Ok(peer) => peer,
@@ -255,6 +257,10 @@ impl Core {
                 }
                 PeerState::Refused(reason) => {
                     return Poll::Ready(Err(PingError::Refused { reason }));
+                }
+                PeerState::Quarantined(by) => {
+                    let by_peer = by == By::Peer;
+                    return Poll::Ready(Err(PingError::Quarantined { by_peer }));
                 }
                 PeerState::Stopping => return Poll::Ready(Err(PingError::Stopping)),
                 PeerState::Unknown(why) => {

@@ -18,6 +18,7 @@ use ringmesh_transport::doorbell::Doorbell;
 
 use super::door::SharedDoor;
 use super::nodes::{Met, NodeIndex, Nodes};
+use super::quarantine::Parted;
 use super::select::Page;
 use crate::dead_letter::DeadLetter;
 use crate::event::NodeEvent;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     /// In order, so that they can be looked at a page at a time.
     names: Mutex<BTreeMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
+    /// Who is quarantined.
+    pub(super) parted: Arc<Parted>,
     /// Who may come in.
     pub(crate) door: SharedDoor,
 }
@@ -131,6 +134,7 @@ impl Shared {
             bound: OnceLock::new(),
             control: OnceLock::new(),
             names: Mutex::default(),
+            parted: Arc::default(),
             // Each lane has peers of its own, and each core forgets a node only after it has met
             // the next.
             nodes: Mutex::new(Nodes::new(cores * (Lane::ALL.len() * peers_max + 1))),
@@ -299,6 +303,14 @@ impl Shared {
     /// The process start of a node that was met last.
     pub(crate) fn met_start(&self, node: NodeIndex) -> Option<Uid> {
         lock(&self.nodes).met_start(node)
+    }
+
+    /// Whether a process start is one that this node knows, or may be.
+    ///
+    /// # Errors
+    /// The one that was met at its address, if any was.
+    pub(crate) fn check_start(&self, id: &NodeId) -> Result<(), Option<Uid>> {
+        lock(&self.nodes).check_start(id)
     }
 
     /// Notes what a handshake told of a node. Gives back what holds: what its process start told

@@ -113,6 +113,7 @@ impl Core {
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
+            parting: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),
             settings,
             clock,
@@ -130,7 +131,7 @@ fn peers(
     ends: &[End],
 ) -> PeerTable {
     let links = ends.iter().map(|end| Rc::clone(&end.link));
-    PeerTable::new(&node.address, (shared.table, id), links, settings.peers_max)
+    PeerTable::new(&node.address, (shared, id), links, settings.peers_max)
 }
 
 /// The slabs of a lane. Those of the ordinary one serve the links within the node too, which have

@@ -56,6 +56,7 @@ impl Core {
         if self.is_closing() {
             return Err(RefuseReason::Stopping);
         }
+        self.check_quarantine(&introduction.peer)?;
         if self.shared.is_elsewhere(&introduction.peer) {
             return Err(RefuseReason::Collision);
         }

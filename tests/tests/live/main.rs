@@ -28,6 +28,7 @@ mod metrics;
 mod mishaps;
 mod misuse;
 mod panics;
+mod quarantine;
 mod questions;
 mod refs;
 mod refusals;

@@ -24,6 +24,7 @@
 
 mod doubt;
 mod forming;
+mod quarantined;
 mod rest;
 mod resume;
 mod transition;

@@ -5,6 +5,7 @@ use crate::frame::body::{BodyError, RefuseReason};
 use crate::kind::Kind;
 use crate::link::Violation;
 use crate::preface::PrefaceError;
+use crate::quarantine::By;
 
 /// Why a connection ended, or a dial did not become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,9 @@ pub enum CloseReason {
     /// The control link of a node that counts as gone, or that takes no word of the ends of actors.
     #[error("the peer counts as gone, or takes nothing that is said to it")]
     GivenUp,
+    /// This node, or the peer, has quarantined the start of the other's process.
+    #[error("quarantined by {0}")]
+    Quarantined(By),
 }
 
 /// Who has to act when a connection ends.
@@ -159,6 +163,8 @@ impl CloseReason {
             Self::Storm => "storm",
             Self::Vouched => "vouched",
             Self::GivenUp => "given_up",
+            Self::Quarantined(By::Us) => "quarantined",
+            Self::Quarantined(By::Peer) => "quarantined_by_peer",
         }
     }
 
@@ -175,6 +181,16 @@ impl CloseReason {
                 | Self::Superseded
                 | Self::Rested
         )
+    }
+
+    /// Which side has quarantined the other, if it is for that.
+    pub const fn quarantined_by(&self) -> Option<By> {
+        match self {
+            Self::Quarantined(by) => Some(*by),
+            Self::Refusing(RefuseReason::Quarantined) => Some(By::Us),
+            Self::Refused(RefuseReason::Quarantined) => Some(By::Peer),
+            _ => None,
+        }
     }
 
     /// Who has to act.
@@ -209,7 +225,8 @@ impl CloseReason {
             | Self::Superseded
             | Self::Restarted
             | Self::Stopping
-            | Self::Vouched => Fault::Nobody,
+            | Self::Vouched
+            | Self::Quarantined(_) => Fault::Nobody,
         }
     }
 }
@@ -231,7 +248,8 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
         | RefuseReason::Itself
         | RefuseReason::Lane
         | RefuseReason::Unproven
-        | RefuseReason::Collision => Fault::Setup,
+        | RefuseReason::Collision
+        | RefuseReason::Quarantined => Fault::Setup,
     }
 }
 
@@ -243,7 +261,7 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_and_fit_a_counter() {
-        let refusals = (0..=17)
+        let refusals = (0..=18)
             .map(RefuseReason::from_wire)
             .map(CloseReason::Refused);
         let others = [
@@ -281,6 +299,8 @@ mod tests {
             CloseReason::Storm,
             CloseReason::Vouched,
             CloseReason::GivenUp,
+            CloseReason::Quarantined(By::Us),
+            CloseReason::Quarantined(By::Peer),
         ];
         let mut seen = BTreeSet::new();
         for reason in refusals.chain(others) {

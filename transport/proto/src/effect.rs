@@ -170,6 +170,11 @@ pub enum Effect {
         /// The start that runs.
         new: Uid,
     },
+    /// The peer says that it has quarantined this start of this node's process.
+    QuarantinedByPeer {
+        /// The start of the peer's process that says so.
+        peer: NodeId,
+    },
     /// A dial failed.
     Unreachable {
         /// How many have, one after the other.
@@ -198,7 +203,8 @@ pub enum Effect {
         /// The connection that carries the link.
         conn: ConnKey,
     },
-    /// Queue a goodbye on the link, send all that is unsent, and close the connection.
+    /// Queue a goodbye on the link, send all that is unsent, and close the connection. If
+    /// [`Close`](Self::Close) follows, it leaves before that, and what is unsent does not.
     Bye {
         /// The connection that carries the link.
         conn: ConnKey,

@@ -279,6 +279,7 @@ pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
         RefuseReason::Unproven => "nobody at that address vouches for the dial",
         RefuseReason::Collision => "another node has that uid",
         RefuseReason::Position => "the link cannot go on where the hello says",
+        RefuseReason::Quarantined => "this start of the dialling process is quarantined",
     };
     let mut bytes = Vec::new();
     let text = text.to_owned();

@@ -44,6 +44,7 @@ pub mod matrix;
 pub mod message;
 pub mod piece;
 pub mod preface;
+pub mod quarantine;
 mod reader;
 pub mod shape;
 #[allow(unsafe_code)]

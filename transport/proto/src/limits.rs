@@ -187,6 +187,9 @@ pub const SOURCES_MAX: usize = 1 << 16;
 /// Process starts of a peer that are remembered as ended.
 pub const FORMER_UIDS_MAX: usize = 8;
 
+/// Process starts that a node keeps quarantined, and those that it knows to have quarantined it.
+pub const QUARANTINES_MAX: usize = 1024;
+
 /// Errands of one core that may wait for room in the ring to another.
 pub const ERRANDS_WAITING_MAX: usize = 1024;
 

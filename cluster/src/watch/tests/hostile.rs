@@ -25,6 +25,7 @@ fn step() -> impl Strategy<Value = Step> {
         NodeEnd::Crashed,
         NodeEnd::Restarted,
         NodeEnd::Stopped,
+        NodeEnd::Quarantined,
     ];
     let system = (0_u8..3, pair(), any::<u16>(), any::<u16>(), any::<u32>());
     let system = system.prop_map(|(kind, (one, other), watcher_core, core, slot)| {
@@ -50,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (node(), pair()).prop_map(|(node, (one, other))| Step::Unwatch(node, one, other)),
         8 => (node(), system).prop_map(|(node, system)| Step::Heard(node, system)),
         4 => (node(), pair()).prop_map(|(node, (one, other))| Step::Ended(node, one, other)),
-        1 => (node(), 0_usize..4).prop_map(move |(node, end)| Step::Gone(node, ends[end])),
+        1 => (node(), 0_usize..5).prop_map(move |(node, end)| Step::Gone(node, ends[end])),
         2 => (node(), 0_usize..9).prop_map(|(node, count)| Step::Say(node, count)),
         2 => (0_u64..5000).prop_map(Step::Time),
     ]

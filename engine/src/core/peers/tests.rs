@@ -21,7 +21,7 @@ fn table(peers_max: usize) -> PeerTable {
     let end = End::new(CoreId(0), node, outbound, Inbound::new(1 << 20));
     PeerTable::new(
         &address(1),
-        (shared().table, CoreId(0)),
+        (&shared(), CoreId(0)),
         [end.link].into_iter(),
         peers_max,
     )

@@ -154,6 +154,40 @@ fn a_node_that_stops_in_order_says_so() {
 }
 
 #[test]
+fn a_quarantine_ends_the_watches_of_both_sides_and_later_ones_at_once() {
+    let (near, far) = (patient(), patient());
+    let diaries = [Diary::default(), Diary::default()];
+    let nodes = [&near, &far];
+    let fellows = [0, 1].map(|at| fellow(nodes[at], 1, "fellow", &diaries[at]));
+    let found = [0, 1].map(|at| super::find(nodes[at], nodes[1 - at].path("fellow")));
+    let watch = |at: usize| {
+        let other: Ref<FellowApi> = found[at];
+        done(nodes[at], fellows[at], move |_, cx| {
+            cx.watch(&other).expect("room");
+        });
+    };
+    for (at, node) in nodes.into_iter().enumerate() {
+        watch(at);
+        super::until_followed(nodes[1 - at], 1 + at as u64);
+        node.until("a heartbeat", |books| books.heartbeats > 1);
+    }
+    let since = Instant::now();
+    let other = far.id().clone();
+    near.run(move |node| async move {
+        assert_eq!(node.quarantine(&other, "a test"), Ok(true));
+    });
+    for (at, diary) in diaries.iter().enumerate() {
+        let ended = diary.until_ended(nodes[at], 1);
+        assert_eq!(ended, [(found[at].id(), Ended::NodeLost)]);
+    }
+    assert!(since.elapsed() <= CRASH_NOTICED, "{:?}", since.elapsed());
+    until_none(&nodes);
+    watch(0);
+    assert_eq!(diaries[0].until_ended(&near, 2).len(), 2);
+    until_none(&nodes);
+}
+
+#[test]
 fn a_process_that_was_restarted_is_another_and_its_actors_hear_nothing() {
     let mut serving = Serving::start(LIVE_NODE, &[]);
     let at = format!("127.0.0.1:{}", serving.id.address.port());

@@ -3,6 +3,8 @@ mod doubt;
 mod forming;
 mod network;
 mod pair;
+mod quarantined;
+mod quarantines;
 mod resting;
 mod rests;
 mod resuming;
@@ -27,6 +29,7 @@ use crate::limits::{
 use crate::link::{Inbound, Outbound};
 use crate::matrix::LinkMatrix;
 use crate::preface::Preface;
+use crate::quarantine::By;
 
 const CAP: u32 = 256 << 10;
 
@@ -176,6 +179,12 @@ fn frame(bytes: &[u8]) -> Frame<'_> {
 
 fn refusal(reason: RefuseReason) -> Vec<u8> {
     crate::handshake::refusal(reason)
+}
+
+/// The last word to whom a node has quarantined.
+fn quarantine_bye() -> Vec<u8> {
+    let reason = ByeReason::Quarantined;
+    network::service(|into| Bye { reason }.encode(into))
 }
 
 fn retry_after(effects: &[Effect]) -> Duration {

@@ -61,6 +61,10 @@ impl Association {
                 self.unform(cx, CloseReason::Restarted);
                 self.dial(cx);
             }
+            (RefuseReason::Quarantined, expected_uid) => {
+                self.quarantined_by_peer(cx, expected_uid);
+                self.fail(cx, CloseReason::Refused(reason));
+            }
             (RefuseReason::Position, _) => {
                 let reason = CloseReason::Refused(reason);
                 self.link_down(cx, reason);
@@ -89,8 +93,10 @@ impl Association {
                 self.handle_rest(cx, conn)
             }
             Kind::Bye => {
-                Bye::parse(frame)?;
-                self.handle_bye(cx, conn);
+                match Bye::parse(frame)?.reason {
+                    ByeReason::Quarantined => self.handle_quarantine_bye(cx, conn),
+                    _ => self.handle_bye(cx, conn),
+                }
                 Ok(())
             }
             kind => Err(CloseReason::UnexpectedFrame(kind)),

@@ -239,6 +239,32 @@ fn bodies_come_back_as_they_were() {
 }
 
 #[test]
+fn golden_bytes_of_what_a_quarantine_says() {
+    let bye = |reason| written(|into| Bye { reason }.encode(into));
+    let refuse = |reason| {
+        let text = "no".to_owned();
+        appended(|into| Refuse { reason, text }.encode(into))
+    };
+    let said = [
+        bye(ByeReason::Quarantined),
+        refuse(RefuseReason::Quarantined),
+    ];
+    assert_eq!(
+        said.each_ref().map(|bytes| hex(bytes)),
+        GOLDEN_OF_QUARANTINE
+    );
+    let bye = Bye::parse(&whole(&said[0])).unwrap();
+    assert_eq!(bye.reason, ByeReason::Quarantined);
+    let refuse = Refuse::parse(&whole(&said[1])).unwrap();
+    assert_eq!(refuse.reason, RefuseReason::Quarantined);
+}
+
+const GOLDEN_OF_QUARANTINE: [&str; 2] = [
+    "02000000005e4d2510000000000000000200",
+    "04000000c8a3467a0d0000000000000012006e6f",
+];
+
+#[test]
 fn numbers_of_codes_and_reasons_are_their_own() {
     for number in 0..64 {
         let code = ErrorCode::from_wire(number);

@@ -105,6 +105,7 @@ impl World {
             }
             Effect::Unreachable { .. } => self.nodes[index].failures += 1,
             Effect::PeerRestarted { .. } => {}
+            Effect::QuarantinedByPeer { .. } => panic!("nobody is quarantined here"),
             Effect::FormingOver { .. } => panic!("nobody sends here"),
             Effect::Rest { .. } | Effect::LinkRested { .. } => panic!("nobody rests here"),
             Effect::Bye { .. } | Effect::Stopped => panic!("nobody stops here"),
@@ -259,11 +260,11 @@ proptest! {
         let mut association = Association::new(local("there", 200).id.address);
         let mut world = World::new(seed);
         for _ in 0..calls {
-            let (what, conn) = (world.network.random() % 16, ConnKey(world.network.random() % 4));
+            let (what, conn) = (world.network.random() % 18, ConnKey(world.network.random() % 4));
             let uid = 199 + world.network.random() % 4;
             bench.now = bench.now + Duration::from_millis(world.network.random() % 3000);
             let accept = bench.answer(if uid == 100 { 200 } else { uid }, bench.random);
-            let refusal = refusal(RefuseReason::from_wire((world.network.random() % 16) as u16));
+            let refusal = refusal(RefuseReason::from_wire((world.network.random() % 19) as u16));
             // The outbox itself asserts the bound.
             bench.call(|_, cx| match what {
                 0 | 1 => association.handle_dial_wanted(cx),
@@ -278,6 +279,8 @@ proptest! {
                 12 => association.handle_resume_wanted(cx),
                 13 if uid == 199 => association.handle_stop(cx),
                 14 if uid == 199 => association.handle_link_fault(cx, CloseReason::TooManyAsks),
+                16 => association.handle_quarantined(cx, Uid::new(uid).unwrap(), By::Us),
+                17 => association.handle_frame(cx, conn, &frame(&quarantine_bye())),
                 _ => association.handle_timeout(cx),
             });
         }

@@ -211,7 +211,9 @@ impl World {
             }
             Effect::Stopped => node.stopped = true,
             Effect::Unreachable { .. } | Effect::PeerRestarted { .. } => {}
-            Effect::FormingOver { .. } => panic!("nothing forms here"),
+            Effect::FormingOver { .. } | Effect::QuarantinedByPeer { .. } => {
+                panic!("nothing forms here, and nobody is quarantined")
+            }
         }
     }
 

@@ -194,7 +194,9 @@ impl Walk {
                 Pong { nonce }.encode(&mut bytes)
             }
             2 => {
-                let reason = ByeReason::Stopping;
+                let reason = self
+                    .dice
+                    .one_of(&[ByeReason::Stopping, ByeReason::Quarantined]);
                 Bye { reason }.encode(&mut bytes)
             }
             3 => {
@@ -203,6 +205,7 @@ impl Walk {
                     RefuseReason::Incarnation,
                     RefuseReason::Position,
                     RefuseReason::Stopping,
+                    RefuseReason::Quarantined,
                     RefuseReason::Other,
                 ];
                 return refusal(self.dice.one_of(&all));
@@ -224,7 +227,7 @@ impl Walk {
     }
 
     fn step(&mut self) {
-        match self.dice.below(40) {
+        match self.dice.below(42) {
             0..4 => self.call(|association, cx| association.handle_dial_wanted(cx)),
             4..9 => {
                 let conn = self.new_conn();
@@ -269,6 +272,15 @@ impl Walk {
                 self.call(|association, cx| association.handle_form_wanted(cx, uid));
             }
             37 => self.call(|association, cx| association.handle_idle(cx)),
+            38 => {
+                let uid = Uid::new(self.dice.one_of(&[200, 300])).expect("not zero");
+                let by = self.dice.one_of(&[By::Us, By::Peer]);
+                self.call(|association, cx| association.handle_quarantined(cx, uid, by));
+            }
+            39 => {
+                let conn = self.some_conn();
+                self.call(|association, cx| association.handle_quarantined_answer(cx, conn));
+            }
             // Something is to be said that was not before.
             35 if self.association.link.is_some() => self.bench.halves = Some(halves(0).0),
             _ => self.pass_time(),

@@ -191,6 +191,8 @@ pub enum RefuseReason {
     Collision = 16,
     /// The link cannot go on where the dialler says it stands.
     Position = 17,
+    /// The node has quarantined this start of the dialler's process, for as long as both run.
+    Quarantined = 18,
 }
 
 impl RefuseReason {
@@ -215,6 +217,7 @@ impl RefuseReason {
             15 => Self::Unproven,
             16 => Self::Collision,
             17 => Self::Position,
+            18 => Self::Quarantined,
             _ => Self::Other,
         }
     }
@@ -244,7 +247,8 @@ impl RefuseReason {
             | Self::Overloaded
             | Self::Unproven
             | Self::Collision
-            | Self::Position => false,
+            | Self::Position
+            | Self::Quarantined => false,
         }
     }
 
@@ -269,6 +273,7 @@ impl RefuseReason {
             Self::Unproven => "refuse_unproven",
             Self::Collision => "refuse_collision",
             Self::Position => "refuse_position",
+            Self::Quarantined => "refuse_quarantined",
         }
     }
 }

@@ -250,15 +250,20 @@ pub struct Bye {
 pub enum ByeReason {
     /// The node stops.
     Stopping = 1,
+    /// The node has quarantined the start of the process that it says this to.
+    Quarantined = 2,
     /// For a reason this version does not know.
     Other = 0,
 }
 
 impl Bye {
+    /// The length of the frame, in bytes.
+    pub const FRAME_BYTES: usize = HEADER_BYTES + 2;
+
     /// Writes the frame at the start of `into` and returns its length.
     ///
     /// # Panics
-    /// If `into` is shorter than the frame, 18 bytes.
+    /// If `into` is shorter than [`FRAME_BYTES`](Self::FRAME_BYTES).
     pub fn encode(&self, into: &mut [u8]) -> usize {
         let reason = self.reason as u16;
         encode(into, &Head::plain(Kind::Bye), &reason.to_le_bytes())
@@ -272,6 +277,7 @@ impl Bye {
         let mut reader = Reader::new(frame.payload);
         let reason = match reader.u16()? {
             1 => ByeReason::Stopping,
+            2 => ByeReason::Quarantined,
             _ => ByeReason::Other,
         };
         reader.finish()?;

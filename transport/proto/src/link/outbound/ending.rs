@@ -37,4 +37,11 @@ impl<B: SharedBytes> Outbound<B> {
     pub fn gather_control(&mut self) -> Option<SlabSlice> {
         (!self.gone && self.control.is_pending()).then(|| self.control.take())
     }
+
+    /// The goodbye that waits, in front of all that has not left, which never will.
+    pub fn gather_bye(&mut self) -> Option<SlabSlice> {
+        let bye = self.control.take_bye();
+        self.gone |= bye.is_some();
+        bye
+    }
 }
