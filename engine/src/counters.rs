@@ -118,7 +118,11 @@ counters! {
     /// - outgoing: `sent` = `acknowledged` + `dead_sent` + in flight (`in_flight`);
     /// - incoming: `received` = `delivered` + `dead_received` + `waiting` + `hopped`;
     /// - [local messages](crate::LocalMessage), which are no part of these: `local_received` =
-    ///   `local_delivered` + `local_dead` + `local_waiting`. Over all cores of a node `local_sent`
+    ///   `local_delivered` + `local_dead` + `local_waiting`;
+    /// - messages of either kind that an actor [laid aside](crate::Cx::stash), which were delivered
+    ///   before: `stashed` = `unstashed` + `dead_stashed` + `stash_waiting`.
+    ///
+    /// Over all cores of a node `local_sent`
     ///   = `local_received` + those between two cores, or whose turn has not come.
     ///
     /// A message that arrives on another core than its recipient's, because two nodes share links,
@@ -135,9 +139,9 @@ counters! {
     /// message that is being handled is in the whole and in none of its parts. The inequalities
     /// hold all the same: `sent` >= `acknowledged` + `dead_sent`, and `received` >= `delivered` +
     /// `dead_received` + `waiting` + `hopped`. The counts but the gauges (`in_flight`, `waiting`,
-    /// `local_waiting`, `links`, `actors`, `watches`, `watches_far`, `tasks`) only grow. Those from
-    /// `enters` on are as of the end of the core's last turn that did something, or of its last
-    /// sleep; the others are never old.
+    /// `local_waiting`, `stash_waiting`, `links`, `actors`, `watches`, `watches_far`, `tasks`) only
+    /// grow. Those from `enters` on are as of the end of the core's last turn that did something,
+    /// or of its last sleep; the others are never old.
     sums {
         /// Part of `sent`: given up when their link ended. `dead_unsent` and `dead_maybe` together.
         dead_sent = |held| held.dead_unsent + held.dead_maybe,
@@ -203,6 +207,15 @@ counters! {
         local_received,
         /// Local messages accepted for sending.
         local_sent,
+        /// Part of `stashed`: handled again.
+        unstashed,
+        /// Part of `stashed`: their actor ended, or they are questions whose deadline had passed
+        /// when they came back.
+        dead_stashed,
+        /// Part of `stashed`: laid aside at the moment, or on their way back to their actor.
+        stash_waiting,
+        /// Messages that actors laid aside, each time.
+        stashed,
         /// Came in an older version and were upgraded: messages and answers.
         upgraded,
         /// Messages that had arrived whole behind what ended their link, their core or, with its
@@ -310,6 +323,10 @@ counters! {
         quarantines_told,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
+        /// Selections that the directory was asked for.
+        selections,
+        /// Actors that it named in answer to them.
+        selected,
         /// Tasks that run at the moment, the main future among them.
         tasks,
     }

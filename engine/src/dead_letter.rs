@@ -32,11 +32,14 @@ pub enum DeadLetterReason {
     LateAnswer,
     /// It came in an older version, and making the current one of it panicked or made it too long.
     NotUpgraded,
+    /// Its actor had [laid it aside](crate::Cx::stash), and ended, or its deadline had passed when
+    /// it came back. It was delivered once; whoever asked is told that it was not executed.
+    Stashed,
 }
 
 impl DeadLetterReason {
     /// All reasons there are.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unsent,
         Self::Maybe,
         Self::NoRecipient,
@@ -46,6 +49,7 @@ impl DeadLetterReason {
         Self::Invalid,
         Self::LateAnswer,
         Self::NotUpgraded,
+        Self::Stashed,
     ];
 
     /// A stable name for metrics and logs.
@@ -60,6 +64,7 @@ impl DeadLetterReason {
             Self::Invalid => "invalid",
             Self::LateAnswer => "late_answer",
             Self::NotUpgraded => "not_upgraded",
+            Self::Stashed => "stashed",
         }
     }
 }

@@ -35,6 +35,54 @@ pub struct Resolved {
     pub generation: u64,
 }
 
+/// Asks for the actors whose names match a pattern; a page of them.
+#[message(id = "ringmesh.Select", v = 1, reply = Selected, crate = crate)]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Select {
+    /// The pattern of their names, with those of their parents.
+    pub pattern: String,
+    /// The hash of the protocol that they speak.
+    pub protocol: u64,
+    /// The last name that was looked at for the page before; empty for the first.
+    pub after: String,
+}
+
+/// The answer to [`Select`].
+#[message(id = "ringmesh.Selected", v = 1, crate = crate)]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Whether names were looked at; if not, the other fields are empty.
+    pub verdict: Verdict,
+    /// Where those that match live.
+    pub spots: Vec<Spot>,
+    /// The last name that was looked at; empty when there are no more.
+    pub last: String,
+}
+
+/// Where an actor lives.
+#[crate::wire(crate = crate)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its core.
+    pub core: u16,
+    /// Its slot there.
+    pub slot: u32,
+    /// Which of the actors that the slot has had.
+    pub generation: u64,
+}
+
+/// Whether names are looked at for a pattern.
+#[crate::wire(crate = crate)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They were.
+    Looked,
+    /// It is no pattern.
+    NoPattern,
+    /// Whoever asks may not see names.
+    Refused,
+}
+
 /// What became of a look-up.
 #[crate::wire(crate = crate)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +97,7 @@ pub enum Finding {
 
 protocol! {
     /// What every node answers about itself.
-    pub(crate) DirectoryApi = "ringmesh.directory" { Resolve, Spawn }
+    pub(crate) DirectoryApi = "ringmesh.directory" { Resolve, Select, Spawn }
 }
 
 /// The directory's place on every node.
@@ -88,6 +136,34 @@ impl Handler<Resolve> for Directory {
 impl LaterHandler<Spawn> for Directory {
     fn handle(&mut self, spawn: Msg<Spawn>, reply: ReplyTo<Spawn>, cx: &mut Cx<'_, Self>) {
         deploy::serve(&spawn, reply, cx);
+    }
+}
+
+impl Handler<Select> for Directory {
+    fn handle(&mut self, message: Msg<Select>, cx: &mut Cx<'_, Self>) -> Selected {
+        let protocol = message.protocol.to_native();
+        cx.select_named(&message.pattern, &message.after, protocol)
+    }
+}
+
+impl Selected {
+    pub(crate) fn nothing(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            spots: Vec::new(),
+            last: String::new(),
+        }
+    }
+}
+
+impl ArchivedVerdict {
+    /// The verdict that was archived.
+    pub(crate) fn to_native(&self) -> Verdict {
+        match self {
+            Self::Looked => Verdict::Looked,
+            Self::NoPattern => Verdict::NoPattern,
+            Self::Refused => Verdict::Refused,
+        }
     }
 }
 

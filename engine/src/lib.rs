@@ -35,6 +35,7 @@ mod counters;
 mod dead_letter;
 mod deploy;
 mod directory;
+mod ending;
 mod engine;
 mod error;
 mod error_code;
@@ -46,6 +47,7 @@ mod mesh;
 pub mod message;
 mod metrics;
 mod node;
+mod pattern;
 mod ping_error;
 pub mod prelude;
 mod props;
@@ -55,6 +57,7 @@ mod reference;
 mod refusal;
 mod resolve;
 mod rt;
+mod selection;
 mod subscription;
 mod supervision;
 mod tell;
@@ -65,7 +68,7 @@ mod wire_ref;
 
 pub use actor::{
     Accepts, AcceptsLocal, Actor, AsyncHandler, Cx, ForwardError, Handler, LaterHandler,
-    LocalHandler, LocalMessage, Protocol, ReplyTo,
+    LocalHandler, LocalMessage, Protocol, ReplyTo, StashFull, StashLimit,
 };
 pub use ask::Ask;
 pub use config::{
@@ -76,6 +79,7 @@ pub use core::TimerId;
 pub use counters::Counters;
 pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetters, DeadRecipient};
 pub use deploy::{Deploy, Placement, SpawnAtError, Spawnable};
+pub use ending::{Ending, StopError, Stopped};
 pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
@@ -94,6 +98,7 @@ pub use ringmesh_macros::{async_handler, later_handler, message, protocol, wire}
 pub use ringmesh_proto::address::{ActorPath, Address, CoreId, NodeId, Uid};
 pub use ringmesh_proto::lane::Lane;
 pub use ringmesh_proto::message::MessageId;
+pub use selection::{FanOut, SelectError, Selection};
 pub use supervision::{Restarts, Supervision};
 pub use tell::{Tell, TellLocal};
 pub use watch::{ActorId, Ended, Terminated, WatchError};
@@ -111,7 +116,7 @@ pub mod __private {
         deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
     pub use crate::deploy::{Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind};
-    pub use crate::directory::{Finding, Resolve, Resolved};
+    pub use crate::directory::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};

@@ -11,10 +11,11 @@ use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
 use crate::core::shared::Stop;
-use crate::core::{Core, Probe};
+use crate::core::{Core, Probe, Rest};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::deploy::{Deploy, SpawnAtError, Spawnable};
+use crate::ending::Ending;
 use crate::error::{ResolveError, SpawnError};
 use crate::event::Events;
 use crate::link_report::LinkReport;
@@ -23,6 +24,7 @@ use crate::ping_error::PingError;
 use crate::props::{Props, StartError};
 use crate::quarantine::QuarantineError;
 use crate::reference::Ref;
+use crate::selection::{SelectError, Selection};
 use crate::testkit::VirtualTime;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
@@ -173,10 +175,41 @@ impl Node {
 
     /// Stops an actor of this node: first its children, the youngest before the others; then its
     /// `stopped` runs. Messages to it become dead letters from now on. One whose handler runs just
-    /// now ends when that returns; a handler that waits is dropped where it does. Says whether it
-    /// was running; of an actor on another core, whether that core was told.
+    /// now ends when that returns; a handler that waits is dropped where it does, for which
+    /// [`stop_within`](Self::stop_within) gives it time. Says whether it was running; of an actor
+    /// on another core, whether that core was told.
     pub fn stop<P: Protocol>(&self, actor: &Ref<P>) -> bool {
         self.core.stop_actor(actor)
+    }
+
+    /// Stops an actor of this node, on whatever core, in order if that is done within `span`.
+    ///
+    /// It takes nothing new from now on: that and what waits in its mailbox become dead letters. A
+    /// handler of it that waits may finish, for which its children still serve; then those are
+    /// stopped in the same way, and its `stopped` runs behind them. At the deadline handlers that
+    /// wait still are dropped where they do, and it ends. All this begins at once, and goes on when
+    /// the future is dropped.
+    ///
+    /// A failure on the way ends it, whatever its [`Supervision`](crate::Supervision). Of several
+    /// deadlines the first holds. A handler that waits for the end of its own actor waits until it
+    /// is cut short.
+    ///
+    /// # Errors
+    /// The future says [`StopError`](crate::StopError); nothing was changed.
+    pub fn stop_within<P: Protocol>(&self, actor: &Ref<P>, span: Duration) -> Ending {
+        self.core.stop_within(actor.recipient, span, Rest::Bury)
+    }
+
+    /// The same behind all that this core sent to the actor before, and what waits in its mailbox
+    /// then: it handles that first, within the same `span`. What comes behind it is dead letters.
+    ///
+    /// One that failed, and waits for its new state, handles what waits when it has it. One that is
+    /// being stopped already handles no more for this.
+    ///
+    /// # Errors
+    /// As [`stop_within`](Self::stop_within).
+    pub fn drain_within<P: Protocol>(&self, actor: &Ref<P>, span: Duration) -> Ending {
+        self.core.stop_within(actor.recipient, span, Rest::Handle)
     }
 
     /// Runs `future` on this core until it ends or the node stops.
@@ -196,6 +229,18 @@ impl Node {
     /// [`ResolveError`]; nothing was executed.
     pub async fn resolve<P: Protocol>(&self, path: &str) -> Result<Ref<P>, ResolveError> {
         crate::resolve::resolve(&self.core, path).await
+    }
+
+    /// The actors whose paths match `path`, and that speak `P`: `?` in it stands for any one
+    /// character, `*` for any number of them within a name, and `**`, as a name, for any number of
+    /// names, none included. `ringmesh://system@host:port/user/shop/*/cart` are those of a node;
+    /// without the address in front, as `/user/shop/**`, of this one. Nothing is asked before the
+    /// selection is used.
+    ///
+    /// # Errors
+    /// [`SelectError::Path`].
+    pub fn select<P: Protocol>(&self, path: &str) -> Result<Selection<P>, SelectError> {
+        Selection::new(&self.core, path)
     }
 
     /// Ends after `span`, rounded up to the tick of the core's timers (65.5 us).

@@ -9,14 +9,14 @@ use ringmesh_proto::message::{MessageId, MessageInfo, MessageType};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::upgrade::Older;
 
-use super::context::Origin;
 use super::heard::Heard;
 use super::kin::Kin;
 use super::looping::looping;
 use super::port::Port;
 use super::probing::probing;
-use super::restart::{Maker, Remake};
-use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
+use super::restart::{Maker, Remake, Renewed};
+use super::running::Running;
+use super::{Actor, Delivered, Delivery, Dispatch, LocalInfo, LocalValue, Outcome, Protocol};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, dispose};
 use crate::props::Factory;
 use crate::reference::Ref;
@@ -76,6 +76,8 @@ pub(crate) struct ActorCell {
     pub(crate) slot: u32,
     alive: Cell<bool>,
     has_loop: bool,
+    /// Somebody takes its messages out of its mailbox.
+    is_probe: bool,
     /// Others may watch it.
     pub(crate) is_watched: Cell<bool>,
     /// Of an actor with a loop, or one that failed and lives on.
@@ -103,8 +105,11 @@ impl ActorCell {
         let (behaviour, port): (Box<dyn Behaviour>, _) = if <A::Api as Dispatch<A>>::IS_ASYNC {
             let (looping, port) = looping(actor, me, core);
             (looping, OnceCell::from(port))
-        } else {
+        } else if A::STASH.is_none() {
             (Box::new(Running { actor, me }), OnceCell::new())
+        } else {
+            let port = Port::of(core, (me.recipient.slot, me.recipient.generation));
+            (Renewed::of(core, &port, me, actor), OnceCell::from(port))
         };
         let has_loop = <A::Api as Dispatch<A>>::IS_ASYNC;
         Self::with(me, birth, supervised, (behaviour, port, has_loop))
@@ -127,6 +132,7 @@ impl ActorCell {
             locals: P::LOCALS,
             alive: Cell::new(true),
             has_loop,
+            is_probe: false,
             watches: Cell::default(),
             is_watched: Cell::default(),
             port,
@@ -138,7 +144,11 @@ impl ActorCell {
     pub(crate) fn probing<P: Protocol>(core: &Rc<Core>, me: Ref<P>, birth: Birth) -> Self {
         let (behaviour, port) = probing(core, &me);
         let is_served = (behaviour, OnceCell::from(port), false);
-        Self::with(me, birth, None, is_served)
+        let cell = Self::with(me, birth, None, is_served);
+        Self {
+            is_probe: true,
+            ..cell
+        }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -153,6 +163,14 @@ impl ActorCell {
     /// Whether the futures of asynchronous handlers are its own.
     pub(crate) fn has_loop(&self) -> bool {
         self.has_loop
+    }
+
+    /// Whether it has something to do before it can be stopped in order: a handler of it waits, or,
+    /// if its mailbox is to be emptied, messages do.
+    pub(crate) fn lingers_at(&self, port: &Port, drains: bool) -> bool {
+        let has_state = !self.kin.is_parked.get();
+        let is_busy = self.has_loop && !port.idle.get();
+        has_state && (is_busy || (drains && !self.is_probe && !port.has_nothing()))
     }
 
     /// Its place on its core.
@@ -397,14 +415,6 @@ pub(crate) enum Mismatch {
     Schema,
 }
 
-/// Where an actor lives on its core.
-pub(super) fn place_of<P>(actor: &Ref<P>) -> ActorPlace {
-    ActorPlace {
-        slot: actor.recipient.slot,
-        generation: actor.recipient.generation,
-    }
-}
-
 /// What an actor is born with besides its state.
 #[derive(Debug, Default)]
 pub(crate) struct Birth {
@@ -429,66 +439,5 @@ impl Supervised {
             supervisor: RefCell::new(Supervisor::new(supervision)),
             maker: Box::new(Remake { me, factory }),
         }
-    }
-}
-
-struct Running<A: Actor> {
-    actor: A,
-    me: Ref<A::Api>,
-}
-
-impl<A: Actor> Behaviour for Running<A> {
-    fn started(&mut self, core: &Rc<Core>) -> bool {
-        let mut cx = Cx::new(core, &self.me, None);
-        self.actor.started(&mut cx);
-        cx.wants_stop()
-    }
-
-    #[inline]
-    fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let origin = Origin {
-            core,
-            link: delivery.link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &self.me, Some(&origin));
-        let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
-        Turn {
-            outcome,
-            stop: cx.wants_stop(),
-        }
-    }
-
-    fn deliver_local(
-        &mut self,
-        core: &Rc<Core>,
-        index: u16,
-        value: LocalValue,
-        link: &Rc<Link>,
-    ) -> Turn {
-        let origin = Origin {
-            core,
-            link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &self.me, Some(&origin));
-        <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);
-        Turn {
-            outcome: Outcome(Delivered::Handled),
-            stop: cx.wants_stop(),
-        }
-    }
-
-    fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
-        let Some(terminated) = core.claim(place_of(&self.me), notice) else {
-            return false;
-        };
-        let mut cx = Cx::new(core, &self.me, None);
-        self.actor.terminated(terminated, &mut cx);
-        cx.wants_stop()
-    }
-
-    fn stopped(&mut self) {
-        self.actor.stopped();
     }
 }

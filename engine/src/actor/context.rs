@@ -9,9 +9,10 @@ use std::time::Duration;
 use ringmesh_proto::address::{ActorPath, NodeId};
 use ringmesh_proto::message::{Message, Reply};
 
-use super::{Accepts, Actor};
-use crate::core::{Asked, Asker, Core, Link, Pace, Question, TimerId};
+use super::{Accepts, AcceptsLocal, Actor, LocalMessage, ReplyTo, StashFull};
+use crate::core::{ActorPlace, Asked, Asker, Core, Link, Pace, Question, Rest, TimerId};
 use crate::deploy::{Deploy, SpawnAtError, Spawnable};
+use crate::ending::Ending;
 use crate::error::{SendError, SpawnError, TimerError};
 use crate::message::Msg;
 use crate::node::Node;
@@ -172,6 +173,84 @@ impl<'a, A: Actor> Cx<'a, A> {
         to.pass_on(message)
     }
 
+    /// Lays the message that is being handled aside until [`unstash_all`](Self::unstash_all), with
+    /// the promise of its answer: for an actor that cannot handle it yet. [`Actor::STASH`] says how
+    /// much may be.
+    ///
+    /// A question keeps its deadline; when that has passed at its return, it is a
+    /// [dead letter](crate::DeadLetterReason::Stashed). What is laid aside is copied, and holds no
+    /// receive buffer. When the actor begins anew it comes back first; when it ends, it is dead
+    /// letters, and whoever asked is told that it does not run.
+    ///
+    /// Only a [`LaterHandler`](crate::LaterHandler) has both in hand. It should lay aside what it
+    /// was just given: a message that it kept, and that nobody asked, counts as one of the
+    /// [`sender`](Self::sender) of the present one.
+    ///
+    /// # Errors
+    /// [`StashFull`]; the message and the promise come back.
+    pub fn stash<M>(&mut self, message: Msg<M>, reply: ReplyTo<M>) -> Result<(), StashFull<M>>
+    where
+        M: Message,
+        A::Api: Accepts<M>,
+    {
+        const {
+            assert!(
+                !A::STASH.is_none(),
+                "`Actor::STASH` says how much may be stashed"
+            )
+        };
+        let at = (<A::Api as Accepts<M>>::INDEX, self.link());
+        self.core
+            .stash(self.place(), at, (message, reply), A::STASH)
+    }
+
+    /// The same with a local message, in order with the others.
+    ///
+    /// # Errors
+    /// As many messages are laid aside as may be; the message comes back.
+    pub fn stash_local<M>(&mut self, message: M) -> Result<(), M>
+    where
+        M: LocalMessage + Send,
+        A::Api: AcceptsLocal<M>,
+    {
+        const {
+            assert!(
+                !A::STASH.is_none(),
+                "`Actor::STASH` says how much may be stashed"
+            )
+        };
+        let at = (<A::Api as AcceptsLocal<M>>::INDEX, self.link());
+        self.core.stash_local(self.place(), at, message, A::STASH)
+    }
+
+    /// Has what was laid aside come back, in order, before everything that waits and that comes.
+    /// Says how many messages that are.
+    pub fn unstash_all(&mut self) -> usize {
+        let cell = self.core.cell_at(self.place());
+        let port = cell.as_ref().and_then(|cell| cell.port());
+        port.map_or(0, |port| port.unstash())
+    }
+
+    /// How many messages are laid aside.
+    pub fn stashed(&self) -> usize {
+        let cell = self.core.cell_at(self.place());
+        let port = cell.as_ref().and_then(|cell| cell.port());
+        port.map_or(0, |port| port.stashed())
+    }
+
+    /// Where the present message came from.
+    fn link(&self) -> &'a Rc<Link> {
+        self.message
+            .map_or_else(|| self.core.own_link(), |it| it.link)
+    }
+
+    fn place(&self) -> ActorPlace {
+        ActorPlace {
+            slot: self.me.recipient.slot,
+            generation: self.me.recipient.generation,
+        }
+    }
+
     /// Ends a timer of this actor. Says whether it had still to fire; what it sent before may be on
     /// its way.
     pub fn cancel(&self, timer: TimerId) -> bool {
@@ -242,6 +321,29 @@ impl<'a, A: Actor> Cx<'a, A> {
     ) -> impl Future<Output = Result<Ref<W::Api>, SpawnAtError>> + use<A, W> {
         let (core, me) = (Rc::clone(self.core), self.me.recipient);
         crate::deploy::spawn_at(core, Some(me), deploy)
+    }
+
+    /// Stops a child of this actor as [`Node::stop_within`] does. A handler that does not wait may
+    /// have the actor told how it went by [`pipe`](Self::pipe), or drop the future and
+    /// [watch](Self::watch).
+    ///
+    /// # Errors
+    /// The future says [`StopError`](crate::StopError), of an actor that lives and is no child
+    /// [`NotAChild`](crate::StopError::NotAChild); nothing was changed.
+    pub fn stop_child<P>(&self, child: &Ref<P>, span: Duration) -> Ending {
+        let me = self.me.recipient;
+        self.core
+            .stop_child_within(me, child.recipient, span, Rest::Bury)
+    }
+
+    /// The same as [`Node::drain_within`] does.
+    ///
+    /// # Errors
+    /// As [`stop_child`](Self::stop_child).
+    pub fn drain_child<P>(&self, child: &Ref<P>, span: Duration) -> Ending {
+        let me = self.me.recipient;
+        self.core
+            .stop_child_within(me, child.recipient, span, Rest::Handle)
     }
 
     /// The actor's path: `ringmesh://system@host:port/user/parent/name#7`. One without a name has

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ringmesh_transport::timer::TimerKey;
 
-use crate::core::ActorPlace;
+use crate::core::{ActorPlace, UnderStop};
 use crate::watch::Ended;
 
 /// The kin of one actor. All of it lives on the same core.
@@ -29,6 +29,14 @@ pub(crate) struct Kin {
     pub(crate) losses: Cell<u32>,
     /// The time of that has come, but not all children have ended.
     pub(crate) is_awaited: Cell<bool>,
+    /// It takes nothing new, and has still something to do before it ends.
+    pub(crate) lingers: Cell<bool>,
+    /// It begins to when it has a state again.
+    pub(crate) drains: Cell<bool>,
+    /// It was stopped before that was done, or a child of it.
+    pub(crate) is_cut: Cell<bool>,
+    /// Who waits for its end, and until when it has to come.
+    pub(crate) stops: UnderStop,
 }
 
 impl Kin {
@@ -43,6 +51,10 @@ impl Kin {
             heard: RefCell::default(),
             losses: Cell::default(),
             is_awaited: Cell::default(),
+            lingers: Cell::default(),
+            drains: Cell::default(),
+            is_cut: Cell::default(),
+            stops: UnderStop::default(),
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Letter {
     pub(crate) bytes: usize,
     /// It is beyond the mailbox's bound, and its bytes were taken off the credit of its link.
     pub(crate) charged: bool,
+    /// It was delivered before, and laid aside.
+    pub(crate) again: bool,
 }
 
 /// A link that was told that the actor is busy, and the actor's number there.
@@ -83,6 +85,15 @@ impl Mailbox {
             Filled::Full
         } else {
             Filled::Room
+        }
+    }
+
+    /// Puts letters that were laid aside in front of the others, in their order. They have bounds
+    /// of their own, and are no reason to take off credit.
+    pub(crate) fn put_back(&mut self, letters: VecDeque<Letter>) {
+        for letter in letters.into_iter().rev() {
+            self.bytes += letter.bytes;
+            self.letters.push_front(letter);
         }
     }
 

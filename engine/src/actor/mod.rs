@@ -18,7 +18,9 @@ mod port;
 mod probing;
 mod reply_to;
 mod restart;
+mod running;
 mod serve;
+mod stash;
 mod table;
 
 pub use context::{Cx, Owed};
@@ -33,6 +35,7 @@ pub(crate) use cell::{ActorCell, Birth, Mismatch, Supervised, Turn};
 pub(crate) use mailbox::Letter;
 pub(crate) use port::Port;
 pub(crate) use serve::Arrived;
+pub use stash::{StashFull, StashLimit};
 pub(crate) use table::ActorTable;
 
 use std::future::Future;
@@ -88,6 +91,10 @@ pub trait Actor: Sized + 'static {
     /// it, unless this says that there is one lane for both. Answers take the lane of their
     /// question.
     const LARGE: bool = false;
+
+    /// How much one such actor may [lay aside](Cx::stash). An actor that may has a mailbox also if
+    /// none of its handlers waits.
+    const STASH: StashLimit = StashLimit::NONE;
 
     /// Runs once, on the actor's core, before its first message; and again on the new state of an
     /// actor that begins anew, before the messages that waited.

@@ -13,6 +13,7 @@ use ringmesh_proto::time::Instant;
 use super::cell::Turn;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
 use super::serve::Place;
+use super::stash::{Stash, StashLimit};
 use super::{Arrived, Check, Content, Delivered, Delivery, LocalValue};
 use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, Question};
 use crate::watch::Terminated;
@@ -36,6 +37,10 @@ impl Notes {
     pub(super) const PANICKED: u8 = 1 << 3;
     /// Something else than a message is to be handled.
     pub(super) const ASIDE: u8 = 1 << 4;
+    /// The actor ends behind the handler that runs.
+    const LINGERS: u8 = 1 << 5;
+    /// The actor ends when no more messages wait.
+    const DRAINS: u8 = 1 << 6;
 
     #[inline]
     fn are_none(&self) -> bool {
@@ -66,6 +71,7 @@ pub(crate) struct Port {
     index: Cell<u16>,
     pub(super) place: Place,
     mailbox: RefCell<Mailbox>,
+    stash: Stash,
     /// The loop waits for a message.
     pub(super) idle: Cell<bool>,
     /// The question that is being handled and not answered, and where it came from.
@@ -102,6 +108,7 @@ impl Port {
             index: Cell::default(),
             place: Place::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
+            stash: Stash::default(),
             idle: Cell::default(),
             question: Cell::default(),
             asked_on: RefCell::default(),
@@ -115,7 +122,7 @@ impl Port {
     }
 
     /// The place of the actor.
-    pub(super) fn actor(&self) -> ActorPlace {
+    pub(crate) fn actor(&self) -> ActorPlace {
         ActorPlace {
             slot: self.slot,
             generation: self.generation,
@@ -130,6 +137,40 @@ impl Port {
     /// The actor's generation, which no other actor of the process has.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Has the actor ask to be stopped when its handler has ended or, if it `drains`, when all is
+    /// handled that waits.
+    pub(crate) fn linger(&self, drains: bool) {
+        let note = if drains {
+            Notes::DRAINS
+        } else {
+            Notes::LINGERS
+        };
+        self.notes.add(note);
+        self.waker().wake_by_ref();
+    }
+
+    /// Whether the actor handles what waits before it ends.
+    pub(crate) fn drains(&self) -> bool {
+        self.notes.have(Notes::DRAINS)
+    }
+
+    /// Whether the actor asked to be stopped.
+    pub(crate) fn wants_stop(&self) -> bool {
+        self.notes.have(Notes::WANTS_STOP)
+    }
+
+    /// Whether the actor is to end before it handles another message.
+    pub(super) fn ends_now(&self) -> bool {
+        if !self.notes.have(Notes::LINGERS | Notes::DRAINS) {
+            return false;
+        }
+        let ends = self.notes.have(Notes::LINGERS) || self.mailbox.borrow().is_empty();
+        if ends {
+            self.notes.add(Notes::WANTS_STOP);
+        }
+        ends
     }
 
     /// Says what polls the loop when it is woken.
@@ -176,6 +217,7 @@ impl Port {
             question: delivery.question,
             bytes,
             charged: false,
+            again: false,
         });
         if mailbox.charges_last() {
             link.charge(bytes);
@@ -212,7 +254,40 @@ impl Port {
             question: None,
             bytes: 0,
             charged: false,
+            again: false,
         });
+    }
+
+    /// Whether a message of so many bytes can be laid aside.
+    pub(crate) fn has_stash_room(&self, bytes: usize, limit: StashLimit) -> bool {
+        self.stash.has_room(bytes, limit)
+    }
+
+    /// Lays a message aside.
+    pub(crate) fn stash(&self, letter: Letter) {
+        self.stash.put(letter);
+    }
+
+    /// How many are laid aside.
+    pub(crate) fn stashed(&self) -> usize {
+        self.stash.len()
+    }
+
+    /// What was laid aside, of an actor that has ended.
+    pub(crate) fn take_stash(&self) -> impl Iterator<Item = Letter> + use<> {
+        self.stash.take_all().into_iter()
+    }
+
+    /// Puts what was laid aside in front of all that waits. Says how many messages.
+    pub(crate) fn unstash(&self) -> usize {
+        let letters = self.stash.take_all();
+        let count = letters.len();
+        if count > 0 {
+            self.mailbox.borrow_mut().put_back(letters);
+            self.notes.add(Notes::WAITING);
+            self.waker().wake_by_ref();
+        }
+        count
     }
 
     /// Whether nothing waits; takes note of it.
@@ -236,8 +311,10 @@ impl Port {
         *self.asked_on.borrow_mut() = question.map(|_| Rc::clone(link));
     }
 
-    /// The state of the actor is gone; what waits in the mailbox is not.
+    /// The state of the actor is gone; what waits in the mailbox is not, and what was laid aside
+    /// goes before it.
     pub(crate) fn reset(&self) {
+        self.unstash();
         self.link.take();
         self.place.clear();
         self.aside.take();
@@ -323,10 +400,13 @@ impl Port {
         if self.notes.have(Notes::STOPPING | Notes::ASIDE) {
             return Poll::Ready(None);
         }
-        if self.notes.have(Notes::WANTS_STOP) {
+        if self.notes.have(Notes::WANTS_STOP) || self.ends_now() {
             return Poll::Pending;
         }
         self.take_waiting(core, context);
+        if self.idle.get() && self.ends_now() {
+            return Poll::Pending;
+        }
         match self.link.take() {
             Some(link) => Poll::Ready(Some((self.index.get(), link))),
             None if self.notes.have(Notes::ASIDE) => Poll::Ready(None),

@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::message::Message;
 
 use super::{Accepts, Actor, Cx};
-use crate::core::Asked;
+use crate::core::{Asked, Link, Question};
 use crate::error::SendError;
 use crate::message::Msg;
 use crate::reference::Ref;
@@ -41,6 +42,11 @@ impl<M: Message> ReplyTo<M> {
             asked,
             marker: PhantomData,
         }
+    }
+
+    /// The question, and the link it came on, to be asked again.
+    pub(crate) fn into_question(mut self) -> Option<(Rc<Link>, Question)> {
+        self.asked.take().map(Asked::into_question)
     }
 
     /// Whether somebody waits for the answer, as far as this side knows: `false` of a message that

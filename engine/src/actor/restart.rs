@@ -7,9 +7,9 @@ use super::cell::{Behaviour, Turn};
 use super::context::Origin;
 use super::looping::loop_on;
 use super::port::{MESSAGES_PER_POLL, Notes, Port};
+use super::running::Running;
 use super::{
-    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, Letter, LocalValue, Outcome,
-    Protocol,
+    Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, Letter, LocalValue, Protocol,
 };
 use crate::core::{Core, Link, Notice, Payload};
 use crate::props::Factory;
@@ -44,13 +44,13 @@ impl<A: Actor, E: fmt::Display + 'static> Maker for Remake<A, E> {
     }
 }
 
-/// An actor without asynchronous handlers that failed once, or any actor that waits for its new
-/// state: it has a mailbox, and nothing overtakes what waits in there.
-struct Renewed<A: Actor> {
+/// An actor without asynchronous handlers that failed once, or that may lay messages aside, or any
+/// actor that waits for its new state: it has a mailbox, and nothing overtakes what waits in there.
+pub(super) struct Renewed<A: Actor> {
     core: Rc<Core>,
     port: Rc<Port>,
     me: Ref<A::Api>,
-    actor: Option<A>,
+    running: Option<Running<A>>,
     checks: &'static [Check],
 }
 
@@ -60,26 +60,34 @@ impl<A: Actor> Renewed<A> {
             core: Rc::clone(core),
             port: Rc::clone(port),
             me,
-            actor,
+            running: actor.map(|actor| Running { actor, me }),
             checks: <A::Api as Protocol>::CHECKS,
         }
     }
 
+    /// An actor that has a mailbox from its start.
+    pub(super) fn of(
+        core: &Rc<Core>,
+        port: &Rc<Port>,
+        me: Ref<A::Api>,
+        actor: A,
+    ) -> Box<dyn Behaviour> {
+        Box::new(Self::on(core, port, me, Some(actor)))
+    }
+
     /// The actor, if nothing waits that goes before what comes now.
-    fn free(&mut self) -> Option<&mut A> {
+    fn free(&mut self) -> Option<&mut Running<A>> {
         let is_free = !self.port.notes.have(Notes::WAITING);
-        self.actor.as_mut().filter(|_| is_free)
+        self.running.as_mut().filter(|_| is_free)
     }
 
     /// Tells the actor of an end, if word of one was laid aside. Says whether it asked to be
     /// stopped.
     fn see_aside(&mut self) -> bool {
-        let (Some(terminated), Some(actor)) = (self.port.take_aside(), &mut self.actor) else {
+        let (Some(terminated), Some(running)) = (self.port.take_aside(), &mut self.running) else {
             return false;
         };
-        let mut cx = Cx::new(&self.core, &self.me, None);
-        actor.terminated(terminated, &mut cx);
-        cx.wants_stop()
+        running.see(&self.core, terminated)
     }
 
     /// Has the actor handle a letter. Says whether it asked to be stopped.
@@ -88,10 +96,10 @@ impl<A: Actor> Renewed<A> {
             core,
             port,
             me,
-            actor,
+            running,
             ..
         } = self;
-        let Some(actor) = actor else {
+        let Some(Running { actor, .. }) = running else {
             return false;
         };
         let Letter {
@@ -132,35 +140,20 @@ impl<A: Actor> Renewed<A> {
 impl<A: Actor> Behaviour for Renewed<A> {
     fn started(&mut self, core: &Rc<Core>) -> bool {
         self.port.waker().wake_by_ref();
-        let Some(actor) = &mut self.actor else {
-            return false;
-        };
-        let mut cx = Cx::new(core, &self.me, None);
-        actor.started(&mut cx);
-        cx.wants_stop()
+        let running = self.running.as_mut();
+        running.is_some_and(|running| running.started(core))
     }
 
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let me = self.me;
-        let Some(actor) = self.free() else {
-            let Some(check) = self.checks.get(usize::from(index)).copied() else {
-                return Turn::of(Delivered::NoSuchMessage);
-            };
-            // It is answered when its turn comes.
-            core.running_question().set(None);
-            return self.port.put_by(core, index, check, &delivery);
-        };
-        let origin = Origin {
-            core,
-            link: delivery.link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &me, Some(&origin));
-        let outcome = <A::Api as Dispatch<A>>::dispatch(actor, index, delivery, &mut cx);
-        Turn {
-            outcome,
-            stop: cx.wants_stop(),
+        if let Some(running) = self.free() {
+            return running.deliver(core, index, delivery);
         }
+        let Some(check) = self.checks.get(usize::from(index)).copied() else {
+            return Turn::of(Delivered::NoSuchMessage);
+        };
+        // It is answered when its turn comes.
+        core.running_question().set(None);
+        self.port.put_by(core, index, check, &delivery)
     }
 
     fn deliver_local(
@@ -170,42 +163,28 @@ impl<A: Actor> Behaviour for Renewed<A> {
         value: LocalValue,
         link: &Rc<Link>,
     ) -> Turn {
-        let me = self.me;
-        let Some(actor) = self.free() else {
-            return self.port.put_local(index, value, link);
-        };
-        let origin = Origin {
-            core,
-            link,
-            question: core.running_question(),
-        };
-        let mut cx = Cx::new(core, &me, Some(&origin));
-        <A::Api as Dispatch<A>>::dispatch_local(actor, index, value, &mut cx);
-        Turn {
-            outcome: Outcome(Delivered::Handled),
-            stop: cx.wants_stop(),
+        match self.free() {
+            Some(running) => running.deliver_local(core, index, value, link),
+            None => self.port.put_local(index, value, link),
         }
     }
 
     fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
-        let me = self.me;
-        let Some(actor) = self.free() else {
-            self.port.put_notice(core, notice);
-            return false;
-        };
-        let Some(terminated) = core.claim(super::cell::place_of(&me), notice) else {
-            return false;
-        };
-        let mut cx = Cx::new(core, &me, None);
-        actor.terminated(terminated, &mut cx);
-        cx.wants_stop()
+        if let Some(running) = self.free() {
+            return running.notify(core, notice);
+        }
+        self.port.put_notice(core, notice);
+        false
     }
 
     fn resume(&mut self) -> bool {
-        if self.actor.is_none() {
+        if self.running.is_none() {
             return false;
         }
         for _ in 0..MESSAGES_PER_POLL {
+            if self.port.ends_now() {
+                return true;
+            }
             if self.port.has_nothing() {
                 return false;
             }
@@ -215,6 +194,7 @@ impl<A: Actor> Behaviour for Renewed<A> {
                 None => self.see_aside(),
             };
             if stop {
+                self.port.notes.add(Notes::WANTS_STOP);
                 return true;
             }
         }
@@ -223,8 +203,8 @@ impl<A: Actor> Behaviour for Renewed<A> {
     }
 
     fn stopped(&mut self) {
-        if let Some(actor) = &mut self.actor {
-            actor.stopped();
+        if let Some(running) = &mut self.running {
+            running.stopped();
         }
     }
 }

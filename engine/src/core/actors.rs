@@ -17,7 +17,7 @@ use super::shared::Named;
 use super::watch::Place;
 use super::{Asker, Core, Errand, NoRoute, NodeIndex};
 use crate::actor::{Actor, ActorCell, ActorTable, Birth, Cx, Protocol, Supervised};
-use crate::directory::{Finding, Resolved};
+use crate::directory::{Finding, Resolved, Selected};
 use crate::error::SpawnError;
 use crate::props::{Props, StartError};
 use crate::reference::{Recipient, Ref};
@@ -250,7 +250,7 @@ impl Core {
         let cell = self.cell_at(Place { slot, generation });
         cell.is_some_and(|cell| {
             let running = cell.is_alive();
-            self.stop_cell(&cell);
+            self.bring_down(&cell, Ended::Stopped);
             running
         })
     }
@@ -329,6 +329,11 @@ fn generated(generation: u64) -> String {
 }
 
 impl<A: Actor> Cx<'_, A> {
+    /// What the directory answers for a pattern. Whoever may not see names is refused here.
+    pub(crate) fn select_named(&self, pattern: &str, after: &str, protocol: u64) -> Selected {
+        self.core().select_named(pattern, after, protocol)
+    }
+
     pub(crate) fn look_up(&self, name: &str, protocol: u64) -> Resolved {
         self.core().find_named(name, protocol)
     }

@@ -50,6 +50,11 @@ impl Asked {
         (self.link.id, self.question.correlation)
     }
 
+    /// The question, which is nobody's to answer from now on, until it is handled again.
+    pub(crate) fn into_question(self) -> (Rc<Link>, Question) {
+        (Rc::clone(&self.link), self.question)
+    }
+
     pub(crate) fn deadline(&self) -> Instant {
         self.question.deadline
     }

@@ -236,6 +236,7 @@ impl Core {
             DeadLetterReason::Invalid => &tally.dead_invalid,
             DeadLetterReason::LateAnswer => &tally.dead_late_answer,
             DeadLetterReason::NotUpgraded => &tally.dead_not_upgraded,
+            DeadLetterReason::Stashed => &tally.dead_stashed,
         }
     }
 

@@ -3,7 +3,7 @@
 //! An actor that ends takes no message from then on. Its children end first, the youngest before
 //! the others; one whose handler runs at that time ends when that returns, and its parent behind
 //! it. What an actor had is free for others when no handler of it runs any more: its slot and its
-//! name.
+//! name. Those that are given time to end: [`super::linger`].
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
 use ringmesh_transport::timer::RESOLUTION;
 
+use super::linger::{Rest, Stopping};
 use super::notices::Notices;
 use super::pipes::Pipes;
 use super::user_code::panic_message;
@@ -40,8 +41,25 @@ pub(super) struct Lives {
     pub(super) watches: RefCell<Watches>,
     pub(super) notices: Notices,
     failure_log: FailureLog,
-    /// Those that failed and wait for their new state.
-    parked: Cell<usize>,
+    parked: Parked,
+    pub(super) stopping: Stopping,
+}
+
+/// How many failed and wait for their new state.
+#[derive(Debug, Default)]
+struct Parked(Cell<usize>);
+
+impl Parked {
+    /// One more, if there is room for it.
+    fn enter(&self) -> bool {
+        let has_room = self.0.get() < PARKED_MAX;
+        self.0.set(self.0.get() + usize::from(has_room));
+        has_room
+    }
+
+    fn leave(&self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// How often a core says in its log that an actor failed.
@@ -73,35 +91,54 @@ impl FailureLog {
 }
 
 impl Core {
-    /// Stops an actor in order.
+    /// An actor has asked to be stopped, or something of it returned that is to end.
     pub(super) fn stop_cell(self: &Rc<Self>, cell: &Rc<ActorCell>) {
-        self.bring_down(cell, Ended::Stopped);
+        if cell.kin.ends_for().is_some() {
+            return self.conclude(cell);
+        }
+        if !cell.kin.lingers.get() {
+            return self.bring_down(cell, Ended::Stopped);
+        }
+        // Else a handler of it waits, or more messages do, which it may go on with.
+        if cell.port().is_some_and(|port| port.wants_stop()) {
+            self.end_softly(cell);
+        }
     }
 
     /// An actor takes no more messages, and ends when its children have.
     pub(super) fn bring_down(self: &Rc<Self>, cell: &Rc<ActorCell>, why: Ended) {
         cell.kin.end_for(why);
+        // What somebody waits for to end in order does not.
+        let is_cut = cell.is_alive() && cell.kin.stops.is_under_way();
+        if cell.kin.lingers.replace(false) || is_cut {
+            cell.kin.is_cut.set(true);
+        }
+        self.close_to_new(cell);
+        self.stop_children(cell);
+        self.conclude(cell);
+    }
+
+    /// An actor takes no more messages, and its name is not found.
+    pub(super) fn close_to_new(&self, cell: &ActorCell) {
         if cell.is_alive() {
             cell.bury();
             if let Some(name) = &cell.name {
                 self.shared.end_name(name, cell.generation);
             }
         }
-        self.stop_children(cell);
-        self.conclude(cell);
     }
 
     fn stop_children(self: &Rc<Self>, cell: &ActorCell) {
         for place in cell.kin.children() {
             if let Some(child) = self.cell_at(place) {
-                self.stop_cell(&child);
+                self.bring_down(&child, Ended::Stopped);
             }
         }
     }
 
     /// Ends an actor that was brought down, unless that has to wait: for a child, or for a handler
     /// of its own. Either comes back here.
-    fn conclude(self: &Rc<Self>, cell: &Rc<ActorCell>) {
+    pub(super) fn conclude(self: &Rc<Self>, cell: &Rc<ActorCell>) {
         let Some(why) = cell.kin.ends_for() else {
             return;
         };
@@ -130,6 +167,7 @@ impl Core {
             self.bury_mailbox(cell, port);
         }
         self.actor_is_gone(cell, why);
+        self.stop_is_over(cell, why);
         self.leave_parent(cell);
     }
 
@@ -140,6 +178,9 @@ impl Core {
             return;
         };
         parent.kin.remove(child.place());
+        if child.kin.is_cut.get() && parent.kin.ends_for().is_some() {
+            parent.kin.is_cut.set(true);
+        }
         if parent.kin.has_children() {
             return;
         }
@@ -202,12 +243,11 @@ impl Core {
         if cell.kin.is_parked.get() {
             return;
         }
-        if self.lives.parked.get() >= PARKED_MAX {
+        if !self.lives.parked.enter() {
             return self.bring_down(cell, Ended::Failed);
         }
         cell.kin.is_parked.set(true);
         cell.kin.losses.set(cell.kin.losses.get().wrapping_add(1));
-        self.lives.parked.set(self.lives.parked.get() + 1);
         self.stop_children(cell);
         self.end_timers(cell.generation);
         self.end_pipes(cell.generation);
@@ -233,7 +273,7 @@ impl Core {
     /// An actor that failed waits no longer.
     fn end_pause(&self, cell: &ActorCell) {
         if cell.kin.is_parked.replace(false) {
-            self.lives.parked.set(self.lives.parked.get() - 1);
+            self.lives.parked.leave();
             let timer = cell.kin.pause.take();
             timer.into_iter().for_each(|timer| self.cancel_timer(timer));
         }
@@ -263,6 +303,7 @@ impl Core {
             Ok(Ok(())) => {
                 self.tally.restarts.add(1);
                 match catch_unwind(AssertUnwindSafe(|| cell.started(self))) {
+                    Ok(false) if cell.kin.drains.take() => return self.linger(cell, Rest::Handle),
                     Ok(false) => return,
                     Ok(true) => return self.stop_cell(cell),
                     Err(payload) => self.note_panic(payload),
@@ -284,10 +325,27 @@ impl Core {
     pub(super) fn stop_all_actors(self: &Rc<Self>) {
         let all = self.actors.borrow().all();
         for cell in all.iter().filter(|cell| cell.kin.parent.is_none()) {
-            self.stop_cell(cell);
+            self.bring_down(cell, Ended::Stopped);
         }
         // Nobody of these has a parent that knows of it.
         let rest = self.actors.borrow_mut().drain();
-        rest.iter().for_each(|cell| self.stop_cell(cell));
+        let end = |cell| self.bring_down(cell, Ended::Stopped);
+        rest.iter().for_each(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_over_those_who_may_wait_for_their_new_state_finds_no_room_until_one_leaves() {
+        let parked = Parked::default();
+        assert!((0..PARKED_MAX).all(|_| parked.enter()));
+        assert!(!parked.enter());
+        assert!(!parked.enter(), "what was refused takes no room");
+        parked.leave();
+        assert!(parked.enter());
+        assert!(!parked.enter());
     }
 }

@@ -22,11 +22,11 @@ impl Core {
         };
         let (core, cell) = (Rc::clone(self), Rc::clone(cell));
         let resume = poll_fn(move |_| {
-            if cell.is_alive() {
+            if cell.is_alive() || cell.kin.lingers.get() {
                 core.resume(&cell);
             }
             // Its end wakes it once more.
-            if cell.is_alive() {
+            if cell.is_alive() || cell.kin.lingers.get() {
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -47,6 +47,9 @@ impl Core {
     /// that nobody waits for any more, which is not handled, or word of an end.
     pub(crate) fn take_waiting(self: &Rc<Self>, port: &Port) -> Option<Letter> {
         let letter = port.take_letter()?;
+        if letter.again {
+            return self.take_stashed(port, letter);
+        }
         if !letter.arrived.is_archived() {
             return self.take_unarchived(port, letter);
         }
@@ -74,6 +77,20 @@ impl Core {
         Some(letter)
     }
 
+    /// The same of what was laid aside.
+    #[cold]
+    fn take_stashed(self: &Rc<Self>, port: &Port, letter: Letter) -> Option<Letter> {
+        self.say_ready(port);
+        let is_over = |it: Question| self.clock.peek() >= it.deadline;
+        if letter.question.is_some_and(is_over) {
+            let cell = self.cell_at(port.actor());
+            self.bury_stashed(cell.as_deref(), letter, ErrorCode::Expired);
+            return None;
+        }
+        self.unstashed();
+        Some(letter)
+    }
+
     /// The same of what came as a value; word of an end is laid aside for the loop.
     fn take_unarchived(self: &Rc<Self>, port: &Port, letter: Letter) -> Option<Letter> {
         if letter.arrived.is_local() {
@@ -94,8 +111,15 @@ impl Core {
         if let Some((link, correlation)) = port.take_question() {
             Asker::new(self, &link, correlation).fail(ErrorCode::Failed);
         }
+        for letter in port.take_stash() {
+            self.bury_stashed(Some(cell), letter, ErrorCode::NotRunning);
+        }
         while let Some(letter) = port.take_letter() {
             if letter.arrived.is_notice() {
+                continue;
+            }
+            if letter.again {
+                self.bury_stashed(Some(cell), letter, ErrorCode::NotRunning);
                 continue;
             }
             if letter.arrived.is_local() {

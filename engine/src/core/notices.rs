@@ -4,6 +4,7 @@
 //! word takes too. So the word carries where the link stood when the actor was gone: its turn has
 //! come when all before that, and the local messages that came before it, are handled or wait in
 //! mailboxes. There it waits in its place as well. It needs no room that a message could take.
+//! The word that an actor is to end behind what was sent to it goes the same way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use ringmesh_proto::address::{CoreId, Uid};
 
 use super::budget::Budget;
+use super::linger::Rest;
 use super::slow::LocalHandled;
 use super::user_code::panic_message;
 use super::watch::{Notice, Place};
@@ -21,17 +23,26 @@ use crate::actor::ActorTable;
 use crate::watch::Ended;
 
 /// Word that waits for its turn, by the core that sent it, in order. No more than there are
-/// watches, and those that were taken back while it was on its way.
+/// watches and stops, and those that were taken back, or over, while it was on its way.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     any: Cell<bool>,
     by_core: RefCell<BTreeMap<CoreId, VecDeque<Due>>>,
 }
 
+/// What an actor is told when its turn has come.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// The end of another.
+    Ended(Notice),
+    /// That it is to end when it has handled what came.
+    Drain,
+}
+
 #[derive(Debug)]
 struct Due {
-    watcher: Place,
-    notice: Notice,
+    actor: Place,
+    word: Word,
     /// Where the link from there has to be.
     position: u64,
     /// How many local messages must have had their turn.
@@ -60,7 +71,8 @@ impl Core {
             path,
         };
         let from = self.id;
-        let word: Errand = Box::new(move |there| there.await_turn(from, position, watcher, notice));
+        let word = Word::Ended(notice);
+        let word: Errand = Box::new(move |there| there.await_turn(from, position, watcher, word));
         // No more of these wait than there are watches.
         self.send_word(core, word);
     }
@@ -81,18 +93,18 @@ impl Core {
             path,
         };
         let position = self.position_towards(self.id);
-        self.await_turn(self.id, position, watcher, notice);
+        self.await_turn(self.id, position, watcher, Word::Ended(notice));
     }
 
-    fn position_towards(&self, core: CoreId) -> u64 {
+    pub(super) fn position_towards(&self, core: CoreId) -> u64 {
         let link = &self.ends[usize::from(core.0)].link;
         link.outbound.borrow().positions().tail
     }
 
-    fn await_turn(&self, from: CoreId, position: u64, watcher: Place, notice: Notice) {
+    pub(super) fn await_turn(&self, from: CoreId, position: u64, actor: Place, word: Word) {
         let due = Due {
-            watcher,
-            notice,
+            actor,
+            word,
             position,
             locals: self.locals.taken() + self.locals.len() as u64,
         };
@@ -110,15 +122,15 @@ impl Core {
             let mut last = None;
             let mut told = 0;
             while told < stride
-                && let Some((watcher, notice)) = self.next_notice()
+                && let Some((actor, word)) = self.next_notice()
             {
                 told += 1;
                 last = Some(LocalHandled {
-                    slot: watcher.slot,
-                    generation: watcher.generation,
+                    slot: actor.slot,
+                    generation: actor.generation,
                     index: u16::MAX,
                 });
-                self.deliver_notice(watcher, notice);
+                self.deliver_word(actor, word);
             }
             let Some(last) = last else {
                 break;
@@ -140,12 +152,12 @@ impl Core {
         }
     }
 
-    fn next_notice(&self) -> Option<(Place, Notice)> {
+    fn next_notice(&self) -> Option<(Place, Word)> {
         let mut by_core = self.lives.notices.by_core.borrow_mut();
         for (core, dues) in by_core.iter_mut() {
             let is_due = dues.front().is_some_and(|due| self.is_due(*core, due));
             if is_due && let Some(due) = dues.pop_front() {
-                return Some((due.watcher, due.notice));
+                return Some((due.actor, due.word));
             }
         }
         by_core.retain(|_, dues| !dues.is_empty());
@@ -159,11 +171,13 @@ impl Core {
         has_come && self.locals.taken() >= due.locals
     }
 
-    fn deliver_notice(self: &Rc<Self>, watcher: Place, notice: Notice) {
-        let Place { slot, generation } = watcher;
-        let cell = self.actors.borrow().at(slot, generation).cloned();
-        let Some(cell) = cell.filter(|cell| cell.is_alive()) else {
+    fn deliver_word(self: &Rc<Self>, actor: Place, word: Word) {
+        let Some(cell) = self.cell_at(actor).filter(|cell| cell.is_alive()) else {
             return;
+        };
+        let notice = match word {
+            Word::Ended(notice) => notice,
+            Word::Drain => return self.linger(&cell, Rest::Handle),
         };
         self.running.set(None);
         match catch_unwind(AssertUnwindSafe(|| cell.notify(self, notice))) {

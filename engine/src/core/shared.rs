@@ -4,8 +4,9 @@
 //! Everything here is behind locks, or written once. Names are looked up when an actor is spawned
 //! or resolved, nodes when one is first met, and when a ref is archived or read.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -18,10 +19,12 @@ use ringmesh_transport::doorbell::Doorbell;
 use super::door::SharedDoor;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
+use super::select::Page;
 use crate::dead_letter::DeadLetter;
 use crate::deploy::Nursery;
 use crate::event::NodeEvent;
 use crate::metrics::Pages;
+use crate::pattern::Pattern;
 use crate::subscription::Office;
 
 /// The last events that are kept for subscriptions. One takes some hundred bytes.
@@ -53,7 +56,8 @@ pub(crate) struct Shared {
     bound: OnceLock<SocketAddr>,
     /// Where the control port is.
     pub(crate) control: OnceLock<SocketAddr>,
-    names: Mutex<HashMap<Box<str>, Named>>,
+    /// In order, so that they can be looked at a page at a time.
+    names: Mutex<BTreeMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
     /// Who is quarantined.
     pub(super) parted: Arc<Parted>,
@@ -266,6 +270,13 @@ impl Shared {
     pub(crate) fn named(&self, name: &str) -> Option<Named> {
         let named = lock(&self.names).get(name).copied();
         named.filter(|named| !named.ending)
+    }
+
+    /// The actors whose names match a pattern, as many as one page has, behind the name `after`.
+    pub(super) fn page_of_names(&self, pattern: &Pattern<'_>, after: &str, protocol: u64) -> Page {
+        let names = lock(&self.names);
+        let range = names.range::<str, _>((pattern.begin(after), Bound::Unbounded));
+        Page::of(range.map(|(name, it)| (&**name, it)), pattern, protocol)
     }
 
     /// The number of the node at `address`, which one more core knows from now on.

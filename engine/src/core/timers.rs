@@ -10,6 +10,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::alarm::{ALARMS_MAX, BellKey};
 use super::asks::AskTable;
 use super::life::PARKED_MAX;
+use super::linger::STOPS_MAX;
 use super::peers::PeerIndex;
 use super::ticks::{TICKS_MAX, TickKey};
 use super::watch::Place;
@@ -26,13 +27,14 @@ pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 /// look for stalls, for idle links and for memory.
 const SINGLE_TIMERS: usize = 8;
 
-// Whatever has a bound finds a timer: futures cannot take those of actors and their restarts, of
-// questions (one each while it waits), connections and peers (one each, and on each lane). So no
-// question waits without a deadline.
+// Whatever has a bound finds a timer: futures cannot take those of actors, their restarts and
+// ends, of questions (one each while it waits), connections and peers (one each, and on each lane).
+// So no question waits without a deadline.
 const _: () = assert!(
     ALARMS_MAX
         + TICKS_MAX
         + PARKED_MAX
+        + STOPS_MAX
         + AskTable::ASKS_MAX
         + CONNECTIONS_MAX as usize
         + Lane::ALL.len() * PEERS_CEILING
@@ -52,6 +54,8 @@ pub(crate) enum Token {
     Tick(TickKey),
     /// The pause of an actor that failed is over.
     Restart { slot: u32, generation: u64 },
+    /// An actor that is being stopped must have ended by now.
+    Stop { slot: u32, generation: u64 },
     /// A connection must have got further by now.
     Connection(ConnectionId),
     /// The association with a peer has something to do.
@@ -121,6 +125,7 @@ impl Core {
             Token::Ask(correlation) => self.ask_overdue(correlation),
             Token::Tick(key) => self.tick(key),
             Token::Restart { slot, generation } => self.restart(Place { slot, generation }),
+            Token::Stop { slot, generation } => self.stop_overdue(Place { slot, generation }),
             Token::Connection(id) => self.connection_overdue(id),
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),

@@ -306,7 +306,7 @@ impl Core {
     }
 
     /// The actor at a place of this core, if it is not wholly gone.
-    pub(super) fn cell_at(&self, place: Place) -> Option<Rc<ActorCell>> {
+    pub(crate) fn cell_at(&self, place: Place) -> Option<Rc<ActorCell>> {
         let actors = self.actors.borrow();
         actors.at(place.slot, place.generation).cloned()
     }

@@ -75,6 +75,14 @@ impl<M: Message> Msg<M> {
         &self.bytes
     }
 
+    /// The lease for a table of many types, on a copy of its bytes: it holds no buffer of others.
+    pub(crate) fn into_validated(self) -> Validated {
+        // An archive refers to its parts by where they stand from each other.
+        let bytes = Chunk::copied_from(&self.bytes);
+        let of = TypeId::of::<M>();
+        Validated { bytes, of }
+    }
+
     /// A plain value, copied out of the archive.
     pub fn deserialize(&self) -> M {
         deserialize::<M>(self)
@@ -91,12 +99,12 @@ impl<M: Message> Deref for Msg<M> {
         let archived = self.bytes[root..].as_ptr().cast::<Archived<M>>();
         // SAFETY: `new` and `within` let `access` validate these bytes as an archive of `M`, whose
         // root is the last of them, and `from_validated` takes what `new` validated for the same
-        // `M`, by its `TypeId`. The slice above is as long as the root, and a root may lie at any
-        // address (asserted). The bytes are still the same: those under a `Chunk` lie in a buffer
-        // that does not move when the chunk does, and nobody writes to them while a chunk covers
-        // them; `self.bytes` covers them, or, after `clone`, the clone of it that `self` holds. An
-        // archived type has no interior mutability (`Portable`), so reading through shared
-        // references is all that ever happens to it.
+        // `M`, by its `TypeId`, or what `into_validated` copied of it byte by byte. The slice above
+        // is as long as the root, and a root may lie at any address (asserted). The bytes are still
+        // the same: those under a `Chunk` lie in a buffer that does not move when the chunk does,
+        // and nobody writes to them while a chunk covers them; `self.bytes` covers them, or, after
+        // `clone`, the clone of it that `self` holds. An archived type has no interior mutability
+        // (`Portable`), so reading through shared references is all that ever happens to it.
         unsafe { &*archived }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use ringmesh::__private::{
-    Finding, Made, Place, Resolve, Resolved, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind,
+    Finding, Made, Place, Resolve, Resolved, Select, Selected, Spawn, SpawnVerdict, Spawned, Spot,
+    Strategy, StrategyKind, Verdict,
 };
 use ringmesh::message::{Message, Older};
 use ringmesh::{Upgrade, message, wire};
@@ -90,6 +91,8 @@ pub fn archive(bytes: &[u8]) {
         2 => read::<Order>(payload),
         3 => read::<Resolve>(payload),
         4 => read::<Resolved>(payload),
+        6 => read::<Select>(payload),
+        7 => read::<Selected>(payload),
         8 => read::<Spawn>(payload),
         9 => read::<Spawned>(payload),
         _ => upgrade::<Order, LaterOrder>(payload),
@@ -252,7 +255,27 @@ fn engine_seeds() -> Vec<(String, Vec<u8>)> {
         guardian: place,
         token,
     };
+    let select = |after: &str| Select {
+        pattern: "a name/that is out of line/*".to_owned(),
+        protocol: 0x0123_4567_89AB_CDEF,
+        after: after.to_owned(),
+    };
+    let spot = |slot| Spot {
+        core: 1,
+        slot,
+        generation: 3,
+    };
+    let selected = |verdict, count| Selected {
+        verdict,
+        spots: (0..count).map(spot).collect(),
+        last: "x".repeat(count as usize),
+    };
     vec![
+        seed("select", 6, &select("")),
+        seed("select-on", 6, &select("a name/that is out of line/b")),
+        seed("selected", 7, &selected(Verdict::Looked, 20)),
+        seed("selected-none", 7, &selected(Verdict::NoPattern, 0)),
+        seed("selected-refused", 7, &selected(Verdict::Refused, 0)),
         seed("spawn", 8, &spawn(None, StrategyKind::Stop)),
         seed(
             "spawn-named",
@@ -295,6 +318,8 @@ mod tests {
                 2 => access::<Order>(payload).is_ok(),
                 3 => access::<Resolve>(payload).is_ok(),
                 4 => access::<Resolved>(payload).is_ok(),
+                6 => access::<Select>(payload).is_ok(),
+                7 => access::<Selected>(payload).is_ok(),
                 8 => access::<Spawn>(payload).is_ok(),
                 9 => access::<Spawned>(payload).is_ok(),
                 _ => access::<Order>(payload).is_ok(),

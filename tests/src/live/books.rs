@@ -32,6 +32,11 @@ pub fn assert_closed(books: &Counters) {
         + books.dead_not_upgraded;
     assert_eq!(books.dead_received, by_reason, "{books:#?}");
     assert_eq!(
+        books.stashed,
+        books.unstashed + books.dead_stashed + books.stash_waiting,
+        "{books:#?}"
+    );
+    assert_eq!(
         books.local_received,
         books.local_delivered + books.local_dead + books.local_waiting,
         "{books:#?}"

@@ -34,6 +34,7 @@ mod refs;
 mod refusals;
 mod resting;
 mod resume;
+mod selections;
 mod shared_links;
 mod silence;
 mod spawn;

@@ -6,6 +6,13 @@ use ringmesh_tests::live::node::LiveNode;
 
 use super::{Diary, Entry, Fuse, Line, Member, MemberApi, act, done, is_ended, member_on};
 
+/// A node, how many actors it has of its own, and the diary of those to come.
+fn household() -> (LiveNode, u64, Diary) {
+    let node = LiveNode::start();
+    let before = node.counters().actors;
+    (node, before, Diary::default())
+}
+
 fn is_stopped(entry: &Entry) -> bool {
     matches!(entry, Entry::Stopped(_))
 }
@@ -27,9 +34,7 @@ fn a_tree_of_a_thousand_ends_from_its_leaves_to_its_root() {
     const BRANCHES: u64 = 100;
     const DEPTH: u64 = 10;
 
-    let node = LiveNode::start();
-    let before = node.counters().actors;
-    let diary = Diary::default();
+    let (node, before, diary) = household();
     let noted = diary.clone();
     let root = node.run(move |node| async move {
         let root = member_on(&node, 0, &noted).await;
@@ -183,9 +188,7 @@ fn a_name_is_free_when_its_actor_is_wholly_gone_and_reaches_the_next_one_alone()
 
 #[test]
 fn a_parent_that_fails_takes_its_children_with_it_and_a_child_not_its_parent() {
-    let node = LiveNode::start();
-    let before = node.counters().actors;
-    let diary = Diary::default();
+    let (node, before, diary) = household();
     let noted = diary.clone();
     node.run(move |node| async move {
         let parent = node.spawn(Member::numbered(&noted, 1)).expect("room");
@@ -219,9 +222,7 @@ fn a_parent_that_fails_takes_its_children_with_it_and_a_child_not_its_parent() {
 
 #[test]
 fn panics_on_the_way_down_hold_up_nobody() {
-    let node = LiveNode::start();
-    let before = node.counters().actors;
-    let diary = Diary::default();
+    let (node, before, diary) = household();
     let noted = diary.clone();
     node.run(move |node| async move {
         let parent = node.spawn(Member::numbered(&noted, 1)).expect("room");
@@ -244,9 +245,7 @@ fn panics_on_the_way_down_hold_up_nobody() {
 
 #[test]
 fn whoever_does_not_start_leaves_nothing_behind() {
-    let node = LiveNode::start();
-    let before = node.counters().actors;
-    let diary = Diary::default();
+    let (node, before, diary) = household();
     let noted = diary.clone();
     node.run(move |node| async move {
         let mut broken = Member::numbered(&noted, 1);

@@ -1,11 +1,17 @@
 //! The life of actors on one node: who hears of an end, who ends with whom, and who begins anew.
 
+mod causes;
+mod ending;
 mod failure;
 mod family;
 mod quiet;
+mod stash;
 mod watch;
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use futures_channel::oneshot;
 use ringmesh::{
@@ -229,6 +235,14 @@ async fn member_on(node: &Node, core: u16, diary: &Diary) -> Ref<MemberApi> {
     let diary = diary.clone();
     let spawned = node.spawn_on(CoreId(core), move || Member::new(&diary));
     spawned.await.expect("room for a member")
+}
+
+/// The same future, which has begun and is not done.
+async fn begun<F: Future>(future: F) -> Pin<Box<F>> {
+    let mut future = Box::pin(future);
+    let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending()));
+    assert!(polled.await, "it waits for something");
+    future
 }
 
 /// Has a member do something.
