@@ -229,6 +229,8 @@ fn place(address: &Address) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ringmesh_proto::address::CoreId;
+
     use super::*;
 
     #[test]
@@ -241,5 +243,29 @@ mod tests {
         assert_eq!(object.end(), expected);
         assert_eq!(Object::new().end(), "{}");
         assert_eq!(list([]), "[]");
+    }
+
+    #[test]
+    fn a_quarantine_names_the_node_the_cause_and_the_remedy() {
+        let node = NodeId {
+            address: Address::new("demo", "10.0.0.1", 7).unwrap(),
+            uid: Uid::new(0x2a).unwrap(),
+        };
+        let (core, remedy) = (CoreId(1), Remedy::RestartPeer);
+        let cause = "it \"lies\"".into();
+        let told = event(
+            &NodeEvent::Quarantined {
+                core,
+                node,
+                cause,
+                remedy,
+            },
+            5,
+        );
+        let named = [
+            r#"{"at_ms":5,"event":"quarantined","core":1,"cause":"it \"lies\"","#,
+            r#""peer":"10.0.0.1:7","uid":"000000000000002a","remedy":"restart "#,
+        ];
+        assert!(told.starts_with(&named.concat()), "{told}");
     }
 }

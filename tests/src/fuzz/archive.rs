@@ -223,6 +223,44 @@ fn engine_seeds() -> Vec<(String, Vec<u8>)> {
         slot: 2,
         generation: 3,
     };
+    let mut seeds = vec![
+        seed("resolve-inline", 3, &resolve("echo")),
+        seed("resolve", 3, &resolve("a name that is out of line")),
+        seed("resolved-found", 4, &resolved(Finding::Found)),
+        seed("resolved-not-found", 4, &resolved(Finding::NotFound)),
+        seed("resolved-wrong", 4, &resolved(Finding::WrongProtocol)),
+    ];
+    seeds.extend(select_seeds());
+    seeds.extend(spawn_seeds());
+    seeds
+}
+
+fn select_seeds() -> Vec<(String, Vec<u8>)> {
+    let select = |after: &str| Select {
+        pattern: "a name/that is out of line/*".to_owned(),
+        protocol: 0x0123_4567_89AB_CDEF,
+        after: after.to_owned(),
+    };
+    let spot = |slot| Spot {
+        core: 1,
+        slot,
+        generation: 3,
+    };
+    let selected = |verdict, count| Selected {
+        verdict,
+        spots: (0..count).map(spot).collect(),
+        last: "x".repeat(count as usize),
+    };
+    vec![
+        seed("select", 6, &select("")),
+        seed("select-on", 6, &select("a name/that is out of line/b")),
+        seed("selected", 7, &selected(Verdict::Looked, 20)),
+        seed("selected-none", 7, &selected(Verdict::NoPattern, 0)),
+        seed("selected-refused", 7, &selected(Verdict::Refused, 0)),
+    ]
+}
+
+fn spawn_seeds() -> Vec<(String, Vec<u8>)> {
     let place = Place {
         slot: 2,
         generation: 3,
@@ -250,50 +288,21 @@ fn engine_seeds() -> Vec<(String, Vec<u8>)> {
         reason: "a reason that is out of line".to_owned(),
         made,
     };
-    let made = |token| Made {
-        child: place,
-        guardian: place,
-        token,
+    let made = |token| {
+        Some(Made {
+            child: place,
+            guardian: place,
+            token,
+        })
     };
-    let select = |after: &str| Select {
-        pattern: "a name/that is out of line/*".to_owned(),
-        protocol: 0x0123_4567_89AB_CDEF,
-        after: after.to_owned(),
-    };
-    let spot = |slot| Spot {
-        core: 1,
-        slot,
-        generation: 3,
-    };
-    let selected = |verdict, count| Selected {
-        verdict,
-        spots: (0..count).map(spot).collect(),
-        last: "x".repeat(count as usize),
-    };
+    let again = spawn(Some("name"), StrategyKind::Restart);
+    let tied = spawned(SpawnVerdict::Made, made(Some(place)));
     vec![
-        seed("select", 6, &select("")),
-        seed("select-on", 6, &select("a name/that is out of line/b")),
-        seed("selected", 7, &selected(Verdict::Looked, 20)),
-        seed("selected-none", 7, &selected(Verdict::NoPattern, 0)),
-        seed("selected-refused", 7, &selected(Verdict::Refused, 0)),
         seed("spawn", 8, &spawn(None, StrategyKind::Stop)),
-        seed(
-            "spawn-named",
-            8,
-            &spawn(Some("name"), StrategyKind::Restart),
-        ),
-        seed("spawned", 9, &spawned(SpawnVerdict::Made, Some(made(None)))),
-        seed(
-            "spawned-tied",
-            9,
-            &spawned(SpawnVerdict::Made, Some(made(Some(place)))),
-        ),
+        seed("spawn-named", 8, &again),
+        seed("spawned", 9, &spawned(SpawnVerdict::Made, made(None))),
+        seed("spawned-tied", 9, &tied),
         seed("spawned-not", 9, &spawned(SpawnVerdict::NoRoom, None)),
-        seed("resolve-inline", 3, &resolve("echo")),
-        seed("resolve", 3, &resolve("a name that is out of line")),
-        seed("resolved-found", 4, &resolved(Finding::Found)),
-        seed("resolved-not-found", 4, &resolved(Finding::NotFound)),
-        seed("resolved-wrong", 4, &resolved(Finding::WrongProtocol)),
     ]
 }
 

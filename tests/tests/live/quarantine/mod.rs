@@ -5,7 +5,7 @@ mod fates;
 mod sides;
 
 use bytes::Bytes;
-use ringmesh::{Executed, NodeId, Ref, SendError};
+use ringmesh::{Executed, NodeBuilder, NodeId, Ref, SendError};
 use ringmesh_tests::live::messages::{Echo, EchoApi, Record, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 
@@ -25,6 +25,13 @@ fn sink_at(from: &LiveNode, path: String) -> Ref<SinkApi> {
 
 fn echo_at(from: &LiveNode, path: String) -> Ref<EchoApi> {
     from.run(move |node| async move { node.resolve(&path).await.expect("it is there") })
+}
+
+/// A serving node that asks about its diallers, as nodes do.
+fn asking(change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> LiveNode {
+    LiveNode::start_serving_with(|builder| {
+        change(builder.settings(|settings| settings.verify_peers = true))
+    })
 }
 
 /// Has `node` quarantine another.

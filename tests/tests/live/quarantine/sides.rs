@@ -14,7 +14,7 @@ use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::RawPeer;
 use ringmesh_tests::live::watched::{Watched, account};
 
-use super::{echo_at, quarantine, question, record, sink_at, until_parted, until_told};
+use super::{asking, echo_at, quarantine, question, record, sink_at, until_parted, until_told};
 
 /// Whether a path is refused, and a ping, for a quarantine by the peer or not.
 fn assert_found_out(from: &LiveNode, to: &LiveNode, by: bool) {
@@ -32,7 +32,7 @@ fn assert_found_out(from: &LiveNode, to: &LiveNode, by: bool) {
 
 #[test]
 fn both_sides_name_it_and_what_ends_it_and_nothing_passes() {
-    let [near, far] = [LiveNode::start_serving(), LiveNode::start_serving()];
+    let [near, far] = [asking(|builder| builder), asking(|builder| builder)];
     let (sink, echo) = (
         sink_at(&near, far.path(SINK)),
         echo_at(&near, far.path(ECHO)),
@@ -84,14 +84,13 @@ fn both_sides_name_it_and_what_ends_it_and_nothing_passes() {
 
 #[test]
 fn the_next_start_at_the_address_talks_at_once_and_the_former_never() {
-    let near = LiveNode::start_serving();
-    let far = LiveNode::start_serving();
+    let [near, far] = [asking(|builder| builder), asking(|builder| builder)];
     let old = sink_at(&near, far.path(SINK));
     quarantine(&near, far.id());
     until_told(&far, 1);
     let port = far.address().port();
     far.stop();
-    let next = LiveNode::start_serving_with(|builder| builder.bind(([127, 0, 0, 1], port)));
+    let next = asking(|builder| builder.bind(([127, 0, 0, 1], port)));
     let sink = sink_at(&near, next.path(SINK));
     near.run(move |_| async move { sink.tell(record(1)).await.expect("it is let in") });
     let back = sink_at(&next, near.path(SINK));
