@@ -20,7 +20,7 @@ impl Core {
         if link.connection.get().is_some() {
             self.tally.links.take(1);
         }
-        let sent = link.outbound.borrow().positions().sent;
+        let sent = link.outbound.borrow().positions().reached;
         let mut slabs = self.slabs_of(link).borrow_mut();
         let (mut unsent, mut maybe) = (0, 0);
         let acknowledged = link

@@ -194,7 +194,7 @@ impl Core {
 
     /// Tells whoever asked over a link that ends, and whose question has not left.
     pub(super) fn end_unsent_questions(&self, link: &Rc<Link>, by: By) {
-        let sent = link.outbound.borrow().positions().sent;
+        let sent = link.outbound.borrow().positions().reached;
         let by_peer = by == By::Peer;
         self.end_questions(link, sent, |phase| match phase {
             AskPhase::Queued => AskError::Quarantined { by_peer },

@@ -106,7 +106,7 @@ impl Core {
         report.transport = connection.map(|id| self.io.borrow().name_of(id));
         report.peer_uid = Some(link.uid);
         report.age = Some(self.clock.now().saturating_since(vitals.since.get()));
-        report.bytes_sent = positions.sent;
+        report.bytes_sent = positions.reached;
         report.bytes_received = inbound.received_to();
         report.messages_sent = vitals.acknowledged.get() + outbound.retained_messages();
         report.messages_received = vitals.received.get();

@@ -48,8 +48,11 @@ pub struct Outbound<B = Bytes> {
     full: VecDeque<Written<B>>,
     /// Where the next frame goes.
     tail: u64,
-    /// Everything before this was handed out to be sent.
+    /// Everything before this was handed out to be sent, over this connection or before it.
     sent: u64,
+    /// Everything before this ever was: a connection that ends with nothing done takes back only
+    /// what is to be sent next.
+    reached: u64,
     /// Everything before this is the peer's.
     received_to: u64,
     /// The limit of the peer's last grant.
@@ -100,8 +103,11 @@ pub struct Unacknowledged<'a> {
 pub struct Positions {
     /// Everything before this is the peer's.
     pub received_to: u64,
-    /// Everything before this was handed out to be sent.
+    /// Everything before this was handed out to be sent, over this connection or before it.
     pub sent: u64,
+    /// Everything before this ever was, so that the peer may have it: at least what was sent, and
+    /// more on a link that goes on where the peer stands.
+    pub reached: u64,
     /// Where the next frame goes.
     pub tail: u64,
     /// Up to where frames may go now.
@@ -125,6 +131,7 @@ impl<B: SharedBytes> Outbound<B> {
             full: VecDeque::new(),
             tail: 0,
             sent: 0,
+            reached: 0,
             received_to: 0,
             granted: limit,
             credit_to: limit.min(u64::from(window_bytes)),
@@ -317,6 +324,7 @@ impl<B: SharedBytes> Outbound<B> {
             bytes += unsent as usize;
             self.sent = written.end();
         }
+        self.reached = self.reached.max(self.sent);
         if self.sent == self.tail
             && let Some(bye) = self.control.take_bye()
         {
@@ -385,7 +393,7 @@ impl<B: SharedBytes> Outbound<B> {
         let mut acknowledged = 0;
         let written = self.full.drain(..).chain(self.current.take());
         for mut written in written {
-            acknowledged += written.walk((self.received_to, self.sent), &mut visit);
+            acknowledged += written.walk((self.received_to, self.reached), &mut visit);
             written.give_back(slabs);
         }
         while let Some(answer) = self.deferred.pop() {
@@ -405,7 +413,7 @@ impl<B: SharedBytes> Outbound<B> {
         self.deferred.shrink();
         self.control = Control::default();
         self.received_to = self.tail;
-        self.sent = self.tail;
+        (self.sent, self.reached) = (self.tail, self.tail);
         self.gone = true;
         self.update_credit();
         acknowledged
@@ -438,6 +446,7 @@ impl<B: SharedBytes> Outbound<B> {
         Positions {
             received_to: self.received_to,
             sent: self.sent,
+            reached: self.reached,
             tail: self.tail,
             limit: self.credit_to,
         }

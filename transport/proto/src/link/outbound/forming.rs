@@ -20,7 +20,10 @@ impl<B: SharedBytes> Outbound<B> {
     /// The link has its first connection, and its peer said what it takes: at least what was
     /// pushed, since no offer of less makes a link.
     pub fn open(&mut self, body_cap: u32, limit: u64) {
-        debug_assert!(self.sent == 0 && self.received_to == 0, "nothing has left");
+        debug_assert!(
+            self.reached == 0 && self.received_to == 0,
+            "nothing has left"
+        );
         debug_assert!(
             body_cap >= self.body_cap && limit >= self.granted,
             "no peer may offer less"

@@ -14,9 +14,11 @@ impl<B: SharedBytes> Outbound<B> {
     ///
     /// # Errors
     /// [`Violation::Position`] when that lies before what the peer acknowledged, behind what was
-    /// sent, or within a frame.
+    /// ever sent, or within a frame.
     pub fn check_resume(&self, position: u64) -> Result<(), Violation> {
-        let (first, last) = (self.received_to, self.sent);
+        // Not what was sent last: a hello that came late may have had the link go on further back,
+        // over a connection that its peer had given up.
+        let (first, last) = (self.received_to, self.reached);
         let is_end = position == first || position == last;
         let lies_here = || {
             let mut slabs = self.full.iter().chain(&self.current);
@@ -74,8 +76,7 @@ impl<B: SharedBytes> Outbound<B> {
         self.gone = false;
         self.control.forget();
         self.targets.forget_notes();
-        let freed = self.handle_grant(grant, slabs)?;
         self.sent = grant.received_to;
-        Ok(freed)
+        self.handle_grant(grant, slabs)
     }
 }

@@ -44,6 +44,11 @@ enum Step {
     },
     /// There is another connection.
     Resume,
+    /// A hello from before comes late, over a connection that ends when so much was handed out.
+    Late {
+        which: prop::sample::Index,
+        most: usize,
+    },
 }
 
 /// How a payload comes to the link.
@@ -94,6 +99,8 @@ fn step_or_cut() -> impl Strategy<Value = Step> {
         1 => (0..200_000usize).prop_map(|behind| Step::Cut { behind }),
         1 => (0..100usize).prop_map(|behind| Step::Cut { behind }),
         3 => Just(Step::Resume),
+        2 => (any::<prop::sample::Index>(), 0..100_000usize)
+            .prop_map(|(which, most)| Step::Late { which, most }),
     ]
 }
 
@@ -183,6 +190,7 @@ impl World {
             }
             Step::Cut { behind } => self.lose(*behind),
             Step::Resume => self.resume(),
+            Step::Late { which, most } => self.resume_in_vain(*which, *most),
             Step::Stale { which } => {
                 if !self.grants.is_empty() {
                     self.grant(*which.get(&self.grants));
@@ -192,10 +200,11 @@ impl World {
         let Positions {
             received_to,
             sent,
+            reached,
             tail,
             limit,
         } = self.outbound.positions();
-        assert!(received_to <= sent && sent <= tail);
+        assert!(received_to <= sent && sent <= reached && reached <= tail);
         assert!(tail <= limit || self.outbound.in_flight_bytes() <= u64::from(WINDOW));
         assert!(
             tail - received_to <= u64::from(WINDOW),
@@ -309,7 +318,7 @@ impl World {
         let positions = self.outbound.positions();
         for liar in [
             positions.received_to.wrapping_sub(1),
-            positions.sent + 1,
+            positions.reached + 1,
             u64::MAX,
         ] {
             assert!(self.outbound.check_resume(liar).is_err(), "{liar}");
@@ -320,6 +329,21 @@ impl World {
         self.freed += freed.messages;
         assert_eq!(self.outbound.positions().sent, position);
         self.connected = true;
+    }
+
+    fn resume_in_vain(&mut self, which: prop::sample::Index, most: usize) {
+        if self.connected || self.grants.is_empty() {
+            return;
+        }
+        let late = *which.get(&self.grants);
+        if self.outbound.check_resume(late.received_to).is_ok() {
+            let freed = self.outbound.resume(late, &mut self.slabs).unwrap();
+            self.freed += freed.messages;
+            if most > 50_000 {
+                self.outbound.gather(most, &mut self.abandoned);
+            }
+            self.outbound.handle_lost();
+        }
     }
 
     /// Parses what arrives and compares it with the oracle.

@@ -81,6 +81,30 @@ fn a_position_that_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_connection_that_brought_nothing_does_not_take_back_what_was_sent() {
+    let (mut outbound, mut slabs) = (outbound(), pool());
+    let ends = [1, 2, 3].map(|byte| {
+        push(&mut outbound, &mut slabs, &[byte; 40_000]);
+        outbound.positions().tail
+    });
+    send(&mut outbound);
+    outbound.handle_lost();
+    // A hello from before comes late, over a connection that is gone already.
+    outbound.resume(grant(ends[0]), &mut slabs).unwrap();
+    outbound.handle_lost();
+    let Positions { sent, reached, .. } = outbound.positions();
+    assert_eq!((sent, reached), (ends[0], ends[2]));
+    // The peer, meanwhile, has had all of it, and says so.
+    assert_eq!(outbound.check_resume(ends[2]), Ok(()));
+    outbound.resume(grant(ends[1]), &mut slabs).unwrap();
+    outbound.handle_lost();
+    push(&mut outbound, &mut slabs, b"not sent");
+    let mut sent = Vec::new();
+    outbound.drain_unacknowledged(&mut slabs, |frame| sent.push(frame.sent));
+    assert_eq!(sent, [true, false], "the peer may have had the third");
+}
+
+#[test]
 fn what_control_frames_said_is_forgotten_but_for_the_goodbye() {
     let (mut outbound, mut slabs) = (outbound(), pool());
     push(&mut outbound, &mut slabs, b"one");
