@@ -36,8 +36,9 @@ pub enum StopError {
     /// The ref was made by another node of the same process.
     #[error("the ref belongs to another node of this process")]
     OtherNode,
-    /// The actor lives, and is no child of the one that was to stop it.
-    #[error("the actor is no child of this one")]
+    /// The actor lives, and is no child of the one that was to stop it, or a child that was
+    /// [spawned](crate::Cx::spawn_at) on another core.
+    #[error("the actor is no child of this one, or not on its core")]
     NotAChild,
     /// As many actors of its core are being stopped with a deadline as may be, or as many wait for
     /// the end of this one.
@@ -53,8 +54,8 @@ pub enum StopError {
         core: u16,
     },
     /// The core of the actor did not say how it went, a second beyond the deadline: a handler
-    /// blocks it. The actor is stopped when that returns.
-    #[error("core {core} does not answer: a handler blocks it")]
+    /// blocks it, or it has too much to do. The actor is stopped when that is over.
+    #[error("core {core} does not answer: a handler blocks it, or it is overloaded")]
     NoWord {
         /// The core.
         core: u16,

@@ -284,7 +284,7 @@ where
 fn offer(settings: &Settings, surroundings: &Surroundings) -> Offer {
     Offer {
         factories: surroundings.factories.clone(),
-        allow: AllowList::parse(&settings.spawn_allow).unwrap_or_default(),
+        allow: AllowList::parse(&settings.spawn_allow).expect("settings are checked"),
         placements: Placements::parse(&settings.placement).unwrap_or_default(),
     }
 }

@@ -147,7 +147,8 @@ impl Node {
     /// another core, or on another node, which is dialled if needed. It is asked once.
     ///
     /// The actor ends when this node does, or is lost to its own. Elsewhere its path begins with
-    /// `/user/remote/`; the name is taken here, and not found by [`resolve`](Self::resolve).
+    /// `/user/remote/`; the name is taken here too, and [`resolve`](Self::resolve) finds there only
+    /// who stands for the actor, which speaks another protocol.
     ///
     /// # Errors
     /// [`SpawnAtError`]; nothing of the actor is left, or will be. The same when this future drops.
@@ -188,7 +189,8 @@ impl Node {
     /// handler of it that waits may finish, for which its children still serve; then those are
     /// stopped in the same way, and its `stopped` runs behind them. At the deadline handlers that
     /// wait still are dropped where they do, and it ends. All this begins at once, and goes on when
-    /// the future is dropped.
+    /// the future is dropped. Children that it spawned [elsewhere](Self::spawn_at) are stopped at
+    /// once where they live, and not waited for.
     ///
     /// A failure on the way ends it, whatever its [`Supervision`](crate::Supervision). Of several
     /// deadlines the first holds. A handler that waits for the end of its own actor waits until it
@@ -203,8 +205,9 @@ impl Node {
     /// The same behind all that this core sent to the actor before, and what waits in its mailbox
     /// then: it handles that first, within the same `span`. What comes behind it is dead letters.
     ///
-    /// One that failed, and waits for its new state, handles what waits when it has it. One that is
-    /// being stopped already handles no more for this.
+    /// One that failed, and waits for its new state, handles what waits when it has it, and takes
+    /// what comes until then. One that is being stopped already handles no more for this, and was
+    /// cut short then if something waited.
     ///
     /// # Errors
     /// As [`stop_within`](Self::stop_within).

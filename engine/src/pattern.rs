@@ -17,7 +17,9 @@ const WILD: [char; 2] = ['*', '?'];
 /// One that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern<'a> {
-    text: &'a str,
+    names: Vec<&'a str>,
+    /// The places of those that stand for any number of names.
+    deep: u64,
     /// Every path that matches begins with this.
     prefix: &'a str,
 }
@@ -39,7 +41,15 @@ impl<'a> Pattern<'a> {
         } else {
             prefix
         };
-        Ok(Self { text, prefix })
+        let names: Vec<&str> = text.split('/').collect();
+        let deep = names.iter().enumerate();
+        let deep = deep.filter(|(_, name)| **name == DEEP);
+        let deep = deep.fold(0, |set, (place, _)| set | 1 << place);
+        Ok(Self {
+            names,
+            deep,
+            prefix,
+        })
     }
 
     /// Where the paths begin that may match, behind the path `after`.
@@ -58,16 +68,15 @@ impl<'a> Pattern<'a> {
 
     /// Whether a path matches. Adds up how many steps that took.
     pub(crate) fn matches(&self, path: &str, steps: &mut u64) -> bool {
-        let count = self.text.split('/').count();
         let mut reached = self.over_deep(1);
         for name in path.split('/') {
             let mut next = 0;
-            for (place, wanted) in self.text.split('/').enumerate() {
+            for (place, wanted) in self.names.iter().enumerate() {
                 *steps += 1;
                 if reached & (1 << place) == 0 {
                     continue;
                 }
-                if wanted == DEEP {
+                if self.deep & (1 << place) != 0 {
                     next |= 1 << place;
                 } else if is_like(wanted, name, steps) {
                     next |= 1 << (place + 1);
@@ -78,17 +87,18 @@ impl<'a> Pattern<'a> {
                 return false;
             }
         }
-        reached & (1 << count) != 0
+        reached & (1 << self.names.len()) != 0
     }
 
     /// The same set of places with those behind each `**` in it.
     fn over_deep(&self, mut reached: u64) -> u64 {
-        for (place, wanted) in self.text.split('/').enumerate() {
-            if wanted == DEEP && reached & (1 << place) != 0 {
-                reached |= 1 << (place + 1);
+        loop {
+            let more = reached | (reached & self.deep) << 1;
+            if more == reached {
+                return reached;
             }
+            reached = more;
         }
-        reached
     }
 }
 

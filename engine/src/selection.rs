@@ -1,8 +1,11 @@
 //! Actors of one node by a pattern of their paths: found, and told.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringmesh_proto::address::{Address, CoreId, ParseAddressError, Uid};
@@ -160,7 +163,7 @@ impl<P: Protocol> Selection<P> {
     }
 
     /// Tells each that matches what `message` makes for it, in the order of their paths. Those that
-    /// have no room are waited for until the deadline, behind the others.
+    /// have no room are waited for until the deadline, all at once and behind the others.
     ///
     /// # Errors
     /// [`SelectError`]; nothing was sent.
@@ -180,15 +183,16 @@ impl<P: Protocol> Selection<P> {
             match actor.try_tell(message()) {
                 Ok(()) => fan_out.sent += 1,
                 Err(SendError::Full(message)) => waiting.push((actor, message)),
-                Err(_) => fan_out.refused += 1,
+                Err(_) => {}
             }
         }
-        for (actor, message) in waiting {
-            match actor.tell(message).timeout(search.remaining()).await {
-                Ok(()) => fan_out.sent += 1,
-                Err(_) => fan_out.refused += 1,
-            }
-        }
+        let patience = search.remaining();
+        let waiting = waiting
+            .into_iter()
+            .map(|(actor, message)| Box::pin(actor.tell(message).timeout(patience)));
+        let sent = count_sent(waiting.collect()).await;
+        fan_out.sent += sent;
+        fan_out.refused = fan_out.matched - fan_out.sent;
         Ok(fan_out)
     }
 
@@ -269,6 +273,26 @@ impl<P: Protocol> Selection<P> {
     fn path(&self) -> String {
         self.path.clone()
     }
+}
+
+/// Waits for all of them at once, and says how many were sent.
+async fn count_sent<M>(mut waiting: Vec<Pin<Box<impl Future<Output = Result<(), M>>>>>) -> usize {
+    let mut sent = 0;
+    poll_fn(|context| {
+        waiting.retain_mut(|tell| match tell.as_mut().poll(context) {
+            Poll::Ready(told) => {
+                sent += usize::from(told.is_ok());
+                false
+            }
+            Poll::Pending => true,
+        });
+        match waiting.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    sent
 }
 
 impl<P: Protocol> fmt::Debug for Selection<P> {

@@ -17,6 +17,10 @@ const REMEMBERED: usize = 64;
 ///
 /// The message that failed is not handled again; whoever asked is told that the handler
 /// [`Failed`](crate::AskError::Failed).
+///
+/// The log of a core has room for a few failures a second, and counts the others. The panic hook of
+/// the program knows no such bound: the standard one writes every panic to stderr, which costs more
+/// than all else about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Supervision {

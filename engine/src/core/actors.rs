@@ -249,7 +249,7 @@ impl Core {
         } = actor.recipient;
         let cell = self.cell_at(Place { slot, generation });
         cell.is_some_and(|cell| {
-            let running = cell.is_alive();
+            let running = cell.is_alive() || cell.kin.lingers.get();
             self.bring_down(&cell, Ended::Stopped);
             running
         })
@@ -329,7 +329,7 @@ fn generated(generation: u64) -> String {
 }
 
 impl<A: Actor> Cx<'_, A> {
-    /// What the directory answers for a pattern. Whoever may not see names is refused here.
+    /// What the directory answers for a pattern, whoever asks.
     pub(crate) fn select_named(&self, pattern: &str, after: &str, protocol: u64) -> Selected {
         self.core().select_named(pattern, after, protocol)
     }

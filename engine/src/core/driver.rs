@@ -79,12 +79,13 @@ impl Driver {
     fn run_to_the_end(&mut self) -> Result<(), EngineError> {
         loop {
             let busy = self.turn();
-            if self.core.stopped() {
-                return Ok(());
-            }
             let core = self.core.id().0;
-            let rested = self.rest(busy);
-            rested.map_err(|error| EngineError::Core { core, error })?;
+            let failed = |error| EngineError::Core { core, error };
+            if self.core.stopped() {
+                // The last words may have been gathered in this very turn.
+                return self.core.io.borrow_mut().submit().map_err(failed);
+            }
+            self.rest(busy).map_err(failed)?;
         }
     }
 

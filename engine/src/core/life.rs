@@ -146,6 +146,8 @@ impl Core {
             return;
         }
         let Some(behaviour) = cell.take() else {
+            // A handler of it runs. It is the last: what waits behind it is not handled.
+            cell.port().into_iter().for_each(|port| port.linger(false));
             return;
         };
         self.end_pause(cell);
@@ -164,6 +166,9 @@ impl Core {
         self.end_ticks(cell.generation);
         self.end_pipes(cell.generation);
         if let Some(port) = cell.port() {
+            if cell.kin.stops.drains() && !port.has_nothing() {
+                cell.kin.is_cut.set(true);
+            }
             self.bury_mailbox(cell, port);
         }
         self.actor_is_gone(cell, why);

@@ -43,6 +43,8 @@ pub(crate) struct Stops {
     deadline: Instant,
     timer: Option<TimerKey>,
     waiting: Vec<oneshot::Sender<Outcome>>,
+    /// Somebody wants all handled that waits.
+    drains: bool,
 }
 
 /// How many actors are stopped with a deadline.
@@ -73,11 +75,22 @@ impl UnderStop {
         self.0.borrow().is_some()
     }
 
+    /// Whether somebody wanted all handled that waited.
+    pub(super) fn drains(&self) -> bool {
+        self.0.borrow().as_ref().is_some_and(|stops| stops.drains)
+    }
+
     /// Room for one more who waits.
     fn check(&self) -> Result<(), StopError> {
-        let stops = self.0.borrow();
-        let waiting = stops.as_ref().map_or(0, |stops| stops.waiting.len());
-        if waiting >= STOPPERS_MAX {
+        let mut stops = self.0.borrow_mut();
+        let Some(stops) = &mut *stops else {
+            return Ok(());
+        };
+        if stops.waiting.len() >= STOPPERS_MAX {
+            // Those that were dropped wait no more.
+            stops.waiting.retain(|said| !said.is_canceled());
+        }
+        if stops.waiting.len() >= STOPPERS_MAX {
             let limit = STOPPERS_MAX;
             return Err(StopError::TooMany { limit });
         }
@@ -176,6 +189,7 @@ impl Core {
         }
         if let Some(stops) = &mut *cell.kin.stops.0.borrow_mut() {
             stops.waiting.push(said);
+            stops.drains |= rest == Rest::Handle;
         }
         match rest {
             Rest::Bury => self.linger(&cell, Rest::Bury),
@@ -196,17 +210,27 @@ impl Core {
         if is_new {
             self.lives.stopping.enter()?;
         }
+        let Place { slot, generation } = cell.place();
+        let timer = self.set_timer(deadline, Token::Stop { slot, generation });
+        if timer.is_none() {
+            // It would wait for ever.
+            if is_new {
+                self.lives.stopping.leave();
+            }
+            return Err(StopError::TooMany { limit: STOPS_MAX });
+        }
         former
             .into_iter()
             .for_each(|timer| self.cancel_timer(timer));
-        let Place { slot, generation } = cell.place();
-        let timer = self.set_timer(deadline, Token::Stop { slot, generation });
         let mut stops = cell.kin.stops.0.borrow_mut();
-        let waiting = stops.take().map_or_else(Vec::new, |stops| stops.waiting);
+        let (waiting, drains) = stops
+            .take()
+            .map_or_else(Default::default, |stops| (stops.waiting, stops.drains));
         *stops = Some(Box::new(Stops {
             deadline,
             timer,
             waiting,
+            drains,
         }));
         Ok(())
     }
@@ -222,6 +246,8 @@ impl Core {
             return cell.kin.drains.set(true);
         }
         self.close_to_new(cell);
+        // What they would say it takes no more.
+        self.end_timers(cell.generation);
         if cell.port().is_some_and(|port| port.drains()) && !drains {
             cell.kin.is_cut.set(true);
         }

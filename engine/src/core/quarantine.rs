@@ -100,10 +100,12 @@ impl Core {
     /// A peer said that it has quarantined this node.
     pub(super) fn quarantined_by_peer(&self, peer: &NodeId) {
         let told = self.shared.parted.change(|table| table.handle_told(peer));
-        if told == Entered::Known {
+        let Entered::New { forgotten } = told else {
             return;
-        }
+        };
         self.tally.quarantines_told.add(1);
+        let forgotten = u64::from(forgotten.is_some());
+        self.tally.quarantines_forgotten.add(forgotten);
         // A peer may say so as often as it makes links.
         if self.log_budget.borrow_mut().take(self.clock.now()) {
             tracing::warn!(%peer, "a peer has quarantined this node");

@@ -13,8 +13,8 @@ const MATCHES_PER_PAGE: usize = 64;
 
 /// Names that are looked at for one answer, and steps of matching them: whichever is used up first.
 /// One name may take more steps than that, which ends the page.
-const NAMES_PER_PAGE: usize = 1 << 10;
-const STEPS_PER_PAGE: u64 = 1 << 16;
+const NAMES_PER_PAGE: usize = 1 << 8;
+const STEPS_PER_PAGE: u64 = 1 << 13;
 
 /// A page of the names that match.
 #[derive(Debug, Default)]
@@ -130,11 +130,12 @@ mod tests {
         assert_eq!(all(&few, "a/*"), ((0..count - 1).collect(), 1));
         let more: BTreeMap<_, _> = names(count + 1).collect();
         assert_eq!(all(&more, "**"), ((0..=count).collect(), 2));
-        let many: BTreeMap<_, _> = names(3 * (1 << 10) + 1).collect();
+        let looked = u32::try_from(NAMES_PER_PAGE).unwrap();
+        let many: BTreeMap<_, _> = names(12 * looked + 1).collect();
         let (slots, pages) = all(&many, "a/*7777");
         assert_eq!(
             (slots.len(), pages),
-            (0, 4),
+            (0, 13),
             "names that do not match are looked at"
         );
         assert_eq!(all(&many, "a/002*").0.len(), 1000);
@@ -168,7 +169,7 @@ mod tests {
         let name = |it: u32| format!("{}{it:03}", "a".repeat(240));
         let names: BTreeMap<_, _> = (0..100).map(|it| (name(it), named(it))).collect();
         let (slots, pages) = all(&names, &format!("{}*", "*a".repeat(60)));
-        assert_eq!((slots.len(), pages), (100, 2));
+        assert!(slots.len() == 100 && pages > 2, "{pages}");
         let (slots, pages) = all(&names, &format!("*{}b", "a".repeat(100)));
         assert!(slots.is_empty() && pages > 10, "{pages}");
     }

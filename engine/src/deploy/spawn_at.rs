@@ -175,6 +175,11 @@ impl<'a> Posting<'a> {
         let answer = ask.timeout(search.remaining()).await;
         let answer = answer.map_err(|error| refused(&node, error, within))?;
         let made = made_of::<W>(&node, answer.deserialize())?;
+        if self.escalates && made.token.is_none() {
+            return Err(no_room(
+                "the node says that it was made, and not how it is tied",
+            ));
+        }
         Ok((uid, home, made))
     }
 
@@ -185,7 +190,9 @@ impl<'a> Posting<'a> {
             self.alarm.set(Some(guardian.id()));
         }
         let token = made.token.map(|token| actor_at(uid, home, token));
-        for tie in [Some(guardian), token].into_iter().flatten() {
+        // The token first: where both are gone already, with their node, its word comes first, and
+        // that is no escalation.
+        for tie in [token, Some(guardian)].into_iter().flatten() {
             let watched = self
                 .core
                 .watch_actor(self.stand_in.recipient, tie.recipient, None);
@@ -230,6 +237,7 @@ fn no_room(reason: impl Into<String>) -> SpawnAtError {
 fn unreachable(node: &Address, error: ResolveError) -> SpawnAtError {
     let reason = match error {
         ResolveError::Stopping => return SpawnError::Stopping.into(),
+        error @ ResolveError::TooManyPeers { .. } => return no_room(error.to_string()),
         ResolveError::Timeout { last, .. } => last,
         ResolveError::Refused { reason, .. } => reason,
         error => error.to_string(),

@@ -132,7 +132,7 @@ fn what_finds_no_room_is_refused_and_holds_up_nobody_else() {
             node.sleep(Duration::from_micros(100)).await;
         }
         let keepers = node.select::<KeeperApi>("/user/?").expect("a pattern");
-        let soon = keepers.timeout(Duration::from_millis(20));
+        let soon = keepers.timeout(Duration::from_millis(500));
         let told = soon.tell(|| pass(1)).await.expect("it answers");
         let FanOut {
             matched,

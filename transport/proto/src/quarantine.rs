@@ -62,9 +62,10 @@ impl Quarantines {
         enter(&mut self.theirs, node)
     }
 
-    /// There is a link with a process start: whatever it said before, it talks.
+    /// There is a link with a process start: whatever it said before, it talks; and what ran at its
+    /// address before is no more.
     pub fn handle_link_up(&mut self, node: &NodeId) {
-        self.theirs.retain(|other| other != node);
+        self.theirs.retain(|other| other.address != node.address);
     }
 
     /// Whether this node has quarantined a process start: its hellos are refused, and its answers
@@ -158,5 +159,11 @@ mod tests {
         all.handle_link_up(&node(1, 7));
         assert_eq!(all.parted(node(1, 7).uid), Some(By::Us), "its own stays");
         assert_eq!(all.handle_told(&node(1, 7)), FIRST);
+        all.handle_link_up(&node(1, 8));
+        assert_eq!(
+            all.handle_told(&node(1, 7)),
+            FIRST,
+            "the next start took its place"
+        );
     }
 }

@@ -6,6 +6,7 @@ mod failure;
 mod family;
 mod quiet;
 mod stash;
+mod storms;
 mod watch;
 
 use std::future::{Future, poll_fn};

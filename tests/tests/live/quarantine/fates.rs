@@ -1,12 +1,13 @@
 //! What becomes of links and messages, wherever a quarantine meets them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
 use ringmesh::{
     Actor, CoreId, Cx, Handler, Msg, Node, NodeId, Ref, ResolveError, SendError, protocol,
 };
+use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::cores::{books_of, run_on, settled, total};
 use ringmesh_tests::live::cutter::{Cuts, Cutter};
 use ringmesh_tests::live::messages::{Record, SINK, Sink, SinkApi};
@@ -87,7 +88,9 @@ fn in_the_midst_of_traffic_every_core_parts_and_the_accounts_close() {
     let talking = [talk(near, far.id()), talk(far, near.id())];
     for node in &nodes {
         let busy = move || total(&books_of(node), |book| book.delivered);
+        let begun = Instant::now();
         while busy() < 2000 {
+            assert!(begun.elapsed() < WAIT, "no traffic");
             node.run(|node| async move { node.sleep(Duration::from_millis(1)).await });
         }
     }

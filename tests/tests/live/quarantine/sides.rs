@@ -172,7 +172,7 @@ fn a_peer_that_says_so_is_sent_nothing_and_may_come_back() {
     Bye { reason }.encode(&mut bye);
     peer.send(&bye);
     until_told(&watched.node, 1);
-    peer.ending();
+    assert!(peer.ending().is_silent(), "nothing is sent behind it");
     let me = peer.me.clone();
     let parted = |watched: &Watched| {
         let me = me.clone();

@@ -350,10 +350,12 @@ impl<B: SharedBytes> Outbound<B> {
     /// [`Violation::AckBeyondSent`] when the peer claims what was not sent. Nothing changed.
     pub fn handle_grant(&mut self, grant: Grant, slabs: &mut SlabPool) -> Result<Freed, Violation> {
         let Grant { received_to, limit } = grant;
-        if received_to > self.sent {
-            let sent = self.sent;
+        if received_to > self.reached {
+            let sent = self.reached;
             return Err(Violation::AckBeyondSent { received_to, sent });
         }
+        // A grant of an earlier connection may come late.
+        self.sent = self.sent.max(received_to);
         let mut freed = Freed::default();
         if received_to > self.received_to {
             freed.bytes = received_to - self.received_to;
