@@ -203,7 +203,7 @@ mod tests {
         assert!(!Pattern::new(&pattern).unwrap().matches(&path, &mut steps));
         let most = (pattern.len() + 64) * (path.len() + 64);
         assert!(steps <= most as u64, "{steps}");
-        assert!(steps > 100_000, "{steps}, which is no test of it");
+        assert!(steps > 50_000, "{steps}, which is no test of it");
     }
 
     /// The definition, tried in every way.
