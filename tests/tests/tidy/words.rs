@@ -256,10 +256,12 @@ fn each_ban_finds_a_planted_violation_and_keeps_to_its_places() {
         "use std::time::Duration; use crate::time::Instant;",
     );
     clean("engine/src/rt/mod.rs", "use glommio::Placement;");
-    clean(
-        "engine/src/a.rs",
-        "// todo!() and access_unchecked in a comment\nfn f() {}",
+    let remark = format!(
+        "// {}() and access_unchecked in a comment\nfn f() {{}}",
+        BANS[0].path
     );
+    let remark = Source::planted("engine/src/a.rs", &remark);
+    assert_eq!(banned_paths(&remark), []);
     clean("loadgen/src/a.rs", "fn f() { std::thread::sleep(a); }");
 }
 

@@ -134,6 +134,100 @@ impl Network {
     }
 }
 
+/// The machines of a node.
+pub(super) trait Machines {
+    fn association(&mut self) -> &mut Association;
+    fn acceptor(&mut self) -> &mut Acceptor;
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let due = [
+            self.association().poll_timeout(),
+            self.acceptor().poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
+    }
+}
+
+/// Two nodes and the network between them.
+pub(super) trait Pair {
+    type Node: Machines;
+
+    fn network(&mut self) -> &mut Network;
+    fn node(&mut self, index: usize) -> &mut Self::Node;
+
+    /// Calls the machines of a node, and carries out what they want.
+    fn call(&mut self, index: usize, call: impl FnOnce(&mut Self::Node, &mut Context<'_>));
+
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]);
+
+    /// Whether a node has nothing to do with an end any more.
+    fn is_over(&self, end: End) -> bool {
+        let _ = end;
+        false
+    }
+
+    /// The other side has closed.
+    fn closed(&mut self, end: End) {
+        tell_closed(self, end);
+    }
+
+    /// Delivers the next packet or timeout. Says whether anything was left to happen.
+    fn step(&mut self) -> bool {
+        let timeouts = [0, 1].map(|index| self.node(index).poll_timeout());
+        match self.network().next(timeouts) {
+            None => return false,
+            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
+            Some(Next::Timeout(index)) => {
+                self.call(index, |node, cx| node.association().handle_timeout(cx));
+                self.call(index, |node, cx| node.acceptor().handle_timeout(cx));
+            }
+        }
+        true
+    }
+
+    fn deliver(&mut self, end: End, packet: Packet) {
+        let (index, conn) = end;
+        match packet {
+            _ if self.is_over(end) => {}
+            Packet::Accepted => {
+                self.call(index, |node, cx| node.acceptor().handle_accepted(cx, conn));
+            }
+            Packet::Connected => {
+                self.call(index, |node, cx| {
+                    node.association().handle_connected(cx, conn);
+                });
+            }
+            Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
+            Packet::Closed => {
+                self.network().forget(&end);
+                self.closed(end);
+            }
+        }
+    }
+
+    /// Lets a time pass.
+    fn run(&mut self, span: Duration) {
+        let end = self.network().now + span;
+        for _ in 0..100_000 {
+            if self.network().now >= end || !self.step() {
+                let now = &mut self.network().now;
+                *now = end.max(*now);
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+}
+
+/// Tells the machines of a node that an end is closed.
+pub(super) fn tell_closed<P: Pair + ?Sized>(pair: &mut P, (index, conn): End) {
+    pair.call(index, |node, cx| {
+        node.acceptor().handle_closed(conn);
+        let reason = CloseReason::PeerClosed;
+        node.association().handle_closed(cx, conn, reason);
+    });
+}
+
 /// The bytes of a small frame.
 pub(super) fn service(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
     let mut bytes = vec![0; 64];

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::network::{End, Network, Next, Packet, service, split_preface};
+use super::network::{End, Machines, Network, Pair, service, split_preface};
 use super::*;
 
 struct Node {
@@ -23,31 +23,25 @@ struct World {
     network: Network,
 }
 
-impl Node {
-    fn poll_timeout(&self) -> Option<Instant> {
-        let due = [
-            self.association.poll_timeout(),
-            self.acceptor.poll_timeout(),
-        ];
-        due.into_iter().flatten().min()
+impl Machines for Node {
+    fn association(&mut self) -> &mut Association {
+        &mut self.association
+    }
+
+    fn acceptor(&mut self) -> &mut Acceptor {
+        &mut self.acceptor
     }
 }
 
-impl World {
-    fn new(seed: u64) -> Self {
-        let node = |host, uid, other: &str| Node {
-            local: local(host, uid),
-            acceptor: Acceptor::new(16),
-            association: Association::new(local(other, 1).id.address),
-            link: None,
-            kept: false,
-            failures: 0,
-            losses: 0,
-        };
-        Self {
-            nodes: [node("here", 100, "there"), node("there", 200, "here")],
-            network: Network::new(seed),
-        }
+impl Pair for World {
+    type Node = Node;
+
+    fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    fn node(&mut self, index: usize) -> &mut Node {
+        &mut self.nodes[index]
     }
 
     fn call(&mut self, index: usize, call: impl FnOnce(&mut Node, &mut Context<'_>)) {
@@ -65,6 +59,44 @@ impl World {
         call(node, &mut cx);
         while let Some(effect) = out.pop() {
             self.carry_out(index, effect);
+        }
+    }
+
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
+        let (preface, bytes) = split_preface(bytes);
+        if let Some(preface) = preface {
+            self.call(index, |node, cx| {
+                node.acceptor.handle_preface(cx, conn, preface)
+            });
+        }
+        let frame = frame(bytes);
+        self.call(index, |node, cx| {
+            if frame.header.kind != Kind::Hello {
+                return node.association.handle_frame(cx, conn, &frame);
+            }
+            if let Some(shown) = node.acceptor.handle_frame(cx, conn, &frame)
+                && let Err(reason) = node.association.handle_incoming(cx, &shown)
+            {
+                node.acceptor.refuse(cx, conn, reason);
+            }
+        });
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let node = |host, uid, other: &str| Node {
+            local: local(host, uid),
+            acceptor: Acceptor::new(16),
+            association: Association::new(local(other, 1).id.address),
+            link: None,
+            kept: false,
+            failures: 0,
+            losses: 0,
+        };
+        Self {
+            nodes: [node("here", 100, "there"), node("there", 200, "here")],
+            network: Network::new(seed),
         }
     }
 
@@ -115,73 +147,6 @@ impl World {
     fn dial(&mut self, index: usize) {
         let conn = self.network.dial(index);
         self.call(index, |node, cx| node.association.handle_dialling(cx, conn));
-    }
-
-    /// Delivers the next packet or timeout. Says whether anything was left to happen.
-    fn step(&mut self) -> bool {
-        let timeouts = [0, 1].map(|index: usize| self.nodes[index].poll_timeout());
-        match self.network.next(timeouts) {
-            None => return false,
-            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
-            Some(Next::Timeout(index)) => {
-                self.call(index, |node, cx| node.association.handle_timeout(cx));
-                self.call(index, |node, cx| node.acceptor.handle_timeout(cx));
-            }
-        }
-        true
-    }
-
-    fn deliver(&mut self, end: End, packet: Packet) {
-        let (index, conn) = end;
-        match packet {
-            Packet::Accepted => {
-                self.call(index, |node, cx| node.acceptor.handle_accepted(cx, conn));
-            }
-            Packet::Connected => {
-                self.call(index, |node, cx| {
-                    node.association.handle_connected(cx, conn)
-                });
-            }
-            Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
-            Packet::Closed => {
-                self.network.forget(&end);
-                self.call(index, |node, cx| {
-                    node.acceptor.handle_closed(conn);
-                    node.association
-                        .handle_closed(cx, conn, CloseReason::PeerClosed);
-                });
-            }
-        }
-    }
-
-    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
-        let (preface, bytes) = split_preface(bytes);
-        if let Some(preface) = preface {
-            self.call(index, |node, cx| {
-                node.acceptor.handle_preface(cx, conn, preface)
-            });
-        }
-        let frame = frame(bytes);
-        self.call(index, |node, cx| {
-            if frame.header.kind != Kind::Hello {
-                return node.association.handle_frame(cx, conn, &frame);
-            }
-            if let Some(shown) = node.acceptor.handle_frame(cx, conn, &frame)
-                && let Err(reason) = node.association.handle_incoming(cx, &shown)
-            {
-                node.acceptor.refuse(cx, conn, reason);
-            }
-        });
-    }
-
-    fn run(&mut self, span: Duration) {
-        let end = self.network.now + span;
-        for _ in 0..100_000 {
-            if self.network.now >= end || !self.step() {
-                return;
-            }
-        }
-        panic!("it does not come to rest");
     }
 
     /// Both have a link, and it is the same connection.

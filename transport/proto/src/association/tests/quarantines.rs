@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::network::{End, Network, Next, Packet, service, split_preface};
+use super::network::{End, Machines, Network, Pair, service, split_preface};
 use super::*;
 use crate::frame::{Head, encode};
 use crate::limits::HEADER_BYTES;
@@ -53,14 +53,25 @@ impl Node {
     }
 }
 
-impl World {
-    fn new(seed: u64) -> Self {
-        Self {
-            nodes: [Node::new(0, 100), Node::new(1, 200)],
-            network: Network::new(seed),
-            next_uid: 300,
-            dead: BTreeSet::new(),
-        }
+impl Machines for Node {
+    fn association(&mut self) -> &mut Association {
+        &mut self.association
+    }
+
+    fn acceptor(&mut self) -> &mut Acceptor {
+        &mut self.acceptor
+    }
+}
+
+impl Pair for World {
+    type Node = Node;
+
+    fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    fn node(&mut self, index: usize) -> &mut Node {
+        &mut self.nodes[index]
     }
 
     fn call(&mut self, index: usize, call: impl FnOnce(&mut Node, &mut Context<'_>)) {
@@ -83,6 +94,39 @@ impl World {
             self.nodes[index].is_allowed(),
             "a link with one that is out"
         );
+    }
+
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
+        let (preface, bytes) = split_preface(bytes);
+        if let Some(preface) = preface {
+            self.call(index, |node, cx| {
+                node.acceptor.handle_preface(cx, conn, preface);
+            });
+        }
+        let frame = frame(bytes);
+        self.call(index, |node, cx| match frame.header.kind {
+            Kind::Hello => node.hello(cx, conn, &frame),
+            Kind::Accept if node.is_answer_of_quarantined(&frame) => {
+                node.association.handle_quarantined_answer(cx, conn);
+            }
+            Kind::Tell => node.handled += u64::from(node.conn() == Some(conn)),
+            _ => node.association.handle_frame(cx, conn, &frame),
+        });
+    }
+
+    fn is_over(&self, end: End) -> bool {
+        self.dead.contains(&end)
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            nodes: [Node::new(0, 100), Node::new(1, 200)],
+            network: Network::new(seed),
+            next_uid: 300,
+            dead: BTreeSet::new(),
+        }
     }
 
     fn carry_out(&mut self, index: usize, effect: Effect) {
@@ -122,78 +166,6 @@ impl World {
             Effect::Unreachable { .. } | Effect::PeerRestarted { .. } => {}
             other => panic!("nobody forms, rests or stops here: {other:?}"),
         }
-    }
-
-    fn step(&mut self) -> bool {
-        let timeouts = [0, 1].map(|index: usize| {
-            let node = &self.nodes[index];
-            let due = [
-                node.association.poll_timeout(),
-                node.acceptor.poll_timeout(),
-            ];
-            due.into_iter().flatten().min()
-        });
-        match self.network.next(timeouts) {
-            None => return false,
-            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
-            Some(Next::Timeout(index)) => {
-                self.call(index, |node, cx| node.association.handle_timeout(cx));
-                self.call(index, |node, cx| node.acceptor.handle_timeout(cx));
-            }
-        }
-        true
-    }
-
-    fn deliver(&mut self, end: End, packet: Packet) {
-        let (index, conn) = end;
-        match packet {
-            _ if self.dead.contains(&end) => {}
-            Packet::Accepted => {
-                self.call(index, |node, cx| node.acceptor.handle_accepted(cx, conn));
-            }
-            Packet::Connected => {
-                self.call(index, |node, cx| {
-                    node.association.handle_connected(cx, conn)
-                });
-            }
-            Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
-            Packet::Closed => {
-                self.network.forget(&end);
-                self.call(index, |node, cx| {
-                    node.acceptor.handle_closed(conn);
-                    node.association
-                        .handle_closed(cx, conn, CloseReason::PeerClosed);
-                });
-            }
-        }
-    }
-
-    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
-        let (preface, bytes) = split_preface(bytes);
-        if let Some(preface) = preface {
-            self.call(index, |node, cx| {
-                node.acceptor.handle_preface(cx, conn, preface);
-            });
-        }
-        let frame = frame(bytes);
-        self.call(index, |node, cx| match frame.header.kind {
-            Kind::Hello => node.hello(cx, conn, &frame),
-            Kind::Accept if node.is_answer_of_quarantined(&frame) => {
-                node.association.handle_quarantined_answer(cx, conn);
-            }
-            Kind::Tell => node.handled += u64::from(node.conn() == Some(conn)),
-            _ => node.association.handle_frame(cx, conn, &frame),
-        });
-    }
-
-    fn run(&mut self, span: Duration) {
-        let end = self.network.now + span;
-        for _ in 0..100_000 {
-            if self.network.now >= end || !self.step() {
-                return;
-            }
-        }
-        panic!("it does not come to rest");
     }
 
     fn tell(&mut self, index: usize) {

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::network::{End, Network, Next, Packet, service, split_preface};
+use super::network::{End, Machines, Network, Pair, service, split_preface, tell_closed};
 use super::*;
 use crate::frame::body::{DefineTarget, DefineType, Grant};
 use crate::handshake::RESTS;
@@ -99,14 +99,6 @@ impl Node {
         }
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
-        let due = [
-            self.association.poll_timeout(),
-            self.acceptor.poll_timeout(),
-        ];
-        due.into_iter().flatten().min()
-    }
-
     fn unacknowledged(&self) -> u64 {
         self.halves
             .as_ref()
@@ -114,20 +106,25 @@ impl Node {
     }
 }
 
-impl World {
-    /// Two nodes of which the first has dialled.
-    fn linked(seed: u64) -> Self {
-        let mut world = Self {
-            nodes: [
-                Node::new("here", 100, "there"),
-                Node::new("there", 200, "here"),
-            ],
-            network: Network::new(seed),
-        };
-        world.call(0, |node, cx| node.association.handle_dial_wanted(cx));
-        world.run(Duration::from_secs(1));
-        assert!(world.nodes.iter().all(|node| node.conn.is_some()));
-        world
+impl Machines for Node {
+    fn association(&mut self) -> &mut Association {
+        &mut self.association
+    }
+
+    fn acceptor(&mut self) -> &mut Acceptor {
+        &mut self.acceptor
+    }
+}
+
+impl Pair for World {
+    type Node = Node;
+
+    fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    fn node(&mut self, index: usize) -> &mut Node {
+        &mut self.nodes[index]
     }
 
     fn call(&mut self, index: usize, call: impl FnOnce(&mut Node, &mut Context<'_>)) {
@@ -152,6 +149,56 @@ impl World {
         while let Some(effect) = out.pop() {
             self.carry_out(index, effect);
         }
+    }
+
+    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
+        let (preface, mut bytes) = split_preface(bytes);
+        if let Some(preface) = preface {
+            self.call(index, |node, cx| {
+                node.acceptor.handle_preface(cx, conn, preface)
+            });
+        }
+        while !bytes.is_empty() && !self.nodes[index].over.contains(&conn) {
+            let frame = frame(bytes);
+            bytes = &bytes[frame.wire_bytes..];
+            self.frame(index, conn, &frame);
+        }
+        let node = &mut self.nodes[index];
+        if let (Some(_), Some((outbound, inbound))) = (node.conn, &mut node.halves) {
+            let grant = inbound.poll_grant(true);
+            grant
+                .into_iter()
+                .for_each(|grant| outbound.queue_grant(grant));
+        }
+        self.flush(index);
+    }
+
+    fn is_over(&self, (index, conn): End) -> bool {
+        self.nodes[index].over.contains(&conn)
+    }
+
+    fn closed(&mut self, end: End) {
+        let (index, conn) = end;
+        self.nodes[index].over.push(conn);
+        tell_closed(self, end);
+        self.flush(index);
+    }
+}
+
+impl World {
+    /// Two nodes of which the first has dialled.
+    fn linked(seed: u64) -> Self {
+        let mut world = Self {
+            nodes: [
+                Node::new("here", 100, "there"),
+                Node::new("there", 200, "here"),
+            ],
+            network: Network::new(seed),
+        };
+        world.call(0, |node, cx| node.association.handle_dial_wanted(cx));
+        world.run(Duration::from_secs(1));
+        assert!(world.nodes.iter().all(|node| node.conn.is_some()));
+        world
     }
 
     fn carry_out(&mut self, index: usize, effect: Effect) {
@@ -279,69 +326,6 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> bool {
-        let timeouts = [0, 1].map(|index: usize| self.nodes[index].poll_timeout());
-        match self.network.next(timeouts) {
-            None => return false,
-            Some(Next::Packet(end, packet)) => self.deliver(end, packet),
-            Some(Next::Timeout(index)) => {
-                self.call(index, |node, cx| node.association.handle_timeout(cx));
-                self.call(index, |node, cx| node.acceptor.handle_timeout(cx));
-            }
-        }
-        true
-    }
-
-    fn deliver(&mut self, end: End, packet: Packet) {
-        let (index, conn) = end;
-        if self.nodes[index].over.contains(&conn) {
-            return;
-        }
-        match packet {
-            Packet::Accepted => {
-                self.call(index, |node, cx| node.acceptor.handle_accepted(cx, conn));
-            }
-            Packet::Connected => {
-                self.call(index, |node, cx| {
-                    node.association.handle_connected(cx, conn)
-                });
-            }
-            Packet::Bytes(bytes) => self.receive(index, conn, &bytes),
-            Packet::Closed => {
-                self.network.forget(&end);
-                self.nodes[index].over.push(conn);
-                self.call(index, |node, cx| {
-                    node.acceptor.handle_closed(conn);
-                    node.association
-                        .handle_closed(cx, conn, CloseReason::PeerClosed);
-                });
-                self.flush(index);
-            }
-        }
-    }
-
-    fn receive(&mut self, index: usize, conn: ConnKey, bytes: &[u8]) {
-        let (preface, mut bytes) = split_preface(bytes);
-        if let Some(preface) = preface {
-            self.call(index, |node, cx| {
-                node.acceptor.handle_preface(cx, conn, preface)
-            });
-        }
-        while !bytes.is_empty() && !self.nodes[index].over.contains(&conn) {
-            let frame = frame(bytes);
-            bytes = &bytes[frame.wire_bytes..];
-            self.frame(index, conn, &frame);
-        }
-        let node = &mut self.nodes[index];
-        if let (Some(_), Some((outbound, inbound))) = (node.conn, &mut node.halves) {
-            let grant = inbound.poll_grant(true);
-            grant
-                .into_iter()
-                .for_each(|grant| outbound.queue_grant(grant));
-        }
-        self.flush(index);
-    }
-
     fn frame(&mut self, index: usize, conn: ConnKey, frame: &Frame<'_>) {
         let node = &mut self.nodes[index];
         match frame.header.kind {
@@ -361,17 +345,6 @@ impl World {
                 node.association.handle_frame(cx, conn, frame);
             }),
         }
-    }
-
-    fn run(&mut self, span: Duration) {
-        let end = self.network.now + span;
-        for _ in 0..100_000 {
-            if self.network.now >= end || !self.step() {
-                self.network.now = self.network.now.max(end);
-                return;
-            }
-        }
-        panic!("it does not come to rest");
     }
 
     fn settle(&mut self) {
