@@ -11,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringmesh_cluster::watch::NodeEnd;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::frame::Frame;
-use ringmesh_proto::frame::body::{Accept, RefuseReason};
-use ringmesh_proto::kind::Kind;
+use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::quarantine::{By, Entered, Quarantines};
 
 use super::link::{Connection, Link};
+use super::verify::answerer;
 use super::{CONTROL_CORE, Core, Errand, PeerIndex};
 use crate::error::{AskError, AskPhase};
 use crate::event::NodeEvent;
@@ -173,11 +173,8 @@ impl Core {
         node: PeerIndex,
         frame: &Frame<'_>,
     ) -> bool {
-        let answer = (frame.header.kind == Kind::Accept).then(|| Accept::parse(frame));
-        let is_quarantined = answer.and_then(Result::ok).is_some_and(|accept| {
-            let (address, uid) = (accept.from, accept.uid);
-            self.shared.parted.is_quarantined(&NodeId { address, uid })
-        });
+        let is_quarantined =
+            answerer(frame).is_some_and(|answerer| self.shared.parted.is_quarantined(&answerer));
         if is_quarantined {
             self.associate(node, |association, cx| {
                 association.handle_quarantined_answer(cx, connection.key);

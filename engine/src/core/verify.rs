@@ -42,6 +42,13 @@ pub(super) struct Inquiries {
     pub(super) ears: Cell<Ears>,
 }
 
+/// Who says that a dial has reached it, if a frame is such an answer.
+pub(super) fn answerer(frame: &Frame<'_>) -> Option<NodeId> {
+    let answer = (frame.header.kind == Kind::Accept).then(|| Accept::parse(frame));
+    let Accept { from, uid, .. } = answer?.ok()?;
+    Some(NodeId { address: from, uid })
+}
+
 impl Core {
     /// Brings a dialler to the association with its node, at once or when it was vouched for.
     pub(super) fn introduce(
@@ -73,11 +80,7 @@ impl Core {
 
     /// Whether a frame accepts this node's dial with the uid of a node at another address.
     pub(super) fn is_collision(&self, frame: &Frame<'_>) -> bool {
-        let answer = (frame.header.kind == Kind::Accept).then(|| Accept::parse(frame));
-        answer.and_then(Result::ok).is_some_and(|accept| {
-            let (address, uid) = (accept.from, accept.uid);
-            self.shared.is_elsewhere(&NodeId { address, uid })
-        })
+        answerer(frame).is_some_and(|node| self.shared.is_elsewhere(&node))
     }
 
     fn is_unproven(&self, introduction: &Introduction, from: IpAddr) -> bool {
