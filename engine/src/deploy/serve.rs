@@ -85,7 +85,7 @@ fn admit(
     let target = match spawn.core {
         None => nursery.next_core(cores),
         Some(wanted) if wanted < cores => CoreId(wanted),
-        Some(wanted) => return Err(Refused::no_room(&format_args!("it has no core {wanted}"))),
+        Some(_) => return Err(Refused::of(SpawnVerdict::NoSuchCore)),
     };
     let place = ActorPlace {
         slot: spawn.stand_in.slot,

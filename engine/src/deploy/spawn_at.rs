@@ -174,7 +174,7 @@ impl<'a> Posting<'a> {
         let ask = directory::of_node(uid, home).ask(spawn);
         let answer = ask.timeout(search.remaining()).await;
         let answer = answer.map_err(|error| refused(&node, error, within))?;
-        let made = made_of::<W>(&node, answer.deserialize())?;
+        let made = made_of::<W>(&node, on, answer.deserialize())?;
         if self.escalates && made.token.is_none() {
             return Err(no_room(
                 "the node says that it was made, and not how it is tied",
@@ -212,7 +212,11 @@ impl Drop for Posting<'_> {
 }
 
 /// What was made, or why nothing was.
-fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnAtError> {
+fn made_of<W: Spawnable>(
+    node: &Address,
+    on: Option<CoreId>,
+    answer: Spawned,
+) -> Result<Made, SpawnAtError> {
     let (node, key) = (node.clone(), W::KEY);
     Err(match answer.verdict {
         SpawnVerdict::Made => match answer.made {
@@ -225,6 +229,10 @@ fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnA
         SpawnVerdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
         SpawnVerdict::NotStarted => SpawnAtError::Start(answer.reason),
         SpawnVerdict::NoRoom => no_room(answer.reason),
+        SpawnVerdict::NoSuchCore => match on {
+            Some(core) => SpawnAtError::NoSuchCore { node, core },
+            None => no_room("the node says that it has no such core, and was not told which"),
+        },
     })
 }
 
@@ -235,14 +243,17 @@ fn no_room(reason: impl Into<String>) -> SpawnAtError {
 
 /// There is no link with the node.
 fn unreachable(node: &Address, error: ResolveError) -> SpawnAtError {
+    let node = node.clone();
     let reason = match error {
+        ResolveError::Quarantined { by_peer, .. } => {
+            return SpawnAtError::Quarantined { node, by_peer };
+        }
         ResolveError::Stopping => return SpawnError::Stopping.into(),
         error @ ResolveError::TooManyPeers { .. } => return no_room(error.to_string()),
         ResolveError::Timeout { last, .. } => last,
         ResolveError::Refused { reason, .. } => reason,
         error => error.to_string(),
     };
-    let node = node.clone();
     SpawnAtError::Unreachable { node, reason }
 }
 
@@ -254,10 +265,8 @@ fn refused(node: &Address, error: AskError, within: Duration) -> SpawnAtError {
             SpawnAtError::TooOld { node }
         }
         AskError::Timeout { .. } => SpawnAtError::TimedOut { after: within },
-        AskError::Unreachable { .. }
-        | AskError::Quarantined { .. }
-        | AskError::NotRunning
-        | AskError::Stopping => {
+        AskError::Quarantined { by_peer } => SpawnAtError::Quarantined { node, by_peer },
+        AskError::Unreachable { .. } | AskError::NotRunning | AskError::Stopping => {
             let reason = error.to_string();
             SpawnAtError::Unreachable { node, reason }
         }

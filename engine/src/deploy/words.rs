@@ -83,6 +83,8 @@ pub enum SpawnVerdict {
     NotStarted,
     /// The node has no room, or is stopping.
     NoRoom,
+    /// The node has no core of that number.
+    NoSuchCore,
 }
 
 /// A [`Supervision`].
