@@ -216,7 +216,8 @@ counters! {
         stash_waiting,
         /// Messages that actors laid aside, each time.
         stashed,
-        /// Came in an older version and were upgraded: messages and answers.
+        /// Came in an older version and were upgraded: messages, answers, and what actors are made
+        /// of for other nodes.
         upgraded,
         /// Messages that had arrived whole behind what ended their link, their core or, with its
         /// goodbye, their node, and were dropped; no part of `received`. Where the link goes on

@@ -133,6 +133,7 @@ pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
 pub use ticks::TimerId;
 pub(crate) use timers::Token;
+pub(crate) use upgrade::NotUpgraded;
 pub(crate) use user_code::{contain, dispose, panic_message};
 pub(crate) use watch::{Notice, Place as ActorPlace};
 

@@ -37,9 +37,31 @@ pub enum SpawnAtError {
         /// The key.
         key: &'static str,
     },
-    /// The factory there takes arguments of another type, version or layout.
-    #[error("the factory `{key}` takes other arguments: one of the programs is older")]
+    /// The factory there takes arguments of another type, or of another layout in that version.
+    #[error("the factory `{key}` takes other arguments")]
     OtherArguments {
+        /// The key.
+        key: &'static str,
+    },
+    /// The program there is newer, and its factory [reads](crate::Upgrade) that version of its
+    /// arguments no more: bring this program up to date.
+    #[error(
+        "the factory `{key}` of the node at {node} takes newer versions of its arguments alone"
+    )]
+    ArgumentsTooOld {
+        /// The node.
+        node: Address,
+        /// The key.
+        key: &'static str,
+    },
+    /// The program there is older, and its factory does not know that version of its arguments
+    /// yet: those that read a version come one release before those that spawn by it.
+    #[error(
+        "the factory `{key}` of the node at {node} takes older versions of its arguments alone"
+    )]
+    ArgumentsTooNew {
+        /// The node.
+        node: Address,
         /// The key.
         key: &'static str,
     },

@@ -16,7 +16,7 @@ use super::factory::{Factory, Kit, Unmade};
 use super::nursery::Seat;
 use super::words::{Made, Place};
 use crate::actor::{Actor, Cx};
-use crate::core::Core;
+use crate::core::{Core, NotUpgraded};
 use crate::error::SpawnError;
 use crate::protocol;
 use crate::reference::{Recipient, Ref};
@@ -105,8 +105,9 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
         kit,
         stand_in,
         path,
-        seat,
+        mut seat,
     } = order;
+    let kit = in_this_version(core, kit, seat.as_mut())?;
     let token = match escalates(kit.supervision) {
         true => Some(core.spawn(None, Token).map_err(Unmade::Spawn)?),
         false => None,
@@ -141,6 +142,24 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
             Err(unmade)
         }
     }
+}
+
+/// What an actor is made with, its arguments in the version that its factory takes.
+fn in_this_version(core: &Core, mut kit: Kit, seat: Option<&mut Seat>) -> Result<Kit, Unmade> {
+    let Some(older) = kit.older.take() else {
+        return Ok(kit);
+    };
+    kit.args = core.upgrade_args(older, &kit.args).map_err(|problem| {
+        let text = "its arguments, in an older version, could not be upgraded";
+        match problem {
+            NotUpgraded::Invalid => Unmade::Arguments,
+            NotUpgraded::Failed => Unmade::Start(text.to_owned()),
+        }
+    })?;
+    if let Some(seat) = seat {
+        seat.keep(kit.args.len()).map_err(Unmade::NoRoom)?;
+    }
+    Ok(kit)
 }
 
 /// Ties a guardian and its token to the stand-in, and has the child made.

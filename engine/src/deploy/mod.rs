@@ -95,7 +95,8 @@ pub trait Spawnable: Actor {
     /// Names the factory, on every node alike. No two types of a node have the same.
     const KEY: &'static str;
 
-    /// What the actor is made of. Both nodes must have the same version and layout of it.
+    /// What the actor is made of. A node takes it in its own version, and in those older ones that
+    /// it [upgrades](crate::Upgrade), as messages.
     type Args: Message;
 
     /// Makes the actor, or says why it cannot: the first 1024 bytes of that reach whoever spawns.

@@ -172,13 +172,20 @@ impl Roster {
         Ok(())
     }
 
+    /// So many bytes are kept no more.
+    fn give_back(&mut self, origin: Uid, args_bytes: usize) {
+        self.args_bytes -= args_bytes;
+        if let Some(share) = self.of_origin.get_mut(&origin) {
+            share.args_bytes -= args_bytes;
+        }
+    }
+
     /// A seat is free again.
     fn leave(&mut self, seat: &Seat) {
         self.children.remove(&(seat.origin, seat.stand_in));
-        self.args_bytes -= seat.args_bytes;
+        self.give_back(seat.origin, seat.args_bytes);
         if let Some(share) = self.of_origin.get_mut(&seat.origin) {
             share.children -= 1;
-            share.args_bytes -= seat.args_bytes;
             if share.children == 0 {
                 self.of_origin.remove(&seat.origin);
             }
@@ -193,6 +200,18 @@ pub(super) struct Seat {
     origin: Uid,
     stand_in: u64,
     args_bytes: usize,
+}
+
+impl Seat {
+    /// Keeps so many bytes of arguments instead of those it was taken with, if there is room.
+    pub(super) fn keep(&mut self, args_bytes: usize) -> Result<(), NoSeat> {
+        let mut roster = lock(&self.roster);
+        let more = args_bytes.saturating_sub(self.args_bytes);
+        roster.keep(self.origin, more)?;
+        roster.give_back(self.origin, self.args_bytes.saturating_sub(args_bytes));
+        self.args_bytes = args_bytes;
+        Ok(())
+    }
 }
 
 impl Drop for Seat {
@@ -259,7 +278,11 @@ mod tests {
         let limit = share;
         let of_origin = NoSeat::TooManyBytesOfOrigin { limit };
         assert_eq!(refused.expect_err("one over"), of_origin);
-        let mut seats = vec![half, nursery.admit(uid(1), 2, share / 2).expect("room")];
+        let (mut full, under_way) = nursery.admit(uid(1), 2, 1).expect("room");
+        assert_eq!(full.keep(share / 2), Ok(()), "they grew");
+        assert_eq!(full.keep(share / 2 + 1), Err(of_origin));
+        assert_eq!(full.keep(1).and_then(|()| full.keep(share / 2)), Ok(()));
+        let mut seats = vec![half, (full, under_way)];
         let others = (ARGS_BYTES_MAX / share) as u64;
         let all = (2..=others).map(|it| nursery.admit(uid(it), 1, share).expect("its own share"));
         seats.extend(all);

@@ -77,9 +77,7 @@ fn admit(
         version: spawn.args_version,
         fingerprint: spawn.args_fingerprint,
     };
-    if args != factory.args {
-        return Err(Refused::of(SpawnVerdict::OtherArguments));
-    }
+    let older = factory.reads(args).map_err(Refused::of)?;
     let cores = core.cores().len();
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
     let target = match spawn.core {
@@ -99,6 +97,7 @@ fn admit(
         factory,
         kit: Kit {
             args: spawn.args.into(),
+            older,
             name: spawn.name,
             supervision: spawn.strategy.into(),
         },
@@ -163,6 +162,7 @@ impl From<Unmade> for Refused {
                 reason,
             },
             Unmade::Spawn(error) => Self::no_room(&error),
+            Unmade::NoRoom(no_seat) => Self::no_room(&no_seat),
         }
     }
 }

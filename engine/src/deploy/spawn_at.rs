@@ -39,6 +39,7 @@ pub(crate) async fn spawn_at<W: Spawnable>(
     } = deploy;
     let kit = Kit {
         args: archived::<W>(&core, &args)?,
+        older: None,
         name,
         supervision,
     };
@@ -226,6 +227,8 @@ fn made_of<W: Spawnable>(
         SpawnVerdict::UnknownFactory => SpawnAtError::UnknownFactory { node, key },
         SpawnVerdict::NotAllowed => SpawnAtError::NotAllowed { node, key },
         SpawnVerdict::OtherArguments => SpawnAtError::OtherArguments { key },
+        SpawnVerdict::ArgumentsTooOld => SpawnAtError::ArgumentsTooOld { node, key },
+        SpawnVerdict::ArgumentsTooNew => SpawnAtError::ArgumentsTooNew { node, key },
         SpawnVerdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
         SpawnVerdict::NotStarted => SpawnAtError::Start(answer.reason),
         SpawnVerdict::NoRoom => no_room(answer.reason),

@@ -75,7 +75,7 @@ pub enum SpawnVerdict {
     UnknownFactory,
     /// Those who ask may not.
     NotAllowed,
-    /// The factory takes other arguments.
+    /// The factory takes other arguments: another type, or another layout of a version.
     OtherArguments,
     /// The arguments are no valid archive.
     InvalidArguments,
@@ -85,6 +85,10 @@ pub enum SpawnVerdict {
     NoRoom,
     /// The node has no core of that number.
     NoSuchCore,
+    /// The factory reads that version of its arguments no more.
+    ArgumentsTooOld,
+    /// The factory knows older versions of its arguments alone.
+    ArgumentsTooNew,
 }
 
 /// A [`Supervision`].

@@ -4,6 +4,7 @@ mod far;
 mod here;
 mod refused;
 mod ties;
+mod versions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
