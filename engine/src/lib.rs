@@ -84,7 +84,7 @@ pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
 };
-pub use event::{Events, LinkEnds, NodeEvent};
+pub use event::{Events, LinkEnds, NodeEvent, NodeLoss};
 pub use link_report::{LinkReport, LinkState};
 pub use look_up::LookUp;
 pub use message::{Message, Msg, Upgrade};

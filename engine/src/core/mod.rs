@@ -46,6 +46,7 @@ mod linked;
 mod local;
 mod local_line;
 mod loops;
+mod lost;
 mod main_task;
 mod mesh;
 mod news;
