@@ -10,7 +10,9 @@ use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
 use super::super::actors::gate::{Gate, Keeper, KeeperApi, Knock, List, pass};
-use super::{Diary, Entry, Line, Member, MemberApi, act, begun, done, member_on};
+use super::{
+    AtTheGate, Bear, Diary, Entry, Line, Member, MemberApi, Waiter, act, begun, done, member_on,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
@@ -137,6 +139,50 @@ fn a_child_that_waits_holds_up_its_parent_until_the_deadline() {
         assert_eq!(diary.entries(), [Entry::Stopped(0), Entry::Dropped(0)]);
         // The pass, and the line that was too late.
         assert_eq!(settled(&[&node])[0].dead_no_recipient, 2);
+    }
+}
+
+#[test]
+fn children_serve_their_parent_until_its_handler_that_waits_has_ended() {
+    for (opens, wanted) in [(true, Stopped::InOrder), (false, Stopped::CutShort)] {
+        let node = LiveNode::start();
+        let (diary, gate) = (Diary::default(), Gate::default());
+        let waiter = Waiter {
+            diary: diary.clone(),
+            gate: gate.clone(),
+        };
+        let its = gate.clone();
+        node.run(move |node| async move {
+            let parent = node.spawn(waiter).expect("room");
+            let (born, child) = futures_channel::oneshot::channel();
+            let told = parent.tell_local(Bear(born)).await;
+            told.map_err(drop).expect("it is there");
+            let child = child.await.expect("it is born");
+            parent.tell(AtTheGate).await.expect("room");
+            while !its.is_waited_at() {
+                node.sleep(Duration::from_micros(100)).await;
+            }
+            let span = if opens { HOUR } else { SOON };
+            let mut ending = node.stop_within(&parent, span);
+            assert!(is_pending(&mut ending).await);
+            if opens {
+                done(child, |child, _| child.diary.note(Entry::Line(7))).await;
+                assert!(is_pending(&mut ending).await);
+                its.open();
+            }
+            assert_eq!(ending.await, Ok(wanted));
+            assert_eq!(its.passed(), u64::from(opens));
+            assert_eq!(node.stop_within(&child, HOUR).await, Ok(Stopped::Gone));
+        });
+        let serves = opens.then_some(Entry::Line(7));
+        let ends = [Entry::Stopped(1), Entry::Dropped(1)];
+        let wanted: Vec<Entry> = [Entry::Waits]
+            .into_iter()
+            .chain(serves)
+            .chain(ends)
+            .collect();
+        assert_eq!(diary.entries(), wanted);
+        settled(&[&node]);
     }
 }
 

@@ -97,7 +97,7 @@ impl Act {
 }
 
 protocol! { MemberApi = "tests.member" { Line, local Moved, local Act } }
-protocol! { WaiterApi = "tests.waiter" { Line, AtTheGate, local Moved, local Watch } }
+protocol! { WaiterApi = "tests.waiter" { Line, AtTheGate, local Moved, local Watch, local Bear } }
 
 /// Where a member panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,6 +190,10 @@ impl LocalHandler<Act> for Member {
 #[message(local)]
 struct Watch(Ref<MemberApi>, oneshot::Sender<()>);
 
+/// Has a [`Waiter`] spawn a child.
+#[message(local)]
+struct Bear(oneshot::Sender<Ref<MemberApi>>);
+
 /// Waits at a gate when it is told to, and keeps a diary.
 struct Waiter {
     diary: Diary,
@@ -228,6 +232,13 @@ impl LocalHandler<Watch> for Waiter {
     fn handle(&mut self, Watch(actor, done): Watch, cx: &mut Cx<'_, Self>) {
         cx.watch(&actor).expect("room for a watch");
         let _ = done.send(());
+    }
+}
+
+impl LocalHandler<Bear> for Waiter {
+    fn handle(&mut self, Bear(born): Bear, cx: &mut Cx<'_, Self>) {
+        let child = Member::numbered(&self.diary, 1);
+        let _ = born.send(cx.spawn(child).expect("room for a child"));
     }
 }
 
