@@ -318,7 +318,8 @@ counters! {
         watches_far,
         /// Process starts that this core was asked to quarantine, and did.
         quarantines,
-        /// Part of `quarantines`: those that made room for later ones, and are let in again.
+        /// Quarantines, by this node or of it, that made room for later ones: whoever was in them
+        /// is let in again.
         quarantines_forgotten,
         /// How often this core was first to hear that a node has quarantined this one.
         quarantines_told,

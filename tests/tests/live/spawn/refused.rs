@@ -168,7 +168,8 @@ fn both_sides_of_a_quarantine_say_so() {
     let done = here.run(move |node| async move { node.quarantine(&quarantined, "a test") });
     assert_eq!(done, Ok(true));
     there.until("word of it", |books| books.quarantines_told == 1);
-    for (from, to, by_peer) in [(&here, &there, false), (&there, &here, true)] {
+    // To look whether another start is there has a link form for a moment, and so comes last.
+    for (from, to, by_peer) in [(&there, &here, true), (&here, &there, false)] {
         let node = to.address().clone();
         let error = spawn(from, placed(to)).expect_err("nothing passes");
         assert_eq!(error, SpawnAtError::Quarantined { node, by_peer });
@@ -225,10 +226,7 @@ fn arguments_that_are_not_valid_are_refused_and_a_repeated_question_makes_nothin
         SpawnVerdict::NoRoom,
     ];
     assert_eq!(verdicts, expected);
-    assert!(
-        peer.is_open_for(Duration::from_millis(50)),
-        "the link lives"
-    );
+    peer.is_answered();
     let books = watched.node.counters();
     assert_eq!((books.spawned_for_others, books.spawns_refused), (1, 2));
     drop(peer);
