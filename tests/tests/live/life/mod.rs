@@ -64,6 +64,31 @@ impl Diary {
     }
 }
 
+/// A node of its own, with what its actors note and wait at.
+struct Scene {
+    node: LiveNode,
+    diary: Diary,
+    gate: Gate,
+}
+
+impl Scene {
+    /// Does `job` on the node, with the diary and the gate, which is shut.
+    fn play<F, Fut>(job: F) -> Self
+    where
+        F: FnOnce(Node, Diary, Gate) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let scene = Self {
+            node: LiveNode::start(),
+            diary: Diary::default(),
+            gate: Gate::default(),
+        };
+        let (diary, gate) = (scene.diary.clone(), scene.gate.clone());
+        scene.node.run(move |node| job(node, diary, gate));
+        scene
+    }
+}
+
 fn is_ended(entry: &Entry) -> bool {
     matches!(entry, Entry::Ended(..))
 }
