@@ -7,9 +7,12 @@
 //!
 //! - [`detector`]: whether a node that answers heartbeats still lives.
 //! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
+//! - [`membership`]: who is in the cluster.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod detector;
 pub mod evidence;
+pub mod membership;
 pub mod watch;

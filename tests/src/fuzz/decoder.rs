@@ -175,7 +175,7 @@ fn check_body(frame: &Frame<'_>) {
         Kind::Hello => survives(Hello::parse, Hello::encode, frame),
         Kind::Accept => survives(Accept::parse, Accept::encode, frame),
         Kind::Refuse => survives(Refuse::parse, Refuse::encode, frame),
-        Kind::Tell | Kind::Ask | Kind::Reply | Kind::Error | Kind::Cancel => {}
+        Kind::Tell | Kind::Ask | Kind::Reply | Kind::Error | Kind::Cancel | Kind::Cluster => {}
     }
 }
 
@@ -334,7 +334,7 @@ fn head_of(kind: Kind) -> Head {
 /// A payload that a frame of `kind` may have; not for hello and accept.
 fn payload_of(kind: Kind) -> Vec<u8> {
     match kind {
-        Kind::Tell | Kind::Ask | Kind::Reply => (0..48).collect(),
+        Kind::Tell | Kind::Ask | Kind::Reply | Kind::Cluster => (0..48).collect(),
         Kind::DefineType => (1..21).collect(),
         Kind::DefineTarget => (1..13).collect(),
         Kind::Grant => (1..17).collect(),

@@ -47,11 +47,13 @@ pub enum Kind {
     Rest = 17,
     /// What nodes tell each other of their actors. On the control lane alone.
     System = 18,
+    /// What the members of a cluster tell each other of it. On the control lane alone.
+    Cluster = 19,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Tell,
         Self::Ask,
         Self::Reply,
@@ -70,6 +72,7 @@ impl Kind {
         Self::Bye,
         Self::Rest,
         Self::System,
+        Self::Cluster,
     ];
 
     /// The kind with this number on the wire.
@@ -91,7 +94,8 @@ impl Kind {
     /// acknowledged and retained. The others are not, and may be lost with their connection.
     #[inline]
     pub const fn is_positioned(self) -> bool {
-        self.to_wire() <= Self::DefineTarget.to_wire() || matches!(self, Self::System)
+        self.to_wire() <= Self::DefineTarget.to_wire()
+            || matches!(self, Self::System | Self::Cluster)
     }
 
     /// Whether the body begins with an extension.
@@ -144,7 +148,7 @@ const UP_TO_CAP: u32 = u32::MAX;
 
 const EXTENSION: u32 = EXTENSION_BYTES as u32;
 
-static SHAPES: [Shape; 18] = {
+static SHAPES: [Shape; 19] = {
     const TYPE: (u16, u16) = (1, TYPE_NUMBER_MAX);
     const NO_TYPE: (u16, u16) = (0, 0);
     const TARGET: (u32, u32) = (1, TARGET_NUMBER_MAX);
@@ -180,6 +184,7 @@ static SHAPES: [Shape; 18] = {
         shape((2, 2), NO_TYPE, NO_TARGET),                      // bye
         shape((0, 0), NO_TYPE, NO_TARGET),                      // rest
         shape((1, SYSTEM_BODY_BYTES_MAX), NO_TYPE, NO_TARGET),  // system
+        shape((1, UP_TO_CAP), NO_TYPE, NO_TARGET),              // cluster
     ]
 };
 
@@ -194,7 +199,7 @@ mod tests {
             assert_eq!(Kind::from_wire(kind.to_wire()), Some(kind));
         }
         assert_eq!(Kind::from_wire(0), None);
-        assert_eq!(Kind::from_wire(19), None);
+        assert_eq!(Kind::from_wire(20), None);
         assert_eq!(Kind::from_wire(255), None);
     }
 
@@ -204,8 +209,9 @@ mod tests {
             .into_iter()
             .filter(|kind| kind.is_positioned())
             .collect();
-        let (last, others) = positioned.split_last().unwrap();
-        assert_eq!((others, *last), (&Kind::ALL[..7], Kind::System));
+        let (others, last) = positioned.split_at(7);
+        assert_eq!(others, &Kind::ALL[..7]);
+        assert_eq!(last, [Kind::System, Kind::Cluster]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub mod message;
 pub mod piece;
 pub mod preface;
 pub mod quarantine;
-mod reader;
+pub mod reader;
 pub mod shape;
 #[allow(unsafe_code)]
 pub mod slab;

@@ -112,6 +112,7 @@ fn a_body_that_its_kind_cannot_have_is_closed() {
         (Kind::Bye, 0),
         (Kind::Busy, 1),
         (Kind::System, 0),
+        (Kind::Cluster, 0),
     ];
     for (kind, body_bytes) in bodies {
         let mut bytes = make::header(body_bytes, kind.to_wire(), u8::from(kind.has_extension()));
@@ -129,7 +130,7 @@ fn a_header_with_a_wrong_field_is_closed() {
     type Change = fn(&mut [u8]);
     let wrong: [(&'static str, Change); 9] = [
         ("frame_unknown_kind", |bytes| bytes[8] = 0),
-        ("frame_unknown_kind", |bytes| bytes[8] = 19),
+        ("frame_unknown_kind", |bytes| bytes[8] = 20),
         ("frame_unknown_kind", |bytes| bytes[8] = 255),
         ("frame_flags", |bytes| bytes[9] = 1),
         ("frame_flags", |bytes| bytes[9] = 0x80),

@@ -4,6 +4,7 @@ use super::Outbound;
 use super::write::Draft;
 use crate::frame::Extension;
 use crate::frame::body::System;
+use crate::kind::Kind;
 use crate::link::Target;
 use crate::message::MessageType;
 #[cfg(doc)]
@@ -60,7 +61,15 @@ impl<B: SharedBytes> Outbound<B> {
     pub fn push_system(&mut self, slabs: &mut SlabPool, system: &System) -> Result<u64, PushError> {
         let mut body = [0; System::BODY_BYTES_MAX];
         let bytes = system.write(&mut body);
-        self.write(slabs, Draft::system(), &body[..bytes])
+        self.write(slabs, Draft::of_node(Kind::System), &body[..bytes])
+    }
+
+    /// Writes what a member tells another of their cluster, as [`push_system`](Self::push_system).
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing changed.
+    pub fn push_cluster(&mut self, slabs: &mut SlabPool, body: &[u8]) -> Result<u64, PushError> {
+        self.write(slabs, Draft::of_node(Kind::Cluster), body)
     }
 
     /// Writes the answer to an ask as [`push_shared`](Self::push_shared) does a message. One that

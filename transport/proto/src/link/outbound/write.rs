@@ -56,9 +56,9 @@ impl<'a> Draft<'a> {
     }
 
     /// A frame from node to node.
-    pub(super) fn system() -> Self {
+    pub(super) fn of_node(kind: Kind) -> Self {
         Self {
-            kind: Kind::System,
+            kind,
             message: None,
             target: None,
             extension: None,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::frame::body::{System, Watch};
+use crate::limits::FRAME_BYTES_ORDINARY;
 
 fn unwatch(watched: u64) -> System {
     let watcher = 7;
@@ -38,6 +39,21 @@ fn what_a_lost_connection_took_with_it_leaves_again_and_counts_as_no_message() {
     assert_eq!((resumed.messages, freed.messages), (0, 0));
     assert!(outbound.is_idle());
     assert_eq!(slabs.stats().in_use_bytes, 0);
+}
+
+#[test]
+fn what_members_tell_each_other_keeps_its_place_among_the_rest() {
+    let (mut outbound, mut slabs) = (outbound(), pool());
+    outbound.push_system(&mut slabs, &unwatch(1)).unwrap();
+    outbound.push_cluster(&mut slabs, b"gossip").unwrap();
+    let sent = send(&mut outbound);
+    let kinds = frames(&sent).into_iter().map(|frame| frame.header.kind);
+    assert!(kinds.eq([Kind::System, Kind::Cluster]));
+    let longest = vec![0; FRAME_BYTES_ORDINARY as usize + 1];
+    let refused = outbound.push_cluster(&mut slabs, &longest);
+    assert!(matches!(refused, Err(PushError::TooLarge { .. })));
+    assert_eq!(ack_all(&mut outbound, &mut slabs).messages, 0);
+    assert!(outbound.is_idle());
 }
 
 #[test]
