@@ -220,7 +220,8 @@ counters! {
         stash_waiting,
         /// Messages that actors laid aside, each time.
         stashed,
-        /// Came in an older version and were upgraded: messages and answers.
+        /// Came in an older version and were upgraded: messages, answers, and what actors are made
+        /// of for other nodes.
         upgraded,
         /// Messages that had arrived whole behind what ended their link, their core or, with its
         /// goodbye, their node, and were dropped; no part of `received`. Where the link goes on
@@ -321,7 +322,8 @@ counters! {
         watches_far,
         /// Process starts that this core was asked to quarantine, and did.
         quarantines,
-        /// Part of `quarantines`: those that made room for later ones, and are let in again.
+        /// Quarantines, by this node or of it, that made room for later ones: whoever was in them
+        /// is let in again.
         quarantines_forgotten,
         /// How often this core was first to hear that a node has quarantined this one.
         quarantines_told,

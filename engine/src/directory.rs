@@ -211,9 +211,10 @@ pub(crate) fn protocol_key<P: Protocol>() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::DirectoryApi;
+    use crate::deploy::GuardianApi;
 
     #[test]
     fn the_messages_between_nodes_are_locked() {
-        crate::assert_messages_locked!(DirectoryApi);
+        crate::assert_messages_locked!(DirectoryApi, GuardianApi);
     }
 }

@@ -190,8 +190,8 @@ impl Node {
     /// handler of it that waits may finish, for which its children still serve; then those are
     /// stopped in the same way, and its `stopped` runs behind them. At the deadline handlers that
     /// wait still are dropped where they do, and it ends. All this begins at once, and goes on when
-    /// the future is dropped. Children that it spawned [elsewhere](Self::spawn_at) are stopped at
-    /// once where they live, and not waited for.
+    /// the future is dropped. Children that it spawned [elsewhere](Self::spawn_at) have the same
+    /// time where they live; one whose node is lost meanwhile counts as cut short.
     ///
     /// A failure on the way ends it, whatever its [`Supervision`](crate::Supervision). Of several
     /// deadlines the first holds. A handler that waits for the end of its own actor waits until it

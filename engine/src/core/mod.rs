@@ -47,6 +47,7 @@ mod linked;
 mod local;
 mod local_line;
 mod loops;
+mod lost;
 mod main_task;
 mod mesh;
 mod news;
@@ -134,6 +135,7 @@ pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
 pub use ticks::TimerId;
 pub(crate) use timers::Token;
+pub(crate) use upgrade::NotUpgraded;
 pub(crate) use user_code::{contain, dispose, panic_message};
 pub(crate) use watch::{Notice, Place as ActorPlace};
 

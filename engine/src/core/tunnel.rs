@@ -162,7 +162,7 @@ impl Core {
             lane: caps.lane,
             body_cap: caps.incoming,
         };
-        let inbound = Inbound::new(window);
+        let inbound = Inbound::of_tunnel(window);
         let mut link = Link::new(id, PeerIndex::of_core(core), node, at, outbound, inbound);
         link.passage = Some(passage);
         Rc::new(link)

@@ -75,15 +75,13 @@ fn admit(
         version: spawn.args_version,
         fingerprint: spawn.args_fingerprint,
     };
-    if args != factory.args {
-        return Err(Refused::of(SpawnVerdict::OtherArguments));
-    }
+    let older = factory.reads(args).map_err(Refused::of)?;
     let cores = core.cores().len();
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
     let target = match spawn.core {
         None => nursery.next_core(cores),
         Some(wanted) if wanted < cores => CoreId(wanted),
-        Some(wanted) => return Err(Refused::no_room(&format_args!("it has no core {wanted}"))),
+        Some(_) => return Err(Refused::of(SpawnVerdict::NoSuchCore)),
     };
     let place = ActorPlace {
         slot: spawn.stand_in.slot,
@@ -97,6 +95,7 @@ fn admit(
         factory,
         kit: Kit {
             args: spawn.args.into(),
+            older,
             name: spawn.name,
             supervision: spawn.strategy.into(),
         },
@@ -161,6 +160,7 @@ impl From<Unmade> for Refused {
                 reason,
             },
             Unmade::Spawn(error) => Self::no_room(&error),
+            Unmade::NoRoom(no_seat) => Self::no_room(&no_seat),
         }
     }
 }
