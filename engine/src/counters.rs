@@ -156,6 +156,7 @@ counters! {
                 + held.dead_invalid
                 + held.dead_late_answer
                 + held.dead_not_upgraded
+                + held.dead_not_for_clients
         },
     }
     held {
@@ -186,6 +187,9 @@ counters! {
         /// Part of `dead_received`: came in an older version, and making the current one of it
         /// panicked or made it too long.
         dead_not_upgraded,
+        /// Part of `dead_received`: came from a client, for an actor that is not registered for
+        /// those, if there is any.
+        dead_not_for_clients,
         /// Part of `received`: reached a handler, or the asker they answer.
         delivered,
         /// Part of `received`: passed on, to another core of this node, where their recipient
@@ -329,6 +333,11 @@ counters! {
         selections,
         /// Actors that it named in answer to them.
         selected,
+        /// No part of `selections`: those of clients, which are refused.
+        selections_refused,
+        /// Names that clients asked the directory for, and that are not registered for those,
+        /// whether or not there is such an actor.
+        names_withheld,
         /// Tasks that run at the moment, the main future among them.
         tasks,
     }

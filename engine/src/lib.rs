@@ -28,6 +28,7 @@ extern crate self as ringmesh;
 
 mod actor;
 mod ask;
+mod client;
 mod config;
 mod control;
 mod core;
@@ -71,9 +72,10 @@ pub use actor::{
     LocalHandler, LocalMessage, Protocol, ReplyTo, StashFull, StashLimit,
 };
 pub use ask::Ask;
+pub use client::ClientAccessError;
 pub use config::{
-    ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
-    SocketBuffers, memory_budget,
+    ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, NodeRole, SettingSource,
+    Settings, SocketBuffers, memory_budget,
 };
 pub use core::TimerId;
 pub use counters::Counters;

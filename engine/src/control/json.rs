@@ -91,6 +91,7 @@ fn link(link: &LinkReport) -> String {
         .maybe("uid", link.peer_uid.map(uid))
         .plain("peer_core", link.peer_core.0)
         .text("lane", link.lane.label())
+        .plain("client", link.client)
         .maybe("transport", link.transport.map(quoted))
         .text("state", link.state.label())
         .maybe("age_ms", link.age.map(|age| age.as_millis()))

@@ -112,6 +112,9 @@ impl Core {
             return Ok(());
         };
         let uid = who.uid;
+        if self.is_client() || self.shared.is_client(uid) {
+            return Err(WatchError::Client);
+        }
         if self.shared.parted.of(uid).is_some() {
             self.remote_terminated(by, uid, who.generation, Ended::NodeLost);
             return Ok(());

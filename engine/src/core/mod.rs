@@ -20,6 +20,7 @@ mod asked;
 mod asks;
 mod away;
 mod budget;
+mod clients;
 mod clock;
 mod close;
 mod connect;
@@ -146,6 +147,7 @@ use crate::testkit::VirtualTime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
+use clients::ForClients;
 use clock::Clock;
 use dial::LookUps;
 use far::Far;
@@ -230,6 +232,8 @@ pub(crate) struct Core {
     lives: Lives,
     /// Watches over nodes.
     far: Far,
+    /// What clients reach, as this core knows.
+    for_clients: ForClients,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,

@@ -29,7 +29,7 @@ pub enum SpawnAtError {
         key: &'static str,
     },
     /// The settings of the node do not allow it: see `spawn.allow` of the
-    /// [`Settings`](crate::Settings).
+    /// [`Settings`](crate::Settings); or one of the two nodes is a client: see `node.role`.
     #[error("the node at {node} does not let others spawn `{key}`")]
     NotAllowed {
         /// The node.

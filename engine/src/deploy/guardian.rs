@@ -238,7 +238,8 @@ fn unwatched(error: WatchError) -> SpawnError {
         | WatchError::TooManyOnCore { limit }
         | WatchError::TooManyOfNode { limit }
         | WatchError::TooManyTimers { limit } => SpawnError::TooManyActors { limit },
-        WatchError::Stopping | WatchError::OtherNode => SpawnError::Stopping,
+        // For a client nothing is made, nor at one.
+        WatchError::Stopping | WatchError::OtherNode | WatchError::Client => SpawnError::Stopping,
     }
 }
 
