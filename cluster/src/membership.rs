@@ -18,19 +18,34 @@
 //! ```
 
 pub mod clock;
+pub mod command;
+pub mod configuration;
 pub mod convergence;
+pub mod event;
 pub mod gossip;
+pub mod machine;
 pub mod member;
+pub mod memory;
+pub mod message;
 pub mod reachability;
 pub mod roles;
+pub mod settings;
 pub mod status;
+pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod topology;
 pub mod version;
 pub mod wire;
 
+pub use self::command::Command;
 pub use self::gossip::{ClusterId, Gossip};
+pub use self::machine::Membership;
 pub use self::member::{Member, Profile, UpNumber};
 pub use self::roles::Roles;
+pub use self::settings::Settings;
 pub use self::status::Status;
+pub use self::topology::Topology;
 pub use self::version::AppVersion;
