@@ -106,6 +106,11 @@ impl Control {
         &self.membership
     }
 
+    #[cfg(test)]
+    pub(crate) fn membership_mut(&mut self) -> &mut Membership {
+        &mut self.membership
+    }
+
     /// The cluster as the cores of this node see it.
     pub fn topology(&self) -> &Arc<Topology> {
         self.membership.topology()

@@ -27,6 +27,8 @@ use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
 use self::active::Active;
+#[cfg(test)]
+pub(crate) use self::admitting::CLAIMS_MAX;
 pub use self::admitting::Identity;
 use self::answering::Promise;
 pub use self::joining::ContactFailure;

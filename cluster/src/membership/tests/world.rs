@@ -11,9 +11,12 @@ use crate::control::Control;
 use crate::effect::{Effect, Outbox, StopReason};
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::{Event, Numbered};
-use crate::membership::machine::{ContactFailure, Identity};
+use crate::membership::gossip::Gossip;
+use crate::membership::machine::{ContactFailure, Identity, Observation};
 use crate::membership::member::Profile;
 use crate::membership::memory::Memory;
+use crate::membership::message::Message;
+use crate::membership::reachability::{Reason, Record};
 use crate::membership::roles::Roles;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -56,6 +59,11 @@ pub(super) struct World {
     /// Of a hundred bodies so many are lost.
     pub(super) loss: u32,
     pub(super) steps: u64,
+    /// Bodies sent, and addresses asked who is there.
+    pub(super) bodies: u64,
+    pub(super) identified: usize,
+    /// Nodes that no dial reaches.
+    hidden: BTreeSet<u64>,
 }
 
 pub(super) fn node_id(number: u64) -> NodeId {
@@ -87,6 +95,9 @@ impl World {
             cut: BTreeSet::new(),
             loss: 0,
             steps: 0,
+            bodies: 0,
+            identified: 0,
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -171,6 +182,7 @@ impl World {
             }
             Effect::Contact { address, body } => self.contact(number, address, &body),
             Effect::Identify { address } => {
+                self.identified += 1;
                 let identity = match self.whoever_is_at(number, &address) {
                     Ok(found) => Identity::Found(testing::uid(found)),
                     Err(ContactFailure::Refused) => Identity::Refused,
@@ -200,6 +212,7 @@ impl World {
     }
 
     fn send(&mut self, from: u64, to: u64, body: &[u8]) {
+        self.bodies += 1;
         let is_cut = self.cut.contains(&(from % 100, to % 100));
         if !is_cut && !self.random.chance(self.loss) {
             self.arrive(to, Arrival::Body(node_id(from), body.to_vec()));
@@ -223,6 +236,7 @@ impl World {
             .iter()
             .filter(|(number, _)| **number % 100 == port);
         let running = here.filter(|(_, it)| it.stopped.is_none());
+        let running = running.filter(|(number, _)| !self.hidden.contains(number));
         let last = running.map(|(number, _)| *number).next_back();
         last.ok_or(ContactFailure::Refused)
     }
@@ -234,9 +248,46 @@ impl World {
         self.arrivals.insert(when, (to, arrival));
     }
 
+    /// A node says that it cannot reach another.
+    pub(super) fn accuse(&mut self, observer: u64, subject: u64, reason: Reason) {
+        let witnesses = Vec::new();
+        let record = Record { reason, witnesses };
+        self.observe(observer, subject, Observation::Unreachable(record));
+    }
+
+    /// A node says that it reaches another again.
+    pub(super) fn clear(&mut self, observer: u64, subject: u64) {
+        self.observe(observer, subject, Observation::Reachable);
+    }
+
+    fn observe(&mut self, observer: u64, subject: u64, observation: Observation) {
+        let subject = testing::uid(subject);
+        self.with(observer, |control, cx| {
+            control.membership_mut().observe(cx, subject, observation);
+        });
+    }
+
+    /// A node has another one send it a body.
+    pub(super) fn hear(&mut self, at: u64, from: u64, message: &Message) {
+        let (from, to) = (node_id(from), testing::uid(at));
+        let body = message.encode(Some(to), self.now);
+        self.with(at, |control, cx| control.handle_message(cx, &from, &body));
+    }
+
+    /// The view of a node.
+    pub(super) fn view(&self, number: u64) -> &Gossip {
+        let membership = self.nodes[&number].control.membership();
+        membership.gossip().expect("a member")
+    }
+
     /// Ends a process without a word.
     pub(super) fn kill(&mut self, number: u64) {
         self.nodes.remove(&number);
+    }
+
+    /// No dial reaches a node from here on, but what it sends arrives.
+    pub(super) fn hide(&mut self, number: u64) {
+        self.hidden.insert(number);
     }
 
     /// Cuts all paths between two groups of ports, both ways.
