@@ -9,10 +9,12 @@
 //! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
 //! - [`membership`]: who is in the cluster.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
+//! - [`monitor`]: which members still live.
 #![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod detector;
 pub mod evidence;
 pub mod membership;
+pub mod monitor;
 pub mod watch;
