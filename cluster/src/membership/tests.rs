@@ -7,4 +7,4 @@ mod memory;
 mod replacing;
 mod spreading;
 mod strangers;
-mod world;
+pub(crate) mod world;

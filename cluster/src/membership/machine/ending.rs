@@ -41,7 +41,7 @@ impl Membership {
     }
 
     /// Answers a member that was removed and does not know. Says whether it is one.
-    pub(super) fn answer_removed(&mut self, cx: &mut Context<'_>, from: &NodeId) -> bool {
+    pub(crate) fn answer_removed(&mut self, cx: &mut Context<'_>, from: &NodeId) -> bool {
         let Phase::Active(active) = &mut self.phase else {
             return false;
         };
