@@ -10,6 +10,7 @@
 //! - [`membership`]: who is in the cluster.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
+//! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -17,4 +18,5 @@ pub mod detector;
 pub mod evidence;
 pub mod membership;
 pub mod monitor;
+pub mod resolver;
 pub mod watch;
