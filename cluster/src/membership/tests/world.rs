@@ -282,6 +282,21 @@ impl World {
         self.with(at, |control, cx| control.handle_message(cx, &from, &body));
     }
 
+    /// Nodes whose process runs.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        let running = self.nodes.iter().filter(|(_, it)| it.stopped.is_none());
+        running.map(|(number, _)| *number).collect()
+    }
+
+    /// Those of them that are members.
+    pub(crate) fn active(&self) -> Vec<u64> {
+        let is_active = |number: &u64| {
+            let membership = self.nodes[number].control.membership();
+            membership.gossip().is_some()
+        };
+        self.running().into_iter().filter(is_active).collect()
+    }
+
     /// The view of a node.
     pub(crate) fn view(&self, number: u64) -> &Gossip {
         let membership = self.nodes[&number].control.membership();
