@@ -4,12 +4,8 @@
 //! late, repeated or out of order, who suspects whom though all is well, and who acts when. What
 //! must hold is that no two members that run have each given up the other.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::*;
-use crate::membership::reachability::Record;
-use crate::membership::testing::{View, member, node, uid};
-use crate::membership::{Member, UpNumber};
+use crate::membership::Member;
 
 /// Splitmix64.
 struct Chance(u64);
@@ -505,8 +501,8 @@ fn soak_no_two_are_left_that_gave_each_other_up() {
 }
 
 /// Each side keeps itself.
-#[derive(Debug)]
-struct KeepYourself;
+#[derive(Clone, Debug)]
+pub(super) struct KeepYourself;
 
 impl Strategy for KeepYourself {
     fn name(&self) -> &'static str {
