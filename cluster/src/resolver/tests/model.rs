@@ -45,6 +45,7 @@ struct World {
     now: Instant,
     nodes: BTreeMap<u64, Node>,
     unused: Vec<u64>,
+    crashed: Vec<u64>,
     mail: Vec<(u64, u64, Vec<u8>)>,
     /// What was decided by vote, for a look at whether anything was.
     carried_out: usize,
@@ -70,6 +71,7 @@ impl World {
             now: at(1_000_000),
             nodes: BTreeMap::new(),
             unused,
+            crashed: Vec::new(),
             mail: Vec::new(),
             carried_out: 0,
             log: vec![format!("founded by {numbers:?}")],
@@ -151,15 +153,23 @@ impl World {
         });
     }
 
+    /// Whoever learns that it was given up stops, and may say so before.
     fn stop_if_given_up(&mut self, number: u64) {
-        let Some(node) = self.nodes.get(&number) else {
-            return;
+        let is_given_up = |it: &Node| {
+            let own = it.view.member(uid(number));
+            own.is_none_or(|it| it.status() == Status::Down)
         };
-        let own = node.view.member(uid(number));
-        if own.is_none_or(|it| it.status() == Status::Down) {
-            self.log.push(format!("{number} stops"));
-            self.nodes.remove(&number);
+        if !self.nodes.get(&number).is_some_and(is_given_up) || self.crashed.contains(&number) {
+            return;
         }
+        self.log.push(format!("{number} stops"));
+        self.crashed.push(number);
+        for other in self.numbers() {
+            if self.chance.one_in(4) {
+                self.gossip(number, other);
+            }
+        }
+        self.nodes.remove(&number);
     }
 
     /// Something happens.
@@ -182,9 +192,17 @@ impl World {
             87..91 => self.lead_and_divide(),
             91..95 => self.calm(),
             95..97 => self.resolve(),
-            97..98 => self.weakly(one),
-            98..99 => self.crash(one),
-            _ => self.stall(one),
+            97 => self.chance_of_few(one, other),
+            98 => self.crash(one),
+            _ => self.prove(one),
+        }
+    }
+
+    fn chance_of_few(&mut self, one: u64, other: u64) {
+        match self.chance.below(4) {
+            0 => self.expel(one, other),
+            1 => self.stall(one),
+            _ => self.weakly(one),
         }
     }
 
@@ -383,7 +401,25 @@ impl World {
         if self.nodes.len() > 2 {
             self.log.push(format!("{number} crashes"));
             self.nodes.remove(&number);
+            self.crashed.push(number);
         }
+    }
+
+    /// Another process start is let in where one crashed: it is down without a vote.
+    fn prove(&mut self, by: u64) {
+        let Some(crashed) = self.chance.pick(&self.crashed) else {
+            return;
+        };
+        self.log.push(format!("{by} knows that {crashed} is gone"));
+        self.down(by, &[uid(crashed)]);
+    }
+
+    /// Another member says that this one was removed.
+    fn expel(&mut self, number: u64, by: u64) {
+        let now = self.now;
+        self.act(number, |node, out| {
+            node.resolver.handle_expelled(now, &node.view, uid(by), out);
+        });
     }
 
     fn stall(&mut self, number: u64) {
