@@ -55,17 +55,20 @@ impl Party {
         self.member.uid()
     }
 
-    /// Whether it counts: a member in full, on its way out or not.
+    /// Whether it counts: it is a member in full, on its way out or not. Whoever leaves before it
+    /// was ever up never counts, for it needs nobody's knowledge to leave.
     pub fn is_counted(&self) -> bool {
-        self.member.status().is_deciding()
+        self.member.status().is_deciding() && self.was_up()
     }
 
     /// Whether others may count it already: all know it, and its becoming a member in full may not
     /// have been heard of here.
     pub fn may_be_counted(&self) -> bool {
-        let status = self.member.status();
-        let was_never_up = !self.member.up_number().is_given();
-        status.is_entering() || (status == Status::Down && was_never_up)
+        self.member.status() != Status::Exiting && !self.was_up()
+    }
+
+    fn was_up(&self) -> bool {
+        self.member.up_number().is_given()
     }
 
     /// Whether it stays.
@@ -171,10 +174,16 @@ impl Split {
     /// the worst of all cases is taken: whoever may be counted and does not consent is, whoever
     /// consents and may be out is out, and whoever is down and not removed counts against it.
     ///
-    /// One member alone moves the others on, the first by address that counts. If it stays it acts
-    /// for this side, and has heard of all it did itself; then this side counts what it sees.
+    /// One member alone moves the others on, the first by address of those that decide. If it stays
+    /// it acts for this side, and knows all it did itself; then this side counts what it sees.
     pub fn tally(&self, consenting: &BTreeSet<Uid>, takes_part: impl Fn(&Member) -> bool) -> Tally {
-        let is_certain = self.counted().next().is_some_and(Party::stays);
+        let mut deciding = self
+            .parties
+            .iter()
+            .filter(|it| it.member.status().is_deciding());
+        let is_certain = deciding
+            .next()
+            .is_some_and(|it| it.is_counted() && it.stays());
         let mut tally = Tally::default();
         for party in self.parties.iter().filter(|it| takes_part(&it.member)) {
             let consents = consenting.contains(&party.uid());

@@ -160,9 +160,11 @@ impl Resolver {
         down.extend(&self.named);
         let without = split.without(&down);
         let verdict = self.strategy.decide(&without, &staying(&without));
+        if verdict != Verdict::Stay {
+            self.surrender(out);
+        }
         if verdict != Verdict::Stay || down.contains(&self.own) {
             let verdict = Verdict::Leave("too many are to go");
-            self.surrender(out);
             return self.leave(now, verdict, Why::TooManyNamed, out);
         }
         self.number = self.number.saturating_add(1);
