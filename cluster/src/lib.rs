@@ -7,12 +7,21 @@
 //!
 //! - [`detector`]: whether a node that answers heartbeats still lives.
 //! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
+//! - [`control`]: what runs on the control core of a node, put together.
 //! - [`membership`]: who is in the cluster.
+//! - [`context`] and [`effect`]: what a machine is given with each call, and what it wants done.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
+//! - [`monitor`]: which members still live.
+//! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod context;
+pub mod control;
 pub mod detector;
+pub mod effect;
 pub mod evidence;
 pub mod membership;
+pub mod monitor;
+pub mod resolver;
 pub mod watch;

@@ -44,8 +44,20 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Its name.
+    pub fn data_centre(&self) -> &'a str {
+        self.data_centre
+    }
+
+    /// Whoever is said to be unreachable by those whose word counts.
+    pub fn accused(&self) -> BTreeSet<Uid> {
+        let records = self.gossip.reachability().records();
+        let heeded = records.filter(|(observer, _, _)| self.is_heeded(*observer));
+        heeded.map(|(_, subject, _)| subject).collect()
+    }
+
     /// The members of this data centre, by process start.
-    pub fn members(&self) -> impl Iterator<Item = &'a Member> {
+    pub fn members(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
         let data_centre = self.data_centre;
         let members = self.gossip.members();
         members.filter(move |it| it.roles().data_centre() == data_centre)
@@ -76,10 +88,12 @@ impl<'a> Part<'a> {
     pub fn blockers(&self, confirmed: &BTreeSet<Uid>) -> Blockers {
         let counting = || self.members().filter(|it| !confirmed.contains(&it.uid()));
         let unseen = |it: &&Member| it.status().is_deciding() && !self.gossip.is_seen_by(it.uid());
+        let accused = self.accused();
         let unreachable = counting().filter(|it| !it.status().is_departing());
-        let unreachable = unreachable.filter_map(|it| {
-            let observers: Vec<Uid> = self.accusers(it.uid()).map(|(uid, _)| uid).collect();
-            (!observers.is_empty()).then(|| (it.uid(), observers))
+        let unreachable = unreachable.filter(|it| accused.contains(&it.uid()));
+        let unreachable = unreachable.map(|it| {
+            let observers = self.accusers(it.uid()).map(|(uid, _)| uid);
+            (it.uid(), observers.collect())
         });
         Blockers {
             not_seen: counting().filter(unseen).map(Member::uid).collect(),
@@ -90,28 +104,43 @@ impl<'a> Part<'a> {
     /// The leader as `own` sees it: of those it counts as reachable, and itself, the first by
     /// address among the members in full; without one, whoever is nearest to being one.
     pub fn leader(&self, own: Uid) -> Option<&'a Member> {
-        self.leader_of(own, |_| true)
+        leader_among(self.members(), own, &self.accused(), |_| true)
     }
 
     /// The leader among those with a role.
     pub fn role_leader(&self, own: Uid, role: &str) -> Option<&'a Member> {
-        self.leader_of(own, |it| it.roles().has(role))
+        let has_role = |it: &Member| it.roles().has(role);
+        leader_among(self.members(), own, &self.accused(), has_role)
     }
+}
 
-    fn leader_of(&self, own: Uid, takes_part: impl Fn(&Member) -> bool) -> Option<&'a Member> {
-        let is_fit = |it: &&Member| {
-            let is_there = it.uid() == own || self.is_reachable(it.uid());
-            it.status() != Status::Down && is_there && takes_part(it)
-        };
-        let rank = |it: &Member| match it.status() {
-            status if status.is_deciding() => 0,
-            Status::WeaklyUp => 1,
-            Status::Joining => 2,
-            _ => 3,
-        };
-        let fit = self.members().filter(is_fit);
-        fit.min_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.by_address(b)))
+/// How near a member is to being one that leads: the lower, the nearer.
+pub(super) fn leader_rank(member: &Member) -> u8 {
+    match member.status() {
+        status if status.is_deciding() => 0,
+        Status::WeaklyUp => 1,
+        Status::Joining => 2,
+        _ => 3,
     }
+}
+
+/// The leader of those of `members` that take part, as `own` sees it, who counts itself as there.
+pub(super) fn leader_among<'a>(
+    members: impl Iterator<Item = &'a Member>,
+    own: Uid,
+    accused: &BTreeSet<Uid>,
+    takes_part: impl Fn(&Member) -> bool,
+) -> Option<&'a Member> {
+    let is_fit = |it: &&Member| {
+        let is_there = it.uid() == own || !accused.contains(&it.uid());
+        it.status() != Status::Down && is_there && takes_part(it)
+    };
+    let fit = members.filter(is_fit);
+    fit.min_by(|a, b| {
+        leader_rank(a)
+            .cmp(&leader_rank(b))
+            .then_with(|| a.by_address(b))
+    })
 }
 
 #[cfg(test)]

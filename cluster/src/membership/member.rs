@@ -87,6 +87,11 @@ impl Member {
         self.status
     }
 
+    /// The word for where it is in its life.
+    pub const fn status_label(&self) -> &'static str {
+        self.status.label()
+    }
+
     /// When it became a member in full.
     pub fn up_number(&self) -> UpNumber {
         self.up_number

@@ -1,0 +1,11 @@
+//! Membership machines that speak with each other in a small world.
+
+mod ending;
+mod forming;
+mod laws;
+mod leaving;
+mod memory;
+mod replacing;
+mod spreading;
+mod strangers;
+pub(crate) mod world;
