@@ -10,6 +10,7 @@
 //! - [`control`]: what runs on the control core of a node, put together.
 //! - [`membership`]: who is in the cluster.
 //! - [`context`] and [`effect`]: what a machine is given with each call, and what it wants done.
+//! - [`post`]: what waits to be sent to a node.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
@@ -23,5 +24,6 @@ pub mod effect;
 pub mod evidence;
 pub mod membership;
 pub mod monitor;
+pub mod post;
 pub mod resolver;
 pub mod watch;

@@ -327,6 +327,12 @@ counters! {
         quarantines_forgotten,
         /// How often this core was first to hear that a node has quarantined this one.
         quarantines_told,
+        /// Frames that the members of the cluster were sent.
+        cluster_frames,
+        /// The bytes of those.
+        cluster_bytes,
+        /// How often the cluster state could not be written down.
+        cluster_state_failures,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
         /// Selections that the directory was asked for.

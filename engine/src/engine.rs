@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ringmesh_transport::{Network, probe, signal};
 
+use crate::cluster::ClusterSettings;
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
@@ -108,6 +109,13 @@ impl NodeBuilder {
     /// Default deadline of questions; see [`Settings::ask_timeout`].
     pub fn ask_timeout(mut self, timeout: Duration) -> Self {
         self.settings.ask_timeout = timeout;
+        self
+    }
+
+    /// Has the node take part in a cluster; see [`ClusterSettings`].
+    pub fn cluster(mut self, settings: ClusterSettings) -> Self {
+        self.settings.cluster = settings;
+        self.settings.cluster.take_part = true;
         self
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringmesh_proto::address::ParseAddressError;
 use ringmesh_transport::probe::ProbeError;
 
+use crate::cluster::StateError;
 use crate::config::ConfigurationError;
 pub(crate) use crate::refusal::Refusal;
 
@@ -36,6 +37,12 @@ pub enum EngineError {
         /// The key.
         key: &'static str,
     },
+    /// The cluster settings contradict what may be. The text names the setting.
+    #[error("the cluster settings cannot be: {0}")]
+    Cluster(String),
+    /// What the node remembers of its cluster cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
     #[error(
         "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \

@@ -29,6 +29,7 @@ extern crate self as ringmesh;
 mod actor;
 mod ask;
 mod client;
+pub mod cluster;
 mod config;
 mod control;
 mod core;

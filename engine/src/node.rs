@@ -11,6 +11,7 @@ use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
 use crate::client::ClientAccessError;
+use crate::cluster::Cluster;
 use crate::core::shared::Stop;
 use crate::core::{Core, Probe, Rest};
 use crate::counters::Counters;
@@ -342,6 +343,12 @@ impl Node {
     /// [`NodeEvent::Quarantined`]: crate::NodeEvent::Quarantined
     pub fn quarantine(&self, node: &NodeId, cause: &str) -> Result<bool, QuarantineError> {
         self.core.quarantine(node, cause)
+    }
+
+    /// The cluster that this node takes part in; `None` when it was given no
+    /// [`ClusterSettings`](crate::cluster::ClusterSettings).
+    pub fn cluster(&self) -> Option<Cluster> {
+        Cluster::new(Rc::clone(&self.core))
     }
 
     /// Lets clients reach an actor of this node, on whatever core: those that come with the role

@@ -3,6 +3,7 @@
 //! The table of the keys drives everything: what a file, the environment or a command line may say,
 //! the checks, the reference in `configuration.md`, and the printed settings.
 
+mod cluster;
 mod effective;
 mod environment;
 mod file;
@@ -31,6 +32,7 @@ pub(crate) use self::memory::MESH_SLOT_BYTES;
 pub use self::memory::{CoreMemory, LinkMemory, MemoryBudget, SocketBuffers, memory_budget};
 pub use self::problem::{ConfigurationError, SettingSource};
 use self::table::KEYS;
+use crate::cluster::ClusterSettings;
 use crate::look_up::LookUp;
 
 /// What a core does when it has nothing to do.
@@ -85,6 +87,8 @@ pub struct Settings {
     /// How the host names of peers become addresses. Default: as the system is set up. Code alone
     /// can say it.
     pub look_up: LookUp,
+    /// How the node takes part in a cluster: `cluster.*`. Default: not at all.
+    pub cluster: ClusterSettings,
     /// `core.idle` and `core.hybrid_us`.
     pub idle: IdleMode,
     /// `core.count`.
@@ -179,6 +183,7 @@ impl Settings {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             look_up: LookUp::default(),
+            cluster: ClusterSettings::default(),
             idle: IdleMode::default(),
             cores: 1,
             cpus: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringmesh_proto::address::check_system;
 use ringmesh_proto::limits;
 
+use super::cluster;
 use super::key::{Key, Kind, Range};
 use super::peers::{ROLE, VERIFY_PEERS};
 use super::placement::{ALLOW, RULES};
@@ -74,7 +75,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 41] = [
+pub(super) static KEYS: [Key; 56] = [
     Key {
         section: "node",
         name: "system",
@@ -463,6 +464,21 @@ pub(super) static KEYS: [Key; 41] = [
     },
     RULES,
     ALLOW,
+    cluster::TAKE_PART,
+    cluster::SEEDS,
+    cluster::ROLES,
+    cluster::DATA_CENTRE,
+    cluster::APP_VERSION,
+    cluster::STATE_DIR,
+    cluster::MEMBERS_MIN,
+    cluster::MEMBERS_MIN_OF_ROLE,
+    cluster::WEAKLY_UP_AFTER,
+    cluster::GOSSIP_INTERVAL,
+    cluster::HEARTBEAT_INTERVAL,
+    cluster::HEARTBEAT_PAUSE,
+    cluster::DOWNING,
+    cluster::STABLE_AFTER,
+    cluster::FAST_STABLE_AFTER,
     Key {
         section: "control",
         name: "bind",

@@ -49,6 +49,7 @@ fn live<R>(mut seat: Seat, begin: impl FnOnce(&Rc<Core>) -> R) -> Result<R, Engi
         return Err(EngineError::Aborted);
     }
     let entered = current::enter(Rc::clone(&core));
+    core.begin_cluster()?;
     let begun = begin(&core);
     Driver::new(Rc::clone(&core)).run_to_the_end()?;
     core.close();
@@ -109,6 +110,7 @@ impl Driver {
         core.end_doomed();
         core.part_all();
         busy |= core.look_far();
+        busy |= core.look_at_cluster();
         core.wake_event_readers();
         core.depart_when_read();
         core.say_local_room();

@@ -199,6 +199,7 @@ impl Core {
         }
         self.far.machine.borrow_mut().handle_node_end(uid, end);
         self.far.stir();
+        self.cluster_node_ended(uid, end);
     }
 
     pub(super) fn heartbeats_due(&self) {

@@ -168,6 +168,7 @@ impl Core {
         if !self.far.fences.borrow().is_empty() {
             self.far.stir();
         }
+        self.cluster_room_came(link);
         if link.lane == Lane::Control && !self.far.speechless.borrow().is_empty() {
             let speechless = self.far.speechless.take();
             speechless.into_iter().for_each(|uid| self.say_far(uid));
@@ -222,6 +223,7 @@ impl Core {
         self.far.machine.borrow_mut().handle_link_up(&link.node);
         self.note_found(&link.node);
         self.far.stir();
+        self.cluster_link_up(&link);
     }
 
     /// A link lost its connection.
@@ -243,7 +245,8 @@ impl Core {
 
     /// Whether watches go over a link, which is not to rest for that.
     pub(super) fn far_needs(&self, link: &Link) -> bool {
-        link.lane == Lane::Control && self.far.machine.borrow().is_concerned(link.uid)
+        let needs = || self.far.machine.borrow().is_concerned(link.uid);
+        link.lane == Lane::Control && (needs() || self.cluster_needs(link.uid))
     }
 
     /// A link is over.
@@ -288,7 +291,7 @@ impl Core {
 
     /// Every link with a process start ended abruptly: a dial will tell whether it has crashed.
     fn suspect(self: &Rc<Self>, number: NodeIndex, uid: Uid) {
-        if self.far.machine.borrow().is_watched(uid)
+        if (self.far.machine.borrow().is_watched(uid) || self.cluster_needs(uid))
             && let Some(address) = self.shared.address_of(number)
             && let Ok(peer) = self.peer_on(&address, (CONTROL_CORE, Lane::Control))
         {
@@ -299,6 +302,7 @@ impl Core {
 
     /// A dial came to nothing: if nobody listens, that may be evidence of a crash.
     pub(super) fn far_dial_failed(self: &Rc<Self>, peer: PeerIndex, reason: CloseReason) {
+        self.cluster_dial_failed(peer, reason);
         if reason != CloseReason::DialRefused {
             return;
         }

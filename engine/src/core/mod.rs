@@ -23,6 +23,7 @@ mod budget;
 mod clients;
 mod clock;
 mod close;
+mod cluster;
 mod connect;
 pub(crate) mod current;
 mod deadline;
@@ -149,6 +150,7 @@ use asks::AskTable;
 use budget::Budget;
 use clients::ForClients;
 use clock::Clock;
+use cluster::ClusterRoom;
 use dial::LookUps;
 use far::Far;
 use letters::LetterLog;
@@ -232,6 +234,8 @@ pub(crate) struct Core {
     lives: Lives,
     /// Watches over nodes.
     far: Far,
+    /// The cluster that the node takes part in.
+    cluster: ClusterRoom,
     /// What clients reach, as this core knows.
     for_clients: ForClients,
     /// What the transport reported and nobody has handled.
@@ -270,6 +274,10 @@ impl Core {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(crate) fn shared_handle(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// The link of the core with itself, and what it arrives on.

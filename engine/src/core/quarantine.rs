@@ -154,6 +154,7 @@ impl Core {
         }
         if self.id == CONTROL_CORE {
             self.far_node_ended(node.uid, NodeEnd::Quarantined);
+            self.cluster_parted(node, by);
         }
     }
 

@@ -17,10 +17,12 @@ use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
 use super::clients::Registered;
+use super::cluster::TopologySlot;
 use super::door::SharedDoor;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
 use super::select::Page;
+use crate::cluster::{Numbered, StopReason};
 use crate::dead_letter::DeadLetter;
 use crate::deploy::Nursery;
 use crate::event::NodeEvent;
@@ -30,6 +32,9 @@ use crate::subscription::Office;
 
 /// The last events that are kept for subscriptions. One takes some hundred bytes.
 const EVENTS_KEPT: usize = 1024;
+
+/// The same of the cluster.
+const CLUSTER_EVENTS_KEPT: usize = 1024;
 
 /// The state that the cores of a node share.
 #[derive(Debug)]
@@ -60,6 +65,12 @@ pub(crate) struct Shared {
     /// In order, so that they can be looked at a page at a time.
     names: Mutex<BTreeMap<Box<str>, Named>>,
     nodes: Mutex<Nodes>,
+    /// The cluster, as the control core said last.
+    pub(crate) topology: TopologySlot,
+    /// What happened in it.
+    pub(crate) cluster_events: Arc<Office<Numbered>>,
+    /// Why this node has no part in it any more.
+    pub(super) cluster_end: OnceLock<StopReason>,
     /// Who is quarantined.
     pub(super) parted: Arc<Parted>,
     /// What clients reach.
@@ -141,6 +152,9 @@ impl Shared {
             bound: OnceLock::new(),
             control: OnceLock::new(),
             names: Mutex::default(),
+            topology: TopologySlot::default(),
+            cluster_events: Arc::new(Office::new(CLUSTER_EVENTS_KEPT)),
+            cluster_end: OnceLock::new(),
             parted: Arc::default(),
             registered: Registered::default(),
             // Each lane has peers of its own, and each core forgets a node only after it has met

@@ -24,6 +24,7 @@ use ringmesh_transport::transports::Transports;
 use super::asks::AskTable;
 use super::clients::ForClients;
 use super::clock::Clock;
+use super::cluster::ClusterRoom;
 use super::far::Far;
 use super::letters::LetterLog;
 use super::life::Lives;
@@ -104,6 +105,7 @@ impl Core {
             ticks: RefCell::default(),
             lives: Lives::default(),
             far: Far::new(&settings),
+            cluster: ClusterRoom::default(),
             for_clients: ForClients::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),

@@ -72,6 +72,8 @@ pub(crate) enum Token {
     Idle,
     /// Heartbeats are due.
     Heartbeats,
+    /// The machine of the cluster has something to do.
+    Cluster,
     /// The stopping node handles no more of what had come.
     Goodbye,
     /// The stopping node waits no longer for its last bytes.
@@ -134,6 +136,7 @@ impl Core {
             Token::Stalls => self.look_for_stalls(),
             Token::Idle => self.look_for_idle(),
             Token::Heartbeats => self.heartbeats_due(),
+            Token::Cluster => self.cluster_timeout(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
         }

@@ -102,6 +102,7 @@ impl Core {
                 self.handle_service_frame(link, frame)
             }
             Kind::System => self.handle_system_frame(link, frame),
+            Kind::Cluster => self.handle_cluster_frame(link, frame),
             kind => Err(CloseReason::UnexpectedFrame(kind)),
         }
     }

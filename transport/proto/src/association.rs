@@ -209,6 +209,13 @@ impl Association {
         self.dial_when_due(cx);
     }
 
+    /// Somebody has something for whoever is there: dials once, if nothing is under way or waits.
+    pub fn handle_dial_once(&mut self, cx: &mut Context<'_>) {
+        if !self.is_stopping() {
+            self.dial_when_due(cx);
+        }
+    }
+
     /// The driver started the dial that [`Effect::Dial`] asked for.
     pub fn handle_dialling(&mut self, cx: &mut Context<'_>, started: ConnKey) {
         match &mut self.state {

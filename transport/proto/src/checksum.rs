@@ -1,4 +1,4 @@
-//! The checksum of frames and prefaces: CRC-32 (IEEE 802.3).
+//! The checksum of frames, prefaces and files: CRC-32 (IEEE 802.3).
 //!
 //! It finds damage, it authenticates nothing.
 
@@ -36,7 +36,7 @@ fn of_header(header: &[u8; HEADER_BYTES]) -> Hasher {
 }
 
 /// The checksum of plain bytes.
-pub(crate) fn of_bytes(bytes: &[u8]) -> u32 {
+pub fn of_bytes(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 

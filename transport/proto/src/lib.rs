@@ -29,7 +29,7 @@
 pub mod address;
 pub mod archive;
 pub mod association;
-mod checksum;
+pub mod checksum;
 pub mod close_reason;
 pub mod door;
 pub mod effect;

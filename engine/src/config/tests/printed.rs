@@ -28,6 +28,10 @@ fn changed() -> Settings {
                 "verify_peers" => "off".to_owned(),
                 "role" => "client".to_owned(),
                 "rules" => "/user/boss/*=ringmesh://demo@a:1;/user/log=here".to_owned(),
+                "take_part" => "on".to_owned(),
+                "seeds" => "alone".to_owned(),
+                "members_min_of_role" => "front=2".to_owned(),
+                "downing" => "static-quorum size=3 role=front".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),
@@ -158,6 +162,7 @@ fn the_table_is_in_order_and_complete() {
             "watch",
             "placement",
             "spawn",
+            "cluster",
             "control"
         ]
     );

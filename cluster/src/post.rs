@@ -1,0 +1,171 @@
+//! What waits to be sent to one node, while there is no link with it or no room on that.
+//!
+//! Of heartbeats, of answers to them and of views the latest one is worth all before it. Messages
+//! each count, in a queue that is bounded: what is over it is lost and counted, for whoever sends
+//! one repeats it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::effect::Class;
+
+/// The most messages that wait for one node.
+pub const POST_MESSAGES_MAX: usize = 64;
+
+/// The most bytes of messages that wait for one node.
+pub const POST_BYTES_MAX: usize = 128 << 10;
+
+/// What waits to be sent to one node.
+#[derive(Debug, Default)]
+pub struct Post {
+    /// One for each first byte: a question is worth no answer.
+    heartbeats: Vec<Arc<[u8]>>,
+    gossip: Option<Arc<[u8]>>,
+    messages: VecDeque<Arc<[u8]>>,
+    message_bytes: usize,
+    replaced: u64,
+    dropped: u64,
+}
+
+impl Post {
+    /// Adds a body behind those of its class, or in the place of one.
+    pub fn put(&mut self, class: Class, body: Arc<[u8]>) {
+        match class {
+            Class::Heartbeat => self.put_heartbeat(body),
+            Class::Gossip => self.replaced += u64::from(self.gossip.replace(body).is_some()),
+            Class::Message => self.add(body),
+        }
+    }
+
+    fn put_heartbeat(&mut self, body: Arc<[u8]>) {
+        let of_its_kind = |it: &&mut Arc<[u8]>| it.first() == body.first();
+        match self.heartbeats.iter_mut().find(of_its_kind) {
+            Some(known) => {
+                *known = body;
+                self.replaced += 1;
+            }
+            None => self.heartbeats.push(body),
+        }
+    }
+
+    fn add(&mut self, body: Arc<[u8]>) {
+        let bytes = self.message_bytes + body.len();
+        if self.messages.len() >= POST_MESSAGES_MAX || bytes > POST_BYTES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.message_bytes = bytes;
+        self.messages.push_back(body);
+    }
+
+    /// Hands what waits to `send`, heartbeats first and views last, until that has no room: then
+    /// the body it refused waits on. Says whether all are gone.
+    pub fn flush(&mut self, mut send: impl FnMut(&[u8]) -> bool) -> bool {
+        while let Some(body) = self.heartbeats.first() {
+            if !send(body) {
+                return false;
+            }
+            self.heartbeats.remove(0);
+        }
+        while let Some(body) = self.messages.front() {
+            if !send(body) {
+                return false;
+            }
+            self.message_bytes -= body.len();
+            self.messages.pop_front();
+        }
+        if self.gossip.as_deref().is_some_and(send) {
+            self.gossip = None;
+        }
+        self.is_empty()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.heartbeats.is_empty() && self.gossip.is_none() && self.messages.is_empty()
+    }
+
+    /// Bodies in whose place a later one came.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    /// Messages that were lost for want of room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(byte: u8) -> Arc<[u8]> {
+        Arc::new([byte])
+    }
+
+    fn sent(post: &mut Post, room: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        post.flush(|body| {
+            let fits = sent.len() < room;
+            if fits {
+                sent.push(body[0]);
+            }
+            fits
+        });
+        sent
+    }
+
+    #[test]
+    fn heartbeats_go_first_and_views_last_and_of_both_the_latest() {
+        let mut post = Post::default();
+        for (class, byte) in [
+            (Class::Gossip, 1),
+            (Class::Message, 2),
+            (Class::Heartbeat, 3),
+            (Class::Gossip, 4),
+            (Class::Message, 5),
+            (Class::Heartbeat, 6),
+            (Class::Heartbeat, 3),
+        ] {
+            post.put(class, body(byte));
+        }
+        assert_eq!(post.replaced(), 2, "a view, and a heartbeat by its like");
+        assert_eq!(sent(&mut post, 9), [3, 6, 2, 5, 4]);
+        assert!(post.is_empty());
+    }
+
+    #[test]
+    fn what_found_no_room_waits_in_its_place() {
+        let mut post = Post::default();
+        for (class, byte) in [
+            (Class::Heartbeat, 1),
+            (Class::Message, 2),
+            (Class::Message, 3),
+            (Class::Gossip, 4),
+        ] {
+            post.put(class, body(byte));
+        }
+        let rounds = [0, 1, 1, 0, 1, 1, 1].map(|room| sent(&mut post, room));
+        let expected: [&[u8]; 7] = [&[], &[1], &[2], &[], &[3], &[4], &[]];
+        assert_eq!(rounds, expected);
+    }
+
+    #[test]
+    fn one_over_the_post_messages_max_or_the_post_bytes_max_is_lost_and_counted() {
+        let mut post = Post::default();
+        for _ in 0..=POST_MESSAGES_MAX {
+            post.put(Class::Message, body(1));
+        }
+        assert_eq!(post.dropped(), 1);
+        assert_eq!(sent(&mut post, usize::MAX).len(), POST_MESSAGES_MAX);
+        let half: Arc<[u8]> = vec![2; POST_BYTES_MAX / 2].into();
+        for _ in 0..3 {
+            post.put(Class::Message, Arc::clone(&half));
+        }
+        assert_eq!(post.dropped(), 2);
+        sent(&mut post, 1);
+        post.put(Class::Message, half);
+        assert_eq!(post.dropped(), 2, "there was room again");
+    }
+}

@@ -1,0 +1,117 @@
+//! A node of a cluster and nothing else: for a look at how clusters form and heal, and for scripts
+//! that make them.
+//!
+//! ```sh
+//! cargo run --example node -- --bind 127.0.0.1:7001
+//! cargo run --example node -- --bind 127.0.0.1:7002 --seed 127.0.0.1:7001
+//! ```
+//!
+//! What happens is printed to stdout, an event in a line, and commands are read from stdin. Logs go
+//! to stderr, as `RUST_LOG` says. The exit code is 0 when the node left its cluster, 1 when it
+//! could not run, 2 for wrong arguments, 3 when it was given up or removed, 4 when it could not
+//! join.
+
+mod arguments;
+mod commands;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use futures_util::future::{Either, select};
+use ringmesh::cluster::{Cluster, ClusterEvents, News};
+use ringmesh::{EngineError, Node};
+use std::pin::pin;
+
+use self::arguments::Arguments;
+use self::report::{Line, Reporter};
+
+/// How long a node that was told to stop may take to leave its cluster.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let reporter = Reporter::new(arguments.json);
+    let seeds = arguments.seeds();
+    let (seeds, node) = match seeds.and_then(|seeds| Ok((seeds, arguments.node()?))) {
+        Ok(both) => both,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = node.run(move |node| run(node, seeds, reporter));
+    let code = code.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        match error {
+            EngineError::Configuration(_) | EngineError::Cluster(_) | EngineError::State(_) => 2,
+            _ => 1,
+        }
+    });
+    reporter.say(Line::new("exit").number("code", code.into()));
+    ExitCode::from(code)
+}
+
+async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u8 {
+    let cluster = node.cluster().expect("the builder was given its settings");
+    reporter.say(Line::new("listening").of(node.id()));
+    let events = cluster.events();
+    let mut told = pin!(follow(events, reporter));
+    if let Err(error) = cluster.join(seeds).await {
+        eprintln!("{error}");
+        return 2;
+    }
+    let commands = commands::serve(cluster.clone(), reporter);
+    if let Err(error) = node.spawn_task(commands) {
+        eprintln!("{error}");
+        return 1;
+    }
+    {
+        let mut asked = pin!(node.until_shutdown());
+        // The events end with the node alone.
+        select(&mut told, &mut asked).await;
+    }
+    let code = leave(&node, &cluster, &mut told).await;
+    // Whatever was told to the end, and the end itself.
+    let mut enough = pin!(node.sleep(Duration::from_millis(50)));
+    select(&mut told, &mut enough).await;
+    code
+}
+
+/// Leaves the cluster, if it has not ended already. Gives the exit code.
+async fn leave(
+    node: &Node,
+    cluster: &Cluster,
+    told: &mut (impl Future<Output = ()> + Unpin),
+) -> u8 {
+    // It fails when the node has left already, or is leaving.
+    let _ = cluster.leave().await;
+    let ended = async {
+        let ended = pin!(cluster.ended());
+        match select(ended, pin!(node.sleep(LEAVE_TIME_MAX))).await {
+            Either::Left((why, _)) => why.exit_code(),
+            Either::Right(_) => 1,
+        }
+    };
+    match select(pin!(ended), told).await {
+        Either::Left((code, _)) => code,
+        Either::Right(((), ended)) => ended.await,
+    }
+}
+
+/// Prints what happens, until the node has ended.
+async fn follow(mut events: ClusterEvents, reporter: Reporter) {
+    while let Some(news) = events.next().await {
+        match news {
+            News::Event(event) => reporter.event(&event.event),
+            News::Lagged(lost) => reporter.say(Line::new("lagged").number("lost", lost)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How a node takes part in a cluster.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringmesh_cluster::control::{Control, ControlSettings};
+use ringmesh_cluster::detector::Judge;
+use ringmesh_cluster::membership::{AppVersion, Profile, Roles};
+use ringmesh_proto::address::{Address, NodeId};
+
+use super::{Downing, MembershipSettings, MonitorSettings, ResolverSettings, state_file};
+use crate::error::EngineError;
+
+/// How a node takes part in a cluster; see [`NodeBuilder::cluster`](crate::NodeBuilder::cluster).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClusterSettings {
+    /// Whether it does: [`NodeBuilder::cluster`](crate::NodeBuilder::cluster) says so.
+    pub take_part: bool,
+    /// Whom to ask for the cluster, the same on all nodes and in the same order. The first of them
+    /// founds it if there is none; with an empty list this node founds one alone. `None`: it joins
+    /// by [`Cluster::join`](super::Cluster::join) or [`found`](super::Cluster::found).
+    pub seeds: Option<Vec<Address>>,
+    /// What the node is for.
+    pub roles: Vec<String>,
+    /// The data centre it is in: "default".
+    pub data_centre: String,
+    /// The version of the program: 0.0.0.
+    pub app_version: AppVersion,
+    /// Where it remembers its cluster over restarts. Without it a node that is restarted alone,
+    /// while it cannot reach the others, may found a second cluster.
+    pub state_dir: Option<PathBuf>,
+    /// How patient it is in joining and leaving, and what its cluster needs.
+    pub membership: MembershipSettings,
+    /// How closely members watch each other.
+    pub monitor: MonitorSettings,
+    /// Which side goes on when the cluster falls apart.
+    pub downing: Downing,
+    /// How patient it is before that.
+    pub resolver: ResolverSettings,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            take_part: false,
+            seeds: None,
+            roles: Vec::new(),
+            data_centre: "default".to_owned(),
+            app_version: AppVersion::default(),
+            state_dir: None,
+            membership: MembershipSettings::default(),
+            monitor: MonitorSettings::default(),
+            downing: Downing::default(),
+            resolver: ResolverSettings::default(),
+        }
+    }
+}
+
+impl ClusterSettings {
+    /// The time between two heartbeats of members that watch each other.
+    pub(crate) fn set_heartbeat_interval(&mut self, interval: Duration) {
+        self.monitor.interval = interval;
+        if let Judge::Phi(patience) = &mut self.monitor.judge {
+            patience.interval = interval;
+        }
+    }
+
+    /// How long a member may be silent beyond what is usual; `None` with a judge that knows no
+    /// such time.
+    pub(crate) fn heartbeat_pause(&self) -> Option<Duration> {
+        match self.monitor.judge {
+            Judge::Phi(patience) => Some(patience.pause),
+            Judge::Deadline { .. } => None,
+        }
+    }
+
+    pub(crate) fn set_heartbeat_pause(&mut self, pause: Duration) {
+        if let Judge::Phi(patience) = &mut self.monitor.judge {
+            patience.pause = pause;
+        }
+    }
+}
+
+/// What a node begins with.
+pub(crate) struct Begun {
+    pub(crate) machine: Control,
+    /// Where what is remembered is written down.
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// The machine of a node, with what it remembers.
+pub(crate) fn begin(settings: &ClusterSettings, node: &NodeId) -> Result<Begun, EngineError> {
+    let refused = |text: String| EngineError::Cluster(text);
+    let roles = settings.roles.iter().map(String::as_str);
+    let roles = Roles::new(roles, &settings.data_centre);
+    let own = Profile {
+        node: node.clone(),
+        roles: roles.map_err(|error| refused(error.to_string()))?,
+        app_version: settings.app_version.clone(),
+    };
+    let memory = match &settings.state_dir {
+        Some(directory) => state_file::load(directory).map_err(EngineError::State)?,
+        None => None,
+    };
+    let mut membership = MembershipSettings {
+        remembers: settings.state_dir.is_some(),
+        ..settings.membership.clone()
+    };
+    let compared = &mut membership.configuration;
+    let compared = settings.downing.compare(&settings.resolver, compared);
+    compared.map_err(|error| refused(error.to_string()))?;
+    let all = ControlSettings {
+        membership,
+        monitor: settings.monitor,
+        resolver: settings.resolver,
+    };
+    let machine = Control::new(all, own, memory);
+    let machine = machine.map_err(|error| refused(error.to_string()))?;
+    Ok(Begun {
+        machine: machine.with_strategy(settings.downing.strategy()),
+        state_dir: settings.state_dir.clone(),
+    })
+}

@@ -1,0 +1,354 @@
+//! The keys of the cluster that a node takes part in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringmesh_cluster::membership::Roles;
+
+use super::key::{Key, Kind, Range};
+use crate::cluster::{ClusterSettings, Downing};
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+const fn from_to(least: u64, most: u64) -> Range {
+    Range {
+        least,
+        most,
+        powers_of_two: false,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time of the cluster, in milliseconds.
+macro_rules! time {
+    ($($field:ident).+, $range:expr) => {
+        Kind::Number {
+            unit: "milliseconds",
+            range: $range,
+            get: |settings| Some(millis(settings.cluster.$($field).+)),
+            set: |settings, ms| settings.cluster.$($field).+ = Duration::from_millis(ms),
+        }
+    };
+}
+
+pub(super) const TAKE_PART: Key = Key {
+    section: "cluster",
+    name: "take_part",
+    meaning: "Whether the node takes part in a cluster: \"on\" or \"off\".",
+    too_small: "off, it talks to nodes that it is told of, and knows of no others.",
+    too_large: "on, nodes that it never talks to exchange heartbeats with it.",
+    kind: Kind::Text {
+        form: "\"on\" or \"off\"",
+        get: |settings| {
+            if settings.cluster.take_part {
+                "on"
+            } else {
+                "off"
+            }
+            .to_owned()
+        },
+        set: |settings, text| {
+            settings.cluster.take_part = match text {
+                "on" => true,
+                "off" => false,
+                _ => return Err(String::new()),
+            };
+            Ok(())
+        },
+    },
+};
+
+pub(super) const SEEDS: Key = Key {
+    section: "cluster",
+    name: "seeds",
+    meaning: "Whom to ask for the cluster when the node starts: the same on all nodes, in the same \
+              order. The first of them founds it if there is none. \"alone\": the node founds one \
+              of its own. Empty: the program joins when it likes.",
+    too_small: "one seed that is gone keeps others from joining.",
+    too_large: "more than 64 are refused.",
+    kind: Kind::Text {
+        form: "empty, \"alone\", or addresses with commas between such as \
+               \"ringmesh://demo@10.0.0.1:7400,ringmesh://demo@10.0.0.2:7400\"",
+        get: |settings| match &settings.cluster.seeds {
+            None => String::new(),
+            Some(seeds) if seeds.is_empty() => "alone".to_owned(),
+            Some(seeds) => joined(seeds),
+        },
+        set: |settings, text| {
+            let seeds = match text {
+                "" => None,
+                "alone" => Some(Vec::new()),
+                _ => {
+                    let seeds = text.split(',').map(|seed| seed.trim().parse());
+                    let seeds: Result<_, _> = seeds.collect();
+                    Some(seeds.map_err(|error| format!(": {error}"))?)
+                }
+            };
+            settings.cluster.seeds = seeds;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const ROLES: Key = Key {
+    section: "cluster",
+    name: "roles",
+    meaning: "What the node is for, as other members see it.",
+    too_small: "empty: nobody finds it by a role.",
+    too_large: "more than 31 roles, or one of more than 64 bytes, are refused.",
+    kind: Kind::Text {
+        form: "empty, or words with commas between such as \"front,search\"",
+        get: |settings| settings.cluster.roles.join(","),
+        set: |settings, text| {
+            let roles = text
+                .split(',')
+                .map(str::trim)
+                .filter(|role| !role.is_empty());
+            let checked = Roles::new(roles.clone(), "default");
+            checked.map_err(|error| format!(": {error}"))?;
+            settings.cluster.roles = roles.map(str::to_owned).collect();
+            Ok(())
+        },
+    },
+};
+
+pub(super) const DATA_CENTRE: Key = Key {
+    section: "cluster",
+    name: "data_centre",
+    meaning: "The data centre that the node is in.",
+    too_small: "empty is refused.",
+    too_large: "more than 61 bytes are refused.",
+    kind: Kind::Text {
+        form: "a word such as \"east\"",
+        get: |settings| settings.cluster.data_centre.clone(),
+        set: |settings, text| {
+            Roles::new([], text).map_err(|error| format!(": {error}"))?;
+            text.clone_into(&mut settings.cluster.data_centre);
+            Ok(())
+        },
+    },
+};
+
+pub(super) const APP_VERSION: Key = Key {
+    section: "cluster",
+    name: "app_version",
+    meaning: "The version of the program on this node, which other members see.",
+    too_small: "empty is refused.",
+    too_large: "more than 64 bytes are refused.",
+    kind: Kind::Text {
+        form: "a version such as \"2.1.0\"",
+        get: |settings| settings.cluster.app_version.to_string(),
+        set: |settings, text| {
+            let version = text.parse();
+            settings.cluster.app_version = version.map_err(|error| format!(": {error}"))?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const STATE_DIR: Key = Key {
+    section: "cluster",
+    name: "state_dir",
+    meaning: "The directory in which the node remembers its cluster over restarts. With it, a node \
+              that is restarted alone founds no second cluster beside one that it cannot reach.",
+    too_small: "empty: nothing is remembered.",
+    too_large: "two nodes with one directory forget each other's clusters.",
+    kind: Kind::Text {
+        form: "empty, or a path such as \"/var/lib/orders\"",
+        get: |settings| {
+            let directory = settings.cluster.state_dir.as_ref();
+            directory.map_or_else(String::new, |it| it.display().to_string())
+        },
+        set: |settings, text| {
+            settings.cluster.state_dir = (!text.is_empty()).then(|| PathBuf::from(text));
+            Ok(())
+        },
+    },
+};
+
+pub(super) const MEMBERS_MIN: Key = Key {
+    section: "cluster",
+    name: "members_min",
+    meaning: "So many nodes have to be there before any of them becomes a member in full.",
+    too_small: "the first nodes begin their work before the others are there.",
+    too_large: "the cluster does not begin while a few nodes are missing.",
+    kind: Kind::Number {
+        unit: "members",
+        range: from_to(1, 1024),
+        get: |settings| Some(settings.cluster.membership.members_min as u64),
+        set: |settings, count| settings.cluster.membership.members_min = count as usize,
+    },
+};
+
+pub(super) const MEMBERS_MIN_OF_ROLE: Key = Key {
+    section: "cluster",
+    name: "members_min_of_role",
+    meaning: "The same among the nodes with a role.",
+    too_small: "empty: no role is waited for.",
+    too_large: "a number above 1024 is refused.",
+    kind: Kind::Text {
+        form: "empty, or roles with numbers such as \"front=2,search=3\"",
+        get: |settings| joined(&pairs(&settings.cluster)),
+        set: |settings, text| {
+            let pair = |pair: &str| {
+                let (role, count) = pair.split_once('=')?;
+                let count = count.trim().parse().ok()?;
+                (1..=1024)
+                    .contains(&count)
+                    .then(|| (Box::from(role.trim()), count))
+            };
+            let pairs = text.split(',').filter(|it| !it.trim().is_empty()).map(pair);
+            let pairs: Option<BTreeMap<Box<str>, usize>> = pairs.collect();
+            settings.cluster.membership.members_min_of_role = pairs.ok_or_else(String::new)?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const WEAKLY_UP_AFTER: Key = Key {
+    section: "cluster",
+    name: "weakly_up_after_ms",
+    meaning: "Nodes that join while not all members can be reached may work after this time. 0: \
+              never.",
+    too_small: "they begin while the others may only have paused.",
+    too_large: "they wait for as long as a member is out of reach.",
+    kind: Kind::Number {
+        unit: "milliseconds",
+        range: from_to(0, HOUR_MS),
+        get: |settings| {
+            let after = settings.cluster.membership.weakly_up_after;
+            Some(after.map_or(0, millis))
+        },
+        set: |settings, ms| {
+            let after = (ms > 0).then(|| Duration::from_millis(ms));
+            settings.cluster.membership.weakly_up_after = after;
+        },
+    },
+};
+
+pub(super) const GOSSIP_INTERVAL: Key = Key {
+    section: "cluster",
+    name: "gossip_interval_ms",
+    meaning: "How often members compare what they know, changed or not. What changes is passed on \
+              at once besides.",
+    too_small: "traffic between members that have nothing to say.",
+    too_large: "what was lost on its way is found out later.",
+    kind: time!(membership.gossip_interval, from_to(50, HOUR_MS)),
+};
+
+pub(super) const HEARTBEAT_INTERVAL: Key = Key {
+    section: "cluster",
+    name: "heartbeat_interval_ms",
+    meaning: "The time between two heartbeats of members that watch each other.",
+    too_small: "traffic, and nodes that are late by this much take themselves for stalled.",
+    too_large: "a member that is gone is noticed late.",
+    kind: Kind::Number {
+        unit: "milliseconds",
+        range: from_to(50, HOUR_MS),
+        get: |settings| Some(millis(settings.cluster.monitor.interval)),
+        set: |settings, ms| {
+            settings
+                .cluster
+                .set_heartbeat_interval(Duration::from_millis(ms))
+        },
+    },
+};
+
+pub(super) const HEARTBEAT_PAUSE: Key = Key {
+    section: "cluster",
+    name: "heartbeat_pause_ms",
+    meaning: "How long a member may be silent, on top of what is usual for its answers, before it \
+              counts as unreachable. A crash that its host shows comes at once.",
+    too_small: "a member that pauses counts as unreachable.",
+    too_large: "a host that is gone is noticed late.",
+    kind: Kind::Number {
+        unit: "milliseconds",
+        range: from_to(0, HOUR_MS),
+        get: |settings| settings.cluster.heartbeat_pause().map(millis),
+        set: |settings, ms| {
+            settings
+                .cluster
+                .set_heartbeat_pause(Duration::from_millis(ms))
+        },
+    },
+};
+
+pub(super) const DOWNING: Key = Key {
+    section: "cluster",
+    name: "downing",
+    meaning: "Which side goes on when the cluster falls apart. \"keep-majority\": the one with \
+              more members. \"static-quorum size=N\": the one with so many. \"down-all\": none. \
+              With \"role=R\" behind it only members with that role count. The same on all \
+              members.",
+    too_small: "a quorum of half the members or less lets no side go on.",
+    too_large: "a quorum of all members lets no side go on when one is lost.",
+    kind: Kind::Text {
+        form: "\"keep-majority\", \"static-quorum size=3\" or \"down-all\", and perhaps \"role=R\" \
+               behind it",
+        get: |settings| settings.cluster.downing.text(),
+        set: |settings, text| {
+            settings.cluster.downing = Downing::parse(text).ok_or_else(String::new)?;
+            Ok(())
+        },
+    },
+};
+
+pub(super) const STABLE_AFTER: Key = Key {
+    section: "cluster",
+    name: "stable_after_ms",
+    meaning: "How long nothing may change before members that are lost are given up. 0: by the \
+              size of the cluster, 7 seconds up to 5 members. The same on all members.",
+    too_small: "it is decided on news that have not reached all members.",
+    too_large: "what lost members did waits for as long.",
+    kind: Kind::Number {
+        unit: "milliseconds",
+        range: from_to(0, HOUR_MS),
+        get: |settings| Some(settings.cluster.resolver.stable_after.map_or(0, millis)),
+        set: |settings, ms| {
+            let after = (ms > 0).then(|| Duration::from_millis(ms));
+            settings.cluster.resolver.stable_after = after;
+        },
+    },
+};
+
+pub(super) const FAST_STABLE_AFTER: Key = Key {
+    section: "cluster",
+    name: "fast_stable_after_ms",
+    meaning: "The same where every lost member's host refuses connections to it, as two others at \
+              least have found. 0: never sooner.",
+    too_small: "a member that is being restarted is given up.",
+    too_large: "a member that has crashed is waited for.",
+    kind: Kind::Number {
+        unit: "milliseconds",
+        range: from_to(0, HOUR_MS),
+        get: |settings| {
+            Some(
+                settings
+                    .cluster
+                    .resolver
+                    .fast_stable_after
+                    .map_or(0, millis),
+            )
+        },
+        set: |settings, ms| {
+            let after = (ms > 0).then(|| Duration::from_millis(ms));
+            settings.cluster.resolver.fast_stable_after = after;
+        },
+    },
+};
+
+fn pairs(cluster: &ClusterSettings) -> Vec<String> {
+    let of_role = cluster.membership.members_min_of_role.iter();
+    of_role
+        .map(|(role, count)| format!("{role}={count}"))
+        .collect()
+}
+
+fn joined(items: &[impl ToString]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(",")
+}

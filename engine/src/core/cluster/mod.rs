@@ -1,0 +1,214 @@
+//! Membership of a cluster, as the control core of a node carries it out.
+//!
+//! The [machine](Control) decides. This room brings it what comes on control links, what becomes of
+//! those, the time and the commands of users, and does what it wants done. Whatever happens is told
+//! to the machine at once, and what follows is done once a turn, in [`Core::look_at_cluster`], when
+//! nothing is borrowed. On the other cores the room is empty, but for the topology they read.
+
+mod carry;
+mod contacts;
+mod memory;
+mod slot;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use ringmesh_cluster::context::Context;
+use ringmesh_cluster::control::Control;
+use ringmesh_cluster::effect::Outbox;
+use ringmesh_cluster::membership::command::Command;
+use ringmesh_cluster::membership::topology::Topology;
+use ringmesh_cluster::post::Post;
+use ringmesh_cluster::watch::NodeEnd;
+use ringmesh_proto::address::{NodeId, Uid};
+use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::frame::Frame;
+use ringmesh_proto::kind::Kind;
+use ringmesh_proto::lane::Lane;
+use ringmesh_proto::quarantine::By;
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::timer::TimerKey;
+
+use self::contacts::Contacts;
+use self::memory::Notebook;
+pub(crate) use self::slot::TopologySlot;
+use super::link::Link;
+use super::{CONTROL_CORE, Core, Token};
+use crate::cluster::{StopReason, begin};
+use crate::error::EngineError;
+
+/// What a core has of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct ClusterRoom {
+    /// On the control core of a node that takes part.
+    machine: RefCell<Option<Control>>,
+    out: RefCell<Outbox>,
+    /// What waits for links, or for room on them.
+    posts: RefCell<BTreeMap<Uid, (NodeId, Post)>>,
+    contacts: RefCell<Contacts>,
+    notebook: RefCell<Notebook>,
+    timer: Cell<Option<(Instant, TimerKey)>>,
+    stirred: Cell<bool>,
+    /// It was told that the work of this node is done.
+    has_exited: Cell<bool>,
+    /// Control links that came up in this turn, and those that have room again.
+    ready: RefCell<Vec<Rc<Link>>>,
+    /// The cluster as this core knows it, and the stamp of that.
+    topology: RefCell<Option<Arc<Topology>>>,
+    stamp: Cell<u64>,
+    /// Tasks that wait for another one.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl ClusterRoom {
+    /// Whether it has a machine.
+    fn takes_part(&self) -> bool {
+        self.machine.borrow().is_some()
+    }
+}
+
+impl Core {
+    /// Has this node take part in a cluster, if it is to. Before the first turn.
+    pub(super) fn begin_cluster(self: &Rc<Self>) -> Result<(), EngineError> {
+        let settings = &self.settings.cluster;
+        if !settings.take_part || self.id != CONTROL_CORE {
+            return Ok(());
+        }
+        let begun = begin(settings, self.identity())?;
+        let notebook = begun.state_dir.map(Notebook::in_directory);
+        self.cluster.notebook.replace(notebook.unwrap_or_default());
+        let topology = Arc::clone(begun.machine.topology());
+        self.cluster.machine.replace(Some(begun.machine));
+        self.put_topology(topology);
+        if let Some(seeds) = &settings.seeds {
+            let seeds = seeds.clone();
+            let joined = self
+                .tell_cluster(|machine, cx| machine.handle_command(cx, Command::Join { seeds }));
+            if let Some(Err(error)) = joined {
+                return Err(EngineError::Cluster(error.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why this node has no part in the cluster any more, if that is so.
+    pub(crate) fn cluster_end(&self) -> Option<StopReason> {
+        self.shared.cluster_end.get().cloned()
+    }
+
+    /// Gives the machine something, if there is one, and has what follows done in this turn.
+    pub(crate) fn tell_cluster<R>(
+        &self,
+        tell: impl FnOnce(&mut Control, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let mut machine = self.cluster.machine.borrow_mut();
+        let machine = machine.as_mut()?;
+        let mut out = self.cluster.out.borrow_mut();
+        let seed = crate::random::number();
+        let mut cx = Context::new(self.clock.now(), seed, &mut out);
+        let told = tell(machine, &mut cx);
+        self.cluster.stirred.set(true);
+        Some(told)
+    }
+
+    /// A member, or whoever says it is one, tells something over its control link.
+    pub(super) fn handle_cluster_frame(
+        &self,
+        link: &Rc<Link>,
+        frame: &Frame<'_>,
+    ) -> Result<(), CloseReason> {
+        link.inbound.borrow_mut().accept(frame.wire_bytes)?;
+        let told = self.tell_cluster(|machine, cx| {
+            machine.handle_message(cx, &link.node, frame.payload);
+        });
+        told.ok_or(CloseReason::UnexpectedFrame(Kind::Cluster))
+    }
+
+    /// A control link is up.
+    pub(super) fn cluster_link_up(&self, link: &Rc<Link>) {
+        if self.cluster.takes_part() {
+            self.cluster.ready.borrow_mut().push(Rc::clone(link));
+            self.cluster.stirred.set(true);
+        }
+    }
+
+    /// A control link has more room, or another connection.
+    pub(super) fn cluster_room_came(&self, link: &Link) {
+        let posts = self.cluster.posts.borrow();
+        if link.lane == Lane::Control
+            && posts.contains_key(&link.uid)
+            && let Some(far) = self.far.links.borrow().get(&link.uid)
+        {
+            self.cluster.ready.borrow_mut().push(far.link());
+            self.cluster.stirred.set(true);
+        }
+    }
+
+    /// The process behind a member is over, as its connections tell.
+    pub(super) fn cluster_node_ended(&self, uid: Uid, end: NodeEnd) {
+        match end {
+            NodeEnd::Crashed => self.tell_cluster(|machine, cx| machine.handle_crashed(cx, uid)),
+            NodeEnd::Restarted => {
+                self.tell_cluster(|machine, cx| machine.handle_restarted(cx, uid))
+            }
+            // A member that leaves says so before its goodbye; quarantine is told apart.
+            _ => None,
+        };
+    }
+
+    /// A quarantine parts this node from another.
+    pub(super) fn cluster_parted(&self, node: &NodeId, by: By) {
+        self.tell_cluster(|machine, cx| match by {
+            By::Us => machine.handle_parted(cx, node.uid),
+            By::Peer => machine.handle_quarantined(cx, node),
+        });
+    }
+
+    /// Whether links with a process start are to be kept, and its crash to be found out.
+    pub(super) fn cluster_needs(&self, uid: Uid) -> bool {
+        let topology = self.cluster.topology.borrow();
+        let is_member = topology.as_ref().is_some_and(|it| it.member(uid).is_some());
+        self.id == CONTROL_CORE && is_member
+    }
+
+    pub(super) fn cluster_timeout(&self) {
+        self.cluster.timer.set(None);
+        self.tell_cluster(|machine, cx| machine.handle_timeout(cx));
+    }
+
+    /// Does what follows from what happened. Says whether there was anything.
+    pub(super) fn look_at_cluster(self: &Rc<Self>) -> bool {
+        let is_news = self.read_topology();
+        if !self.cluster.stirred.replace(false) {
+            return is_news;
+        }
+        for link in self.cluster.ready.take() {
+            self.contact_found(&link);
+            self.flush_post(link.uid);
+        }
+        self.carry_out_cluster();
+        self.arm_cluster_timer();
+        true
+    }
+
+    fn arm_cluster_timer(&self) {
+        let due = self
+            .cluster
+            .machine
+            .borrow()
+            .as_ref()
+            .and_then(Control::poll_timeout);
+        let armed = self.cluster.timer.get();
+        if armed.map(|(at, _)| at) == due {
+            return;
+        }
+        if let Some((_, key)) = armed {
+            self.cancel_timer(key);
+        }
+        let timer = due.and_then(|at| Some((at, self.set_timer(at, Token::Cluster)?)));
+        self.cluster.timer.set(timer);
+    }
+}

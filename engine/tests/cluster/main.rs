@@ -1,0 +1,8 @@
+//! Clusters of processes: the example `node`, as an operator would run it.
+//!
+//! Each test prints what took how long, beside the bound that was set for it, and fails at twice
+//! that.
+
+mod ends;
+mod forms;
+mod process;

@@ -1,0 +1,218 @@
+//! Nodes as processes of their own, which a test starts, reads and ends.
+
+use std::cell::RefCell;
+use std::env;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// No test waits for anything for longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The program of the example; the test's own stands in a folder beside the one of the examples.
+pub(crate) fn program() -> Option<PathBuf> {
+    let tests = env::current_exe().expect("a test has a path");
+    let path = tests.parent()?.parent()?.join("examples/node");
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: the examples are not built; `cargo test -p ringmesh` builds them");
+    None
+}
+
+/// Addresses of the loopback at which nobody listens now.
+pub(crate) fn free_addresses(count: usize) -> Vec<String> {
+    let bound: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+        .collect();
+    let address = |it: &TcpListener| it.local_addr().expect("it is bound").to_string();
+    bound.iter().map(address).collect()
+}
+
+/// A line that a node printed, and when it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) line: Value,
+    pub(crate) at: Instant,
+}
+
+impl Said {
+    pub(crate) fn is(&self, event: &str) -> bool {
+        self.line["event"] == event
+    }
+
+    /// Whether it is an event about the node at an address.
+    pub(crate) fn is_of(&self, event: &str, member: &str) -> bool {
+        self.is(event) && self.line["member"] == member
+    }
+}
+
+/// A node that runs. It ends with the test, whatever becomes of that.
+pub(crate) struct Node {
+    pub(crate) address: String,
+    child: Child,
+    stdin: RefCell<ChildStdin>,
+    lines: Receiver<Said>,
+    said: RefCell<Vec<Said>>,
+}
+
+impl Node {
+    /// Starts a node at an address, with these seeds, and more arguments.
+    pub(crate) fn start(program: &Path, address: &str, seeds: &[String], more: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(["--bind", address, "--json"]).args(more);
+        for seed in seeds {
+            command.args(["--seed", seed]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the example starts");
+        let stdout = child.stdout.take().expect("it was asked for");
+        let stdin = child.stdin.take().expect("it was asked for");
+        let (say, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).expect("each line is JSON");
+                let at = Instant::now();
+                if say.send(Said { line, at }).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            address: address.to_owned(),
+            child,
+            stdin: RefCell::new(stdin),
+            lines,
+            said: RefCell::default(),
+        }
+    }
+
+    /// Waits for a line that is wanted, unless one came already. Says when it came.
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Said) -> bool) -> Said {
+        let deadline = Instant::now() + PATIENCE;
+        if let Some(said) = self.said.borrow().iter().find(|said| wanted(said)) {
+            return said.clone();
+        }
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(said) = self.lines.recv_timeout(left) else {
+                let said = self.said.borrow();
+                panic!("{}: no {what} in {PATIENCE:?}: {said:#?}", self.address);
+            };
+            self.said.borrow_mut().push(said.clone());
+            if wanted(&said) {
+                return said;
+            }
+        }
+    }
+
+    /// Waits for an event about the node at an address.
+    pub(crate) fn wait_for_event(&self, event: &str, member: &str) -> Instant {
+        let what = format!("{event} {member}");
+        self.wait_for(&what, |said| said.is_of(event, member)).at
+    }
+
+    /// Whether a wanted line has come so far.
+    pub(crate) fn has_said(&self, wanted: impl Fn(&Said) -> bool) -> bool {
+        self.said.borrow_mut().extend(self.lines.try_iter());
+        self.said.borrow().iter().any(wanted)
+    }
+
+    /// Forgets what was said so far: what is waited for from now on is news.
+    pub(crate) fn forget(&self) {
+        self.said.borrow_mut().extend(self.lines.try_iter());
+        self.said.borrow_mut().clear();
+    }
+
+    /// Gives a command, and waits for its answer.
+    pub(crate) fn command(&self, line: &str) -> Value {
+        let answers = ["ok", "error", "state", "why", "explain"];
+        let is_answer = |said: &Said| answers.iter().any(|answer| said.is(answer));
+        self.said.borrow_mut().retain(|said| !is_answer(said));
+        writeln!(self.stdin.borrow_mut(), "{line}").expect("it reads commands");
+        self.wait_for("an answer", is_answer).line
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("there is a kill").success());
+    }
+
+    /// Waits for its end. Gives the exit code, which it says last.
+    pub(crate) fn wait(mut self) -> i32 {
+        let said = self.wait_for("exit", |said| said.is("exit"));
+        let code = self.child.wait().expect("it ends").code();
+        assert_eq!(said.line["code"], code.unwrap_or(-1));
+        code.expect("it was not killed")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A cluster of nodes that were all up.
+pub(crate) struct Nodes(pub(crate) Vec<Node>);
+
+impl Nodes {
+    /// Starts so many and waits until all know that all are up.
+    pub(crate) fn up(program: &Path, count: usize) -> Self {
+        let addresses = free_addresses(count);
+        let nodes = addresses
+            .iter()
+            .map(|address| Node::start(program, address, &addresses, &[]));
+        let nodes = Self(nodes.collect());
+        nodes.wait_until_up();
+        nodes
+    }
+
+    /// Waits until all know that all are up. Says when the last one did.
+    pub(crate) fn wait_until_up(&self) -> Instant {
+        let all = self.0.iter().map(|node| node.address.as_str());
+        let times = all.map(|member| self.wait_for_event("up", member));
+        times.max().expect("there are nodes")
+    }
+
+    /// Waits until all have told of an event. Says when the last one did.
+    pub(crate) fn wait_for_event(&self, event: &str, member: &str) -> Instant {
+        let times = self.0.iter().map(|node| node.wait_for_event(event, member));
+        times.max().expect("there are nodes")
+    }
+
+    /// Forgets what was said so far.
+    pub(crate) fn forget(&self) {
+        self.0.iter().for_each(Node::forget);
+    }
+
+    /// The number of the one cluster that they are in.
+    pub(crate) fn cluster(&self) -> String {
+        let ids = self.0.iter().map(|node| {
+            let state = node.command("state");
+            state["cluster_id"]
+                .as_str()
+                .expect("it is in one")
+                .to_owned()
+        });
+        let ids: std::collections::BTreeSet<String> = ids.collect();
+        assert_eq!(ids.len(), 1, "one cluster: {ids:?}");
+        ids.into_iter().next().expect("one")
+    }
+}
+
+/// Prints how long something took, and fails at twice its bound.
+pub(crate) fn within(what: &str, took: Duration, bound: Duration) {
+    println!("{what}: {took:.3?} (bound {bound:?})");
+    assert!(took <= 2 * bound, "{what} took {took:?}");
+}
