@@ -18,7 +18,7 @@ struct Wall {
     tests: &'static [&'static str],
 }
 
-const WALLS: [Wall; 9] = [
+const WALLS: [Wall; 10] = [
     Wall {
         package: "ringmesh-proto",
         folder: "transport/proto",
@@ -92,6 +92,13 @@ const WALLS: [Wall; 9] = [
         folder: "tests/proxy",
         workspace: &[],
         external: &["fastrand", "socket2"],
+        tests: &[],
+    },
+    Wall {
+        package: "ringmesh-sim",
+        folder: "tests/sim",
+        workspace: &["ringmesh-proto"],
+        external: &["thiserror"],
         tests: &[],
     },
     Wall {
