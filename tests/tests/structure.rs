@@ -146,6 +146,7 @@ const WALLS: [Wall; 10] = [
             "ringmesh-fault-proxy",
             "ringmesh-loadgen",
             "ringmesh-proto",
+            "ringmesh-sim",
             "ringmesh-transport",
         ],
         // The live tests start, confine, trace and weigh whole nodes.
@@ -159,6 +160,7 @@ const WALLS: [Wall; 10] = [
             "rkyv",
             "rustix",
             "seccompiler",
+            "serde_json",
             "socket2",
             "stats_alloc",
             "tempfile",
@@ -171,7 +173,6 @@ const WALLS: [Wall; 10] = [
             "proptest",
             "quote",
             "serde",
-            "serde_json",
             "syn",
             "toml",
         ],

@@ -25,6 +25,7 @@ mod random;
 mod run;
 mod script;
 mod swarm;
+mod tally;
 mod timeline;
 mod trace;
 mod world;
@@ -43,6 +44,7 @@ pub use self::random::Random;
 pub use self::run::{Report, Subject, run};
 pub use self::script::{Check, Deed, Script, Step};
 pub use self::swarm::{Plan, Swarm};
+pub use self::tally::{CLASS_SHARE, COVERED_FROM, ClassTally, FAULTS_MIN, LARGE_SHARE, Tally};
 pub use self::trace::Trace;
 pub use self::world::{Birth, Maker, Settings, World};
 

@@ -1,6 +1,9 @@
 //! One seed, from its plan to its verdict.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+
+use ringmesh_proto::time::Instant;
 
 use crate::fault::Class;
 use crate::invariant::{Checks, Invariant, Violation};
@@ -50,8 +53,30 @@ impl Report {
     }
 }
 
-/// Runs a seed to its end, or until something is broken.
+/// Runs a seed to its end, or until something is broken. A panic of whatever runs there is a
+/// violation as others are, and the report of such a seed says nothing else.
 pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> Report {
+    let run = || run_to_the_end(subject, swarm, seed, trace);
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Report {
+            seed,
+            hash: 0,
+            events: 0,
+            faults: [0; Class::ALL.len()],
+            was_partitioned: false,
+            checks: Vec::new(),
+            violation: Some(Violation {
+                invariant: "panic",
+                at: Instant::ZERO,
+                message: text.unwrap_or_default(),
+            }),
+        }
+    })
+}
+
+fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> Report {
     let plan = swarm.plan(seed);
     let maker = subject.maker(&plan);
     let mut world = World::new(plan.settings.clone(), trace, maker);

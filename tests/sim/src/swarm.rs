@@ -66,7 +66,7 @@ pub struct Plan {
 }
 
 /// Faults without which a seed shows too little.
-const FAULTS_MIN: usize = 32;
+const FAULTS_MIN: usize = 48;
 
 /// How many of a thousand seeds have a class of faults.
 fn share(class: Class) -> u64 {
