@@ -7,9 +7,17 @@
 //!
 //! - [`detector`]: whether a node that answers heartbeats still lives.
 //! - [`watch`]: who watches whom over nodes, and what follows from the end of an actor or a node.
+//! - [`control`]: what runs on the control core of a node, put together.
+//! - [`membership`]: who is in the cluster.
+//! - [`context`] and [`effect`]: what a machine is given with each call, and what it wants done.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod context;
+pub mod control;
 pub mod detector;
+pub mod effect;
 pub mod evidence;
+pub mod membership;
 pub mod watch;

@@ -1,0 +1,161 @@
+//! What a node keeps while it is a member.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::time::Instant;
+
+use super::admitting::Claim;
+use super::ending::Ending;
+use super::gossiping::Rounds;
+use super::leaving::Exiting;
+use super::{Counters, Observation};
+use crate::context::Context;
+use crate::membership::convergence::Part;
+use crate::membership::gossip::Gossip;
+use crate::membership::member::{Member, Profile};
+use crate::membership::settings::Settings;
+use crate::membership::status::Status;
+
+/// What a node keeps while it is a member.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) settings: Arc<Settings>,
+    pub(super) own: Arc<Profile>,
+    pub(super) view: Gossip,
+    /// Whether the view has changed since it was published.
+    pub(super) is_news: bool,
+    pub(super) rounds: Rounds,
+    pub(super) leader_due: Instant,
+    /// Since when the view has not been converged.
+    pub(super) unconverged: Option<Instant>,
+    /// Members that said they are exiting and may be removed.
+    pub(super) confirmed: BTreeSet<Uid>,
+    /// Members that left, until they are quarantined: by process start, since they were removed.
+    pub(super) departed: BTreeMap<Uid, (NodeId, Instant)>,
+    /// Process starts that want the address of a member.
+    pub(super) claims: BTreeMap<Address, Claim>,
+    /// When members that were removed were last told so.
+    pub(super) told: BTreeMap<Uid, Instant>,
+    pub(super) exiting: Option<Exiting>,
+    pub(super) ending: Option<Ending>,
+}
+
+impl Active {
+    pub(super) fn new(
+        now: Instant,
+        settings: Arc<Settings>,
+        own: Arc<Profile>,
+        view: Gossip,
+    ) -> Self {
+        let rounds = Rounds::new(now, settings.gossip_interval);
+        let leader_due = now + settings.leader_interval;
+        Self {
+            settings,
+            own,
+            view,
+            is_news: true,
+            rounds,
+            leader_due,
+            unconverged: None,
+            confirmed: BTreeSet::new(),
+            departed: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            told: BTreeMap::new(),
+            exiting: None,
+            ending: None,
+        }
+    }
+
+    pub(super) fn view(&self) -> &Gossip {
+        &self.view
+    }
+
+    pub(super) fn uid(&self) -> Uid {
+        self.own.node.uid
+    }
+
+    /// The part of the view that this node's data centre is.
+    pub(super) fn part(&self) -> Part<'_> {
+        Part::new(&self.view, self.own.roles.data_centre())
+    }
+
+    pub(super) fn own_member(&self) -> Option<&Member> {
+        self.view.member(self.uid())
+    }
+
+    pub(super) fn own_status(&self) -> Status {
+        self.own_member().map_or(Status::Removed, Member::status)
+    }
+
+    /// Whether this node says that it cannot reach the member.
+    pub(super) fn accuses(&self, subject: Uid) -> bool {
+        let reachability = self.view.reachability();
+        reachability.record(self.uid(), subject).is_some()
+    }
+
+    /// This node has changed its view.
+    pub(super) fn touch(&mut self) {
+        self.view.touch(self.own.node.uid);
+        self.note_change();
+    }
+
+    /// The view has changed, and the others are to know.
+    pub(super) fn note_change(&mut self) {
+        self.is_news = true;
+        self.rounds.wanted = true;
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        now: Instant,
+        own: Uid,
+        subject: Uid,
+        observation: Observation,
+    ) {
+        // Nobody counts itself out, and of a stranger nothing can be said.
+        if subject == own || self.view.member(subject).is_none() {
+            return;
+        }
+        let table = self.view.reachability_mut();
+        let is_news = match observation {
+            Observation::Unreachable(record) => table.accuse(own, subject, record),
+            Observation::Reachable => table.clear(own, subject),
+        };
+        if is_news {
+            self.touch();
+            self.unconverged.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
+        if cx.now >= self.leader_due {
+            // What the leader has to do follows in any case.
+            self.leader_due = cx.now + self.settings.leader_interval;
+            self.forget_old(cx.now);
+        }
+        self.gossip_round(cx, counters);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let departed = self.departed.values().map(|(_, since)| *since);
+        let departed = departed.map(|since| since + self.settings.quarantine_delay);
+        let exiting = self.exiting.as_ref().map(|it| it.deadline);
+        let ending = self.ending.as_ref().map(|it| it.deadline);
+        let others = departed.chain(exiting).chain(ending);
+        others.fold(
+            self.leader_due.min(self.rounds.poll_timeout()),
+            Instant::min,
+        )
+    }
+
+    /// What is kept of others for a while only.
+    fn forget_old(&mut self, now: Instant) {
+        self.view.prune(now);
+        let interval = self.settings.removed_interval;
+        self.told.retain(|_, told| now - *told < interval);
+        let timeout = self.settings.join_timeout;
+        self.claims.retain(|_, claim| now - claim.since < timeout);
+    }
+}

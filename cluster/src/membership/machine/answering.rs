@@ -1,0 +1,96 @@
+//! What whoever asks whether this node is in a cluster is told.
+//!
+//! A node without a cluster that is asked by one that would found one lets it, and nobody else for
+//! a while: so of nodes that remember their cluster, of which each needs the word of more than
+//! half, two do not found one each. Of two that would found one and hear each other, that with the
+//! lower address goes first.
+
+use std::time::Duration;
+
+use ringmesh_proto::address::NodeId;
+use ringmesh_proto::time::Instant;
+
+use super::{Membership, Phase};
+use crate::context::Context;
+use crate::effect::Class;
+use crate::membership::configuration::Configuration;
+use crate::membership::message::Message;
+
+/// How long whoever was let found a cluster is the only one.
+pub(super) const PROMISE: Duration = Duration::from_secs(2);
+
+/// Whoever this node lets found a cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    to: NodeId,
+    until: Instant,
+}
+
+impl Membership {
+    pub(super) fn answer_init_join(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        asked: u64,
+        candidate: bool,
+        configuration: &Configuration,
+    ) {
+        let differing = self.settings.configuration.differing(configuration);
+        let answer = match &self.phase {
+            Phase::Active(active) if !active.own_status().is_departing() => {
+                if differing.is_empty() {
+                    Message::InCluster {
+                        asked,
+                        cluster: active.view().cluster(),
+                        configuration: self.settings.configuration.clone(),
+                    }
+                } else {
+                    self.counters.refused_joins += 1;
+                    Message::Incompatible { names: differing }
+                }
+            }
+            Phase::Active(_) | Phase::Ended => Message::NotInCluster {
+                asked,
+                consent: false,
+                candidate: false,
+            },
+            Phase::Idle | Phase::Seeking(_) => Message::NotInCluster {
+                asked,
+                consent: candidate && self.promise_to(cx.now, from),
+                candidate: self.is_candidate(),
+            },
+        };
+        self.send(cx, from, &answer);
+    }
+
+    /// Whether `asker` may found a cluster as far as this node is concerned: then nobody else may
+    /// for a while, this node included.
+    fn promise_to(&mut self, now: Instant, asker: &NodeId) -> bool {
+        if self.is_candidate() && self.own.node.address <= asker.address {
+            return false;
+        }
+        let is_others = |it: &Promise| it.to != *asker && it.until > now;
+        if self.promise.as_ref().is_some_and(is_others) {
+            return false;
+        }
+        let (to, until) = (asker.clone(), now + PROMISE);
+        self.promise = Some(Promise { to, until });
+        true
+    }
+
+    pub(super) fn has_promised(&self, now: Instant) -> bool {
+        self.promise.as_ref().is_some_and(|it| it.until > now)
+    }
+
+    fn is_candidate(&self) -> bool {
+        match &self.phase {
+            Phase::Seeking(seeking) => seeking.may_found,
+            _ => false,
+        }
+    }
+
+    pub(super) fn send(&self, cx: &mut Context<'_>, to: &NodeId, message: &Message) {
+        let body = message.encode(Some(to.uid), cx.now);
+        cx.out.send(to, Class::Message, body);
+    }
+}

@@ -1,0 +1,175 @@
+//! How a node ends that was given up, and what those that were removed hear.
+
+use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::time::Instant;
+
+use super::{Active, Membership, Phase};
+use crate::context::Context;
+use crate::effect::{Class, Effect, StopReason};
+use crate::membership::command::CommandError;
+use crate::membership::gossip::ClusterId;
+use crate::membership::member::Member;
+use crate::membership::message::Message;
+use crate::membership::status::Status;
+
+/// Rounds after which a node that was given up ends, whoever has not heard that they were too.
+const ROUNDS: u32 = 4;
+
+/// The most nodes of which it is kept when they were last told what they are to know.
+const TOLD_MAX: usize = 1024;
+
+/// A node that was given up.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) deadline: Instant,
+}
+
+impl Membership {
+    pub(super) fn down_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        address: &Address,
+    ) -> Result<(), CommandError> {
+        let Phase::Active(active) = &mut self.phase else {
+            return Err(CommandError::NotMember);
+        };
+        active.move_at(address, Status::Down)?;
+        let at = active.view.members_at(address).map(Member::uid);
+        let uids: Vec<Uid> = at.collect();
+        active.tell_downed(cx, &uids);
+        Ok(())
+    }
+
+    /// Answers a member that was removed and does not know. Says whether it is one.
+    pub(super) fn answer_removed(&mut self, cx: &mut Context<'_>, from: &NodeId) -> bool {
+        let Phase::Active(active) = &mut self.phase else {
+            return false;
+        };
+        if active.view.tombstone(from.uid).is_none() {
+            return false;
+        }
+        self.counters.removed += 1;
+        if active.is_first_word(cx.now, from.uid) {
+            let cluster = active.view.cluster();
+            self.send(cx, from, &Message::Removed { cluster });
+        }
+        true
+    }
+
+    /// A member says that this node was removed. Also for sibling machines and links that were told
+    /// so in their own words.
+    pub fn handle_removed_by(&mut self, cx: &mut Context<'_>, from: &NodeId) {
+        if let Phase::Active(active) = &self.phase {
+            let cluster = active.view.cluster();
+            self.handle_removed(cx, from, cluster);
+        }
+    }
+
+    pub(super) fn handle_removed(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        cluster: ClusterId,
+    ) {
+        let Phase::Active(active) = &mut self.phase else {
+            self.counters.untimely += 1;
+            return;
+        };
+        let is_member = active.view.node(from.uid) == Some(from);
+        if !is_member || active.view.cluster() != cluster {
+            self.counters.strangers += 1;
+        } else if active.own_status() == Status::Exiting {
+            self.end(cx, StopReason::Left);
+        } else {
+            self.end(cx, StopReason::Removed);
+        }
+    }
+}
+
+impl Active {
+    /// Gives members up.
+    pub(super) fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
+        let mut downed = Vec::new();
+        for uid in uids {
+            if let Some(member) = self.view.member_mut(*uid)
+                && member.status().may_become(Status::Down)
+            {
+                member.become_next(Status::Down);
+                downed.push(*uid);
+            }
+        }
+        if !downed.is_empty() {
+            self.touch();
+            self.tell_downed(cx, &downed);
+        }
+    }
+
+    /// Whoever is given up and can hear it hears it first.
+    fn tell_downed(&self, cx: &mut Context<'_>, uids: &[Uid]) {
+        for uid in uids {
+            let is_told = *uid != self.uid() && !self.accuses(*uid);
+            if let Some(node) = self.view.node(*uid).filter(|_| is_told) {
+                let cluster = self.view.cluster();
+                let body = Message::Removed { cluster }.encode(Some(*uid), cx.now);
+                cx.out.send(node, Class::Message, body);
+            }
+        }
+    }
+
+    /// Notes that this node was given up.
+    pub(super) fn note_down(&mut self, cx: &Context<'_>) {
+        if self.own_status() == Status::Down && self.ending.is_none() {
+            let deadline = cx.now + self.settings.gossip_interval * ROUNDS;
+            self.ending = Some(Ending { deadline });
+        }
+    }
+
+    /// Whether this node's part is over, and why.
+    pub(super) fn is_over(&self, now: Instant) -> Option<StopReason> {
+        if self.has_left(now) {
+            return Some(StopReason::Left);
+        }
+        let ending = self.ending.as_ref()?;
+        let knows = |it: &Member| {
+            let is_told = it.uid() == self.uid() || self.view.is_seen_by(it.uid());
+            it.status() != Status::Down || is_told || self.accuses(it.uid())
+        };
+        let do_all_know = !self.rounds.wanted && self.view.members().all(knows);
+        (do_all_know || now >= ending.deadline).then_some(StopReason::Downed)
+    }
+
+    /// Whether a node was not spoken to lately of what it is to know.
+    pub(super) fn is_first_word(&mut self, now: Instant, uid: Uid) -> bool {
+        let interval = self.settings.removed_interval;
+        let is_recent = |told: &Instant| now - *told < interval;
+        if self.told.get(&uid).is_some_and(is_recent) {
+            return false;
+        }
+        if self.told.len() >= TOLD_MAX {
+            self.told.retain(|_, told| is_recent(told));
+        }
+        if self.told.len() < TOLD_MAX {
+            self.told.insert(uid, now);
+        }
+        true
+    }
+
+    /// Those that left are quarantined after a while, or when another is at their address.
+    pub(super) fn quarantine_departed(&mut self, cx: &mut Context<'_>) {
+        if self.departed.is_empty() {
+            return;
+        }
+        let delay = self.settings.quarantine_delay;
+        let is_due = |node: &NodeId, since: Instant| {
+            let is_replaced = self.view.members_at(&node.address).next().is_some();
+            is_replaced || cx.now - since >= delay
+        };
+        let departed = self.departed.values();
+        let due = departed.filter(|(node, since)| is_due(node, *since));
+        let due: Vec<NodeId> = due.map(|(node, _)| node.clone()).collect();
+        for node in due {
+            self.departed.remove(&node.uid);
+            cx.out.push(Effect::Quarantine { node });
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! How a node finds its cluster, or founds it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::time::Instant;
+
+use super::{Active, Membership, Phase};
+use crate::context::Context;
+use crate::effect::{Effect, StopReason};
+use crate::membership::command::CommandError;
+use crate::membership::configuration::Configuration;
+use crate::membership::event::Event;
+use crate::membership::gossip::{ClusterId, Gossip};
+use crate::membership::member::Member;
+use crate::membership::message::{Message, Refusal};
+use crate::membership::settings;
+
+/// How long the answer to a question counts, from when it was asked: less than
+/// [`PROMISE`](super::answering::PROMISE), so whoever counts on one has it still.
+const ANSWER: Duration = Duration::from_millis(1500);
+
+/// Why nobody answered at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactFailure {
+    /// The host refused the connection: no process listens there.
+    Refused,
+    /// Nothing came back, or the network is not there. Says nothing about the process.
+    Silent,
+    /// A process listens and does not want to speak to this one.
+    Rejected,
+}
+
+/// A node that seeks its cluster.
+#[derive(Debug)]
+pub(super) struct Seeking {
+    /// Whether it founds one if there is none.
+    pub(super) may_found: bool,
+    began: Instant,
+    contacts: BTreeMap<Address, Contact>,
+    ask_due: Instant,
+    waiting_due: Instant,
+    target: Option<Target>,
+}
+
+/// Somebody who may know the cluster.
+#[derive(Debug)]
+struct Contact {
+    is_seed: bool,
+    is_remembered: bool,
+    answer: Option<Answer>,
+    /// Dials that were refused one after the other, and when the first was.
+    refusals: Option<(u32, Instant)>,
+}
+
+/// It is in no cluster.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    asked: Instant,
+    consent: bool,
+    candidate: bool,
+}
+
+/// A member that was asked to let this node in.
+#[derive(Debug)]
+struct Target {
+    node: NodeId,
+    retry_due: Instant,
+    give_up: Instant,
+}
+
+impl Seeking {
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let due = self.ask_due.min(self.waiting_due);
+        match &self.target {
+            Some(target) => target.retry_due.min(target.give_up).min(self.waiting_due),
+            None => due,
+        }
+    }
+
+    fn silent(&self, now: Instant) -> Vec<Address> {
+        let is_silent = |contact: &Contact| contact.fresh(now).is_none();
+        let contacts = self.contacts.iter().filter(|(_, it)| is_silent(it));
+        contacts.map(|(address, _)| address.clone()).collect()
+    }
+}
+
+impl Contact {
+    fn fresh(&self, now: Instant) -> Option<Answer> {
+        self.answer.filter(|it| now - it.asked < ANSWER)
+    }
+}
+
+impl Membership {
+    pub(super) fn begin_to_join(
+        &mut self,
+        cx: &mut Context<'_>,
+        seeds: &[Address],
+    ) -> Result<(), CommandError> {
+        if !matches!(self.phase, Phase::Idle) {
+            return Err(CommandError::AlreadyJoined);
+        }
+        let own = &self.own.node.address;
+        let (seeds, may_found) = settings::seeds(own, seeds)?;
+        let contact = |is_seed| Contact {
+            is_seed,
+            is_remembered: false,
+            answer: None,
+            refusals: None,
+        };
+        let seeds = seeds.into_iter().map(|seed| (seed, contact(true)));
+        let mut contacts: BTreeMap<Address, Contact> = seeds.collect();
+        for node in self.memory.iter().flat_map(|it| it.members.iter()) {
+            if node.address != *own {
+                let address = node.address.clone();
+                let known = contacts.entry(address).or_insert_with(|| contact(false));
+                known.is_remembered = true;
+            }
+        }
+        self.phase = Phase::Seeking(Box::new(Seeking {
+            may_found,
+            began: cx.now,
+            contacts,
+            ask_due: cx.now,
+            waiting_due: cx.now + self.settings.waiting_interval,
+            target: None,
+        }));
+        self.seek(cx);
+        Ok(())
+    }
+
+    pub(super) fn found_by_command(&mut self, cx: &mut Context<'_>) -> Result<(), CommandError> {
+        if matches!(self.phase, Phase::Active(_)) {
+            return Err(CommandError::AlreadyJoined);
+        }
+        self.found(cx);
+        Ok(())
+    }
+
+    fn found(&mut self, cx: &mut Context<'_>) {
+        let cluster = ClusterId(cx.random.next_u64());
+        let founder = Member::joining(Arc::clone(&self.own));
+        self.enter(cx, Gossip::founded(cluster, founder), None);
+    }
+
+    fn enter(&mut self, cx: &mut Context<'_>, mut view: Gossip, by: Option<NodeId>) {
+        let cluster = view.cluster();
+        view.see(self.own.node.uid);
+        let (settings, own) = (Arc::clone(&self.settings), Arc::clone(&self.own));
+        let mut active = Active::new(cx.now, settings, own, view);
+        active.note_change();
+        self.phase = Phase::Active(Box::new(active));
+        self.memory = None;
+        let event = match by {
+            Some(by) => Event::Welcomed { cluster, by },
+            None => Event::Founded { cluster },
+        };
+        self.publish_event(cx, event);
+    }
+
+    /// Asks whoever is to be asked, and founds a cluster if nobody is in one.
+    pub(super) fn seek(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return;
+        };
+        if now >= seeking.waiting_due {
+            seeking.waiting_due = now + self.settings.waiting_interval;
+            let silent = seeking.silent(now);
+            self.publish_event(cx, Event::JoinWaiting { silent });
+        }
+        if !self.press(cx) {
+            self.ask(cx);
+        }
+        if self.is_alone(now) {
+            self.found(cx);
+        }
+    }
+
+    /// Asks the member that is to let this node in again. Says whether there is one.
+    fn press(&mut self, cx: &mut Context<'_>) -> bool {
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return false;
+        };
+        let Some(target) = &mut seeking.target else {
+            return false;
+        };
+        if cx.now >= target.give_up {
+            seeking.target = None;
+            seeking.ask_due = cx.now;
+            return false;
+        }
+        if cx.now >= target.retry_due {
+            target.retry_due = cx.now + self.settings.join_retry;
+            let node = target.node.clone();
+            let join = Message::Join {
+                profile: self.own.as_ref().clone(),
+                configuration: self.settings.configuration.clone(),
+            };
+            self.send(cx, &node, &join);
+        }
+        true
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>) {
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return;
+        };
+        if cx.now < seeking.ask_due {
+            return;
+        }
+        let is_late = cx.now - seeking.began >= self.settings.seed_timeout;
+        let interval = self.settings.ask_interval * if is_late { 5 } else { 1 };
+        seeking.ask_due = cx.now + interval;
+        let question = Message::InitJoin {
+            asked: cx.now.as_nanos(),
+            candidate: seeking.may_found,
+            configuration: self.settings.configuration.clone(),
+        };
+        let body: Arc<[u8]> = question.encode(None, cx.now).into();
+        for address in seeking.contacts.keys() {
+            let (address, body) = (address.clone(), Arc::clone(&body));
+            cx.out.push(Effect::Contact { address, body });
+        }
+    }
+
+    /// Whether this node may found a cluster, because nobody it asked is in one.
+    ///
+    /// Without memory a seed that is not there, or is silent for too long, is no hindrance. With
+    /// memory, more than half of those remembered have to agree.
+    fn is_alone(&self, now: Instant) -> bool {
+        let Phase::Seeking(seeking) = &self.phase else {
+            return false;
+        };
+        if !seeking.may_found || seeking.target.is_some() || self.has_promised(now) {
+            return false;
+        }
+        let contacts = || seeking.contacts.iter();
+        let fresh = |contact: &Contact| contact.fresh(now);
+        let goes_first = |(address, contact): (&Address, &Contact)| {
+            let is_candidate = fresh(contact).is_some_and(|it| it.candidate);
+            is_candidate && *address < self.own.node.address
+        };
+        let is_late = now - seeking.began >= self.settings.seed_timeout;
+        let is_settled = |contact: &Contact| fresh(contact).is_some() || self.is_absent(contact);
+        let mut seeds = contacts().filter(|(_, it)| it.is_seed);
+        if contacts().any(goes_first) || !(is_late || seeds.all(|(_, it)| is_settled(it))) {
+            return false;
+        }
+        let Some(memory) = &self.memory else {
+            return true;
+        };
+        let agrees = |contact: &Contact| fresh(contact).is_some_and(|it| it.consent);
+        let remembered = contacts().filter(|(_, it)| it.is_remembered);
+        let (agreed, others) = remembered.fold((0, 0), |(agreed, all), (_, it)| {
+            (agreed + usize::from(agrees(it)), all + 1)
+        });
+        let own = &self.own.node.address;
+        let itself = usize::from(memory.members.iter().any(|it| it.address == *own));
+        let all = others + itself;
+        all == 0 || (agreed + itself) * 2 > all
+    }
+
+    fn is_absent(&self, contact: &Contact) -> bool {
+        contact
+            .refusals
+            .is_some_and(|(count, _)| count >= self.settings.refusals)
+    }
+
+    pub(super) fn note_contact_failed(
+        &mut self,
+        now: Instant,
+        address: &Address,
+        why: ContactFailure,
+    ) {
+        let (most, span) = (self.settings.refusals, self.settings.refusals_span);
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return;
+        };
+        let Some(contact) = seeking.contacts.get_mut(address) else {
+            return;
+        };
+        contact.answer = None;
+        if why != ContactFailure::Refused {
+            contact.refusals = None;
+            return;
+        }
+        let (count, since) = contact.refusals.get_or_insert((0, now));
+        // The last that is needed counts when the span is over.
+        if *count + 1 < most || now - *since >= span {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// When a question was asked to which an answer came, if this node can have asked it.
+    fn asked_at(&self, now: Instant, asked: u64) -> Option<Instant> {
+        let asked = Instant::from_nanos(asked);
+        match &self.phase {
+            Phase::Seeking(seeking) => (seeking.began <= asked && asked <= now).then_some(asked),
+            _ => None,
+        }
+    }
+
+    pub(super) fn handle_in_cluster(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        asked: u64,
+        configuration: &Configuration,
+    ) {
+        if self.asked_at(cx.now, asked).is_none() {
+            self.counters.untimely += 1;
+            return;
+        }
+        let differing = self.settings.configuration.differing(configuration);
+        if !differing.is_empty() {
+            self.give_up_incompatible(cx, from, differing);
+            return;
+        }
+        let give_up = cx.now + self.settings.join_timeout;
+        if let Phase::Seeking(seeking) = &mut self.phase
+            && seeking.target.is_none()
+        {
+            seeking.target = Some(Target {
+                node: from.clone(),
+                retry_due: cx.now,
+                give_up,
+            });
+            self.press(cx);
+        }
+    }
+
+    /// It is in no cluster, and this node may be the one that founds it.
+    pub(super) fn handle_not_in_cluster(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        asked: u64,
+        consent: bool,
+        candidate: bool,
+    ) {
+        let asked = self.asked_at(cx.now, asked);
+        let (Some(asked), Phase::Seeking(seeking)) = (asked, &mut self.phase) else {
+            self.counters.untimely += 1;
+            return;
+        };
+        if let Some(contact) = seeking.contacts.get_mut(&from.address) {
+            contact.refusals = None;
+            contact.answer = Some(Answer {
+                asked,
+                consent,
+                candidate,
+            });
+        }
+        self.seek(cx);
+    }
+
+    pub(super) fn handle_incompatible(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        names: Vec<Box<str>>,
+    ) {
+        let is_asked = match &self.phase {
+            Phase::Seeking(seeking) => seeking.contacts.contains_key(&from.address),
+            _ => false,
+        };
+        if is_asked {
+            self.give_up_incompatible(cx, from, names);
+        } else {
+            self.counters.untimely += 1;
+        }
+    }
+
+    fn give_up_incompatible(&mut self, cx: &mut Context<'_>, by: &NodeId, names: Vec<Box<str>>) {
+        let event = Event::Incompatible {
+            by: by.clone(),
+            names: names.clone(),
+        };
+        self.publish_event(cx, event);
+        self.end(cx, StopReason::Incompatible { names });
+    }
+
+    fn is_target(&self, from: &NodeId) -> bool {
+        match &self.phase {
+            Phase::Seeking(seeking) => seeking.target.as_ref().is_some_and(|it| it.node == *from),
+            _ => false,
+        }
+    }
+
+    pub(super) fn handle_welcome(&mut self, cx: &mut Context<'_>, from: &NodeId, view: Gossip) {
+        let own = self.own.node.uid;
+        let is_in = view
+            .member(own)
+            .is_some_and(|it| !it.status().is_departing());
+        let are_both_in = is_in && view.node(from.uid) == Some(from);
+        if !self.is_target(from) {
+            self.counters.untimely += 1;
+        } else if !are_both_in || view.node(own) != Some(&self.own.node) {
+            self.counters.illegal += 1;
+        } else {
+            self.enter(cx, view, Some(from.clone()));
+        }
+    }
+
+    pub(super) fn handle_join_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &NodeId,
+        refusal: Refusal,
+    ) {
+        if !self.is_target(from) {
+            self.counters.untimely += 1;
+            return;
+        }
+        match refusal {
+            Refusal::AddressInUse => {
+                let by = from.clone();
+                self.publish_event(cx, Event::AddressInUse { by });
+                self.end(cx, StopReason::AddressInUse);
+            }
+            Refusal::Incompatible => self.give_up_incompatible(cx, from, Vec::new()),
+            Refusal::Removed => self.end(cx, StopReason::Removed),
+            Refusal::Wait => self.be_patient(cx.now),
+            Refusal::Full | Refusal::ShuttingDown | Refusal::NotMember => self.look_on(cx.now),
+        }
+    }
+
+    fn be_patient(&mut self, now: Instant) {
+        let timeout = self.settings.join_timeout;
+        if let Phase::Seeking(seeking) = &mut self.phase
+            && let Some(target) = &mut seeking.target
+        {
+            target.give_up = now + timeout;
+        }
+    }
+
+    /// Asks all of them again, but not at once: the same one may answer.
+    fn look_on(&mut self, now: Instant) {
+        let pause = self.settings.join_retry;
+        if let Phase::Seeking(seeking) = &mut self.phase {
+            seeking.target = None;
+            seeking.ask_due = now + pause;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The cluster as every core of a node reads it: an immutable value, with versions that only rise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringmesh_proto::address::{Address, NodeId, Uid};
+
+use super::convergence::{Part, leader_among};
+use super::event::Event;
+use super::gossip::{ClusterId, Gossip};
+use super::member::Member;
+use super::status::Status;
+
+/// How many of the oldest members of each data centre speak for it with the others.
+pub const SPEAKERS_OF_DATA_CENTRE: usize = 5;
+
+/// The cluster, as a node knew it at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    pub(super) version: u64,
+    pub(super) events: u64,
+    own: NodeId,
+    data_centre: Box<str>,
+    pub(super) cluster: Option<ClusterId>,
+    /// By process start.
+    members: Vec<Member>,
+    unreachable: BTreeSet<Uid>,
+    unreachable_data_centres: BTreeSet<Box<str>>,
+    leader: Option<Uid>,
+    role_leaders: BTreeMap<Box<str>, Uid>,
+    pub(super) has_quorum: bool,
+}
+
+impl Topology {
+    /// That of a node which is in no cluster.
+    pub fn empty(own: NodeId, data_centre: &str) -> Self {
+        Self {
+            version: 0,
+            events: 0,
+            own,
+            data_centre: data_centre.into(),
+            cluster: None,
+            members: Vec::new(),
+            unreachable: BTreeSet::new(),
+            unreachable_data_centres: BTreeSet::new(),
+            leader: None,
+            role_leaders: BTreeMap::new(),
+            has_quorum: false,
+        }
+    }
+
+    /// What follows `before` as the view of its node is `gossip`.
+    pub(super) fn after(before: &Self, gossip: &Gossip) -> Self {
+        let part = Part::new(gossip, &before.data_centre);
+        let (own, accused) = (before.own.uid, part.accused());
+        let is_theirs = |it: &&Member| it.uid() != own && accused.contains(&it.uid());
+        let is_here = |it: &&Member| it.roles().data_centre() == &*before.data_centre;
+        let unreachable = gossip.members().filter(is_theirs).filter(is_here);
+        let uid = |member: Option<&Member>| member.map(Member::uid);
+        let leader_of = |role: &str| {
+            let leader = leader_among(part.members(), own, &accused, |it| it.roles().has(role));
+            uid(leader).map(|uid| (Box::from(role), uid))
+        };
+        let roles = part.members().flat_map(|it| it.roles().iter());
+        let roles: BTreeSet<&str> = roles.filter(|role| !role.starts_with("dc-")).collect();
+        Self {
+            version: before.version,
+            events: before.events,
+            own: before.own.clone(),
+            data_centre: before.data_centre.clone(),
+            cluster: Some(gossip.cluster()),
+            members: gossip.members().cloned().collect(),
+            unreachable: unreachable.map(Member::uid).collect(),
+            unreachable_data_centres: unreachable_data_centres(gossip, &part, &accused),
+            leader: uid(leader_among(part.members(), own, &accused, |_| true)),
+            role_leaders: roles.into_iter().filter_map(leader_of).collect(),
+            has_quorum: before.has_quorum,
+        }
+    }
+
+    /// Raised with each change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The number of the last event it holds: whoever begins with it goes on with the next one.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The node it is of.
+    pub fn own(&self) -> &NodeId {
+        &self.own
+    }
+
+    /// Which cluster, if any.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// All members, by process start.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// A member.
+    pub fn member(&self, uid: Uid) -> Option<&Member> {
+        let place = self.members.binary_search_by_key(&uid, Member::uid);
+        place.ok().and_then(|place| self.members.get(place))
+    }
+
+    /// The member at an address: of two process starts, the one that counts.
+    pub fn member_at(&self, address: &Address) -> Option<&Member> {
+        let members = self.members.iter().filter(|it| it.address() == address);
+        members.min_by_key(|it| it.status().is_departing())
+    }
+
+    /// This node as a member.
+    pub fn self_member(&self) -> Option<&Member> {
+        self.member(self.own.uid)
+    }
+
+    /// Where this node is in its life.
+    pub fn own_status(&self) -> Option<Status> {
+        self.self_member().map(Member::status)
+    }
+
+    /// Whether somebody says that it cannot reach a member.
+    pub fn is_unreachable(&self, uid: Uid) -> bool {
+        self.unreachable.contains(&uid)
+    }
+
+    /// The data centres that cannot be reached from this one.
+    pub fn unreachable_data_centres(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.unreachable_data_centres.iter().map(|name| &**name)
+    }
+
+    /// Who leads.
+    pub fn leader(&self) -> Option<&Member> {
+        self.leader.and_then(|uid| self.member(uid))
+    }
+
+    /// Who leads those with a role.
+    pub fn role_leader(&self, role: &str) -> Option<&Member> {
+        let uid = self.role_leaders.get(role)?;
+        self.member(*uid)
+    }
+
+    /// Whether this node sees a quorum of its cluster. What must run once stops without.
+    pub fn has_quorum(&self) -> bool {
+        self.has_quorum
+    }
+
+    /// What it becomes by an event: whoever follows the events from here on has the same state as
+    /// the node, but for versions and the quorum, of which no event tells.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Founded { cluster } | Event::Welcomed { cluster, .. } => {
+                self.cluster = Some(*cluster);
+            }
+            Event::Member(member) => self.insert(member.clone()),
+            Event::Removed { node, .. } => self.remove(node.uid),
+            Event::SelfRemoved { .. } => self.clear(),
+            Event::Unreachable { node, .. } => {
+                self.unreachable.insert(node.uid);
+            }
+            Event::Reachable { node } => {
+                self.unreachable.remove(&node.uid);
+            }
+            Event::DataCentreUnreachable { name } => {
+                self.unreachable_data_centres.insert(name.clone());
+            }
+            Event::DataCentreReachable { name } => {
+                self.unreachable_data_centres.remove(name);
+            }
+            Event::Leader(node) => self.leader = node.as_ref().map(|it| it.uid),
+            Event::RoleLeader { role, node } => {
+                match node {
+                    Some(node) => self.role_leaders.insert(role.clone(), node.uid),
+                    None => self.role_leaders.remove(role),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the events between the two say all: they differ in versions and the quorum at most.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let plain = |it: &Self| Self {
+            version: 0,
+            events: 0,
+            has_quorum: false,
+            ..it.clone()
+        };
+        plain(self) == plain(other)
+    }
+
+    pub(super) fn clear(&mut self) {
+        let empty = Self::empty(self.own.clone(), &self.data_centre);
+        let (version, events) = (self.version, self.events);
+        *self = Self {
+            version,
+            events,
+            ..empty
+        };
+    }
+
+    pub(super) fn role_leaders(&self) -> &BTreeMap<Box<str>, Uid> {
+        &self.role_leaders
+    }
+
+    pub(super) fn unreachable(&self) -> &BTreeSet<Uid> {
+        &self.unreachable
+    }
+
+    pub(super) fn dark_data_centres(&self) -> &BTreeSet<Box<str>> {
+        &self.unreachable_data_centres
+    }
+
+    fn insert(&mut self, member: Member) {
+        match self
+            .members
+            .binary_search_by_key(&member.uid(), Member::uid)
+        {
+            Ok(place) => self.members[place] = member,
+            Err(place) => self.members.insert(place, member),
+        }
+    }
+
+    fn remove(&mut self, uid: Uid) {
+        self.members.retain(|it| it.uid() != uid);
+        self.unreachable.remove(&uid);
+    }
+}
+
+/// Of each data centre the oldest members, who speak for it, by age.
+pub(super) fn speakers<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member> {
+    let mut oldest: Vec<&Member> = members.filter(|it| it.up_number().is_given()).collect();
+    oldest.sort_by(|a, b| a.by_age(b));
+    oldest.truncate(SPEAKERS_OF_DATA_CENTRE);
+    oldest
+}
+
+/// Data centres of which nobody who speaks for them can be reached from here.
+fn unreachable_data_centres(
+    gossip: &Gossip,
+    own: &Part<'_>,
+    accused: &BTreeSet<Uid>,
+) -> BTreeSet<Box<str>> {
+    if accused.is_empty() {
+        return BTreeSet::new();
+    }
+    let names = gossip.members().map(|it| it.roles().data_centre());
+    let others: BTreeSet<&str> = names.filter(|name| *name != own.data_centre()).collect();
+    let is_dark = |name: &&str| {
+        let speakers = speakers(Part::new(gossip, name).members());
+        !speakers.is_empty() && speakers.iter().all(|it| accused.contains(&it.uid()))
+    };
+    others.into_iter().filter(is_dark).map(Box::from).collect()
+}

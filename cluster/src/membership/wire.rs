@@ -1,0 +1,285 @@
+//! A view as bytes.
+//!
+//! Members come first, in the order of their process starts; all that follows names them by their
+//! place in that order. So a view in which strangers are named cannot even be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmesh_proto::address::Uid;
+use ringmesh_proto::time::Instant;
+
+use super::clock::VersionVector;
+use super::gossip::{ClusterId, Gossip, Parts, TOMBSTONE_AGE, Tombstone};
+use super::member::{Member, Profile, UpNumber};
+use super::reachability::{Reachability, Reason, Record, Row, Witness};
+use super::roles::Roles;
+use super::status::Status;
+use crate::codec::{self, CodecError, Reader, Writer};
+
+/// Appends a view. Ages of tombstones are those at `now`.
+pub fn write_gossip(writer: &mut Writer, gossip: &Gossip, now: Instant) {
+    let places: BTreeMap<Uid, u16> = gossip.members().map(Member::uid).zip(0..).collect();
+    let place = |uid: Uid| places.get(&uid).copied();
+    writer.u64(gossip.cluster().0);
+    writer.count(gossip.members().len());
+    for member in gossip.members() {
+        write_member(writer, member);
+    }
+    let seen = gossip.seen().iter().filter_map(|uid| place(*uid));
+    writer.count(seen.clone().count());
+    seen.for_each(|place| {
+        writer.u16(place);
+    });
+    writer.count(gossip.version().iter().len());
+    for (uid, changes) in gossip.version().iter() {
+        writer.u16(place(uid).unwrap_or(u16::MAX)).u64(changes);
+    }
+    writer.count(gossip.reachability().rows().len());
+    for (observer, row) in gossip.reachability().rows() {
+        writer.u16(place(observer).unwrap_or(u16::MAX));
+        write_row(writer, row, place);
+    }
+    writer.count(gossip.tombstones().len());
+    for (uid, tombstone) in gossip.tombstones() {
+        let age = (now - tombstone.since).as_secs();
+        writer.uid(uid).u8(tombstone.previous.to_wire());
+        writer.u32(u32::try_from(age).unwrap_or(u32::MAX));
+    }
+}
+
+fn write_row(writer: &mut Writer, row: &Row, place: impl Fn(Uid) -> Option<u16>) {
+    writer.u64(row.version).count(row.records.len());
+    for (subject, record) in &row.records {
+        writer.u16(place(*subject).unwrap_or(u16::MAX));
+        writer.u8(record.reason.to_wire());
+        let witnesses = record.witnesses.iter();
+        let known = witnesses.filter_map(|it| Some((place(it.observer)?, it.hears)));
+        writer.u8(u8::try_from(known.clone().count()).unwrap_or(u8::MAX));
+        for (witness, hears) in known {
+            writer.u16(witness).u8(u8::from(hears));
+        }
+    }
+}
+
+fn write_member(writer: &mut Writer, member: &Member) {
+    write_profile(writer, member.profile());
+    writer.u8(member.status().to_wire());
+    writer.u32(member.up_number().0);
+}
+
+/// Appends what a node says of itself.
+pub fn write_profile(writer: &mut Writer, profile: &Profile) {
+    writer.uid(profile.node.uid).address(&profile.node.address);
+    writer.text(profile.app_version.as_str());
+    writer.u8(u8::try_from(profile.roles.iter().len()).unwrap_or(u8::MAX));
+    profile.roles.iter().for_each(|role| {
+        writer.text(role);
+    });
+}
+
+/// Reads a view of the cluster of `system`, at `now`.
+///
+/// # Errors
+/// [`CodecError`] if it is none that a member can have.
+pub fn read_gossip(
+    reader: &mut Reader<'_>,
+    system: &str,
+    now: Instant,
+) -> Result<Gossip, CodecError> {
+    let cluster = ClusterId(reader.u64()?);
+    let list: Vec<Member> = codec::list(reader, |reader| read_member(reader, system))?;
+    if !list.is_sorted_by(|a, b| a.uid() < b.uid()) {
+        return Err(CodecError::State);
+    }
+    let uids: Vec<Uid> = list.iter().map(Member::uid).collect();
+    let member = |reader: &mut Reader<'_>| -> Result<Uid, CodecError> {
+        let place = usize::from(reader.u16()?);
+        uids.get(place).copied().ok_or(CodecError::State)
+    };
+    let seen: Vec<Uid> = codec::list(reader, member)?;
+    let version: Vec<(Uid, u64)> =
+        codec::list(reader, |reader| Ok((member(reader)?, reader.u64()?)))?;
+    let rows: Vec<(Uid, Row)> = codec::list(reader, |reader| {
+        Ok((member(reader)?, read_row(reader, member)?))
+    })?;
+    let tombstones: Vec<(Uid, Tombstone)> =
+        codec::list(reader, |reader| read_tombstone(reader, now))?;
+    let mut reachability = Reachability::default();
+    ascending(&rows, |row| row.0)?;
+    rows.into_iter()
+        .for_each(|(observer, row)| reachability.insert(observer, row));
+    ascending(&seen, |uid| *uid)?;
+    ascending(&version, |entry| entry.0)?;
+    ascending(&tombstones, |entry| entry.0)?;
+    let parts = Parts {
+        cluster,
+        members: list.into_iter().map(|it| (it.uid(), it)).collect(),
+        seen: BTreeSet::from_iter(seen),
+        reachability,
+        version: VersionVector::from_iter(version),
+        tombstones: tombstones.into_iter().collect(),
+    };
+    Gossip::from_parts(parts).map_err(|_| CodecError::State)
+}
+
+/// Each once, in order: a view has one spelling.
+fn ascending<T, K: PartialOrd>(list: &[T], key: impl Fn(&T) -> K) -> Result<(), CodecError> {
+    if list.is_sorted_by(|a, b| key(a) < key(b)) {
+        return Ok(());
+    }
+    Err(CodecError::State)
+}
+
+fn read_row(
+    reader: &mut Reader<'_>,
+    member: impl Fn(&mut Reader<'_>) -> Result<Uid, CodecError>,
+) -> Result<Row, CodecError> {
+    let version = reader.u64()?;
+    let records: Vec<(Uid, Record)> = codec::list(reader, |reader| {
+        let subject = member(reader)?;
+        let reason = Reason::from_wire(reader.u8()?).ok_or(CodecError::Number)?;
+        let count = reader.u8()?;
+        let witness = |_| {
+            let observer = member(reader)?;
+            let hears = codec::flag(reader)?;
+            Ok(Witness { observer, hears })
+        };
+        let witnesses = (0..count).map(witness).collect::<Result<_, CodecError>>()?;
+        Ok((subject, Record { reason, witnesses }))
+    })?;
+    ascending(&records, |entry| entry.0)?;
+    let records = records.into_iter().collect();
+    Ok(Row { version, records })
+}
+
+fn read_member(reader: &mut Reader<'_>, system: &str) -> Result<Member, CodecError> {
+    let profile = read_profile(reader, system)?;
+    let status = Status::from_wire(reader.u8()?).ok_or(CodecError::Number)?;
+    let up_number = UpNumber(reader.u32()?);
+    Ok(Member::new(Arc::new(profile), status, up_number))
+}
+
+/// Reads what a node says of itself.
+///
+/// # Errors
+/// [`CodecError`] if no node can say so.
+pub fn read_profile(reader: &mut Reader<'_>, system: &str) -> Result<Profile, CodecError> {
+    let node = codec::node(reader, system)?;
+    let app_version = codec::text(reader)?.parse().map_err(|_| CodecError::Text)?;
+    let count = reader.u8()?;
+    let role = |_| Ok(Box::from(codec::text(reader)?));
+    let roles = (0..count).map(role).collect::<Result<_, CodecError>>()?;
+    let roles = Roles::from_wire(roles).ok_or(CodecError::Text)?;
+    Ok(Profile {
+        node,
+        roles,
+        app_version,
+    })
+}
+
+fn read_tombstone(reader: &mut Reader<'_>, now: Instant) -> Result<(Uid, Tombstone), CodecError> {
+    let uid = codec::uid(reader)?;
+    let previous = Status::from_wire(reader.u8()?).ok_or(CodecError::Number)?;
+    let age = Duration::from_secs(reader.u32()?.into()).min(TOMBSTONE_AGE);
+    let since = Instant::from_nanos(now.as_nanos().saturating_sub(age.as_nanos() as u64));
+    Ok((uid, Tombstone { previous, since }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{View, uid};
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(3_600_000_000_000);
+
+    fn rich() -> Gossip {
+        let members = [
+            (1, Status::Up),
+            (2, Status::Leaving),
+            (3, Status::Joining),
+            (9, Status::Down),
+        ];
+        let mut view = View::of(&members);
+        view.accuse(1, 3, Reason::Silence);
+        view.accuse(2, 3, Reason::Refused);
+        let witnesses = vec![Witness {
+            observer: uid(2),
+            hears: true,
+        }];
+        let record = Record {
+            reason: Reason::Silence,
+            witnesses,
+        };
+        let gossip = view.gossip_mut();
+        gossip.reachability_mut().accuse(uid(1), uid(2), record);
+        gossip.remove(NOW, uid(9));
+        gossip.touch(uid(1));
+        gossip.see(uid(2));
+        gossip.clone()
+    }
+
+    fn written(gossip: &Gossip) -> Vec<u8> {
+        let mut writer = Writer::default();
+        write_gossip(&mut writer, gossip, NOW);
+        writer.finish()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Gossip, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let gossip = read_gossip(&mut reader, "demo", NOW)?;
+        reader.finish()?;
+        Ok(gossip)
+    }
+
+    #[test]
+    fn a_view_comes_back_as_it_was() {
+        let gossip = rich();
+        assert_eq!(read(&written(&gossip)), Ok(gossip));
+    }
+
+    #[test]
+    fn a_view_that_ends_anywhere_else_is_refused() {
+        let bytes = written(&rich());
+        for end in 0..bytes.len() {
+            assert_eq!(read(&bytes[..end]), Err(CodecError::Length), "at {end}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(read(&longer), Err(CodecError::Length));
+    }
+
+    /// Whatever is read is a view that merges and is written again as it was.
+    #[test]
+    fn a_view_with_any_byte_changed_is_refused_or_one_that_holds_together() {
+        let gossip = rich();
+        let bytes = written(&gossip);
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            for flip in [1_u8, 0x10, 0x80, 0xFF] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                let Ok(read) = read(&changed) else {
+                    refused += 1;
+                    continue;
+                };
+                let _ = gossip.clone().merge(&read);
+                let again = written(&read);
+                assert_eq!(read_gossip(&mut Reader::new(&again), "demo", NOW), Ok(read));
+            }
+        }
+        assert!(refused > bytes.len(), "{refused} refused");
+    }
+
+    #[test]
+    fn the_bytes_of_a_view_are_fixed() {
+        let bytes = written(View::of(&[(1, Status::Up)]).gossip());
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "07000000000000000100010000000000000008\
+             31302e302e302e31010005302e302e30010a64632d64656661756c7403\
+             010000000100000001000000010000000000000000000000"
+        );
+    }
+}
