@@ -97,7 +97,7 @@ const WALLS: [Wall; 10] = [
     Wall {
         package: "ringmesh-sim",
         folder: "tests/sim",
-        workspace: &["ringmesh-proto"],
+        workspace: &["ringmesh-cluster", "ringmesh-proto"],
         external: &["thiserror"],
         tests: &[],
     },

@@ -10,6 +10,7 @@ mod connection;
 mod effects;
 mod introduction;
 mod link;
+mod post;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -34,6 +35,7 @@ use ringmesh_proto::time::Instant;
 
 use self::connection::Connection;
 use self::link::Link;
+use self::post::Post;
 use crate::agenda::Agenda;
 use crate::canary::Canary;
 use crate::happening::{HalfId, Happening};
@@ -93,6 +95,8 @@ pub(crate) struct Driver {
     connections: BTreeMap<ConnKey, Connection>,
     slabs: SlabPool,
     upward: VecDeque<Upward>,
+    /// What waits for links, or for room on them.
+    posts: BTreeMap<Uid, Post>,
     /// Peers whose links may have something to send.
     touched: Vec<usize>,
     look_at: Option<Instant>,
@@ -153,6 +157,7 @@ impl Driver {
             connections: BTreeMap::new(),
             slabs: SlabPool::new(SLAB_BUDGET, FRAME_BYTES_CONTROL),
             upward: VecDeque::new(),
+            posts: BTreeMap::new(),
             touched: Vec::new(),
             look_at: None,
             stopping: false,

@@ -18,6 +18,7 @@ mod fault;
 mod happening;
 mod invariant;
 mod machine;
+pub mod members;
 mod misfortune;
 mod network;
 mod node;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use ringmesh_cluster::effect::Class;
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
@@ -65,6 +67,15 @@ pub enum Act<E> {
         to: Recipient,
         /// What.
         body: Vec<u8>,
+    },
+    /// Send bytes to a process start as soon as there is a link with it, and room.
+    Post {
+        /// To whom.
+        to: NodeId,
+        /// How they may wait.
+        class: Class,
+        /// What.
+        body: Arc<[u8]>,
     },
     /// Have a link dialled.
     Dial(Address),

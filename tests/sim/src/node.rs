@@ -352,6 +352,9 @@ impl<M: Machine> Node<M> {
                 };
                 self.with_driver(shared, sent);
             }
+            Act::Post { to, class, body } => {
+                self.with_driver(shared, |it, env| it.post(env, to, class, body));
+            }
             Act::Dial(address) => self.with_driver(shared, |it, env| it.dial(env, &address)),
             Act::Publish(event) => {
                 let text = format!("{event:?}");

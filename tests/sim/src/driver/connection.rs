@@ -403,7 +403,9 @@ impl Driver {
             Kind::Grant => {
                 let grant = Grant::parse(frame)?;
                 link.outbound.handle_grant(grant, &mut self.slabs)?;
+                let uid = link.peer.uid;
                 self.touch(peer);
+                self.flush_post(env, uid);
             }
             Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 self.associate(env, peer, |it, cx| it.handle_frame(cx, key, frame));

@@ -143,6 +143,7 @@ impl Driver {
         self.settle(up.conn);
         self.watch_for_idle(env);
         self.touch(peer);
+        self.flush_post(env, up.peer.uid);
     }
 
     fn link_lost(
@@ -205,11 +206,12 @@ impl Driver {
         link.outbound.queue_grant(restated);
         let half = link.half;
         env.happenings.push(Happening::Carried { half, conn });
-        let news = LinkNews::Resumed(link.peer.clone());
+        let (uid, news) = (link.peer.uid, LinkNews::Resumed(link.peer.clone()));
         self.tell(news);
         self.settle(conn);
         self.watch_for_idle(env);
         self.touch(peer);
+        self.flush_post(env, uid);
     }
 
     fn link_down(&mut self, env: &mut Surroundings<'_>, peer: usize, reason: CloseReason) {
