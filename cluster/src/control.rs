@@ -3,25 +3,51 @@
 //! The first byte of a body names the room it is for: 1 to 31 is membership. Whatever follows from
 //! one machine and concerns another is passed on within the same call, so a driver sees one alone.
 
+mod settings;
+
 use std::sync::Arc;
 
-use ringmesh_proto::address::{Address, NodeId};
+use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
+pub use self::settings::ControlSettings;
+use crate::codec::CodecError;
 use crate::context::Context;
+use crate::effect::Class;
 use crate::membership::command::{Command, CommandError};
-use crate::membership::machine::{ContactFailure, Identity, Membership};
+use crate::membership::event::Event;
+use crate::membership::machine::{ContactFailure, Identity, Membership, Observation, Revision};
 use crate::membership::member::Profile;
 use crate::membership::memory::Memory;
 use crate::membership::message;
-use crate::membership::settings::{Settings, SettingsError};
+use crate::membership::reachability::Reason;
+use crate::membership::settings::SettingsError;
 use crate::membership::topology::Topology;
+use crate::monitor::{self, Monitor, MonitorOutput};
+
+/// How often all machines are asked in one turn what is due.
+const TIMEOUT_ROUNDS: usize = 4;
 
 /// What runs on the control core of a node in a cluster.
 #[derive(Debug)]
 pub struct Control {
     membership: Membership,
-    unknown: u64,
+    monitor: Monitor,
+    /// What the machines were shown last.
+    shown: Revision,
+    findings: Vec<MonitorOutput>,
+    refused: Refused,
+}
+
+/// Bodies that no machine took. Each only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// For rooms that this version does not have.
+    pub unknown: u64,
+    /// That are not what their first byte says.
+    pub malformed: u64,
+    /// While this node was in no cluster.
+    pub untimely: u64,
 }
 
 impl Control {
@@ -31,26 +57,40 @@ impl Control {
     /// # Errors
     /// [`SettingsError`] if the settings cannot be.
     pub fn new(
-        settings: Settings,
+        settings: impl Into<ControlSettings>,
         own: Profile,
         memory: Option<Memory>,
     ) -> Result<Self, SettingsError> {
-        let membership = Membership::new(settings, own, memory)?;
-        let unknown = 0;
+        let settings = settings.into();
+        let monitor = Monitor::new(settings.monitor, own.node.uid);
         Ok(Self {
-            membership,
-            unknown,
+            membership: Membership::new(settings.membership, own, memory)?,
+            monitor,
+            shown: Revision::default(),
+            findings: Vec::new(),
+            refused: Refused::default(),
         })
     }
 
     /// The body of a frame of kind `cluster` came over the control link with that node.
     pub fn handle_message(&mut self, cx: &mut Context<'_>, from: &NodeId, body: &[u8]) {
-        match body.first() {
-            Some(tag) if message::is_of_membership(*tag) => {
-                self.membership.handle_message(cx, from, body);
-            }
-            _ => self.unknown += 1,
+        let tag = body.first().copied().unwrap_or(0);
+        if message::is_of_membership(tag) {
+            self.membership.handle_message(cx, from, body);
+        } else if self.membership.gossip().is_none() {
+            self.refused.untimely += 1;
+        } else if self.membership.answer_removed(cx, from) {
+            // It hears that instead of an answer.
+        } else if monitor::TAGS.contains(&tag) {
+            let findings = &mut self.findings;
+            let heard = self.monitor.handle_message(cx.now, from, body, findings);
+            self.note(heard);
+        } else {
+            self.refused.unknown += 1;
         }
+        self.monitor
+            .handle_heard(cx.now, from.uid, &mut self.findings);
+        self.follow(cx);
     }
 
     /// Nobody answered at an address that was to be contacted.
@@ -61,6 +101,7 @@ impl Control {
         why: ContactFailure,
     ) {
         self.membership.handle_contact_failed(cx, address, why);
+        self.follow(cx);
     }
 
     /// What a fresh dial found at an address that was to be identified.
@@ -71,12 +112,36 @@ impl Control {
         identity: Identity,
     ) {
         self.membership.handle_identified(cx, address, identity);
+        self.follow(cx);
+    }
+
+    /// The process behind a member crashed, by the [evidence](crate::evidence) of its connections.
+    pub fn handle_crashed(&mut self, cx: &mut Context<'_>, uid: Uid) {
+        self.monitor.handle_crashed(cx.now, uid, &mut self.findings);
+        self.follow(cx);
+    }
+
+    /// Another process start was met at the address of that one.
+    pub fn handle_restarted(&mut self, cx: &mut Context<'_>, uid: Uid) {
+        let (now, findings) = (cx.now, &mut self.findings);
+        self.monitor
+            .handle_lost(now, uid, Reason::Restarted, findings);
+        self.follow(cx);
+    }
+
+    /// This node has quarantined that one, though it was not removed.
+    pub fn handle_parted(&mut self, cx: &mut Context<'_>, uid: Uid) {
+        let (now, findings) = (cx.now, &mut self.findings);
+        self.monitor
+            .handle_lost(now, uid, Reason::Quarantined, findings);
+        self.follow(cx);
     }
 
     /// The link with that node was refused because it has quarantined this process start. From a
     /// member that means: this node was removed.
     pub fn handle_quarantined(&mut self, cx: &mut Context<'_>, by: &NodeId) {
         self.membership.handle_removed_by(cx, by);
+        self.follow(cx);
     }
 
     /// The user asks something.
@@ -88,17 +153,77 @@ impl Control {
         cx: &mut Context<'_>,
         command: Command,
     ) -> Result<(), CommandError> {
-        self.membership.handle_command(cx, command)
+        let result = self.membership.handle_command(cx, command);
+        self.follow(cx);
+        result
     }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        self.membership.handle_timeout(cx);
+        // What one machine does may be due for another at once, as the first heartbeats are.
+        for _ in 0..TIMEOUT_ROUNDS {
+            if self.poll_timeout().is_none_or(|due| due > cx.now) {
+                return;
+            }
+            self.membership.handle_timeout(cx);
+            self.follow(cx);
+            self.monitor.handle_timeout(cx.now, &mut self.findings);
+            self.follow(cx);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.membership.poll_timeout()
+        if self.membership.is_ended() {
+            return None;
+        }
+        let deadlines = [self.membership.poll_timeout(), self.monitor.poll_timeout()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Passes on what follows from one machine for another, until nothing more does.
+    fn follow(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let mut is_done = true;
+            let revision = self.membership.revision();
+            if revision.view != self.shown.view
+                && let Some(view) = self.membership.gossip()
+            {
+                self.monitor.handle_view(cx.now, view, &mut self.findings);
+                is_done = false;
+            }
+            self.shown = revision;
+            for finding in std::mem::take(&mut self.findings) {
+                self.take_up(cx, finding);
+                is_done = false;
+            }
+            if is_done || self.membership.is_ended() {
+                return;
+            }
+        }
+    }
+
+    fn take_up(&mut self, cx: &mut Context<'_>, finding: MonitorOutput) {
+        if self.membership.is_ended() {
+            return;
+        }
+        match finding {
+            MonitorOutput::Send { to, body } => cx.out.send(&to, Class::Heartbeat, body),
+            MonitorOutput::Accuse { subject, record } => {
+                let observation = Observation::Unreachable(record);
+                self.membership.observe(cx, subject, observation);
+            }
+            MonitorOutput::Clear { subject } => {
+                self.membership.observe(cx, subject, Observation::Reachable);
+            }
+            MonitorOutput::Stalled { gap } => {
+                self.membership.publish_event(cx, Event::Stalled { gap });
+            }
+        }
+    }
+
+    fn note(&mut self, heard: Result<(), CodecError>) {
+        self.refused.malformed += u64::from(heard.is_err());
     }
 
     /// Who is in the cluster, as this node knows.
@@ -106,13 +231,26 @@ impl Control {
         &self.membership
     }
 
+    /// Who lives, as this node can tell.
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    #[cfg(test)]
+    pub(crate) fn membership_mut(&mut self) -> &mut Membership {
+        &mut self.membership
+    }
+
     /// The cluster as the cores of this node see it.
     pub fn topology(&self) -> &Arc<Topology> {
         self.membership.topology()
     }
 
-    /// Bodies for rooms that this version does not have.
-    pub fn unknown(&self) -> u64 {
-        self.unknown
+    /// Bodies that no machine took.
+    pub fn refused(&self) -> Refused {
+        self.refused
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,10 @@ use crate::membership::topology::Topology;
 /// How a message to another member may wait for its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The latest one replaces what still waits for that node; ahead of all others.
+    /// The latest one replaces what still waits for that node and begins with the same byte; ahead
+    /// of all other classes.
     Heartbeat,
-    /// The latest one replaces what still waits for that node.
+    /// The latest one replaces what still waits for that node, whatever it begins with.
     Gossip,
     /// Each counts: they wait in a bounded queue, and are lost when it is full or the link ends.
     /// Whoever sends one repeats it as long as it matters.

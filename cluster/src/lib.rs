@@ -11,6 +11,7 @@
 //! - [`membership`]: who is in the cluster.
 //! - [`context`] and [`effect`]: what a machine is given with each call, and what it wants done.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
+//! - [`monitor`]: which members still live.
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -20,4 +21,5 @@ pub mod detector;
 pub mod effect;
 pub mod evidence;
 pub mod membership;
+pub mod monitor;
 pub mod watch;

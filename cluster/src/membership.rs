@@ -5,17 +5,8 @@
 //! meet. In a view that all hold, which every member can tell by itself
 //! ([`Part::blockers`](convergence::Part::blockers)), the member that all compute to be the leader
 //! moves the others on.
-//!
-//! ```text status
-//! joining   -> weakly_up, up, leaving, down
-//! weakly_up -> up, leaving, down
-//! up        -> preparing, leaving, down
-//! preparing -> ready, leaving, down
-//! ready     -> leaving, down
-//! leaving   -> exiting, down
-//! exiting   -> down, removed
-//! down      -> removed
-//! ```
+//! What may become of a member stands in ARCHITECTURE.md, and in
+//! [`may_become`](Status::may_become).
 
 pub mod clock;
 pub mod command;
@@ -35,7 +26,7 @@ pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod topology;
 pub mod version;
 pub mod wire;

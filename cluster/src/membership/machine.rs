@@ -27,6 +27,9 @@ use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
 use self::active::Active;
+pub(crate) use self::active::Revision;
+#[cfg(test)]
+pub(crate) use self::admitting::CLAIMS_MAX;
 pub use self::admitting::Identity;
 use self::answering::Promise;
 pub use self::joining::ContactFailure;
@@ -246,6 +249,14 @@ impl Membership {
             active.down(cx, uids);
         }
         self.settle(cx);
+    }
+
+    /// How often the view changed.
+    pub(crate) fn revision(&self) -> Revision {
+        match &self.phase {
+            Phase::Active(active) => active.revision,
+            _ => Revision::default(),
+        }
     }
 
     /// Whether this node sees a quorum of its cluster, as a sibling machine judges.

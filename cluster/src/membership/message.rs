@@ -296,3 +296,6 @@ fn read_names(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>, CodecError> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,10 @@
 //! Membership machines that speak with each other in a small world.
 
+mod ending;
 mod forming;
-mod world;
+mod leaving;
+mod memory;
+mod replacing;
+mod spreading;
+mod strangers;
+pub(crate) mod world;

@@ -192,6 +192,8 @@ pub enum LinkNews {
         /// Why.
         reason: CloseReason,
     },
+    /// A link gave its connection up, for nothing goes over it.
+    Rested(Rc<NodeId>),
     /// A link is over.
     Down {
         /// With whom.

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
-use ringmesh_cluster::control::Control;
+use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::effect::{Effect, Outbox};
+use ringmesh_cluster::evidence::{Ending, Evidence};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::machine::{ContactFailure, Identity};
@@ -42,8 +43,10 @@ pub struct Participant {
     seeds: Vec<Address>,
     /// When it asks to join, until it did.
     begins: Option<Instant>,
-    /// Who is at the other end of each link that has a connection.
+    /// Who is at the other end of each link that has a connection, or rests.
     links: BTreeMap<Address, Uid>,
+    /// What became of the connections with each address.
+    evidence: BTreeMap<Address, Evidence>,
     /// Addresses at which somebody is being looked for.
     contacts: BTreeMap<Address, Wanted>,
     disks: Disks,
@@ -65,7 +68,7 @@ impl Participant {
     ///
     /// # Panics
     /// If the settings cannot be.
-    pub fn new(birth: &Birth<'_>, settings: Settings, seeds: usize, disks: Disks) -> Self {
+    pub fn new(birth: &Birth<'_>, settings: ControlSettings, seeds: usize, disks: Disks) -> Self {
         let own = Profile {
             node: birth.id.clone(),
             roles: Roles::default(),
@@ -79,6 +82,7 @@ impl Participant {
             seeds: addresses.collect(),
             begins: Some(birth.now),
             links: BTreeMap::new(),
+            evidence: BTreeMap::new(),
             contacts: BTreeMap::new(),
             disks,
         }
@@ -155,6 +159,8 @@ impl Participant {
     /// Somebody answers at an address.
     fn found(&mut self, cx: &mut Cx<'_>, peer: &NodeId) {
         self.links.insert(peer.address.clone(), peer.uid);
+        let evidence = self.evidence.entry(peer.address.clone());
+        evidence.or_default().handle_connected(peer.uid);
         let Some(wanted) = self.contacts.remove(&peer.address) else {
             return;
         };
@@ -169,8 +175,27 @@ impl Participant {
         }
     }
 
+    /// A link has no connection any more: it lost that, rests, or is over.
+    fn parted(&mut self, cx: &mut Cx<'_>, peer: &NodeId, reason: CloseReason) {
+        let ending = match reason {
+            CloseReason::PeerClosed | CloseReason::Broken => Ending::Abrupt,
+            _ => Ending::InOrder,
+        };
+        let evidence = self.evidence.entry(peer.address.clone()).or_default();
+        if evidence.handle_disconnected(peer.uid, ending) {
+            // A fresh dial tells whether it has crashed.
+            cx.out.push(Act::Dial(peer.address.clone()));
+        }
+    }
+
     /// Nobody answers.
     fn not_found(&mut self, cx: &mut Cx<'_>, address: &Address, reason: CloseReason) {
+        let evidence = self.evidence.get(address);
+        if reason == CloseReason::DialRefused
+            && let Some(uid) = evidence.and_then(Evidence::handle_refused)
+        {
+            self.call(cx, |control, inner| control.handle_crashed(inner, uid));
+        }
         let Some(wanted) = self.contacts.remove(address) else {
             return;
         };
@@ -209,14 +234,27 @@ impl Machine for Participant {
     fn handle_link(&mut self, cx: &mut Cx<'_>, news: &LinkNews) {
         match news {
             LinkNews::Up(peer) | LinkNews::Resumed(peer) => self.found(cx, peer),
-            LinkNews::Lost { peer, .. } | LinkNews::Down { peer, .. } => {
+            LinkNews::Rested(peer) => self.parted(cx, peer, CloseReason::Rested),
+            LinkNews::Lost { peer, reason } => {
                 self.links.remove(&peer.address);
+                self.parted(cx, peer, *reason);
+            }
+            LinkNews::Down { peer, reason } => {
+                if self.links.remove(&peer.address).is_some() {
+                    self.parted(cx, peer, *reason);
+                }
+                if *reason == CloseReason::Restarted {
+                    let uid = peer.uid;
+                    self.call(cx, |control, inner| control.handle_restarted(inner, uid));
+                }
             }
             LinkNews::DialFailed { address, reason } => self.not_found(cx, address, *reason),
             LinkNews::QuarantinedBy(peer) => {
                 self.call(cx, |control, inner| control.handle_quarantined(inner, peer));
             }
-            LinkNews::Restarted { .. } => {}
+            LinkNews::Restarted { old, .. } => {
+                self.call(cx, |control, inner| control.handle_restarted(inner, *old));
+            }
         }
     }
 
@@ -241,17 +279,18 @@ impl Machine for Participant {
 #[derive(Clone, Debug)]
 pub struct Members {
     /// The settings of every node.
-    pub settings: Settings,
+    pub settings: ControlSettings,
 }
 
 impl Default for Members {
     /// They remember each other over restarts: whoever does not may found a second cluster when all
     /// seeds were gone at a time.
     fn default() -> Self {
-        let settings = Settings {
+        let membership = Settings {
             remembers: true,
             ..Settings::default()
         };
+        let settings = membership.into();
         Self { settings }
     }
 }

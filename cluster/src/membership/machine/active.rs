@@ -18,6 +18,15 @@ use crate::membership::member::{Member, Profile};
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
 
+/// How often the view changed. Sibling machines are shown it when that rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Revision {
+    /// The view itself.
+    pub(crate) view: u64,
+    /// That, or who has seen it.
+    pub(crate) seen: u64,
+}
+
 /// What a node keeps while it is a member.
 #[derive(Debug)]
 pub(super) struct Active {
@@ -26,6 +35,7 @@ pub(super) struct Active {
     pub(super) view: Gossip,
     /// Whether the view has changed since it was published.
     pub(super) is_news: bool,
+    pub(super) revision: Revision,
     pub(super) rounds: Rounds,
     pub(super) leader_due: Instant,
     /// Since when the view has not been converged.
@@ -56,6 +66,7 @@ impl Active {
             own,
             view,
             is_news: true,
+            revision: Revision::default(),
             rounds,
             leader_due,
             unconverged: None,
@@ -104,6 +115,13 @@ impl Active {
     /// The view has changed, and the others are to know.
     pub(super) fn note_change(&mut self) {
         self.is_news = true;
+        self.revision.view += 1;
+        self.note_seen();
+    }
+
+    /// Others have seen the view.
+    pub(super) fn note_seen(&mut self) {
+        self.revision.seen += 1;
         self.rounds.wanted = true;
     }
 

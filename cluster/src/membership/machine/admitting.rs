@@ -20,7 +20,7 @@ use crate::membership::reachability::{Reason, Record};
 use crate::membership::status::Status;
 
 /// The most claims on addresses of members that are looked into at once.
-pub(super) const CLAIMS_MAX: usize = 64;
+pub(crate) const CLAIMS_MAX: usize = 64;
 
 /// So long may a view be for another member to be let in: half of what a message may be, the rest
 /// is for who was removed, and who cannot reach whom.

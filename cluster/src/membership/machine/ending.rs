@@ -41,7 +41,7 @@ impl Membership {
     }
 
     /// Answers a member that was removed and does not know. Says whether it is one.
-    pub(super) fn answer_removed(&mut self, cx: &mut Context<'_>, from: &NodeId) -> bool {
+    pub(crate) fn answer_removed(&mut self, cx: &mut Context<'_>, from: &NodeId) -> bool {
         let Phase::Active(active) = &mut self.phase else {
             return false;
         };
@@ -72,17 +72,24 @@ impl Membership {
         cluster: ClusterId,
     ) {
         let Phase::Active(active) = &mut self.phase else {
-            self.counters.untimely += 1;
+            if self.is_asked(from) {
+                self.end(cx, StopReason::Removed);
+            } else {
+                self.counters.untimely += 1;
+            }
             return;
         };
         let is_member = active.view.node(from.uid) == Some(from);
         if !is_member || active.view.cluster() != cluster {
             self.counters.strangers += 1;
-        } else if active.own_status() == Status::Exiting {
-            self.end(cx, StopReason::Left);
-        } else {
-            self.end(cx, StopReason::Removed);
+            return;
         }
+        let why = match active.own_status() {
+            Status::Exiting => StopReason::Left,
+            Status::Down => StopReason::Downed,
+            _ => StopReason::Removed,
+        };
+        self.end(cx, why);
     }
 }
 

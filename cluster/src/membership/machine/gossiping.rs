@@ -113,9 +113,9 @@ impl Membership {
         let own = active.uid();
         active.view.see(own);
         match relation {
-            Relation::Same => active.rounds.wanted |= active.view.seen().len() > was_seen,
+            Relation::Same if active.view.seen().len() > was_seen => active.note_seen(),
             Relation::Before | Relation::Concurrent => active.note_change(),
-            Relation::After => {}
+            Relation::Same | Relation::After => {}
         }
         if matches!(relation, Relation::After | Relation::Concurrent) {
             active.send_view(cx, std::slice::from_ref(from), &mut self.counters);
@@ -141,8 +141,9 @@ impl Membership {
             return;
         }
         let seen: Vec<Uid> = theirs.seen_of(&active.view).collect();
-        for uid in seen {
-            active.rounds.wanted |= active.view.see(uid);
+        let news = seen.into_iter().filter(|uid| active.view.see(*uid)).count();
+        if news > 0 {
+            active.note_seen();
         }
         if !theirs.knows_all_of(&mine) {
             active.send_summary(cx, from);

@@ -363,11 +363,7 @@ impl Membership {
         from: &NodeId,
         names: Vec<Box<str>>,
     ) {
-        let is_asked = match &self.phase {
-            Phase::Seeking(seeking) => seeking.contacts.contains_key(&from.address),
-            _ => false,
-        };
-        if is_asked {
+        if self.is_asked(from) {
             self.give_up_incompatible(cx, from, names);
         } else {
             self.counters.untimely += 1;
@@ -381,6 +377,14 @@ impl Membership {
         };
         self.publish_event(cx, event);
         self.end(cx, StopReason::Incompatible { names });
+    }
+
+    /// Whether this node seeks a cluster, and asked that one for it.
+    pub(super) fn is_asked(&self, from: &NodeId) -> bool {
+        match &self.phase {
+            Phase::Seeking(seeking) => seeking.contacts.contains_key(&from.address),
+            _ => false,
+        }
     }
 
     fn is_target(&self, from: &NodeId) -> bool {

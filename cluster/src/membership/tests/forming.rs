@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use super::world::{World, at};
+use super::world::{World, at, profile};
+use crate::effect::StopReason;
+use crate::membership::command::{Command, CommandError};
 use crate::membership::event::Event;
+use crate::membership::reachability::Reason;
+use crate::membership::settings::Settings;
 use crate::membership::status::Status;
 
 #[test]
@@ -71,4 +75,164 @@ fn a_process_that_ends_before_it_is_in_leaves_nothing_behind() {
     world.kill(2);
     world.run_for(Duration::from_secs(3));
     assert!(world.are_up(&[1]));
+}
+
+#[test]
+fn five_nodes_are_up_soon_after_the_last_start_in_whatever_order() {
+    let mut latest = Duration::ZERO;
+    for seed in 0..100 {
+        let mut world = World::new(seed);
+        let order = world.random.pick(vec![1, 2, 3, 4, 5], 5);
+        let seeds = [at(1), at(2), at(3)];
+        for number in &order {
+            world.start(*number);
+            world.join(*number, &seeds);
+            let pause = world.random.below(400) as u64;
+            world.run_for(Duration::from_millis(pause));
+        }
+        let began = world.now;
+        world.run_until("up", 20, |world| world.are_up(&order));
+        latest = latest.max(world.now - began);
+        let ids = world
+            .nodes
+            .values()
+            .map(|it| it.control.topology().cluster());
+        let mut ids: Vec<_> = ids.collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "seed {seed}");
+    }
+    assert!(latest < Duration::from_secs(3), "{latest:?}");
+}
+
+#[test]
+fn numbers_are_given_once_in_the_order_of_addresses_and_are_the_same_everywhere() {
+    let mut world = World::new(3);
+    world.form(&[1, 5, 4, 3, 2]);
+    let numbers = |at: u64| {
+        let members = world.nodes[&at].control.topology().members().to_vec();
+        members
+            .iter()
+            .map(|it| it.up_number().0)
+            .collect::<Vec<u32>>()
+    };
+    let mut sorted = numbers(1);
+    assert_eq!(sorted, numbers(5));
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 5, "{:?}", numbers(1));
+}
+
+#[test]
+fn nobody_is_up_before_there_are_enough_members_and_of_each_role() {
+    let settings = Settings {
+        members_min: 3,
+        members_min_of_role: [("back".into(), 2)].into(),
+        ..Settings::default()
+    };
+    let mut world = World::new(1);
+    for (number, role) in [(1, "back"), (2, "front"), (3, "front")] {
+        world.start_with(settings.clone(), profile(number, &[role], "default"), None);
+        world.join(number, &[at(1)]);
+    }
+    world.run_for(Duration::from_secs(12));
+    let are = |world: &World, status| (1..=3).all(|of| world.status(of, 1) == Some(status));
+    assert!(are(&world, Status::Joining), "{}", world.describe());
+    world.start_with(settings, profile(4, &["back"], "default"), None);
+    world.join(4, &[at(1)]);
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3, 4]));
+    let leader = |role| {
+        world.nodes[&3]
+            .control
+            .topology()
+            .role_leader(role)
+            .cloned()
+    };
+    assert_eq!(leader("front").map(|it| it.address().clone()), Some(at(2)));
+    assert_eq!(leader("none"), None);
+}
+
+#[test]
+fn whoever_joins_while_a_member_cannot_be_reached_may_work_after_a_while() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    world.accuse(1, 3, Reason::Silence);
+    world.start(4);
+    world.join(4, &[at(1)]);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.status(4, 1), Some(Status::Joining));
+    world.run_for(Duration::from_secs(4));
+    assert_eq!(world.status(4, 4), Some(Status::WeaklyUp));
+    let why = world.nodes[&1].control.membership().why_not_converged();
+    let text = why.expect("a member").to_string();
+    assert!(text.contains(":3 (up) is not reached by"), "{text}");
+    world.clear(1, 3);
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3, 4]));
+    let moves = world.labels(4);
+    assert!(moves.contains(&"weakly_up"), "{moves:?}");
+}
+
+#[test]
+fn a_cluster_with_another_configuration_is_not_joined() {
+    let with = |value: &str| {
+        let mut settings = Settings::default();
+        settings.configuration.set("strategy", value).expect("fits");
+        settings
+    };
+    let mut world = World::new(1);
+    world.start_with(with("keep-majority"), profile(1, &[], "default"), None);
+    world.join(1, &[]);
+    world.start_with(with("static-quorum"), profile(2, &[], "default"), None);
+    world.join(2, &[at(1)]);
+    world.run_for(Duration::from_secs(2));
+    let names: Vec<Box<str>> = vec!["strategy".into()];
+    let stopped = world.nodes[&2].stopped.clone();
+    assert_eq!(stopped, Some(StopReason::Incompatible { names }));
+    assert_eq!(world.labels(2), ["incompatible", "shutdown"]);
+    assert!(world.are_up(&[1]));
+}
+
+#[test]
+fn a_process_start_joins_once() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    let again = world.command(2, Command::Join { seeds: vec![at(1)] });
+    assert_eq!(again, Err(CommandError::AlreadyJoined));
+    assert_eq!(
+        world.command(2, Command::Found),
+        Err(CommandError::AlreadyJoined)
+    );
+    let version = "1.2".parse().expect("a version");
+    let late = world.command(2, Command::SetAppVersion(version));
+    assert_eq!(late, Err(CommandError::AlreadyJoined));
+}
+
+#[test]
+fn nobody_joins_a_cluster_that_is_to_be_shut_down() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    world
+        .command(2, Command::PrepareForFullShutdown)
+        .expect("a member");
+    let ready = Some(Status::ReadyForShutdown);
+    world.run_until("ready", 5, |world| {
+        (1..=2).all(|of| world.status(of, 1) == ready)
+    });
+    world.start(3);
+    world.join(3, &[at(1)]);
+    world.run_for(Duration::from_secs(8));
+    assert_eq!(world.status(3, 1), None);
+    assert!(
+        world.nodes[&1]
+            .control
+            .membership()
+            .counters()
+            .refused_joins
+            > 0
+    );
+    world
+        .command(1, Command::Leave { address: None })
+        .expect("may leave");
+    world.run_until("left", 5, |world| {
+        world.nodes[&1].stopped == Some(StopReason::Left)
+    });
 }

@@ -11,9 +11,12 @@ use crate::control::Control;
 use crate::effect::{Effect, Outbox, StopReason};
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::{Event, Numbered};
-use crate::membership::machine::{ContactFailure, Identity};
+use crate::membership::gossip::Gossip;
+use crate::membership::machine::{ContactFailure, Identity, Observation};
 use crate::membership::member::Profile;
 use crate::membership::memory::Memory;
+use crate::membership::message::{Message, is_of_membership};
+use crate::membership::reachability::{Reason, Record};
 use crate::membership::roles::Roles;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -23,18 +26,18 @@ use crate::membership::version::AppVersion;
 
 /// A node, by the number of its process start. Its port is that number modulo 100.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) control: Control,
-    pub(super) events: Vec<Numbered>,
+pub(crate) struct Node {
+    pub(crate) control: Control,
+    pub(crate) events: Vec<Numbered>,
     /// What whoever follows the events makes of them.
     followed: Topology,
-    pub(super) stopped: Option<StopReason>,
-    pub(super) memory: Option<Memory>,
-    pub(super) quarantined: BTreeSet<Uid>,
-    pub(super) is_paused: bool,
-    pub(super) bytes_sent: u64,
+    pub(crate) stopped: Option<StopReason>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) quarantined: BTreeSet<Uid>,
+    pub(crate) is_paused: bool,
+    pub(crate) bytes_sent: u64,
     /// Whether it says at once that its work has ended.
-    pub(super) exits: bool,
+    pub(crate) exits: bool,
 }
 
 #[derive(Debug)]
@@ -45,30 +48,35 @@ enum Arrival {
 }
 
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) now: Instant,
-    pub(super) nodes: BTreeMap<u64, Node>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) nodes: BTreeMap<u64, Node>,
     arrivals: BTreeMap<(Instant, u64), (u64, Arrival)>,
     sequence: u64,
-    pub(super) random: Random,
+    pub(crate) random: Random,
     /// Pairs of ports between which nothing travels, from the first to the second.
-    pub(super) cut: BTreeSet<(u64, u64)>,
+    pub(crate) cut: BTreeSet<(u64, u64)>,
     /// Of a hundred bodies so many are lost.
-    pub(super) loss: u32,
-    pub(super) steps: u64,
+    pub(crate) loss: u32,
+    pub(crate) steps: u64,
+    /// Bodies sent, and addresses asked who is there.
+    pub(crate) bodies: u64,
+    pub(crate) identified: usize,
+    /// Nodes that no dial reaches.
+    hidden: BTreeSet<u64>,
 }
 
-pub(super) fn node_id(number: u64) -> NodeId {
+pub(crate) fn node_id(number: u64) -> NodeId {
     let address = testing::node(number % 100).address;
     let uid = testing::uid(number);
     NodeId { address, uid }
 }
 
-pub(super) fn at(number: u64) -> Address {
+pub(crate) fn at(number: u64) -> Address {
     node_id(number).address
 }
 
-pub(super) fn profile(number: u64, roles: &[&str], data_centre: &str) -> Profile {
+pub(crate) fn profile(number: u64, roles: &[&str], data_centre: &str) -> Profile {
     Profile {
         node: node_id(number),
         roles: Roles::new(roles.iter().copied(), data_centre).expect("roles"),
@@ -77,7 +85,7 @@ pub(super) fn profile(number: u64, roles: &[&str], data_centre: &str) -> Profile
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             now: Instant::from_nanos(1_000_000_000),
             nodes: BTreeMap::new(),
@@ -87,14 +95,17 @@ impl World {
             cut: BTreeSet::new(),
             loss: 0,
             steps: 0,
+            bodies: 0,
+            identified: 0,
+            hidden: BTreeSet::new(),
         }
     }
 
-    pub(super) fn start(&mut self, number: u64) {
+    pub(crate) fn start(&mut self, number: u64) {
         self.start_with(Settings::default(), profile(number, &[], "default"), None);
     }
 
-    pub(super) fn start_with(
+    pub(crate) fn start_with(
         &mut self,
         settings: Settings,
         profile: Profile,
@@ -118,7 +129,7 @@ impl World {
     }
 
     /// Starts these and has them join by the first.
-    pub(super) fn form(&mut self, numbers: &[u64]) {
+    pub(crate) fn form(&mut self, numbers: &[u64]) {
         let seeds: Vec<Address> = numbers.iter().take(1).map(|it| at(*it)).collect();
         for number in numbers {
             self.start(*number);
@@ -127,18 +138,18 @@ impl World {
         self.run_until("all up", 20, |world| world.are_up(numbers));
     }
 
-    pub(super) fn join(&mut self, number: u64, seeds: &[Address]) {
+    pub(crate) fn join(&mut self, number: u64, seeds: &[Address]) {
         let seeds = seeds.to_vec();
         self.command(number, Command::Join { seeds })
             .expect("joins");
     }
 
-    pub(super) fn command(&mut self, number: u64, command: Command) -> Result<(), CommandError> {
+    pub(crate) fn command(&mut self, number: u64, command: Command) -> Result<(), CommandError> {
         self.with(number, |control, cx| control.handle_command(cx, command))
     }
 
     /// Calls a node, and carries out what it wants done.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         &mut self,
         number: u64,
         call: impl FnOnce(&mut Control, &mut Context<'_>) -> T,
@@ -171,6 +182,7 @@ impl World {
             }
             Effect::Contact { address, body } => self.contact(number, address, &body),
             Effect::Identify { address } => {
+                self.identified += 1;
                 let identity = match self.whoever_is_at(number, &address) {
                     Ok(found) => Identity::Found(testing::uid(found)),
                     Err(ContactFailure::Refused) => Identity::Refused,
@@ -200,6 +212,7 @@ impl World {
     }
 
     fn send(&mut self, from: u64, to: u64, body: &[u8]) {
+        self.bodies += u64::from(is_of_membership(body[0]));
         let is_cut = self.cut.contains(&(from % 100, to % 100));
         if !is_cut && !self.random.chance(self.loss) {
             self.arrive(to, Arrival::Body(node_id(from), body.to_vec()));
@@ -223,6 +236,7 @@ impl World {
             .iter()
             .filter(|(number, _)| **number % 100 == port);
         let running = here.filter(|(_, it)| it.stopped.is_none());
+        let running = running.filter(|(number, _)| !self.hidden.contains(number));
         let last = running.map(|(number, _)| *number).next_back();
         last.ok_or(ContactFailure::Refused)
     }
@@ -234,13 +248,50 @@ impl World {
         self.arrivals.insert(when, (to, arrival));
     }
 
+    /// A node says that it cannot reach another.
+    pub(crate) fn accuse(&mut self, observer: u64, subject: u64, reason: Reason) {
+        let witnesses = Vec::new();
+        let record = Record { reason, witnesses };
+        self.observe(observer, subject, Observation::Unreachable(record));
+    }
+
+    /// A node says that it reaches another again.
+    pub(crate) fn clear(&mut self, observer: u64, subject: u64) {
+        self.observe(observer, subject, Observation::Reachable);
+    }
+
+    fn observe(&mut self, observer: u64, subject: u64, observation: Observation) {
+        let subject = testing::uid(subject);
+        self.with(observer, |control, cx| {
+            control.membership_mut().observe(cx, subject, observation);
+        });
+    }
+
+    /// A node has another one send it a body.
+    pub(crate) fn hear(&mut self, at: u64, from: u64, message: &Message) {
+        let (from, to) = (node_id(from), testing::uid(at));
+        let body = message.encode(Some(to), self.now);
+        self.with(at, |control, cx| control.handle_message(cx, &from, &body));
+    }
+
+    /// The view of a node.
+    pub(crate) fn view(&self, number: u64) -> &Gossip {
+        let membership = self.nodes[&number].control.membership();
+        membership.gossip().expect("a member")
+    }
+
     /// Ends a process without a word.
-    pub(super) fn kill(&mut self, number: u64) {
+    pub(crate) fn kill(&mut self, number: u64) {
         self.nodes.remove(&number);
     }
 
+    /// No dial reaches a node from here on, but what it sends arrives.
+    pub(crate) fn hide(&mut self, number: u64) {
+        self.hidden.insert(number);
+    }
+
     /// Cuts all paths between two groups of ports, both ways.
-    pub(super) fn part(&mut self, one: &[u64], other: &[u64]) {
+    pub(crate) fn part(&mut self, one: &[u64], other: &[u64]) {
         for a in one {
             for b in other {
                 self.cut.extend([(*a, *b), (*b, *a)]);
@@ -249,7 +300,7 @@ impl World {
     }
 
     /// Runs until `is_done`, for as many seconds at most.
-    pub(super) fn run_until(&mut self, what: &str, seconds: u64, is_done: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, what: &str, seconds: u64, is_done: impl Fn(&Self) -> bool) {
         let end = self.now + Duration::from_secs(seconds);
         while !is_done(self) {
             assert!(
@@ -260,7 +311,7 @@ impl World {
         }
     }
 
-    pub(super) fn run_for(&mut self, span: Duration) {
+    pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while self.step(end) {}
     }
@@ -348,14 +399,14 @@ impl World {
         }
     }
 
-    pub(super) fn status(&self, of: u64, at: u64) -> Option<Status> {
+    pub(crate) fn status(&self, of: u64, at: u64) -> Option<Status> {
         let node = self.nodes.get(&at).filter(|it| it.stopped.is_none())?;
         let member = node.control.topology().member(testing::uid(of));
         member.map(|it| it.status())
     }
 
     /// Whether each of these sees all of them as up, and nobody else.
-    pub(super) fn are_up(&self, numbers: &[u64]) -> bool {
+    pub(crate) fn are_up(&self, numbers: &[u64]) -> bool {
         numbers.iter().all(|at| {
             let topology = self.nodes[at].control.topology();
             topology.members().len() == numbers.len()
@@ -365,15 +416,15 @@ impl World {
         })
     }
 
-    pub(super) fn events<'a>(&'a self, number: u64) -> impl Iterator<Item = &'a Event> + 'a {
+    pub(crate) fn events<'a>(&'a self, number: u64) -> impl Iterator<Item = &'a Event> + 'a {
         self.nodes[&number].events.iter().map(|it| &it.event)
     }
 
-    pub(super) fn labels(&self, number: u64) -> Vec<&'static str> {
+    pub(crate) fn labels(&self, number: u64) -> Vec<&'static str> {
         self.events(number).map(Event::label).collect()
     }
 
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let describe = |(number, node): (&u64, &Node)| {
             let members = node.control.topology().members().iter();
             let members = members.map(|it| (it.uid().as_u64(), it.status().label()));

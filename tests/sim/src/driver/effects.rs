@@ -175,6 +175,8 @@ impl Driver {
             link.connection = None;
             link.rests = true;
             link.outbound.rest();
+            let news = LinkNews::Rested(link.peer.clone());
+            self.tell(news);
         }
     }
 

@@ -1,0 +1,23 @@
+//! The settings of all machines on the control core.
+
+use crate::membership::Settings;
+use crate::monitor::MonitorSettings;
+
+/// The settings of all machines on the control core.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControlSettings {
+    /// Who is in the cluster.
+    pub membership: Settings,
+    /// How closely members watch each other.
+    pub monitor: MonitorSettings,
+}
+
+impl From<Settings> for ControlSettings {
+    /// The defaults of all others.
+    fn from(membership: Settings) -> Self {
+        Self {
+            membership,
+            ..Self::default()
+        }
+    }
+}

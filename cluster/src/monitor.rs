@@ -1,0 +1,493 @@
+//! Which members still live, as far as this one can tell.
+//!
+//! Members stand in a [`Ring`], and each sends heartbeats to those behind it, which answer. From
+//! the answers a [detector](crate::detector) judges, and says so in the observer's own row of the
+//! view: an accusation is this member's word, and it alone takes it back.
+//!
+//! - **Inputs:** the view after each change, messages, what was found about a member by the way
+//!   (that its process crashed, started anew, is parted by a quarantine, or said anything), time.
+//! - **Outputs:** [`MonitorOutput`], appended to a list of the caller's.
+//! - **Limits:** as many subjects as members, and one answer per message.
+//! - **Invariants:** nobody is accused while nothing was late; a stall of this node accuses nobody;
+//!   what the others say shapes an accusation and never suppresses one.
+
+mod message;
+mod ring;
+mod settings;
+mod stall;
+mod subject;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use ringmesh_proto::address::{NodeId, Uid};
+use ringmesh_proto::time::Instant;
+
+use self::message::Message;
+pub use self::message::TAGS;
+pub use self::ring::{Ring, SUBJECTS};
+pub use self::settings::MonitorSettings;
+use self::stall::Stalls;
+pub use self::stall::{STALLS, STALLS_WITHIN};
+use self::subject::{Change, Doubt, Subject};
+use crate::codec::CodecError;
+use crate::membership::Gossip;
+use crate::membership::convergence::Part;
+use crate::membership::reachability::{Reason, Record, Witness};
+
+/// How many others are asked about a member in doubt.
+pub const WITNESSES: usize = 3;
+
+/// Heartbeats that may still be answered: an answer to an older one says nothing of today.
+pub const BEATS_MAX: usize = 8;
+
+/// How often members are looked at that are silent already.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+
+/// What a [`Monitor`] wants done.
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MonitorOutput {
+    /// Send this to that node. Of bodies with the same first byte that wait for one node, the
+    /// latest may replace the others.
+    Send {
+        /// The node.
+        to: NodeId,
+        /// The message.
+        body: Vec<u8>,
+    },
+    /// Write into this member's own row that it cannot reach that one.
+    Accuse {
+        /// The member.
+        subject: Uid,
+        /// Why, and what others say.
+        record: Record,
+    },
+    /// Take that back.
+    Clear {
+        /// The member.
+        subject: Uid,
+    },
+    /// This node was away for that long: event `stalled`.
+    Stalled {
+        /// How long.
+        gap: Duration,
+    },
+}
+
+/// Watches members, and is watched.
+#[derive(Debug)]
+pub struct Monitor {
+    settings: MonitorSettings,
+    own: Uid,
+    /// `None` as long as it is in no cluster.
+    tick: Option<Instant>,
+    check: Option<Instant>,
+    lenient_until: Instant,
+    number: u32,
+    /// The last heartbeats, with when they were sent.
+    beats: VecDeque<(u32, Instant)>,
+    questions: u32,
+    ring: Ring,
+    subjects: BTreeMap<Uid, Subject>,
+    stalls: Stalls,
+    /// Members that said that they stall.
+    stalling: BTreeSet<Uid>,
+    ignored: u64,
+}
+
+impl Monitor {
+    /// One that watches nobody.
+    pub fn new(settings: MonitorSettings, own: Uid) -> Self {
+        Self {
+            settings,
+            own,
+            tick: None,
+            check: None,
+            lenient_until: Instant::ZERO,
+            number: 0,
+            beats: VecDeque::new(),
+            questions: 0,
+            ring: Ring::default(),
+            subjects: BTreeMap::new(),
+            stalls: Stalls::default(),
+            stalling: BTreeSet::new(),
+            ignored: 0,
+        }
+    }
+
+    /// The view has changed. Heartbeats begin with the first one that this node is a member in.
+    pub fn handle_view(&mut self, now: Instant, view: &Gossip, out: &mut Vec<MonitorOutput>) {
+        self.handle_turn(now, out);
+        let Some(own) = view.member(self.own) else {
+            self.tick = None;
+            self.check = None;
+            self.subjects.clear();
+            return;
+        };
+        self.tick.get_or_insert(now);
+        self.ring = Ring::of(&Part::new(view, own.roles().data_centre()));
+        self.stalling.retain(|uid| view.member(*uid).is_some());
+        self.rewalk(now);
+        self.settle_all(now, out);
+    }
+
+    /// A node sent a message of this room. Whoever was removed is to be told so instead, before it
+    /// gets here.
+    ///
+    /// # Errors
+    /// [`CodecError`] if it is none; nothing changed.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        body: &[u8],
+        out: &mut Vec<MonitorOutput>,
+    ) -> Result<(), CodecError> {
+        let message = Message::from_bytes(body)?;
+        self.handle_turn(now, out);
+        if message.to() != self.own {
+            self.ignored += 1;
+            return Ok(());
+        }
+        self.handle_heard(now, from.uid, out);
+        match message {
+            Message::Heartbeat {
+                number,
+                is_stalling,
+                ..
+            } => {
+                let answer = Message::Answer {
+                    to: from.uid,
+                    number,
+                    is_stalling: self.stalls.is_stalling(now),
+                };
+                out.push(send(from, answer));
+                self.handle_stalling(now, from.uid, is_stalling);
+            }
+            Message::Answer {
+                number,
+                is_stalling,
+                ..
+            } => {
+                self.handle_answer(now, from.uid, number, out);
+                self.handle_stalling(now, from.uid, is_stalling);
+            }
+            Message::Question {
+                number, subject, ..
+            } => {
+                let silence = self.subjects.get(&subject).and_then(|it| it.silence(now));
+                let testimony = Message::Testimony {
+                    to: from.uid,
+                    number,
+                    subject,
+                    silence,
+                };
+                out.push(send(from, testimony));
+            }
+            Message::Testimony {
+                number,
+                subject,
+                silence,
+                ..
+            } => self.handle_testimony(now, from.uid, (number, subject, silence), out),
+        }
+        Ok(())
+    }
+
+    /// Anything at all came from a node: if it was thought to have crashed, it has not.
+    pub fn handle_heard(&mut self, now: Instant, uid: Uid, out: &mut Vec<MonitorOutput>) {
+        if let Some(subject) = self.subjects.get_mut(&uid) {
+            subject.handle_heard();
+        }
+        self.settle(now, uid, out);
+    }
+
+    /// The process behind a member crashed, by the evidence of its connections. Whoever leaves ends
+    /// them itself, so of it that is none.
+    pub fn handle_crashed(&mut self, now: Instant, uid: Uid, out: &mut Vec<MonitorOutput>) {
+        self.handle_turn(now, out);
+        if let Some(subject) = self.watched(uid) {
+            subject.handle_crashed();
+        }
+        self.settle(now, uid, out);
+        self.schedule_check(now);
+    }
+
+    /// A member will never be reached again, for a [final](Reason::is_final) reason: its process
+    /// was started anew, or a quarantine parts the two.
+    ///
+    /// # Panics
+    /// If the reason is not final.
+    pub fn handle_lost(
+        &mut self,
+        now: Instant,
+        uid: Uid,
+        reason: Reason,
+        out: &mut Vec<MonitorOutput>,
+    ) {
+        assert!(reason.is_final(), "{} may pass", reason.label());
+        self.handle_turn(now, out);
+        if let Some(subject) = self.watched(uid) {
+            subject.handle_end(reason);
+        }
+        self.settle(now, uid, out);
+    }
+
+    /// Heartbeats may be due, or accusations.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        self.handle_turn(now, out);
+        if self.tick.is_some_and(|due| due <= now) {
+            self.beat(now, out);
+        } else if self.check.is_none_or(|due| due > now) {
+            return;
+        }
+        self.doubt(now, out);
+        self.settle_all(now, out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.tick.into_iter().chain(self.check).min()
+    }
+
+    /// How sure it is that a member is gone, on the scale of the detector; `None` if it is not
+    /// watched from here.
+    pub fn suspicion(&self, now: Instant, uid: Uid) -> Option<f64> {
+        Some(self.subjects.get(&uid)?.suspicion(now))
+    }
+
+    /// How long the last heartbeat took to a member and back.
+    pub fn round_trip(&self, uid: Uid) -> Option<Duration> {
+        self.subjects.get(&uid)?.round_trip()
+    }
+
+    /// Whom it watches, by process start.
+    pub fn subjects(&self) -> impl ExactSizeIterator<Item = Uid> {
+        self.subjects.keys().copied()
+    }
+
+    /// Whether this node was away so often lately that it asks others to watch in its place.
+    pub fn is_stalling(&self, now: Instant) -> bool {
+        self.stalls.is_stalling(now)
+    }
+
+    /// Messages that were for another process start, or answered what was not asked.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// A turn of this node that comes late says nothing of others: what they sent meanwhile is
+    /// still on its way in here.
+    fn handle_turn(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        let Some(due) = self.poll_timeout() else {
+            return;
+        };
+        let gap = now - due;
+        if gap <= self.settings.interval {
+            return;
+        }
+        self.subjects.values_mut().for_each(|it| it.excuse(gap));
+        self.lenient_until = now + self.settings.interval;
+        self.stalls.note(now);
+        self.tick = Some(now);
+        self.check = None;
+        out.push(MonitorOutput::Stalled { gap });
+    }
+
+    fn handle_answer(
+        &mut self,
+        now: Instant,
+        from: Uid,
+        number: u32,
+        out: &mut Vec<MonitorOutput>,
+    ) {
+        let beat = self.beats.iter().find(|(it, _)| *it == number);
+        let (Some((_, sent)), Some(subject)) = (beat, self.subjects.get_mut(&from)) else {
+            self.ignored += 1;
+            return;
+        };
+        subject.handle_answer(now, Some(now - *sent));
+        self.settle(now, from, out);
+        self.forget(now);
+    }
+
+    fn handle_testimony(
+        &mut self,
+        now: Instant,
+        from: Uid,
+        (number, subject, silence): (u32, Uid, Option<Duration>),
+        out: &mut Vec<MonitorOutput>,
+    ) {
+        let lately = 2 * self.settings.interval;
+        let known = self.subjects.get_mut(&subject);
+        let doubt = known.and_then(|it| it.doubt.as_mut());
+        let doubt = doubt.filter(|it| it.number == number && it.asked.contains(&from));
+        let Some(doubt) = doubt else {
+            self.ignored += 1;
+            return;
+        };
+        doubt.asked.retain(|uid| *uid != from);
+        if let Some(silence) = silence {
+            let hears = silence <= lately;
+            let observer = from;
+            doubt.witnesses.push(Witness { observer, hears });
+        }
+        self.settle(now, subject, out);
+    }
+
+    fn handle_stalling(&mut self, now: Instant, uid: Uid, is_stalling: bool) {
+        let is_new = if is_stalling {
+            self.ring.spot(uid).is_some() && self.stalling.insert(uid)
+        } else {
+            self.stalling.remove(&uid)
+        };
+        if is_new {
+            self.rewalk(now);
+        }
+    }
+
+    /// The member, watched from now on if it was not: whoever accuses has to notice the end of the
+    /// reason.
+    fn watched(&mut self, uid: Uid) -> Option<&mut Subject> {
+        let spot = self.ring.spot(uid).filter(|_| uid != self.own)?;
+        self.tick?;
+        let judge = &self.settings.judge;
+        let subject = self.subjects.entry(uid).or_insert_with(|| {
+            let mut subject = Subject::new(spot.node.clone(), judge);
+            subject.is_in_ring = false;
+            subject.handle_status(spot.status);
+            subject
+        });
+        Some(subject)
+    }
+
+    /// Watches those behind it in the ring, and still those it accused before the ring changed.
+    fn rewalk(&mut self, now: Instant) {
+        let stalling = &self.stalling;
+        let spots = self.ring.walk(self.own, |uid| stalling.contains(&uid));
+        self.subjects
+            .values_mut()
+            .for_each(|it| it.is_in_ring = false);
+        for spot in spots {
+            let judge = &self.settings.judge;
+            let subject = self.subjects.entry(spot.node.uid);
+            let subject = subject.or_insert_with(|| Subject::new(spot.node.clone(), judge));
+            subject.is_in_ring = true;
+        }
+        self.forget(now);
+    }
+
+    /// Forgets whoever is watched for nothing.
+    fn forget(&mut self, now: Instant) {
+        let ring = &self.ring;
+        self.subjects.retain(|uid, subject| {
+            let Some(spot) = ring.spot(*uid) else {
+                return false;
+            };
+            subject.handle_status(spot.status);
+            subject.is_in_ring || subject.is_accused() || !subject.is_available(now)
+        });
+    }
+
+    fn beat(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        // Only from here on, so that after a time away there are not several at once.
+        self.tick = Some(now + self.settings.interval);
+        self.number = self.number.wrapping_add(1);
+        if self.beats.len() >= BEATS_MAX {
+            self.beats.pop_front();
+        }
+        self.beats.push_back((self.number, now));
+        let is_stalling = self.stalls.is_stalling(now);
+        for (uid, subject) in &mut self.subjects {
+            if subject.beat(now) {
+                let heartbeat = Message::Heartbeat {
+                    to: *uid,
+                    number: self.number,
+                    is_stalling,
+                };
+                out.push(send(&subject.node, heartbeat));
+            }
+        }
+    }
+
+    /// Asks others about members that are silent for a time that is not usual.
+    fn doubt(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        let threshold = self.settings.doubt;
+        let in_doubt = self.subjects.iter().filter(|(_, it)| {
+            it.doubt.is_none() && !it.is_accused() && it.suspicion(now) >= threshold
+        });
+        let in_doubt: Vec<Uid> = in_doubt.map(|(uid, _)| *uid).collect();
+        for subject in in_doubt {
+            let asked = self.witnesses_of(subject);
+            self.questions = self.questions.wrapping_add(1);
+            let number = self.questions;
+            for witness in &asked {
+                let to = witness.uid;
+                let question = Message::Question {
+                    to,
+                    number,
+                    subject,
+                };
+                out.push(send(witness, question));
+            }
+            if let Some(subject) = self.subjects.get_mut(&subject) {
+                subject.doubt = Some(Doubt {
+                    number,
+                    since: now,
+                    asked: asked.into_iter().map(|node| node.uid).collect(),
+                    witnesses: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Others that watch a member, and that this one reaches.
+    fn witnesses_of(&self, subject: Uid) -> Vec<NodeId> {
+        let observers = self.ring.observers_of(subject).into_iter();
+        let is_fit = |uid: &Uid| {
+            let is_lost = self.subjects.get(uid).is_some_and(Subject::is_accused);
+            *uid != self.own && !is_lost
+        };
+        let spots = observers.filter(is_fit).filter_map(|it| self.ring.spot(it));
+        spots.take(WITNESSES).map(|it| it.node.clone()).collect()
+    }
+
+    fn settle_all(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        let subjects: Vec<Uid> = self.subjects.keys().copied().collect();
+        for uid in subjects {
+            self.settle(now, uid, out);
+        }
+        self.forget(now);
+        self.schedule_check(now);
+    }
+
+    fn settle(&mut self, now: Instant, subject: Uid, out: &mut Vec<MonitorOutput>) {
+        let is_lenient = now < self.lenient_until;
+        let wait = self.settings.testimony_wait;
+        let known = self.subjects.get_mut(&subject);
+        match known.and_then(|it| it.settle(now, is_lenient, wait)) {
+            Some(Change::Accuse(record)) => out.push(MonitorOutput::Accuse { subject, record }),
+            Some(Change::Clear) => out.push(MonitorOutput::Clear { subject }),
+            None => {}
+        }
+    }
+
+    fn schedule_check(&mut self, now: Instant) {
+        let silence = 2 * self.settings.interval;
+        let mut subjects = self.subjects.values();
+        let is_needed = subjects.any(|it| it.is_pending(now, silence));
+        let planned = self.check.filter(|due| *due > now);
+        self.check = is_needed.then(|| planned.unwrap_or(now + CHECK_EVERY));
+    }
+}
+
+fn send(to: &NodeId, message: Message) -> MonitorOutput {
+    MonitorOutput::Send {
+        to: to.clone(),
+        body: message.to_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
