@@ -69,7 +69,8 @@ pub trait Invariant<M: Machine> {
 }
 
 /// An invariant was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant} is broken at {at:?}: {message}")]
 pub struct Violation {
     /// Which.
     pub invariant: &'static str,

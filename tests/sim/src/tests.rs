@@ -15,7 +15,7 @@ fn secs(secs: u64) -> Duration {
 
 fn chatters(seed: u64, nodes: usize) -> World<Chatter> {
     let settings = Settings::new(seed, nodes);
-    let mut world = World::new(settings, Trace::hashed(), Box::new(Chatter::new));
+    let mut world = World::new(settings, Trace::hashed(), Chatter::new);
     let patience = secs(10);
     world.hold_to(Box::new(InTurn { patience }));
     world
@@ -245,7 +245,7 @@ fn whoever_does_not_let_time_pass_is_found_out() {
         }
     }
     let settings = Settings::new(1, 1);
-    let mut world = World::new(settings, Trace::hashed(), Box::new(|_| Stuck));
+    let mut world = World::new(settings, Trace::hashed(), |_| Stuck);
     world.start(0);
     let violation = world.run(secs(1)).unwrap_err();
     assert_eq!(violation.invariant, "progress");
@@ -311,7 +311,7 @@ fn a_process_that_leaves_ends_with_its_last_word_said() {
 fn links_that_lie_idle_rest_and_wake() {
     let mut settings = Settings::new(9, 2);
     settings.idle = Duration::from_millis(100);
-    let mut world = World::new(settings, Trace::hashed(), Box::new(Chatter::new));
+    let mut world = World::new(settings, Trace::hashed(), Chatter::new);
     world.follow(Script::new().start([0, 1]));
     let mut rested = 0;
     for _ in 0..600 {

@@ -101,7 +101,11 @@ impl<M: Machine> World<M> {
     ///
     /// # Panics
     /// If it has no nodes, or more than addresses.
-    pub fn new(settings: Settings, trace: Trace, maker: Maker<M>) -> Self {
+    pub fn new(
+        settings: Settings,
+        trace: Trace,
+        maker: impl Fn(&Birth<'_>) -> M + 'static,
+    ) -> Self {
         let count = settings.cores.len();
         assert!((1..1 << 16).contains(&count), "a world has nodes");
         let address = |node| {
@@ -131,7 +135,7 @@ impl<M: Machine> World<M> {
             active: BTreeMap::new(),
             addresses,
             settings,
-            maker,
+            maker: Box::new(maker),
             script: Vec::new(),
             registry: Some(Registry::standard()),
             published: Vec::new(),

@@ -19,7 +19,7 @@ fn members(seed: u64, nodes: usize) -> World<Participant> {
     let maker = move |birth: &Birth<'_>| {
         Participant::new(birth, subject.settings.clone(), SEEDS, disks.clone())
     };
-    let mut world = World::new(settings, Trace::hashed(), Box::new(maker));
+    let mut world = World::new(settings, Trace::hashed(), maker);
     world.hold_to(Box::new(Courses::default()));
     world.hold_to(Box::new(Follower::default()));
     world.hold_to(Box::new(Agreement));

@@ -16,13 +16,15 @@ use std::time::Instant;
 
 use clap::Parser;
 use ringmesh_sim::chatter::Chatters;
+use ringmesh_sim::members::Members;
 use ringmesh_sim::{Canary, Class, Report, Swarm, Tally, Trace};
 
 mod output;
 
 use output::Output;
 
-/// Runs random courses of faults over nodes in virtual time.
+/// Runs random courses of faults over nodes in virtual time: even seeds over nodes that only talk,
+/// odd ones over the members of a cluster.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How many seeds to run.
@@ -162,6 +164,15 @@ impl Arguments {
     }
 }
 
+/// Runs a seed: an even one with nodes that only talk, whose links carry more, and an odd one with
+/// the members of a cluster.
+fn run_seed(swarm: &Swarm, seed: u64, trace: Trace) -> Report {
+    match seed % 2 {
+        0 => ringmesh_sim::run(&Chatters, swarm, seed, trace),
+        _ => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
+    }
+}
+
 /// Runs one seed, and writes down what happens in it.
 fn replay(arguments: &Arguments, output: &mut Output, seed: u64) -> u8 {
     let began = Instant::now();
@@ -175,7 +186,7 @@ fn replay(arguments: &Arguments, output: &mut Output, seed: u64) -> u8 {
             }
         },
     };
-    let report = ringmesh_sim::run(&Chatters, &arguments.swarm(), seed, trace);
+    let report = run_seed(&arguments.swarm(), seed, trace);
     let mut tally = Tally::default();
     tally.add(&report);
     if let Some(violation) = &report.violation {
@@ -207,7 +218,7 @@ fn sweep(arguments: &Arguments, output: &mut Output, seeds: u64) -> u8 {
                         return;
                     }
                     let seed = first.wrapping_add(number);
-                    let run = || ringmesh_sim::run(&Chatters, swarm, seed, Trace::hashed());
+                    let run = || run_seed(swarm, seed, Trace::hashed());
                     let report = run();
                     let again = (number % TWICE == 0).then(run);
                     if reports.send((report, again)).is_err() {
