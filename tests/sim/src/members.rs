@@ -3,6 +3,8 @@
 mod agreement;
 mod courses;
 mod follower;
+mod severed;
+mod silence;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ use ringmesh_proto::time::Instant;
 pub use self::agreement::Agreement;
 pub use self::courses::Courses;
 pub use self::follower::Follower;
+pub use self::severed::Severed;
+pub use self::silence::Silence;
 use crate::invariant::Invariant;
 use crate::machine::{Act, Context, LinkNews, Machine};
 use crate::misfortune::Fault;
@@ -309,6 +313,8 @@ impl Subject for Members {
     fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
         let mut invariants: Vec<Box<dyn Invariant<Participant>>> =
             vec![Box::new(Courses::default()), Box::new(Follower::default())];
+        invariants.push(Box::new(Severed::default()));
+        invariants.push(Box::new(Silence::default()));
         // Where enough members were killed, nobody yet decides for those that are left over.
         let is_crash = |fault: &Fault| matches!(fault, Fault::Crash { .. });
         if !plan.faults.iter().any(|(_, fault, _)| is_crash(fault)) {

@@ -106,6 +106,40 @@ impl Fault {
         Self::Blocked { class, paths }
     }
 
+    /// Whether it is about a node itself, whoever it speaks with.
+    pub fn is_of(&self, place: usize) -> bool {
+        match *self {
+            Self::Crash { node, .. }
+            | Self::Pause { node }
+            | Self::ClockJump { node, .. }
+            | Self::Drift { node, .. }
+            | Self::SlowCore { node, .. }
+            | Self::FullQueue { node } => node == place,
+            _ => false,
+        }
+    }
+
+    /// Whether it is about what goes between two nodes, either way.
+    pub fn is_between(&self, one: usize, other: usize) -> bool {
+        let pairs = [(one, other), (other, one)];
+        match self {
+            Self::Blocked { paths, .. } | Self::Delayed { paths, .. } => {
+                pairs.iter().any(|pair| paths.contains(pair))
+            }
+            Self::Reset { from, to } | Self::Late { from, to, .. } => pairs.contains(&(*from, *to)),
+            _ => false,
+        }
+    }
+
+    /// Whether one node hears nothing of another by it, as long as it is not over.
+    pub fn silences(&self, place: usize, to: usize) -> bool {
+        match *self {
+            Self::Blocked { .. } => self.is_between(place, to),
+            Self::Crash { node, .. } | Self::Pause { node } => node == place,
+            _ => false,
+        }
+    }
+
     /// Its class.
     pub fn class(&self) -> Class {
         match self {
@@ -129,7 +163,8 @@ impl<M: Machine> World<M> {
     pub fn befall(&mut self, fault: Fault, lasts: Option<Duration>) {
         let id = self.shared.agenda.faults.begin(fault.class());
         self.begin_fault(id, &fault);
-        self.active.insert(id, fault);
+        let now = self.now();
+        self.active.insert(id, (fault, now));
         if let Some(span) = lasts {
             self.end_later(id, span);
         }
@@ -190,9 +225,10 @@ impl<M: Machine> World<M> {
 
     /// A fault is over, if it was not before.
     pub(crate) fn end_fault(&mut self, id: FaultId) {
-        let Some(fault) = self.active.remove(&id) else {
+        let Some((fault, _)) = self.active.remove(&id) else {
             return;
         };
+        self.past.push((fault.clone(), self.now()));
         let (agenda, network) = (&mut self.shared.agenda, &mut self.shared.network);
         match fault {
             Fault::Blocked { paths, .. } => {

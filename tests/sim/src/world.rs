@@ -82,8 +82,10 @@ pub type Maker<M> = Box<dyn Fn(&Birth<'_>) -> M>;
 pub struct World<M: Machine> {
     pub(crate) shared: Shared,
     pub(crate) nodes: Vec<Node<M>>,
-    /// The faults that are not over.
-    pub(crate) active: BTreeMap<FaultId, Fault>,
+    /// The faults that are not over, and when each began.
+    pub(crate) active: BTreeMap<FaultId, (Fault, Instant)>,
+    /// Those that are, and when they ended.
+    pub(crate) past: Vec<(Fault, Instant)>,
     addresses: Vec<Address>,
     settings: Settings,
     maker: Maker<M>,
@@ -133,6 +135,7 @@ impl<M: Machine> World<M> {
             },
             nodes,
             active: BTreeMap::new(),
+            past: Vec::new(),
             addresses,
             settings,
             maker: Box::new(maker),
@@ -409,6 +412,28 @@ impl<M: Machine> World<M> {
     /// Whether nothing is wrong with the paths between two nodes.
     pub fn is_path_whole(&self, one: usize, other: usize) -> bool {
         self.shared.network.is_whole(one, other)
+    }
+
+    /// Whether no fault of a sort has been there for so long.
+    pub fn is_calm(&self, span: Duration, is_one: impl Fn(&Fault) -> bool) -> bool {
+        let mut active = self.active.values();
+        let mut past = self.past.iter().rev();
+        let now = self.now();
+        self.now() - Instant::ZERO >= span
+            && !active.any(|(fault, _)| is_one(fault))
+            && !past.any(|(fault, ended)| now - *ended < span && is_one(fault))
+    }
+
+    /// Whether no fault of a sort has ended for so long.
+    pub fn was_calm(&self, span: Duration, is_one: impl Fn(&Fault) -> bool) -> bool {
+        let mut past = self.past.iter().rev();
+        let now = self.now();
+        !past.any(|(fault, ended)| now - *ended < span && is_one(fault))
+    }
+
+    /// The faults that are not over, and when each began.
+    pub fn faults_now(&self) -> impl Iterator<Item = (&Fault, Instant)> {
+        self.active.values().map(|(fault, began)| (fault, *began))
     }
 
     /// The version of the topology that each core of a node knows.

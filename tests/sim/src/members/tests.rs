@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use ringmesh_cluster::detector::{Judge, Patience};
 use ringmesh_cluster::membership::command::Command;
 
 use super::*;
+use crate::fault::Class;
+use crate::invariant::Violation;
 use crate::swarm::Swarm;
 use crate::{Fault, Random, Script, Settings as WorldSettings, Trace, World, run};
 
@@ -98,7 +101,8 @@ fn the_next_process_at_an_address_takes_the_place_of_one_that_was_killed() {
 
 #[test]
 fn random_worlds_of_members_become_one_cluster_again() {
-    for seed in 0..60 {
+    let mut checks: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..40 {
         let report = run(
             &Members::default(),
             &Swarm::default(),
@@ -106,6 +110,43 @@ fn random_worlds_of_members_become_one_cluster_again() {
             Trace::hashed(),
         );
         assert_eq!(report.violation, None, "seed {seed}");
-        assert!(report.checks.iter().all(|it| it.checks > 0), "{report:?}");
+        for it in &report.checks {
+            *checks.entry(it.name).or_default() += it.checks;
+        }
     }
+    assert_eq!(checks.len(), 10, "{checks:?}");
+    assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
+}
+
+/// What a world in which nodes are cut off and stand still says of members with such a judge.
+fn judged(judge: Judge) -> Vec<Violation> {
+    let mut subject = Members::default();
+    subject.settings.monitor.judge = judge;
+    let swarm = Swarm {
+        only: vec![Class::Partition, Class::Pause],
+        ..Swarm::default()
+    };
+    let seeds = 0..8;
+    let reports = seeds.map(|seed| run(&subject, &swarm, seed, Trace::hashed()));
+    reports.filter_map(|report| report.violation).collect()
+}
+
+#[test]
+fn who_waits_for_too_long_or_is_too_quick_to_accuse_is_found() {
+    let patience = Patience::every(secs(1));
+    let slow = judged(Judge::Phi(Patience {
+        pause: secs(40),
+        ..patience
+    }));
+    let noticed = |it: &Violation| it.message.contains("has not noticed");
+    assert!(slow.iter().any(noticed), "{slow:?}");
+    let quick = judged(Judge::Phi(Patience {
+        pause: Duration::ZERO,
+        threshold: 0.2,
+        ..patience
+    }));
+    let accused = |it: &Violation| it.message.contains("nothing is wrong");
+    assert!(quick.iter().any(accused), "{quick:?}");
+    let mut all = slow.iter().chain(&quick);
+    assert!(all.all(|it| it.invariant == "silence"));
 }
