@@ -115,6 +115,8 @@ pub enum Effect {
     NodeEnded {
         /// The node.
         uid: Uid,
+        /// Its address.
+        address: Address,
         /// Why.
         end: NodeEnd,
         /// What was watched.
@@ -385,7 +387,13 @@ impl RemoteWatch {
         let watches = node.take_all_outgoing();
         self.outgoing -= watches.len();
         if !watches.is_empty() {
-            self.out.push_back(Effect::NodeEnded { uid, end, watches });
+            let address = node.address().clone();
+            self.out.push_back(Effect::NodeEnded {
+                uid,
+                address,
+                end,
+                watches,
+            });
         }
         self.handle_link_down(uid);
     }

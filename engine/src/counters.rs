@@ -156,6 +156,7 @@ counters! {
                 + held.dead_invalid
                 + held.dead_late_answer
                 + held.dead_not_upgraded
+                + held.dead_not_for_clients
         },
     }
     held {
@@ -186,6 +187,9 @@ counters! {
         /// Part of `dead_received`: came in an older version, and making the current one of it
         /// panicked or made it too long.
         dead_not_upgraded,
+        /// Part of `dead_received`: came from a client, for an actor that is not registered for
+        /// those, if there is any.
+        dead_not_for_clients,
         /// Part of `received`: reached a handler, or the asker they answer.
         delivered,
         /// Part of `received`: passed on, to another core of this node, where their recipient
@@ -216,7 +220,8 @@ counters! {
         stash_waiting,
         /// Messages that actors laid aside, each time.
         stashed,
-        /// Came in an older version and were upgraded: messages and answers.
+        /// Came in an older version and were upgraded: messages, answers, and what actors are made
+        /// of for other nodes.
         upgraded,
         /// Messages that had arrived whole behind what ended their link, their core or, with its
         /// goodbye, their node, and were dropped; no part of `received`. Where the link goes on
@@ -317,7 +322,8 @@ counters! {
         watches_far,
         /// Process starts that this core was asked to quarantine, and did.
         quarantines,
-        /// Part of `quarantines`: those that made room for later ones, and are let in again.
+        /// Quarantines, by this node or of it, that made room for later ones: whoever was in them
+        /// is let in again.
         quarantines_forgotten,
         /// How often this core was first to hear that a node has quarantined this one.
         quarantines_told,
@@ -327,6 +333,11 @@ counters! {
         selections,
         /// Actors that it named in answer to them.
         selected,
+        /// No part of `selections`: those of clients, which are refused.
+        selections_refused,
+        /// Names that clients asked the directory for, and that are not registered for those,
+        /// whether or not there is such an actor.
+        names_withheld,
         /// Tasks that run at the moment, the main future among them.
         tasks,
     }

@@ -35,11 +35,14 @@ pub enum DeadLetterReason {
     /// Its actor had [laid it aside](crate::Cx::stash), and ended, or its deadline had passed when
     /// it came back. It was delivered once; whoever asked is told that it was not executed.
     Stashed,
+    /// It arrived from a client, and no actor there is
+    /// [registered](crate::Node::register_for_clients) for those, whether or not one runs.
+    NotForClients,
 }
 
 impl DeadLetterReason {
     /// All reasons there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unsent,
         Self::Maybe,
         Self::NoRecipient,
@@ -50,6 +53,7 @@ impl DeadLetterReason {
         Self::LateAnswer,
         Self::NotUpgraded,
         Self::Stashed,
+        Self::NotForClients,
     ];
 
     /// A stable name for metrics and logs.
@@ -65,6 +69,7 @@ impl DeadLetterReason {
             Self::LateAnswer => "late_answer",
             Self::NotUpgraded => "not_upgraded",
             Self::Stashed => "stashed",
+            Self::NotForClients => "not_for_clients",
         }
     }
 }

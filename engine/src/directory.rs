@@ -109,6 +109,11 @@ pub(crate) fn of_node(uid: Uid, home: Home) -> Ref<DirectoryApi> {
     Ref::new(uid, home, CoreId(0), SLOT, GENERATION)
 }
 
+/// Whether the actor of a generation is the directory of its node.
+pub(crate) fn is_at(generation: u64) -> bool {
+    generation == GENERATION
+}
+
 /// Spawns the directory, as the first actor of a core.
 pub(crate) fn spawn(core: &std::rc::Rc<Core>) -> Result<(), SpawnError> {
     let me = core.spawn(None, Directory)?;
@@ -206,9 +211,10 @@ pub(crate) fn protocol_key<P: Protocol>() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::DirectoryApi;
+    use crate::deploy::GuardianApi;
 
     #[test]
     fn the_messages_between_nodes_are_locked() {
-        crate::assert_messages_locked!(DirectoryApi);
+        crate::assert_messages_locked!(DirectoryApi, GuardianApi);
     }
 }

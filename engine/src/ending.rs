@@ -17,7 +17,8 @@ pub enum Stopped {
     /// In order: its handlers and those of its children came to their ends.
     InOrder,
     /// The deadline, or somebody who stopped it at once, cut it short: a handler that waited, of it
-    /// or of a child, was dropped where it did, or not all of what waited was handled.
+    /// or of a child, was dropped where it did, or not all of what waited was handled. Or how a
+    /// child elsewhere ended is not known.
     CutShort,
     /// A handler of it panicked on the way.
     Failed,
@@ -84,6 +85,11 @@ pub struct Ending {
 impl Ending {
     pub(crate) fn new(heard: oneshot::Receiver<Outcome>, patience: Option<(u16, Alarm)>) -> Self {
         Self { heard, patience }
+    }
+
+    /// How it came, if it is known. It is said once.
+    pub(crate) fn said(&mut self) -> Option<Outcome> {
+        self.heard.try_recv().ok().flatten()
     }
 
     /// One that has come, or never will.

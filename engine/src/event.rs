@@ -1,4 +1,4 @@
-//! What happens to the links of a node, as a user sees it.
+//! What happens to the links of a node, and to the nodes it watches, as a user sees it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,12 +23,12 @@ pub struct LinkEnds {
     pub lane: Lane,
 }
 
-/// Something that happened to a link of this node, or on the way to one. A reason is the name under
-/// which [`Node::close_reasons`](crate::Node::close_reasons) counts it.
+/// Something that happened to a link of this node, on the way to one, or to a node that is watched.
+/// A reason is the name under which [`Node::close_reasons`](crate::Node::close_reasons) counts it.
 ///
-/// Events are about links and never about single messages, so their number does not grow with the
-/// traffic. Those of one core come in the order in which they happened; between cores there is
-/// none. Links between the cores of a node have no events.
+/// Events are about links and nodes and never about single messages, so their number does not grow
+/// with the traffic. Those of one core come in the order in which they happened; between cores
+/// there is none. Links between the cores of a node have no events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NodeEvent {
@@ -172,6 +172,49 @@ pub enum NodeEvent {
         /// What ends it.
         remedy: Remedy,
     },
+    /// A node counts as gone, of which something was [watched](crate::Cx::watch) from here: all
+    /// those watches are over. Always comes, once for each time; not for a node that said goodbye,
+    /// was restarted or quarantined, whose end its links tell.
+    #[non_exhaustive]
+    NodeLost {
+        /// The core of this node that noticed.
+        core: CoreId,
+        /// The process start.
+        node: NodeId,
+        /// What was noticed.
+        why: NodeLoss,
+    },
+    /// A node was not gone that was [lost](Self::NodeLost): there is a control link with that
+    /// process start again. Its watches are over all the same. Comes of the last 256 that were
+    /// lost.
+    #[non_exhaustive]
+    NodeFound {
+        /// The core of this node that noticed.
+        core: CoreId,
+        /// The process start.
+        node: NodeId,
+    },
+}
+
+/// Why a node counts as gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodeLoss {
+    /// Its answers to heartbeats stay out for too long: it is gone, stands still, or cannot be
+    /// reached.
+    Silent,
+    /// Its host refuses a dial after its connections broke: nobody is there any more.
+    Crashed,
+}
+
+impl NodeLoss {
+    /// A stable name for logs and streams.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Crashed => "crashed",
+        }
+    }
 }
 
 impl NodeEvent {
@@ -192,6 +235,8 @@ impl NodeEvent {
             Self::Dropped { .. } => "dropped",
             Self::Quarantined { .. } => "quarantined",
             Self::QuarantinedByPeer { .. } => "quarantined_by_peer",
+            Self::NodeLost { .. } => "node_lost",
+            Self::NodeFound { .. } => "node_found",
         }
     }
 
@@ -211,7 +256,9 @@ impl NodeEvent {
             | Self::Forgotten { .. }
             | Self::Refused { .. }
             | Self::Quarantined { .. }
-            | Self::QuarantinedByPeer { .. } => None,
+            | Self::QuarantinedByPeer { .. }
+            | Self::NodeLost { .. }
+            | Self::NodeFound { .. } => None,
         }
     }
 }

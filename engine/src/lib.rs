@@ -28,6 +28,7 @@ extern crate self as ringmesh;
 
 mod actor;
 mod ask;
+mod client;
 mod config;
 mod control;
 mod core;
@@ -71,9 +72,10 @@ pub use actor::{
     LocalHandler, LocalMessage, Protocol, ReplyTo, StashFull, StashLimit,
 };
 pub use ask::Ask;
+pub use client::ClientAccessError;
 pub use config::{
-    ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, SettingSource, Settings,
-    SocketBuffers, memory_budget,
+    ConfigurationError, CoreMemory, IdleMode, LinkMemory, MemoryBudget, NodeRole, SettingSource,
+    Settings, SocketBuffers, memory_budget,
 };
 pub use core::TimerId;
 pub use counters::Counters;
@@ -84,7 +86,7 @@ pub use engine::{Engine, NodeBuilder};
 pub use error::{
     AskError, AskPhase, EngineError, Executed, ResolveError, SendError, SpawnError, TimerError,
 };
-pub use event::{Events, LinkEnds, NodeEvent};
+pub use event::{Events, LinkEnds, NodeEvent, NodeLoss};
 pub use link_report::{LinkReport, LinkState};
 pub use look_up::LookUp;
 pub use message::{Message, Msg, Upgrade};
@@ -115,7 +117,9 @@ pub mod __private {
         Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
         deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
     };
-    pub use crate::deploy::{Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind};
+    pub use crate::deploy::{
+        Finish, Finished, Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind,
+    };
     pub use crate::directory::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.

@@ -60,6 +60,8 @@ pub struct LinkReport {
     pub peer_core: CoreId,
     /// What it is for.
     pub lane: Lane,
+    /// Whether it is of a client, which reaches what is registered for those and nothing else.
+    pub client: bool,
     /// What carries it: `tcp`, `memory`, or what a transport of the user's calls itself. `None`
     /// without a connection.
     pub transport: Option<&'static str>,

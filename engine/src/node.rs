@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringmesh_proto::address::{Address, CoreId, NodeId};
 
 use crate::actor::{Actor, Protocol};
+use crate::client::ClientAccessError;
 use crate::core::shared::Stop;
 use crate::core::{Core, Probe, Rest};
 use crate::counters::Counters;
@@ -189,8 +190,8 @@ impl Node {
     /// handler of it that waits may finish, for which its children still serve; then those are
     /// stopped in the same way, and its `stopped` runs behind them. At the deadline handlers that
     /// wait still are dropped where they do, and it ends. All this begins at once, and goes on when
-    /// the future is dropped. Children that it spawned [elsewhere](Self::spawn_at) are stopped at
-    /// once where they live, and not waited for.
+    /// the future is dropped. Children that it spawned [elsewhere](Self::spawn_at) have the same
+    /// time where they live; one whose node is lost meanwhile counts as cut short.
     ///
     /// A failure on the way ends it, whatever its [`Supervision`](crate::Supervision). Of several
     /// deadlines the first holds. A handler that waits for the end of its own actor waits until it
@@ -341,6 +342,43 @@ impl Node {
     /// [`NodeEvent::Quarantined`]: crate::NodeEvent::Quarantined
     pub fn quarantine(&self, node: &NodeId, cause: &str) -> Result<bool, QuarantineError> {
         self.core.quarantine(node, cause)
+    }
+
+    /// Lets clients reach an actor of this node, on whatever core: those that come with the role
+    /// `client`, see `node.role` of the [`Settings`](crate::Settings). From now on they find it by
+    /// its name, if it has one, and their messages arrive. Nothing else of the node exists for
+    /// them, whatever refs they have, are given or guess. Says whether it is news.
+    ///
+    /// It ends with the actor: the next one of its name is registered anew or not at all. Of a node
+    /// [`CLIENT_ACTORS_MAX`](ringmesh_proto::limits::CLIENT_ACTORS_MAX) actors (4096) may be
+    /// registered at a time.
+    ///
+    /// [`Cx::is_from_client`] says of a message whether a client sent it. A ref in such a message
+    /// may name whomever its sender likes, here and elsewhere: what is sent to that is sent by this
+    /// node, with its rights.
+    ///
+    /// # Errors
+    /// [`ClientAccessError`]; nothing was changed. Of an actor on another core that has ended, the
+    /// registration just ends when that core hears of it.
+    ///
+    /// [`Cx::is_from_client`]: crate::Cx::is_from_client
+    pub fn register_for_clients<P: Protocol>(
+        &self,
+        actor: &Ref<P>,
+    ) -> Result<bool, ClientAccessError> {
+        self.core.register_for_clients(actor.recipient)
+    }
+
+    /// Takes that back. What came from clients until the end of this core's turn, on another core
+    /// until its next, is handled; what comes later finds nobody. Says whether it was registered.
+    ///
+    /// # Errors
+    /// [`ClientAccessError::NotHere`]; nothing was changed.
+    pub fn unregister_for_clients<P: Protocol>(
+        &self,
+        actor: &Ref<P>,
+    ) -> Result<bool, ClientAccessError> {
+        self.core.unregister_for_clients(actor.recipient)
     }
 
     /// Where the control port listens, with the port that was really bound; `None` when there is

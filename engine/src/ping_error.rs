@@ -16,7 +16,7 @@ pub enum PingError {
         /// The last thing that went wrong on the way.
         last: String,
     },
-    /// The node refuses this one, and trying again will not help.
+    /// The node refuses this one, and trying again will not help; or one of the two is a client.
     #[error("refused: {reason}")]
     Refused {
         /// The reason the peer gave.

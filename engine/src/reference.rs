@@ -10,7 +10,7 @@ use ringmesh_proto::message::Message;
 
 use crate::actor::{Accepts, AcceptsLocal, ActorTable, LocalMessage, LocalValue, Protocol};
 use crate::ask::Ask;
-use crate::core::{Home, NodeIndex, TableId, current};
+use crate::core::{ActorPlace, Home, NodeIndex, TableId, current};
 use crate::error::{Refusal, SendError};
 use crate::message::Msg;
 use crate::tell::{Tell, TellLocal};
@@ -231,6 +231,14 @@ impl Recipient {
         ActorId {
             uid: self.uid,
             core: self.core,
+            slot: self.slot,
+            generation: self.generation,
+        }
+    }
+
+    /// Its place on its core.
+    pub(crate) fn place(&self) -> ActorPlace {
+        ActorPlace {
             slot: self.slot,
             generation: self.generation,
         }

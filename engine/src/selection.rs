@@ -72,7 +72,7 @@ pub enum SelectError {
         /// The path.
         path: String,
     },
-    /// The node does not let this one select.
+    /// The node does not let this one select, which is a client.
     #[error("the node of `{path}` refuses selections of this one")]
     Refused {
         /// The path.

@@ -123,6 +123,10 @@ pub enum WatchError {
     /// The ref was made by another node of the same process: resolve its path here.
     #[error("the ref belongs to another node of this process")]
     OtherNode,
+    /// The actor lives on another node, and that one or this is a client: see `node.role` of the
+    /// [`Settings`](crate::Settings). What a client says and hears of others are messages alone.
+    #[error("a client neither watches actors of other nodes nor has its own watched from there")]
+    Client,
     /// The watcher has ended, or its node is stopping.
     #[error("the watcher has ended, or its node is stopping")]
     Stopping,

@@ -1,9 +1,15 @@
 //! The examples run, as a reader of the README would run them.
 
 use std::env;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// The longest that anything here may take. It only has to be finite.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// An example's program; the test's own stands in a folder beside the one of the examples.
 fn example(name: &str) -> Option<PathBuf> {
@@ -27,10 +33,46 @@ impl Drop for Running {
     }
 }
 
+impl Running {
+    fn start(command: &mut Command) -> (Self, ChildStdout) {
+        let started = command.stdout(Stdio::piped()).spawn();
+        let mut running = Self(started.expect("the example starts"));
+        let stdout = running.0.stdout.take().expect("it was asked for");
+        (running, stdout)
+    }
+
+    /// One that goes on, and its first line.
+    fn serving(command: &mut Command) -> (Self, String) {
+        let (running, stdout) = Self::start(command);
+        let line = read(stdout, |mut stdout, line| stdout.read_line(line));
+        (running, line.trim().to_owned())
+    }
+}
+
+/// What is read of the output of a program, if that comes in time; else the program ends with the
+/// test.
+fn read<F>(stdout: ChildStdout, some: F) -> String
+where
+    F: FnOnce(BufReader<ChildStdout>, &mut String) -> std::io::Result<usize> + Send + 'static,
+{
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        let read = some(BufReader::new(stdout), &mut text);
+        let _ = said.send(read.map(|_| text));
+    });
+    let text = heard.recv_timeout(WAIT);
+    text.expect("an example takes too long")
+        .expect("it prints text")
+}
+
 fn output_of(command: &mut Command) -> String {
-    let output = command.output().expect("the example starts");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    let (mut running, stdout) = Running::start(command);
+    let output = read(stdout, |mut stdout, text| stdout.read_to_string(text));
+    // Its output is closed: it is about to end.
+    let status = running.0.wait().expect("it was started");
+    assert!(status.success(), "{status}: {output}");
+    output
 }
 
 #[test]
@@ -38,15 +80,9 @@ fn one_process_greets_another() {
     let Some(hello) = example("hello") else {
         return;
     };
-    let serving = Command::new(&hello).stdout(Stdio::piped()).spawn();
-    let mut serving = Running(serving.expect("the example starts"));
-    let stdout = serving.0.stdout.take().expect("it was asked for");
-    let mut path = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut path)
-        .expect("it says where it listens");
+    let (_serving, path) = Running::serving(&mut Command::new(&hello));
     for number in 1..=2 {
-        let greeting = output_of(Command::new(&hello).arg(path.trim()));
+        let greeting = output_of(Command::new(&hello).arg(&path));
         assert_eq!(greeting, format!("hello, world (number {number})\n"));
     }
 }
@@ -76,19 +112,7 @@ fn settings_alone_spread_a_program_over_three_processes() {
     };
     let alone = output_of(&mut Command::new(&spread));
     assert_eq!(alone, "19686 numbers have eight ones; nodes: 1\n");
-    let others = [0, 1].map(|_| {
-        let waiting = Command::new(&spread)
-            .arg("0")
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut waiting = Running(waiting.expect("the example starts"));
-        let stdout = waiting.0.stdout.take().expect("it was asked for");
-        let mut address = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut address)
-            .expect("it says where it listens");
-        (waiting, address.trim().to_owned())
-    });
+    let others = [0, 1].map(|_| Running::serving(Command::new(&spread).arg("0")));
     let rules = format!("/user/*=here,{},{}", others[0].1, others[1].1);
     let spread_out = output_of(Command::new(&spread).env("RINGMESH__PLACEMENT__RULES", rules));
     assert_eq!(spread_out, "19686 numbers have eight ones; nodes: 3\n");

@@ -199,6 +199,7 @@ fn another_process_start_at_the_address_ends_all_watches_of_the_former() {
     let watches = [(watch(1, 2), watching(1)), (watch(3, 4), watching(2))];
     let ended = Effect::NodeEnded {
         uid: peer.uid,
+        address: peer.address.clone(),
         end: NodeEnd::Restarted,
         watches: watches.into(),
     };
@@ -338,6 +339,7 @@ fn a_node_that_does_not_answer_is_gone_and_may_be_watched_again() {
     machine.handle_timeout(at(4000));
     let ended = Effect::NodeEnded {
         uid,
+        address: peer.address.clone(),
         end: NodeEnd::Silent,
         watches: [(watch(1, 2), watching(1))].into(),
     };

@@ -67,6 +67,13 @@ impl<'a, A: Actor> Cx<'a, A> {
         Some(link.node.clone())
     }
 
+    /// Whether the message came from a client, for which the actor was
+    /// [registered](Node::register_for_clients).
+    pub fn is_from_client(&self) -> bool {
+        let of_client = |origin: &Origin<'_>| origin.link.of_client.get();
+        self.message.is_some_and(of_client)
+    }
+
     /// What is left of the deadline of the question that is being handled, zero when it has passed;
     /// `None` when nobody asked. Counted from when the question reached this core. Questions that
     /// the handler asks [inherit](Ref::ask) it.

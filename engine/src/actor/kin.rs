@@ -1,12 +1,13 @@
 //! Whom an actor came from, who came from it, and how far it is on its way to its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringmesh_transport::timer::TimerKey;
 
 use crate::core::{ActorPlace, UnderStop};
+use crate::deploy::Tie;
 use crate::watch::Ended;
 
 /// The kin of one actor. All of it lives on the same core.
@@ -37,6 +38,8 @@ pub(crate) struct Kin {
     pub(crate) is_cut: Cell<bool>,
     /// Who waits for its end, and until when it has to come.
     pub(crate) stops: UnderStop,
+    /// If it stands for an actor elsewhere: that one.
+    pub(crate) tie: OnceCell<Rc<Tie>>,
 }
 
 impl Kin {
@@ -55,6 +58,7 @@ impl Kin {
             drains: Cell::default(),
             is_cut: Cell::default(),
             stops: UnderStop::default(),
+            tie: OnceCell::default(),
         }
     }
 

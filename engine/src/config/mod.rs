@@ -10,6 +10,7 @@ mod key;
 mod lanes;
 mod layers;
 mod memory;
+mod peers;
 mod placement;
 mod problem;
 mod reference;
@@ -48,6 +49,18 @@ impl Default for IdleMode {
     fn default() -> Self {
         Self::Hybrid(HYBRID_SPIN)
     }
+}
+
+/// What a node is to those that it dials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeRole {
+    /// A node like they are.
+    #[default]
+    Node,
+    /// A client from outside: it reaches the actors that are
+    /// [registered](crate::Node::register_for_clients) for clients, and nobody makes links with it.
+    Client,
 }
 
 /// The most that [`Settings::peers_max`] may be.
@@ -128,6 +141,8 @@ pub struct Settings {
     pub peers_max: usize,
     /// `node.verify_peers`.
     pub verify_peers: bool,
+    /// `node.role`.
+    pub role: NodeRole,
     /// `node.connections_per_source_max`.
     pub connections_per_source_max: usize,
     /// `node.connects_per_second_max`.
@@ -192,6 +207,7 @@ impl Settings {
             tasks_max: 1 << 16,
             peers_max: 4096,
             verify_peers: true,
+            role: NodeRole::Node,
             connections_per_source_max: 4096,
             connects_per_second_max: 256,
             half_open_max: limits::HALF_OPEN_MAX,

@@ -6,6 +6,7 @@ use ringmesh_proto::address::check_system;
 use ringmesh_proto::limits;
 
 use super::key::{Key, Kind, Range};
+use super::peers::{ROLE, VERIFY_PEERS};
 use super::placement::{ALLOW, RULES};
 use super::texts::{advertise, advertised, control, idle_name, set_control, set_idle};
 use super::{IdleMode, PEERS_CEILING};
@@ -73,7 +74,7 @@ fn whole(number: u64, unit: Duration) -> Duration {
     Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
-pub(super) static KEYS: [Key; 40] = [
+pub(super) static KEYS: [Key; 41] = [
     Key {
         section: "node",
         name: "system",
@@ -138,28 +139,8 @@ pub(super) static KEYS: [Key; 40] = [
         too_large: "the memory of their links is not bounded sooner.",
         kind: number!(peers_max, "peers", from_to(1, PEERS_CEILING as u64)),
     },
-    Key {
-        section: "node",
-        name: "verify_peers",
-        meaning: "Whether the address that a dialler claims is asked before it is let in: \"on\" \
-                  or \"off\". Nodes that cannot be dialled, behind NAT or a firewall, are let in \
-                  only without.",
-        too_small: "off, whoever reaches the port can claim to be a node that has no link at the \
-                    moment.",
-        too_large: "on, the first link between two nodes takes two more round trips.",
-        kind: Kind::Text {
-            form: "\"on\" or \"off\"",
-            get: |settings| if settings.verify_peers { "on" } else { "off" }.to_owned(),
-            set: |settings, text| {
-                settings.verify_peers = match text {
-                    "on" => true,
-                    "off" => false,
-                    _ => return Err(String::new()),
-                };
-                Ok(())
-            },
-        },
-    },
+    VERIFY_PEERS,
+    ROLE,
     Key {
         section: "node",
         name: "connections_per_source_max",

@@ -91,6 +91,7 @@ fn link(link: &LinkReport) -> String {
         .maybe("uid", link.peer_uid.map(uid))
         .plain("peer_core", link.peer_core.0)
         .text("lane", link.lane.label())
+        .plain("client", link.client)
         .maybe("transport", link.transport.map(quoted))
         .text("state", link.state.label())
         .maybe("age_ms", link.age.map(|age| age.as_millis()))
@@ -196,15 +197,22 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
         NodeEvent::QuarantinedByPeer { core, node, remedy } => {
             parted(object.plain("core", core.0), node, *remedy)
         }
+        NodeEvent::NodeLost { core, node, why } => {
+            start_of(object.plain("core", core.0), node).text("why", why.label())
+        }
+        NodeEvent::NodeFound { core, node } => start_of(object.plain("core", core.0), node),
     }
     .end()
 }
 
 fn parted(object: Object, node: &NodeId, remedy: Remedy) -> Object {
+    start_of(object, node).text("remedy", remedy.text())
+}
+
+fn start_of(object: Object, node: &NodeId) -> Object {
     object
         .text("peer", &place(&node.address))
         .plain("uid", uid(node.uid))
-        .text("remedy", remedy.text())
 }
 
 fn ends(object: Object, link: &LinkEnds) -> Object {

@@ -289,6 +289,9 @@ impl Core {
         let inbound = link.inbound.borrow();
         let target = inbound.target(target_number)?;
         let message = inbound.message_type(type_number)?;
+        if link.of_client.get() && !self.is_for_clients(target.generation) {
+            return Ok(Err(NoRoute::NotForClients));
+        }
         if let Some(core) = self.lives_elsewhere(link, target) {
             let relay = self.relay_to(link, core).ok_or(NoRoute::NoRecipient);
             let heading = Heading {
@@ -329,12 +332,18 @@ fn generated(generation: u64) -> String {
 }
 
 impl<A: Actor> Cx<'_, A> {
-    /// What the directory answers for a pattern, whoever asks.
+    /// What the directory answers for a pattern.
     pub(crate) fn select_named(&self, pattern: &str, after: &str, protocol: u64) -> Selected {
+        if self.is_from_client() {
+            return self.core().refuse_selection();
+        }
         self.core().select_named(pattern, after, protocol)
     }
 
     pub(crate) fn look_up(&self, name: &str, protocol: u64) -> Resolved {
+        if self.is_from_client() && !self.core().is_named_for_clients(name) {
+            return Resolved::missing(Finding::NotFound);
+        }
         self.core().find_named(name, protocol)
     }
 }

@@ -225,12 +225,14 @@ impl Core {
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
         self.check_quarantine(&introduction.peer)?;
+        self.check_role(introduction)?;
+        connection.of_client.set(introduction.is_of_client());
         let address = &introduction.peer.address;
         let at = (introduction.sending_core, introduction.lane);
         let node = self
             .find_peer(address, at)
             .or_else(|_| {
-                let gives_way = self.give_up_a_lost_link(introduction.lane);
+                let gives_way = self.give_up_a_lost_link(introduction);
                 self.peers.borrow_mut().give_way(gives_way);
                 let found = self.find_peer(address, at);
                 self.peers.borrow_mut().give_way(None);

@@ -21,6 +21,7 @@ use ringmesh_transport::timer::TimerKey;
 use super::far_links::{FarLink, Orders};
 use super::fence::Fences;
 use super::followed::{Followed, Order};
+use super::lost::Lost;
 use super::watch::Place;
 use super::{CONTROL_CORE, Core, Errand, Token};
 use crate::config::Settings;
@@ -45,6 +46,7 @@ pub(super) struct Far {
     timer: Cell<Option<(Instant, TimerKey)>>,
     /// Something may follow from what happened.
     stirred: Cell<bool>,
+    pub(super) lost: Lost,
 }
 
 impl Far {
@@ -69,6 +71,7 @@ impl Far {
             fences: RefCell::default(),
             timer: Cell::default(),
             stirred: Cell::default(),
+            lost: Lost::default(),
         }
     }
 
@@ -109,6 +112,9 @@ impl Core {
             return Ok(());
         };
         let uid = who.uid;
+        if self.is_client() || self.shared.is_client(uid) {
+            return Err(WatchError::Client);
+        }
         if self.shared.parted.of(uid).is_some() {
             self.remote_terminated(by, uid, who.generation, Ended::NodeLost);
             return Ok(());
@@ -246,7 +252,13 @@ impl Core {
                 watching,
                 reason,
             } => tell(uid, watch, watching, ended(reason)),
-            Effect::NodeEnded { uid, watches, .. } => {
+            Effect::NodeEnded {
+                uid,
+                address,
+                end,
+                watches,
+            } => {
+                self.note_lost(NodeId { address, uid }, end);
                 for (watch, watching) in watches {
                     tell(uid, watch, watching, Ended::NodeLost);
                 }

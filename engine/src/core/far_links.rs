@@ -220,6 +220,7 @@ impl Core {
         };
         self.far.links.borrow_mut().insert(link.uid, far);
         self.far.machine.borrow_mut().handle_link_up(&link.node);
+        self.note_found(&link.node);
         self.far.stir();
     }
 

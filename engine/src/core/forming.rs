@@ -30,7 +30,7 @@ impl Core {
             if let Some(link) = &peer.link {
                 return link.uid == uid;
             }
-            if !peer.association.may_form(uid) {
+            if !peer.association.may_form(uid) || self.shared.is_client(uid) {
                 return false;
             }
             let address = peer.address.clone();
@@ -117,8 +117,8 @@ impl Core {
         self.peer_changed(node);
     }
 
-    /// Whether a send that waits for a peer waits in vain: the peer refuses this node for good, was
-    /// not found while the send waited, or has no place in the table of this core.
+    /// Whether a send that waits for a peer waits in vain: the peer is a client, refuses this node
+    /// for good, was not found while the send waited, or has no place in the table of this core.
     pub(crate) fn waits_in_vain(&self, place: Option<&Place>, to: Recipient) -> bool {
         let mut peers = self.peers.borrow_mut();
         let Some(node) = peers.awaited(to) else {
@@ -131,6 +131,6 @@ impl Core {
         );
         let given_up = peer.given_up;
         let saw = place.and_then(|place| place.saw_given_up(node, &peer.line));
-        is_refused || saw.is_some_and(|saw| saw != given_up)
+        is_refused || saw.is_some_and(|saw| saw != given_up) || self.shared.is_client(to.uid)
     }
 }

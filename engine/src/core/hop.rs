@@ -10,7 +10,8 @@
 //! What the recipients' core has not taken over is withheld from the credit of the link, be it in
 //! the tunnel or, where there is no room in that, in a queue before it: the peer feels a core that
 //! is behind as it would with a link of its own, and both together stay within a window and a half.
-//! A recipient without room is reported to the peer when the next message for it passes.
+//! All of that may be for one recipient, and end beyond the bound of its mailbox: the tunnel leaves
+//! the others credit even then. A recipient without room is reported to the peer at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -102,6 +103,14 @@ impl Relay {
 
     fn is_busy(&self, target: Target) -> bool {
         self.busy.borrow().targets.contains(&target)
+    }
+
+    fn note_busy(&self, number: u32, target: Target) {
+        let mut busy = self.busy.borrow_mut();
+        if let Some(former) = busy.by_number.insert(number, target) {
+            busy.targets.remove(&former);
+        }
+        busy.targets.insert(target);
     }
 
     fn has_waiting(&self) -> bool {
@@ -379,11 +388,8 @@ impl Core {
         if notice.busy {
             let target = near_end.outbound.borrow().target(number);
             if let Some(target) = target {
-                let mut busy = relay.busy.borrow_mut();
-                if let Some(former) = busy.by_number.insert(number, target) {
-                    busy.targets.remove(&former);
-                }
-                busy.targets.insert(target);
+                relay.note_busy(number, target);
+                self.say_busy_of(&relay.origin, target);
             }
             return;
         }
@@ -396,6 +402,15 @@ impl Core {
         };
         if let Some(target) = ready {
             self.withdraw_busy_of(&relay.origin, target.generation);
+        }
+    }
+
+    /// Tells a peer that an actor has no room, before the credit for what that took comes back to
+    /// it. By a number that it gives the actor later it is told when that is used.
+    fn say_busy_of(&self, origin: &Rc<Link>, target: Target) {
+        let numbers: Vec<u32> = origin.inbound.borrow().numbers_of(target).collect();
+        for number in numbers {
+            self.say_busy(origin, number, target.generation);
         }
     }
 

@@ -194,6 +194,7 @@ impl Core {
     pub(super) fn bury_unrouted(&self, no_route: NoRoute, link: &Rc<Link>, numbers: (u32, u16)) {
         let reason = match no_route {
             NoRoute::NoRecipient => DeadLetterReason::NoRecipient,
+            NoRoute::NotForClients => DeadLetterReason::NotForClients,
             NoRoute::Mismatch(Mismatch::UnknownMessage) => DeadLetterReason::UnknownMessage,
             NoRoute::Mismatch(Mismatch::Schema) => DeadLetterReason::SchemaMismatch,
         };
@@ -236,6 +237,7 @@ impl Core {
             DeadLetterReason::Invalid => &tally.dead_invalid,
             DeadLetterReason::LateAnswer => &tally.dead_late_answer,
             DeadLetterReason::NotUpgraded => &tally.dead_not_upgraded,
+            DeadLetterReason::NotForClients => &tally.dead_not_for_clients,
             DeadLetterReason::Stashed => &tally.dead_stashed,
         }
     }

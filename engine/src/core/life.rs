@@ -122,6 +122,7 @@ impl Core {
     pub(super) fn close_to_new(&self, cell: &ActorCell) {
         if cell.is_alive() {
             cell.bury();
+            self.close_to_clients(cell.generation);
             if let Some(name) = &cell.name {
                 self.shared.end_name(name, cell.generation);
             }

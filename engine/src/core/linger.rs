@@ -18,6 +18,7 @@ use super::notices::Word;
 use super::watch::Place;
 use super::{Core, Errand, NodeIndex, Token};
 use crate::actor::ActorCell;
+use crate::deploy::finish;
 use crate::ending::{Ending, GRACE, Outcome, StopError, Stopped};
 use crate::reference::Recipient;
 use crate::watch::Ended;
@@ -240,6 +241,9 @@ impl Core {
         if cell.kin.ends_for().is_some() {
             return;
         }
+        if self.waits_for_elsewhere(cell) {
+            return;
+        }
         let drains = rest == Rest::Handle;
         if cell.kin.is_parked.get() && drains {
             // It has no state that could handle what waits.
@@ -257,6 +261,46 @@ impl Core {
                 port.linger(drains);
             }
             None => self.end_softly(cell),
+        }
+    }
+
+    /// Whether an actor stands for one elsewhere that finishes what it does, in the time that those
+    /// above it have.
+    fn waits_for_elsewhere(self: &Rc<Self>, cell: &Rc<ActorCell>) -> bool {
+        let Some(tie) = cell.kin.tie.get() else {
+            return false;
+        };
+        let deadline = self.deadline_above(cell);
+        deadline.is_some_and(|deadline| finish(self, cell.place(), tie, self.time_to(deadline)))
+    }
+
+    /// The first of the deadlines of those above an actor.
+    fn deadline_above(&self, cell: &ActorCell) -> Option<Instant> {
+        let mut first: Option<Instant> = None;
+        let mut above = cell.kin.parent;
+        while let Some(cell) = above.and_then(|place| self.cell_at(place)) {
+            if let Some(stops) = &*cell.kin.stops.0.borrow() {
+                first = Some(first.map_or(stops.deadline, |first| first.min(stops.deadline)));
+            }
+            above = cell.kin.parent;
+        }
+        first
+    }
+
+    /// Stops the child of a guardian with a deadline; `None` if there is no room for that.
+    pub(crate) fn finish_child(
+        self: &Rc<Self>,
+        guardian: Recipient,
+        within: Duration,
+    ) -> Option<Ending> {
+        let child = self.cell_at(guardian.place())?.kin.children().pop()?;
+        let (said, heard) = oneshot::channel();
+        self.be_stopped(child, within, (Rest::Bury, self.id, 0), said);
+        let mut ending = Ending::new(heard, None);
+        match ending.said() {
+            Some(Err(_)) => None,
+            Some(known) => Some(Ending::known(known)),
+            None => Some(ending),
         }
     }
 

@@ -91,6 +91,10 @@ pub(crate) struct Link {
     pub(crate) vitals: Vitals,
     /// Of the control lane.
     pub(crate) pings: Pings,
+    /// Its peer is a client, for the life of the link.
+    pub(crate) of_client: Cell<bool>,
+    /// Of such a link: as of which edition of what clients reach its routes are.
+    pub(crate) routes_as_of: Cell<u64>,
     /// It had no connection yet.
     pub(crate) forming: Cell<bool>,
     /// While it has no connection: its association knows that something is to be sent.
@@ -152,6 +156,8 @@ impl Link {
             stirred: Cell::default(),
             vitals: Vitals::default(),
             pings: Pings::default(),
+            of_client: Cell::default(),
+            routes_as_of: Cell::default(),
             forming: Cell::new(false),
             resume_wanted: Cell::new(false),
             ended: Cell::new(false),
@@ -219,6 +225,8 @@ pub(crate) struct Connection {
     pub(crate) readable: Cell<bool>,
     /// It carries the control lane.
     pub(crate) urgent: Cell<bool>,
+    /// Whoever dialled it said that it is a client.
+    pub(crate) of_client: Cell<bool>,
     /// Nothing it brings counts any more.
     pub(crate) closing: Cell<bool>,
     /// Bytes of a handshake are on their way out.
@@ -287,6 +295,7 @@ impl Connection {
             intake: RefCell::default(),
             readable: Cell::new(false),
             urgent: Cell::new(false),
+            of_client: Cell::default(),
             closing: Cell::new(false),
             sending: Cell::new(false),
             last_words: RefCell::default(),

@@ -29,18 +29,26 @@ impl Core {
         self.tell_of_link(&link, up.dialled);
         let mut peers = self.peers.borrow_mut();
         let peer = peers.at(node);
-        peer.link = Some(link);
+        peer.link = Some(Rc::clone(&link));
         peer.meetings += 1;
         peer.problem = None;
         peer.places.found();
         let number = peer.node;
-        let (uid, matrix) = (up.peer.uid, up.matrix);
+        let uid = up.peer.uid;
         connection.settle();
         self.shared.linked(number, uid, connection.from());
         self.shared.parted.handle_link_up(&up.peer);
         self.shared.connected(number, uid);
         let former = self.shared.met_start(number);
-        let met = self.shared.learn(number, Met { uid, matrix });
+        let (matrix, is_client) = (up.matrix, connection.of_client.get());
+        let met = Met {
+            uid,
+            matrix,
+            is_client,
+        };
+        let met = self.shared.learn(number, met);
+        // Of two roles that were let in at once the lesser one holds.
+        link.of_client.set(is_client || met.is_client);
         peers.learn(number, met);
         drop(peers);
         self.end_former_links(number, met.uid);

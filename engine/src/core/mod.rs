@@ -20,6 +20,7 @@ mod asked;
 mod asks;
 mod away;
 mod budget;
+mod clients;
 mod clock;
 mod close;
 mod connect;
@@ -46,6 +47,7 @@ mod linked;
 mod local;
 mod local_line;
 mod loops;
+mod lost;
 mod main_task;
 mod mesh;
 mod news;
@@ -133,6 +135,7 @@ pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
 pub use ticks::TimerId;
 pub(crate) use timers::Token;
+pub(crate) use upgrade::NotUpgraded;
 pub(crate) use user_code::{contain, dispose, panic_message};
 pub(crate) use watch::{Notice, Place as ActorPlace};
 
@@ -144,6 +147,7 @@ use crate::testkit::VirtualTime;
 use alarm::Bells;
 use asks::AskTable;
 use budget::Budget;
+use clients::ForClients;
 use clock::Clock;
 use dial::LookUps;
 use far::Far;
@@ -228,6 +232,8 @@ pub(crate) struct Core {
     lives: Lives,
     /// Watches over nodes.
     far: Far,
+    /// What clients reach, as this core knows.
+    for_clients: ForClients,
     /// What the transport reported and nobody has handled.
     events: RefCell<VecDeque<Event>>,
     bells: RefCell<Bells>,

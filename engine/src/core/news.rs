@@ -140,6 +140,13 @@ impl Core {
         }
     }
 
+    /// A node counts as gone, or lives on.
+    pub(super) fn tell_of_node(&self, event: NodeEvent) {
+        if self.shared.events.is_read() {
+            self.tell_event(event);
+        }
+    }
+
     /// A peer gave its place to another.
     pub(super) fn tell_of_forgotten(&self, (address, peer_core): (Address, CoreId)) {
         if self.shared.events.is_read() {

@@ -12,12 +12,14 @@ use ringmesh_proto::matrix::LinkMatrix;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeIndex(pub(crate) u32);
 
-/// What a handshake told of a node: the process start, and the links that this node may have with
-/// it.
+/// What a handshake told of a node: the process start, the links that this node may have with it,
+/// and whether it is a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Met {
     pub(crate) uid: Uid,
     pub(crate) matrix: LinkMatrix,
+    /// It came as one, first.
+    pub(crate) is_client: bool,
 }
 
 impl NodeIndex {
@@ -184,6 +186,23 @@ impl Nodes {
         })
     }
 
+    /// Whether a process start is one that came as a client.
+    pub(super) fn is_client(&self, uid: Uid) -> bool {
+        self.met_as(uid).is_some_and(|met| met.is_client)
+    }
+
+    /// Whether a process start may come in a role: in the one that it came in first.
+    pub(super) fn may_be(&self, uid: Uid, is_client: bool) -> bool {
+        self.met_as(uid)
+            .is_none_or(|met| met.is_client == is_client)
+    }
+
+    /// What a process start told, wherever that was met.
+    fn met_as(&self, uid: Uid) -> Option<Met> {
+        let node = self.by_uid.get(&uid)?;
+        self.entries[node.0 as usize].met
+    }
+
     pub(super) fn linked(&mut self, node: NodeIndex, uid: Uid, from: Option<IpAddr>) {
         let entry = &mut self.entries[node.0 as usize];
         entry.links += 1;
@@ -236,6 +255,14 @@ mod tests {
         Address::new("demo", "127.0.0.1", port).unwrap()
     }
 
+    fn met(uid: u64, cores: u16) -> Met {
+        Met {
+            uid: Uid::new(uid).unwrap(),
+            matrix: LinkMatrix::new(1, cores, 64),
+            is_client: false,
+        }
+    }
+
     fn nodes(nodes_max: usize) -> Nodes {
         let mut nodes = Nodes::new(nodes_max);
         nodes.add_self(address(1));
@@ -260,10 +287,6 @@ mod tests {
         let mut nodes = nodes(2);
         let node = nodes.meet(&address(2)).unwrap();
         assert_eq!(nodes.met(&address(2)), Some((node, None)));
-        let met = |uid, cores| Met {
-            uid: Uid::new(uid).unwrap(),
-            matrix: LinkMatrix::new(1, cores, 64),
-        };
         assert_eq!(nodes.learn(node, met(1, 2)), met(1, 2));
         assert_eq!(nodes.learn(node, met(1, 3)), met(1, 2));
         assert_eq!(nodes.learn(node, met(2, 3)), met(2, 3));
@@ -289,10 +312,7 @@ mod tests {
             address: address(port),
             uid: Uid::new(uid).unwrap(),
         };
-        let met = |uid| Met {
-            uid: Uid::new(uid).unwrap(),
-            matrix: LinkMatrix::new(1, 1, 64),
-        };
+        let met = |uid| met(uid, 1);
         nodes.learn(one, met(7));
         assert!(!nodes.is_elsewhere(&id(3, 7)), "it has no link");
         nodes.linked(one, id(2, 7).uid, None);

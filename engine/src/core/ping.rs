@@ -189,6 +189,10 @@ impl Core {
         timeout: Duration,
         last: &Last,
     ) -> Result<Duration, PingError> {
+        if self.is_client() {
+            let reason = "a client has no control lane".to_owned();
+            return Err(PingError::Refused { reason });
+        }
         let mut alarm = self.alarm(timeout);
         loop {
             let link = self.control_link(address, &mut alarm, last);

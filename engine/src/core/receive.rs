@@ -43,6 +43,9 @@ pub(super) fn drain(
     budget: &mut Budget,
 ) -> Result<Left, CloseReason> {
     let copy_out = core.is_pool_short();
+    if link.of_client.get() {
+        core.renew_routes(link);
+    }
     let mut intake = connection.intake.borrow_mut();
     loop {
         let Some(front) = whole_front(core, &mut intake, link.body_cap) else {

@@ -51,7 +51,8 @@ impl<'a> Asker<'a> {
     /// Says that the question reached no handler.
     pub(crate) fn refuse(self, no_route: NoRoute) {
         self.fail(match no_route {
-            NoRoute::NoRecipient => ErrorCode::NotRunning,
+            // A client is not told that there is somebody.
+            NoRoute::NoRecipient | NoRoute::NotForClients => ErrorCode::NotRunning,
             NoRoute::Mismatch(Mismatch::UnknownMessage) => ErrorCode::UnknownMessage,
             NoRoute::Mismatch(Mismatch::Schema) => ErrorCode::SchemaMismatch,
         });

@@ -59,6 +59,7 @@ impl Core {
             peer_uid: None,
             peer_core: peer.core,
             lane: peer.lane,
+            client: false,
             transport: None,
             state,
             age: None,
@@ -104,6 +105,7 @@ impl Core {
         let vitals = &link.vitals;
         let connection = link.connection.get();
         report.transport = connection.map(|id| self.io.borrow().name_of(id));
+        report.client = link.of_client.get();
         report.peer_uid = Some(link.uid);
         report.age = Some(self.clock.now().saturating_since(vitals.since.get()));
         report.bytes_sent = positions.reached;

@@ -11,7 +11,7 @@ use ringmesh_proto::association::Status;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Standing};
 use ringmesh_proto::frame::body::{Grant, Notice};
-use ringmesh_proto::lane::Lane;
+use ringmesh_proto::handshake::Introduction;
 
 use super::Core;
 use super::link::{Link, Stage};
@@ -161,11 +161,17 @@ impl Core {
 
     /// Makes room for another peer: one that is gone, and may come back, has less of a claim to its
     /// place than one that is here, and one that was not there yet the least. Of the others, links
-    /// with nothing under way go first, those last that rest. Says whose link it was.
-    pub(super) fn give_up_a_lost_link(self: &Rc<Self>, lane: Lane) -> Option<PeerIndex> {
-        let lost = self
-            .linked()
-            .filter(|link| link.lane == lane && link.is_lost());
+    /// with nothing under way go first, those last that rest. A client takes the place of a client
+    /// alone. Says whose link it was.
+    pub(super) fn give_up_a_lost_link(
+        self: &Rc<Self>,
+        newcomer: &Introduction,
+    ) -> Option<PeerIndex> {
+        let may_go = |link: &Rc<Link>| {
+            let is_lost = link.lane == newcomer.lane && link.is_lost();
+            is_lost && (!newcomer.is_of_client() || link.of_client.get())
+        };
+        let lost = self.linked().filter(may_go);
         let rank = |link: &Rc<Link>| {
             let is_idle = link.outbound.borrow().is_idle();
             (!link.forming.get(), !is_idle, link.rests_since.get())

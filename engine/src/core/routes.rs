@@ -59,6 +59,8 @@ pub(crate) struct Found {
 pub(crate) enum NoRoute {
     /// No actor runs at the target.
     NoRecipient,
+    /// The sender is a client, and no actor at the target is registered for those.
+    NotForClients,
     /// The actor's protocol does not have the message.
     Mismatch(Mismatch),
 }

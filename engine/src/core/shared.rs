@@ -16,6 +16,7 @@ use ringmesh_proto::lane::Lane;
 use ringmesh_proto::message::ProtocolId;
 use ringmesh_transport::doorbell::Doorbell;
 
+use super::clients::Registered;
 use super::door::SharedDoor;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     nodes: Mutex<Nodes>,
     /// Who is quarantined.
     pub(super) parted: Arc<Parted>,
+    /// What clients reach.
+    pub(super) registered: Registered,
     /// Who may come in.
     pub(crate) door: SharedDoor,
     /// What is made here for other nodes.
@@ -139,6 +142,7 @@ impl Shared {
             control: OnceLock::new(),
             names: Mutex::default(),
             parted: Arc::default(),
+            registered: Registered::default(),
             // Each lane has peers of its own, and each core forgets a node only after it has met
             // the next.
             nodes: Mutex::new(Nodes::new(cores * (Lane::ALL.len() * peers_max + 1))),
@@ -321,6 +325,16 @@ impl Shared {
     /// first, so that all cores of this one agree.
     pub(crate) fn learn(&self, node: NodeIndex, met: Met) -> Met {
         lock(&self.nodes).learn(node, met)
+    }
+
+    /// Whether a process start is one that came as a client.
+    pub(crate) fn is_client(&self, uid: Uid) -> bool {
+        lock(&self.nodes).is_client(uid)
+    }
+
+    /// Whether a process start may come in a role.
+    pub(crate) fn may_be(&self, uid: Uid, is_client: bool) -> bool {
+        lock(&self.nodes).may_be(uid, is_client)
     }
 
     /// A link is up with that process start of a node that some core knows, at `from` on the

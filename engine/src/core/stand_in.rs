@@ -7,7 +7,7 @@ use ringmesh_proto::address::NodeId;
 use super::watch::Place;
 use super::{Core, NodeIndex};
 use crate::actor::{Actor, ActorCell, ActorTable, Birth};
-use crate::deploy::{Placement, Site};
+use crate::deploy::{Placement, Site, Tie};
 use crate::error::SpawnError;
 use crate::reference::{Recipient, Ref};
 use crate::watch::Ended;
@@ -38,6 +38,28 @@ impl Core {
         let parent = cell.kin.parent.and_then(|place| self.cell_at(place));
         if let Some(parent) = parent {
             self.actor_failed(&parent, "a child of it, elsewhere, failed");
+        }
+    }
+
+    /// The actor runs for which one of this core stands.
+    pub(crate) fn is_tied(&self, stand_in: Recipient, tie: &Rc<Tie>) {
+        if let Some(cell) = self.cell_at(stand_in.place()) {
+            // Set once: one stand-in is of one actor.
+            let _ = cell.kin.tie.set(Rc::clone(tie));
+        }
+    }
+
+    /// The actor for which one of this core stands did not end in order.
+    pub(crate) fn cut_short(&self, stand_in: Place) {
+        if let Some(cell) = self.cell_at(stand_in) {
+            cell.kin.is_cut.set(true);
+        }
+    }
+
+    /// Nothing more is to be heard of the actor for which one of this core stands.
+    pub(crate) fn end_stand_in(self: &Rc<Self>, stand_in: Place) {
+        if let Some(cell) = self.cell_at(stand_in) {
+            self.bring_down(&cell, Ended::Stopped);
         }
     }
 

@@ -12,6 +12,7 @@ use ringmesh_proto::handshake::{Acceptor, LocalNode, RESTS};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::SLAB_BYTES;
 use ringmesh_proto::link::{Inbound, Outbound};
+use ringmesh_proto::preface::Role;
 use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
@@ -21,6 +22,7 @@ use ringmesh_transport::timer::TimerWheel;
 use ringmesh_transport::transports::Transports;
 
 use super::asks::AskTable;
+use super::clients::ForClients;
 use super::clock::Clock;
 use super::far::Far;
 use super::letters::LetterLog;
@@ -37,7 +39,7 @@ use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
-use crate::config::Settings;
+use crate::config::{NodeRole, Settings};
 use crate::deploy::Factories;
 use crate::error::EngineError;
 use crate::testkit::VirtualTime;
@@ -102,6 +104,7 @@ impl Core {
             ticks: RefCell::default(),
             lives: Lives::default(),
             far: Far::new(&settings),
+            for_clients: ForClients::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
             bells: RefCell::default(),
@@ -153,6 +156,10 @@ fn local_node(id: &NodeId, (core, lane): (CoreId, Lane), settings: &Settings) ->
         id: id.clone(),
         core,
         lane,
+        role: match settings.role {
+            NodeRole::Node => Role::Node,
+            NodeRole::Client => Role::Client,
+        },
         cores: core_id(settings.cores).0,
         format_fingerprint: FORMAT_FINGERPRINT,
         body_cap: of_lane.body_cap,

@@ -131,7 +131,7 @@ impl Core {
         let routes = &origin.routes;
         routes.borrow_mut().add_relay(core, Rc::clone(&relay));
         let (from, far) = (self.id, passage.other_end());
-        let peer = origin.node.clone();
+        let (peer, of_client) = (origin.node.clone(), origin.of_client.get());
         let open = move |there: &Rc<Self>| {
             let other = TunnelCaps {
                 outgoing: own.incoming,
@@ -139,6 +139,7 @@ impl Core {
                 ..own
             };
             let link = there.tunnel_link((from, far), peer, other);
+            link.of_client.set(of_client);
             there.add_tunnel((from, far), link, None);
         };
         self.send_word(core, Box::new(open));
@@ -161,7 +162,7 @@ impl Core {
             lane: caps.lane,
             body_cap: caps.incoming,
         };
-        let inbound = Inbound::new(window);
+        let inbound = Inbound::of_tunnel(window);
         let mut link = Link::new(id, PeerIndex::of_core(core), node, at, outbound, inbound);
         link.passage = Some(passage);
         Rc::new(link)

@@ -10,7 +10,7 @@ use super::user_code::panic_message;
 
 /// Why a message in an older version was not upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotUpgraded {
+pub(crate) enum NotUpgraded {
     /// Its bytes are not what they say they are: the peer is at fault.
     Invalid,
     /// The upgrade panicked, or made a message that is too long.
@@ -47,5 +47,15 @@ impl Core {
             tracing::error!(problem, "a message in an older version was not upgraded");
         }
         Err(NotUpgraded::Failed)
+    }
+
+    /// The same of what an actor is made of, as long as a frame at most.
+    pub(crate) fn upgrade_args(
+        &self,
+        older: &Older,
+        archive: &[u8],
+    ) -> Result<Box<[u8]>, NotUpgraded> {
+        let upgraded = self.upgrade(older, archive, self.settings().frame_bytes_max)?;
+        Ok(Box::from(&*upgraded))
     }
 }

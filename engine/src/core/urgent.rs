@@ -92,7 +92,12 @@ impl Core {
         link: &Rc<Link>,
         frame: &Frame<'_>,
     ) -> Result<(), CloseReason> {
-        match frame.header.kind {
+        let kind = frame.header.kind;
+        // A client has no such link, unless it lets this node make one with it.
+        if link.of_client.get() && kind.is_positioned() {
+            return Err(CloseReason::UnexpectedFrame(kind));
+        }
+        match kind {
             Kind::Grant | Kind::Ping | Kind::Pong | Kind::Bye | Kind::Rest => {
                 self.handle_service_frame(link, frame)
             }

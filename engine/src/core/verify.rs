@@ -57,7 +57,7 @@ impl Core {
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
         // Who stops may have links that form, and has to vouch for their dials.
-        if introduction.is_inquiry {
+        if introduction.is_inquiry() {
             return self.answer_inquiry(introduction);
         }
         if self.is_closing() {

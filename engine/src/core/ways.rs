@@ -34,7 +34,10 @@ impl Core {
         if self.form(node, to.uid) {
             return Ok(());
         }
-        self.want_link(node);
+        // A client is sent to over the links that it made.
+        if !self.shared.is_client(to.uid) {
+            self.want_link(node);
+        }
         Err(Refusal::Unreachable)
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ringmesh_proto::address::Address;
+use ringmesh_proto::address::{Address, CoreId};
 
-use crate::error::SpawnError;
+use crate::error::{SpawnError, parted};
 use crate::watch::WatchError;
 
 /// Why `spawn_at` gave no ref. Nothing of the actor is left in the end, also where it may have been
@@ -29,7 +29,7 @@ pub enum SpawnAtError {
         key: &'static str,
     },
     /// The settings of the node do not allow it: see `spawn.allow` of the
-    /// [`Settings`](crate::Settings).
+    /// [`Settings`](crate::Settings); or one of the two nodes is a client: see `node.role`.
     #[error("the node at {node} does not let others spawn `{key}`")]
     NotAllowed {
         /// The node.
@@ -37,9 +37,31 @@ pub enum SpawnAtError {
         /// The key.
         key: &'static str,
     },
-    /// The factory there takes arguments of another type, version or layout.
-    #[error("the factory `{key}` takes other arguments: one of the programs is older")]
+    /// The factory there takes arguments of another type, or of another layout in that version.
+    #[error("the factory `{key}` takes other arguments")]
     OtherArguments {
+        /// The key.
+        key: &'static str,
+    },
+    /// The program there is newer, and its factory [reads](crate::Upgrade) that version of its
+    /// arguments no more: bring this program up to date.
+    #[error(
+        "the factory `{key}` of the node at {node} takes newer versions of its arguments alone"
+    )]
+    ArgumentsTooOld {
+        /// The node.
+        node: Address,
+        /// The key.
+        key: &'static str,
+    },
+    /// The program there is older, and its factory does not know that version of its arguments
+    /// yet: those that read a version come one release before those that spawn by it.
+    #[error(
+        "the factory `{key}` of the node at {node} takes older versions of its arguments alone"
+    )]
+    ArgumentsTooNew {
+        /// The node.
+        node: Address,
         /// The key.
         key: &'static str,
     },
@@ -69,6 +91,14 @@ pub enum SpawnAtError {
         /// What is full.
         reason: String,
     },
+    /// The node has no core of that number.
+    #[error("the node at {node} has no core {core}")]
+    NoSuchCore {
+        /// The node.
+        node: Address,
+        /// The core that the placement names.
+        core: CoreId,
+    },
     /// The program there is older, and knows nothing of this.
     #[error("the node at {node} cannot be asked to spawn: its program is older")]
     TooOld {
@@ -82,6 +112,15 @@ pub enum SpawnAtError {
         node: Address,
         /// The last thing that went wrong on the way.
         reason: String,
+    },
+    /// The process start that runs there is [quarantined](crate::Node::quarantine), or has
+    /// quarantined this node. It was dialled to find that out.
+    #[error("the node at {node} {}", parted(*by_peer))]
+    Quarantined {
+        /// The node.
+        node: Address,
+        /// It is this node that is quarantined, by that one.
+        by_peer: bool,
     },
     /// The deadline passed with the answer still owed.
     #[error("no answer within {after:?}")]

@@ -1,15 +1,17 @@
 //! Factories: what a node can make on request.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::rc::Rc;
 
 use ringmesh_proto::message::{Message, MessageType};
 use ringmesh_transport::buffer::Chunk;
 
-use super::{SpawnAtError, Spawnable};
+use super::nursery::NoSeat;
+use super::{SpawnAtError, SpawnVerdict, Spawnable};
 use crate::core::Core;
 use crate::error::{EngineError, SpawnError};
-use crate::message::Msg;
+use crate::message::{Msg, Older};
 use crate::props::{Props, StartError};
 use crate::reference::{Recipient, Ref};
 use crate::supervision::Supervision;
@@ -19,6 +21,8 @@ use crate::supervision::Supervision;
 pub(super) struct Kit {
     /// Its archived arguments.
     pub(super) args: Box<[u8]>,
+    /// If those are of an older version: which, and the way to the current one.
+    pub(super) older: Option<&'static Older>,
     pub(super) name: Option<String>,
     pub(super) supervision: Supervision,
 }
@@ -31,6 +35,8 @@ pub(super) enum Unmade {
     /// Its own code said so, or panicked.
     Start(String),
     Spawn(SpawnError),
+    /// What is kept of it has no room.
+    NoRoom(NoSeat),
 }
 
 /// Makes actors of one type.
@@ -38,6 +44,8 @@ pub(super) enum Unmade {
 pub(crate) struct Factory {
     pub(super) key: &'static str,
     pub(super) args: MessageType,
+    /// The older versions of them that it takes as well.
+    older: &'static [Older],
     pub(super) make: fn(&Rc<Core>, Recipient, Kit) -> Result<Recipient, Unmade>,
 }
 
@@ -46,11 +54,34 @@ impl Factory {
         Self {
             key: W::KEY,
             args: <W::Args as Message>::TYPE,
+            older: <W::Args as Message>::OLDER,
             make: |core, parent, kit| {
                 let made = make::<W>(core, Some(parent), kit);
                 made.map(|made| made.recipient)
             },
         }
+    }
+
+    /// Which older version of its arguments these are, if they are not the current one.
+    pub(super) fn reads(&self, args: MessageType) -> Result<Option<&'static Older>, SpawnVerdict> {
+        if args == self.args {
+            return Ok(None);
+        }
+        let mut older = self.older.iter();
+        if let Some(older) = older.find(|older| older.message.version == args.version)
+            && args.id == self.args.id
+        {
+            let is_one = older.message == args;
+            return is_one
+                .then_some(Some(older))
+                .ok_or(SpawnVerdict::OtherArguments);
+        }
+        Err(match args.version.cmp(&self.args.version) {
+            _ if args.id != self.args.id => SpawnVerdict::OtherArguments,
+            Ordering::Less => SpawnVerdict::ArgumentsTooOld,
+            Ordering::Equal => SpawnVerdict::OtherArguments,
+            Ordering::Greater => SpawnVerdict::ArgumentsTooNew,
+        })
     }
 }
 
@@ -87,6 +118,9 @@ impl Unmade {
             Self::Arguments => SpawnAtError::InvalidArguments { key },
             Self::Start(text) => SpawnAtError::Start(text),
             Self::Spawn(error) => SpawnAtError::Spawn(error),
+            Self::NoRoom(no_seat) => SpawnAtError::NoRoom {
+                reason: no_seat.to_string(),
+            },
         }
     }
 }

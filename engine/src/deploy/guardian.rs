@@ -1,4 +1,4 @@
-//! What ties an actor to a parent elsewhere: three actors that take no messages.
+//! What ties an actor to a parent elsewhere: three actors that users send no messages.
 //!
 //! The stand-in is a child of the parent, and ends as a child does: with it, and before it begins
 //! anew. The guardian is the parent of the actor where that lives. They watch each other, so each
@@ -9,29 +9,36 @@
 //! guardian then ends of the escalation alone, as any parent fails of it, and a token ends when the
 //! actor ended otherwise.
 
-use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::factory::{Factory, Kit, Unmade};
+use super::finish::Tie;
 use super::nursery::Seat;
-use super::words::{Made, Place};
-use crate::actor::{Actor, Cx};
-use crate::core::Core;
+use super::words::{Finish, Finished, Made, Place};
+use crate::actor::{Actor, Cx, LaterHandler, ReplyTo};
+use crate::core::{Core, NotUpgraded};
+use crate::ending::{Ending, Stopped};
 use crate::error::SpawnError;
-use crate::protocol;
+use crate::message::Msg;
 use crate::reference::{Recipient, Ref};
 use crate::supervision::Supervision;
 use crate::watch::{ActorId, Ended, Terminated, WatchError};
+use crate::{later_handler, protocol};
 
 protocol! {
-    /// What the three understand: nothing.
+    /// What a stand-in and a token understand: nothing.
     pub(super) TieApi = "ringmesh.tie" {}
+}
+
+protocol! {
+    /// What a guardian does.
+    pub(crate) GuardianApi = "ringmesh.guardian" { Finish }
 }
 
 /// Stands for an actor elsewhere among the children of its parent.
 pub(super) struct StandIn {
-    /// The guardian, if its end is a failure of the parent.
-    pub(super) alarm: Rc<Cell<Option<ActorId>>>,
+    pub(super) tie: Rc<Tie>,
 }
 
 impl Actor for StandIn {
@@ -39,9 +46,19 @@ impl Actor for StandIn {
 
     fn terminated(&mut self, who: Terminated, cx: &mut Cx<'_, Self>) {
         let is_lost = matches!(who.why(), Ended::NodeLost | Ended::Unwatched);
-        if self.alarm.get() == Some(who.id()) && !is_lost {
-            cx.core().escalate(cx.me().recipient);
-        } else {
+        let is_guardian = self
+            .tie
+            .guardian
+            .get()
+            .is_some_and(|it| it.id() == who.id());
+        if is_guardian && self.tie.alarms.get() && !is_lost {
+            return cx.core().escalate(cx.me().recipient);
+        }
+        if is_lost {
+            // How it ended, nobody knows.
+            cx.core().cut_short(cx.me().recipient.place());
+        }
+        if is_lost || !self.tie.waits_for_answer() {
             cx.stop();
         }
     }
@@ -52,12 +69,14 @@ struct Guardian {
     stand_in: ActorId,
     token: Option<Ref<TieApi>>,
     has_child: bool,
+    /// The end of the child, and who waits for that, if it is to finish what it does.
+    finishing: Option<(Ending, ReplyTo<Finish>)>,
     /// Given back when this is gone.
     _seat: Option<Seat>,
 }
 
 impl Actor for Guardian {
-    type Api = TieApi;
+    type Api = GuardianApi;
 
     fn terminated(&mut self, who: Terminated, cx: &mut Cx<'_, Self>) {
         if who.id() == self.stand_in {
@@ -67,11 +86,39 @@ impl Actor for Guardian {
             return cx.stop();
         }
         self.has_child = false;
+        if let Some((mut ending, reply)) = self.finishing.take() {
+            // Said when the child was gone, and so before word of it.
+            let said = ending.said();
+            let in_order = matches!(said, Some(Ok(Stopped::InOrder | Stopped::Gone)));
+            reply.send(Finished { in_order });
+        }
         match self.token.take() {
             // The stand-in hears of it, ends, and this with it.
             Some(token) => {
                 cx.node().stop(&token);
             }
+            None => cx.stop(),
+        }
+    }
+}
+
+#[later_handler(crate = crate)]
+impl LaterHandler<Finish> for Guardian {
+    fn handle(&mut self, finish: Msg<Finish>, reply: ReplyTo<Finish>, cx: &mut Cx<'_, Self>) {
+        let is_parents = cx
+            .sender()
+            .is_some_and(|node| node.uid == self.stand_in.uid);
+        if !is_parents || self.finishing.is_some() {
+            return;
+        }
+        if !self.has_child {
+            // It ended by itself.
+            return reply.send(Finished { in_order: true });
+        }
+        let within = Duration::from_micros(finish.within_us.to_native());
+        match cx.core().finish_child(cx.me().recipient, within) {
+            Some(ending) => self.finishing = Some((ending, reply)),
+            // There is no room to give it time.
             None => cx.stop(),
         }
     }
@@ -105,8 +152,9 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
         kit,
         stand_in,
         path,
-        seat,
+        mut seat,
     } = order;
+    let kit = in_this_version(core, kit, seat.as_mut())?;
     let token = match escalates(kit.supervision) {
         true => Some(core.spawn(None, Token).map_err(Unmade::Spawn)?),
         false => None,
@@ -115,6 +163,7 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
         stand_in: stand_in.id(),
         token,
         has_child: true,
+        finishing: None,
         _seat: seat,
     };
     let raised = core
@@ -143,10 +192,28 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
     }
 }
 
+/// What an actor is made with, its arguments in the version that its factory takes.
+fn in_this_version(core: &Core, mut kit: Kit, seat: Option<&mut Seat>) -> Result<Kit, Unmade> {
+    let Some(older) = kit.older.take() else {
+        return Ok(kit);
+    };
+    kit.args = core.upgrade_args(older, &kit.args).map_err(|problem| {
+        let text = "its arguments, in an older version, could not be upgraded";
+        match problem {
+            NotUpgraded::Invalid => Unmade::Arguments,
+            NotUpgraded::Failed => Unmade::Start(text.to_owned()),
+        }
+    })?;
+    if let Some(seat) = seat {
+        seat.keep(kit.args.len()).map_err(Unmade::NoRoom)?;
+    }
+    Ok(kit)
+}
+
 /// Ties a guardian and its token to the stand-in, and has the child made.
 fn bring_up(
     core: &Rc<Core>,
-    (guardian, token): (Ref<TieApi>, Option<Ref<TieApi>>),
+    (guardian, token): (Ref<GuardianApi>, Option<Ref<TieApi>>),
     stand_in: Recipient,
     make: impl FnOnce(Recipient) -> Result<Recipient, Unmade>,
 ) -> Result<Recipient, Unmade> {
@@ -171,7 +238,8 @@ fn unwatched(error: WatchError) -> SpawnError {
         | WatchError::TooManyOnCore { limit }
         | WatchError::TooManyOfNode { limit }
         | WatchError::TooManyTimers { limit } => SpawnError::TooManyActors { limit },
-        WatchError::Stopping | WatchError::OtherNode => SpawnError::Stopping,
+        // For a client nothing is made, nor at one.
+        WatchError::Stopping | WatchError::OtherNode | WatchError::Client => SpawnError::Stopping,
     }
 }
 

@@ -4,8 +4,9 @@
 //! with the builder of each node that is to make it; a request names its factory and carries
 //! archived arguments, which its node keeps, so that the actor is made anew there when it fails.
 //!
-//! Three actors without messages tie such a child to its parent, by death watch alone
-//! ([`guardian`]): so whatever becomes of messages and links, neither side is left with a leak.
+//! Three actors tie such a child to its parent, by death watch alone ([`guardian`]): so whatever
+//! becomes of messages and links, neither side is left with a leak. The one thing that they are
+//! asked is to give the child time to end ([`finish`](mod@finish)).
 //!
 //! ```text
 //!   here                          there
@@ -16,6 +17,7 @@
 mod allow;
 mod error;
 mod factory;
+mod finish;
 mod guardian;
 mod nursery;
 mod placement;
@@ -26,12 +28,17 @@ mod words;
 pub(crate) use allow::AllowList;
 pub use error::SpawnAtError;
 pub(crate) use factory::{Factories, Factory};
+pub(crate) use finish::{Tie, finish};
+#[cfg(test)]
+pub(crate) use guardian::GuardianApi;
 pub(crate) use nursery::{Nursery, Offer};
 pub use placement::Placement;
 pub(crate) use placement::{Placements, Site, rule};
 pub(crate) use serve::serve;
 pub(crate) use spawn_at::spawn_at;
-pub use words::{Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind};
+pub use words::{
+    Finish, Finished, Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind,
+};
 
 use std::fmt;
 use std::time::Duration;
@@ -95,7 +102,8 @@ pub trait Spawnable: Actor {
     /// Names the factory, on every node alike. No two types of a node have the same.
     const KEY: &'static str;
 
-    /// What the actor is made of. Both nodes must have the same version and layout of it.
+    /// What the actor is made of. A node takes it in its own version, and in those older ones that
+    /// it [upgrades](crate::Upgrade), as messages.
     type Args: Message;
 
     /// Makes the actor, or says why it cannot: the first 1024 bytes of that reach whoever spawns.

@@ -17,6 +17,13 @@ pub(super) const CHILDREN_MAX: usize = 1 << 16;
 /// Bytes of arguments that are kept for them, of all together.
 pub(super) const ARGS_BYTES_MAX: usize = 256 << 20;
 
+/// Those of one process start.
+pub(super) const ARGS_BYTES_OF_ORIGIN_MAX: usize = 64 << 20;
+
+// Nobody takes the room of all others.
+const _: () = assert!(ARGS_BYTES_OF_ORIGIN_MAX < ARGS_BYTES_MAX);
+const _: () = assert!(CHILDREN_OF_ORIGIN_MAX < CHILDREN_MAX);
+
 /// Questions of other nodes that are served at one time.
 pub(super) const UNDER_WAY_MAX: usize = 256;
 
@@ -42,9 +49,16 @@ pub(crate) struct Nursery {
 #[derive(Debug, Default)]
 struct Roster {
     children: BTreeSet<(Uid, u64)>,
-    /// How many each has.
-    of_origin: BTreeMap<Uid, usize>,
+    /// What each has.
+    of_origin: BTreeMap<Uid, Share>,
     under_way: usize,
+    args_bytes: usize,
+}
+
+/// What one process start has here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    children: usize,
     args_bytes: usize,
 }
 
@@ -55,8 +69,10 @@ pub(super) enum NoSeat {
     TooManyOfOrigin { limit: usize },
     #[error("{limit} actors live here for other nodes already")]
     TooMany { limit: usize },
-    #[error("their arguments already take what they may of {limit} bytes")]
+    #[error("the arguments of others already take what they may of {limit} bytes")]
     TooManyBytes { limit: usize },
+    #[error("the arguments of that node's actors already take what they may of {limit} bytes")]
+    TooManyBytesOfOrigin { limit: usize },
     #[error("{limit} others are being made for other nodes")]
     TooManyUnderWay { limit: usize },
     #[error("that actor was asked for before")]
@@ -106,23 +122,11 @@ impl Nursery {
             let limit = UNDER_WAY_MAX;
             return Err(NoSeat::TooManyUnderWay { limit });
         }
-        if roster.children.len() >= CHILDREN_MAX {
-            let limit = CHILDREN_MAX;
-            return Err(NoSeat::TooMany { limit });
-        }
-        if ARGS_BYTES_MAX - roster.args_bytes < args_bytes {
-            let limit = ARGS_BYTES_MAX;
-            return Err(NoSeat::TooManyBytes { limit });
-        }
-        let of_origin = roster.of_origin.entry(origin).or_default();
-        if *of_origin >= CHILDREN_OF_ORIGIN_MAX {
-            let limit = CHILDREN_OF_ORIGIN_MAX;
-            return Err(NoSeat::TooManyOfOrigin { limit });
-        }
-        *of_origin += 1;
+        roster.check(origin)?;
+        roster.keep(origin, args_bytes)?;
+        roster.of_origin.entry(origin).or_default().children += 1;
         roster.children.insert((origin, stand_in));
         roster.under_way += 1;
-        roster.args_bytes += args_bytes;
         drop(roster);
         let seat = Seat {
             roster: Arc::clone(&self.roster),
@@ -137,6 +141,58 @@ impl Nursery {
     }
 }
 
+impl Roster {
+    /// Room for one more actor of a process start.
+    fn check(&self, origin: Uid) -> Result<(), NoSeat> {
+        if self.children.len() >= CHILDREN_MAX {
+            let limit = CHILDREN_MAX;
+            return Err(NoSeat::TooMany { limit });
+        }
+        let share = self.of_origin.get(&origin);
+        if share.is_some_and(|share| share.children >= CHILDREN_OF_ORIGIN_MAX) {
+            let limit = CHILDREN_OF_ORIGIN_MAX;
+            return Err(NoSeat::TooManyOfOrigin { limit });
+        }
+        Ok(())
+    }
+
+    /// Keeps so many more bytes of arguments for a process start, if there is room.
+    fn keep(&mut self, origin: Uid, args_bytes: usize) -> Result<(), NoSeat> {
+        let share = self.of_origin.get(&origin).copied().unwrap_or_default();
+        if ARGS_BYTES_OF_ORIGIN_MAX - share.args_bytes < args_bytes {
+            let limit = ARGS_BYTES_OF_ORIGIN_MAX;
+            return Err(NoSeat::TooManyBytesOfOrigin { limit });
+        }
+        if ARGS_BYTES_MAX - self.args_bytes < args_bytes {
+            let limit = ARGS_BYTES_MAX;
+            return Err(NoSeat::TooManyBytes { limit });
+        }
+        self.args_bytes += args_bytes;
+        self.of_origin.entry(origin).or_default().args_bytes += args_bytes;
+        Ok(())
+    }
+
+    /// So many bytes are kept no more.
+    fn give_back(&mut self, origin: Uid, args_bytes: usize) {
+        self.args_bytes -= args_bytes;
+        if let Some(share) = self.of_origin.get_mut(&origin) {
+            share.args_bytes -= args_bytes;
+        }
+    }
+
+    /// A seat is free again.
+    fn leave(&mut self, seat: &Seat) {
+        self.children.remove(&(seat.origin, seat.stand_in));
+        self.give_back(seat.origin, seat.args_bytes);
+        if let Some(share) = self.of_origin.get_mut(&seat.origin) {
+            share.children -= 1;
+            if share.children == 0 {
+                self.of_origin.remove(&seat.origin);
+            }
+        }
+    }
+}
+
 /// The place of one actor that was made for another node, until it is gone with its guardian.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -146,17 +202,21 @@ pub(super) struct Seat {
     args_bytes: usize,
 }
 
+impl Seat {
+    /// Keeps so many bytes of arguments instead of those it was taken with, if there is room.
+    pub(super) fn keep(&mut self, args_bytes: usize) -> Result<(), NoSeat> {
+        let mut roster = lock(&self.roster);
+        let more = args_bytes.saturating_sub(self.args_bytes);
+        roster.keep(self.origin, more)?;
+        roster.give_back(self.origin, self.args_bytes.saturating_sub(args_bytes));
+        self.args_bytes = args_bytes;
+        Ok(())
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut roster = lock(&self.roster);
-        roster.children.remove(&(self.origin, self.stand_in));
-        roster.args_bytes -= self.args_bytes;
-        if let Some(count) = roster.of_origin.get_mut(&self.origin) {
-            *count -= 1;
-            if *count == 0 {
-                roster.of_origin.remove(&self.origin);
-            }
-        }
+        lock(&self.roster).leave(self);
     }
 }
 
@@ -210,19 +270,35 @@ mod tests {
     }
 
     #[test]
-    fn one_over_the_bytes_of_arguments_is_refused() {
+    fn one_over_the_bytes_of_arguments_of_an_origin_or_of_all_is_refused() {
         let nursery = Nursery::default();
-        let half = nursery.admit(uid(1), 1, ARGS_BYTES_MAX / 2).expect("room");
-        let refused = nursery.admit(uid(2), 1, ARGS_BYTES_MAX / 2 + 1);
+        let share = ARGS_BYTES_OF_ORIGIN_MAX;
+        let half = nursery.admit(uid(1), 1, share / 2).expect("room");
+        let refused = nursery.admit(uid(1), 2, share / 2 + 1);
+        let limit = share;
+        let of_origin = NoSeat::TooManyBytesOfOrigin { limit };
+        assert_eq!(refused.expect_err("one over"), of_origin);
+        let (mut full, under_way) = nursery.admit(uid(1), 2, 1).expect("room");
+        assert_eq!(full.keep(share / 2), Ok(()), "they grew");
+        assert_eq!(full.keep(share / 2 + 1), Err(of_origin));
+        assert_eq!(full.keep(1).and_then(|()| full.keep(share / 2)), Ok(()));
+        let mut seats = vec![half, (full, under_way)];
+        let others = (ARGS_BYTES_MAX / share) as u64;
+        let all = (2..=others).map(|it| nursery.admit(uid(it), 1, share).expect("its own share"));
+        seats.extend(all);
         let limit = ARGS_BYTES_MAX;
+        let refused = nursery.admit(uid(1000), 1, 1).expect_err("one over");
+        assert_eq!(refused, NoSeat::TooManyBytes { limit });
         assert_eq!(
-            refused.expect_err("one over"),
-            NoSeat::TooManyBytes { limit }
+            lock(&nursery.roster).of_origin.len() as u64,
+            others,
+            "who was refused has nothing here"
         );
-        let other = nursery.admit(uid(2), 1, ARGS_BYTES_MAX / 2);
-        assert!(other.is_ok());
-        drop((half, other));
-        assert_eq!(lock(&nursery.roster).args_bytes, 0);
+        drop(seats.pop());
+        seats.push(nursery.admit(uid(1000), 1, share).expect("it left"));
+        drop(seats);
+        let roster = lock(&nursery.roster);
+        assert!(roster.of_origin.is_empty() && roster.args_bytes == 0);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn serve<A: Actor>(spawn: &Msg<Spawn>, reply: ReplyTo<Spawn>, cx: &Cx
     let core = Rc::clone(cx.core());
     let admitted = cx
         .sender()
+        .filter(|_| may_spawn(cx))
         .ok_or_else(|| Refused::of(SpawnVerdict::NotAllowed))
         .and_then(|sender| admit(&core, spawn.deserialize(), &sender));
     let (target, order, under_way) = match admitted {
@@ -64,9 +65,6 @@ fn admit(
     sender: &NodeId,
 ) -> Result<(CoreId, Order, UnderWay), Refused> {
     let nursery = &core.shared().nursery;
-    if !may_spawn(core, sender) {
-        return Err(Refused::of(SpawnVerdict::NotAllowed));
-    }
     let factory = nursery.factory(&spawn.key);
     let factory = factory.ok_or_else(|| Refused::of(SpawnVerdict::UnknownFactory))?;
     if !nursery.allows(factory.key) {
@@ -77,15 +75,13 @@ fn admit(
         version: spawn.args_version,
         fingerprint: spawn.args_fingerprint,
     };
-    if args != factory.args {
-        return Err(Refused::of(SpawnVerdict::OtherArguments));
-    }
+    let older = factory.reads(args).map_err(Refused::of)?;
     let cores = core.cores().len();
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
     let target = match spawn.core {
         None => nursery.next_core(cores),
         Some(wanted) if wanted < cores => CoreId(wanted),
-        Some(wanted) => return Err(Refused::no_room(&format_args!("it has no core {wanted}"))),
+        Some(_) => return Err(Refused::of(SpawnVerdict::NoSuchCore)),
     };
     let place = ActorPlace {
         slot: spawn.stand_in.slot,
@@ -99,6 +95,7 @@ fn admit(
         factory,
         kit: Kit {
             args: spawn.args.into(),
+            older,
             name: spawn.name,
             supervision: spawn.strategy.into(),
         },
@@ -109,10 +106,10 @@ fn admit(
     Ok((target, order, under_way))
 }
 
-/// Whether a node may have anything made here: all that are let in at all. The one place to refuse
-/// those that are trusted less.
-fn may_spawn(_: &Core, _: &NodeId) -> bool {
-    true
+/// Whether whoever asks may have anything made here. A client may not; nor may anybody at one, for
+/// neither would hear of the end of the other.
+fn may_spawn<A: Actor>(cx: &Cx<'_, A>) -> bool {
+    !cx.is_from_client() && !cx.core().is_client()
 }
 
 /// The path of a guardian: no other stand-in of any process has it.
@@ -163,6 +160,7 @@ impl From<Unmade> for Refused {
                 reason,
             },
             Unmade::Spawn(error) => Self::no_room(&error),
+            Unmade::NoRoom(no_seat) => Self::no_room(&no_seat),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The side that has actors made elsewhere.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -12,7 +11,8 @@ use ringmesh_proto::archive::{encode, measure};
 use ringmesh_proto::message::Message;
 
 use super::factory::{self, Factory, Kit};
-use super::guardian::{Order, StandIn, TieApi, escalates, raise};
+use super::finish::Tie;
+use super::guardian::{GuardianApi, Order, StandIn, TieApi, escalates, raise};
 use super::serve::path;
 use super::words::{Made, Place, Spawn, SpawnVerdict, Spawned};
 use super::{Deploy, SpawnAtError, Spawnable};
@@ -22,7 +22,6 @@ use crate::directory;
 use crate::error::{AskError, ResolveError, SpawnError};
 use crate::reference::{Recipient, Ref};
 use crate::resolve::Search;
-use crate::watch::ActorId;
 
 /// Spawns an actor where the settings, or else its `deploy`, say.
 pub(crate) async fn spawn_at<W: Spawnable>(
@@ -39,6 +38,7 @@ pub(crate) async fn spawn_at<W: Spawnable>(
     } = deploy;
     let kit = Kit {
         args: archived::<W>(&core, &args)?,
+        older: None,
         name,
         supervision,
     };
@@ -85,7 +85,7 @@ fn actor_at<P: Protocol>(uid: Uid, home: Home, place: Place) -> Ref<P> {
 struct Posting<'a> {
     core: &'a Rc<Core>,
     stand_in: Ref<TieApi>,
-    alarm: Rc<Cell<Option<ActorId>>>,
+    tie: Rc<Tie>,
     escalates: bool,
     is_tied: bool,
 }
@@ -96,15 +96,15 @@ impl<'a> Posting<'a> {
         parent: Option<Recipient>,
         kit: &Kit,
     ) -> Result<Self, SpawnAtError> {
-        let alarm = Rc::<Cell<Option<ActorId>>>::default();
+        let tie = Rc::<Tie>::default();
         let stand_in = StandIn {
-            alarm: Rc::clone(&alarm),
+            tie: Rc::clone(&tie),
         };
         let stand_in = core.bear(parent, kit.name.as_deref(), stand_in, |_| None)?;
         Ok(Self {
             core,
             stand_in,
-            alarm,
+            tie,
             escalates: escalates(kit.supervision),
             is_tied: false,
         })
@@ -174,7 +174,7 @@ impl<'a> Posting<'a> {
         let ask = directory::of_node(uid, home).ask(spawn);
         let answer = ask.timeout(search.remaining()).await;
         let answer = answer.map_err(|error| refused(&node, error, within))?;
-        let made = made_of::<W>(&node, answer.deserialize())?;
+        let made = made_of::<W>(&node, on, answer.deserialize())?;
         if self.escalates && made.token.is_none() {
             return Err(no_room(
                 "the node says that it was made, and not how it is tied",
@@ -185,17 +185,18 @@ impl<'a> Posting<'a> {
 
     /// The actor runs: from now on it and its stand-in end with each other.
     fn tie(mut self, uid: Uid, home: Home, made: &Made) -> Result<(), SpawnAtError> {
-        let guardian: Ref<TieApi> = actor_at(uid, home, made.guardian);
-        if self.escalates {
-            self.alarm.set(Some(guardian.id()));
-        }
-        let token = made.token.map(|token| actor_at(uid, home, token));
+        let guardian: Ref<GuardianApi> = actor_at(uid, home, made.guardian);
+        self.tie.guardian.set(Some(guardian));
+        self.tie.alarms.set(self.escalates);
+        self.core.is_tied(self.stand_in.recipient, &self.tie);
+        let token = made.token.map(|token| {
+            let token: Ref<TieApi> = actor_at(uid, home, token);
+            token.recipient
+        });
         // The token first: where both are gone already, with their node, its word comes first, and
         // that is no escalation.
-        for tie in [token, Some(guardian)].into_iter().flatten() {
-            let watched = self
-                .core
-                .watch_actor(self.stand_in.recipient, tie.recipient, None);
+        for tie in [token, Some(guardian.recipient)].into_iter().flatten() {
+            let watched = self.core.watch_actor(self.stand_in.recipient, tie, None);
             watched.map_err(SpawnAtError::of_watch)?;
         }
         self.is_tied = true;
@@ -212,7 +213,11 @@ impl Drop for Posting<'_> {
 }
 
 /// What was made, or why nothing was.
-fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnAtError> {
+fn made_of<W: Spawnable>(
+    node: &Address,
+    on: Option<CoreId>,
+    answer: Spawned,
+) -> Result<Made, SpawnAtError> {
     let (node, key) = (node.clone(), W::KEY);
     Err(match answer.verdict {
         SpawnVerdict::Made => match answer.made {
@@ -222,9 +227,15 @@ fn made_of<W: Spawnable>(node: &Address, answer: Spawned) -> Result<Made, SpawnA
         SpawnVerdict::UnknownFactory => SpawnAtError::UnknownFactory { node, key },
         SpawnVerdict::NotAllowed => SpawnAtError::NotAllowed { node, key },
         SpawnVerdict::OtherArguments => SpawnAtError::OtherArguments { key },
+        SpawnVerdict::ArgumentsTooOld => SpawnAtError::ArgumentsTooOld { node, key },
+        SpawnVerdict::ArgumentsTooNew => SpawnAtError::ArgumentsTooNew { node, key },
         SpawnVerdict::InvalidArguments => SpawnAtError::InvalidArguments { key },
         SpawnVerdict::NotStarted => SpawnAtError::Start(answer.reason),
         SpawnVerdict::NoRoom => no_room(answer.reason),
+        SpawnVerdict::NoSuchCore => match on {
+            Some(core) => SpawnAtError::NoSuchCore { node, core },
+            None => no_room("the node says that it has no such core, and was not told which"),
+        },
     })
 }
 
@@ -235,14 +246,17 @@ fn no_room(reason: impl Into<String>) -> SpawnAtError {
 
 /// There is no link with the node.
 fn unreachable(node: &Address, error: ResolveError) -> SpawnAtError {
+    let node = node.clone();
     let reason = match error {
+        ResolveError::Quarantined { by_peer, .. } => {
+            return SpawnAtError::Quarantined { node, by_peer };
+        }
         ResolveError::Stopping => return SpawnError::Stopping.into(),
         error @ ResolveError::TooManyPeers { .. } => return no_room(error.to_string()),
         ResolveError::Timeout { last, .. } => last,
         ResolveError::Refused { reason, .. } => reason,
         error => error.to_string(),
     };
-    let node = node.clone();
     SpawnAtError::Unreachable { node, reason }
 }
 
@@ -254,10 +268,8 @@ fn refused(node: &Address, error: AskError, within: Duration) -> SpawnAtError {
             SpawnAtError::TooOld { node }
         }
         AskError::Timeout { .. } => SpawnAtError::TimedOut { after: within },
-        AskError::Unreachable { .. }
-        | AskError::Quarantined { .. }
-        | AskError::NotRunning
-        | AskError::Stopping => {
+        AskError::Quarantined { by_peer } => SpawnAtError::Quarantined { node, by_peer },
+        AskError::Unreachable { .. } | AskError::NotRunning | AskError::Stopping => {
             let reason = error.to_string();
             SpawnAtError::Unreachable { node, reason }
         }

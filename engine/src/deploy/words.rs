@@ -42,6 +42,22 @@ pub struct Spawned {
     pub made: Option<Made>,
 }
 
+/// Has the guardian of an actor stop that in order. Asked by the node of its parent alone.
+#[message(id = "ringmesh.Finish", v = 1, reply = Finished, crate = crate)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// How long that may take, in microseconds.
+    pub within_us: u64,
+}
+
+/// The answer to [`Finish`], when the actor has ended.
+#[message(id = "ringmesh.Finished", v = 1, crate = crate)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Whether nothing of it, or of its children, was cut short.
+    pub in_order: bool,
+}
+
 /// What was made. The core of each stands in its generation.
 #[crate::wire(crate = crate)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +91,7 @@ pub enum SpawnVerdict {
     UnknownFactory,
     /// Those who ask may not.
     NotAllowed,
-    /// The factory takes other arguments.
+    /// The factory takes other arguments: another type, or another layout of a version.
     OtherArguments,
     /// The arguments are no valid archive.
     InvalidArguments,
@@ -83,6 +99,12 @@ pub enum SpawnVerdict {
     NotStarted,
     /// The node has no room, or is stopping.
     NoRoom,
+    /// The node has no core of that number.
+    NoSuchCore,
+    /// The factory reads that version of its arguments no more.
+    ArgumentsTooOld,
+    /// The factory knows older versions of its arguments alone.
+    ArgumentsTooNew,
 }
 
 /// A [`Supervision`].

@@ -16,7 +16,7 @@ use ringmesh_tests::live::hoard::{HOARDER, Hoarder, LATCH, Latch};
 use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
 use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
 use ringmesh_tests::live::node::lenient;
-use ringmesh_tests::live::pupil::pupil;
+use ringmesh_tests::live::pupil::{Pupil, pupil};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -44,8 +44,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Hosts a sink, an echo, an inspector and a hoarder with its latch until SIGTERM. First line:
-    /// `listening ADDRESS`.
+    /// Hosts a sink, an echo, an inspector and a hoarder with its latch, and what pupils others
+    /// spawn, until SIGTERM. First line: `listening ADDRESS`.
     Serve {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -121,9 +121,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
             tallies,
             half_open_max,
         } => {
-            let builder = builder.bind(bind).settings(|settings| {
-                settings.half_open_max = half_open_max.unwrap_or(settings.half_open_max);
-            });
+            let builder = builder
+                .spawnable::<Pupil>()
+                .bind(bind)
+                .settings(|settings| {
+                    settings.half_open_max = half_open_max.unwrap_or(settings.half_open_max);
+                });
             serve(builder, tallies)
         }
         Task::Farewell { to, records } => farewell(builder, to, records),

@@ -81,6 +81,7 @@ impl World {
             resume_timeout: RESUME_TIMEOUT,
             dial_timeout: DIAL_TIMEOUT,
             lane: Lane::Ordinary,
+            role: Role::Node,
         };
         Self {
             local,
@@ -139,7 +140,7 @@ impl World {
             wanted_core: None,
             offer: offer(7),
             nonce: u64::from(at % 5),
-            is_inquiry: false,
+            role: Role::Node,
         };
         let source = IpAddr::from([127, 0, 0, 1 + at / 128]);
         let company = if at & 64 == 0 {

@@ -29,7 +29,8 @@ pub fn assert_closed(books: &Counters) {
         + books.dead_expired
         + books.dead_invalid
         + books.dead_late_answer
-        + books.dead_not_upgraded;
+        + books.dead_not_upgraded
+        + books.dead_not_for_clients;
     assert_eq!(books.dead_received, by_reason, "{books:#?}");
     assert_eq!(
         books.stashed,

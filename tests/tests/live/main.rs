@@ -5,6 +5,7 @@ mod accounting;
 mod actors;
 mod bad_input;
 mod between;
+mod clients;
 mod configuration;
 mod connections;
 mod control;

@@ -41,6 +41,7 @@ use crate::frame::Frame;
 use crate::frame::body::{ByeReason, RefuseReason};
 use crate::handshake::Introduction;
 use crate::kind::Kind;
+use crate::preface::Role;
 use crate::time::Instant;
 
 /// The state machine of one remote address.
@@ -285,6 +286,10 @@ impl Association {
         }
         if self.is_stopping() {
             return Err(RefuseReason::Stopping);
+        }
+        // Nobody makes links with a client: it is dialled for those that it made.
+        if cx.local.role == Role::Client && !self.resumes(cx, introduction) {
+            return Err(RefuseReason::Role);
         }
         self.check_position(cx, introduction)?;
         self.check_succession(cx, introduction)?;

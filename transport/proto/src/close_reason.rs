@@ -249,7 +249,8 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
         | RefuseReason::Lane
         | RefuseReason::Unproven
         | RefuseReason::Collision
-        | RefuseReason::Quarantined => Fault::Setup,
+        | RefuseReason::Quarantined
+        | RefuseReason::Role => Fault::Setup,
     }
 }
 
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_and_fit_a_counter() {
-        let refusals = (0..=18)
+        let refusals = (0..=19)
             .map(RefuseReason::from_wire)
             .map(CloseReason::Refused);
         let others = [

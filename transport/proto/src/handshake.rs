@@ -7,6 +7,9 @@
 //! node decides the rest, since only it knows of links and dials that exist already. What the
 //! dialler sends and checks is here too, so both sides of each rule stand together.
 //!
+//! The preface says what the dialler is. A client is let in as one, for the lanes of messages; it
+//! lets nobody in itself but who goes on with a link that it made.
+//!
 //! Addresses and uids are claims. A [`Verifier`] has the claimed address asked whether the dial is
 //! its own before anybody acts on them; without transport security that is as good as routing is.
 //!
@@ -42,6 +45,8 @@ pub struct LocalNode {
     pub core: CoreId,
     /// The lane whose links these are.
     pub lane: Lane,
+    /// What it dials as. A client makes links, and lets nobody make any with it.
+    pub role: Role,
     /// How many cores the node has; their numbers begin at 0.
     pub cores: u16,
     /// What its archives look like, see
@@ -80,8 +85,20 @@ pub struct Introduction {
     pub offer: Offer,
     /// To be repeated in the answer.
     pub nonce: u64,
-    /// It wants no link, but to know whether a dial with this nonce is this node's.
-    pub is_inquiry: bool,
+    /// What it dials as.
+    pub role: Role,
+}
+
+impl Introduction {
+    /// Whether it wants no link, but to know whether a dial with this nonce is this node's.
+    pub fn is_inquiry(&self) -> bool {
+        self.role == Role::Inquirer
+    }
+
+    /// Whether it is of a client.
+    pub fn is_of_client(&self) -> bool {
+        self.role == Role::Client
+    }
 }
 
 impl LocalNode {
@@ -114,7 +131,7 @@ impl LocalNode {
         let preface = Preface {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
-            role: Role::Node,
+            role: self.role,
             lane: self.lane,
             sending_core: self.core,
             wanted_core: Some(wanted_core),
@@ -161,8 +178,9 @@ impl LocalNode {
         if preface.format_fingerprint != self.format_fingerprint {
             return Err(RefuseReason::Format);
         }
-        if !matches!(preface.role, Role::Node | Role::Inquirer) {
-            return Err(RefuseReason::Preface);
+        // Each of the two would have to be the one that lets the other in.
+        if (self.role, preface.role) == (Role::Client, Role::Client) {
+            return Err(RefuseReason::Role);
         }
         if !serves_lane(preface) {
             return Err(RefuseReason::Lane);
@@ -235,12 +253,12 @@ impl LocalNode {
 }
 
 /// Whether the lane is served to that role, and between those cores: control from control core to
-/// control core alone, and inquiries on the ordinary one.
+/// control core of nodes alone, and inquiries on the ordinary one.
 fn serves_lane(preface: &Preface) -> bool {
     const CONTROL_CORE: CoreId = CoreId(0);
     match preface.lane {
         Lane::Ordinary => true,
-        Lane::Large => preface.role == Role::Node,
+        Lane::Large => preface.role != Role::Inquirer,
         Lane::Control => {
             preface.role == Role::Node
                 && preface.sending_core == CONTROL_CORE
@@ -280,6 +298,7 @@ pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
         RefuseReason::Collision => "another node has that uid",
         RefuseReason::Position => "the link cannot go on where the hello says",
         RefuseReason::Quarantined => "this start of the dialling process is quarantined",
+        RefuseReason::Role => "the dialling process has no such link in that role",
     };
     let mut bytes = Vec::new();
     let text = text.to_owned();

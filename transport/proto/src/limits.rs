@@ -190,6 +190,9 @@ pub const FORMER_UIDS_MAX: usize = 8;
 /// Process starts that a node keeps quarantined, and those that it knows to have quarantined it.
 pub const QUARANTINES_MAX: usize = 1024;
 
+/// Actors of a node that may be registered for clients.
+pub const CLIENT_ACTORS_MAX: usize = 4096;
+
 /// Errands of one core that may wait for room in the ring to another.
 pub const ERRANDS_WAITING_MAX: usize = 1024;
 

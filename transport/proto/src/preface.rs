@@ -56,7 +56,7 @@ pub struct Preface {
 pub enum Role {
     /// A node of the cluster, or of another one.
     Node = 1,
-    /// A client from outside.
+    /// A client from outside, which is not trusted.
     Client = 2,
     /// A node that was dialled, and asks back whether the dial with this nonce is the receiver's.
     Inquirer = 3,

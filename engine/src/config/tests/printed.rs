@@ -26,6 +26,7 @@ fn changed() -> Settings {
                 "advertise" => "[fe80::1]:7401".to_owned(),
                 "idle" => "hybrid".to_owned(),
                 "verify_peers" => "off".to_owned(),
+                "role" => "client".to_owned(),
                 "rules" => "/user/boss/*=ringmesh://demo@a:1;/user/log=here".to_owned(),
                 _ => "orders2".to_owned(),
             }),

@@ -81,7 +81,14 @@ fn a_core_without_a_link_is_reached_by_way_of_another() {
         let at = (CoreId(core), Lane::Ordinary);
         let met = table.find_or_add(&address(2), at, &shared);
         let number = table.number(&address(2)).unwrap();
-        table.learn(number, Met { uid, matrix });
+        table.learn(
+            number,
+            Met {
+                uid,
+                matrix,
+                is_client: false,
+            },
+        );
         let ways = [0, 1, 2].map(|to| table.towards(&address(2), uid, (CoreId(to), false)));
         (met.unwrap(), ways)
     };

@@ -18,7 +18,7 @@ use ringmesh_proto::limits::{
     window_bytes_min,
 };
 use ringmesh_proto::link::{Inbound, Outbound};
-use ringmesh_proto::preface::Preface;
+use ringmesh_proto::preface::{Preface, Role};
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 
@@ -79,6 +79,7 @@ impl World {
         };
         let local = LocalNode {
             lane: Lane::Ordinary,
+            role: Role::Node,
             id,
             core: CoreId(0),
             cores: 1,

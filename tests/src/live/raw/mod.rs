@@ -1,5 +1,6 @@
 //! A peer that speaks the wire by hand over a blocking socket, as well or as badly as a test wants.
 
+mod alive;
 pub mod frames;
 
 use std::io::{self, Read, Write};

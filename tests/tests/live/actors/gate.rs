@@ -34,6 +34,11 @@ impl Gate {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether a handler waits.
+    pub(crate) fn is_waited_at(&self) -> bool {
+        self.with(|state| !state.wakers.is_empty())
+    }
+
     pub(crate) fn passed(&self) -> u64 {
         self.with(|state| state.passed)
     }

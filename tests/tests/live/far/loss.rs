@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringmesh::{Ended, Ref};
+use ringmesh::{Ended, Events, NodeEvent, NodeLoss, Ref};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::messages::{ECHO, EchoApi, SINK, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
@@ -71,6 +71,18 @@ impl Vigil {
     }
 }
 
+/// What the events say of the node of a process so far: why it is lost, or `None` when it is found.
+fn told(events: &mut Events, serving: &Serving) -> Vec<Option<NodeLoss>> {
+    let all = std::iter::from_fn(|| events.try_next());
+    let of_node = all.filter_map(|event| match event {
+        NodeEvent::NodeLost { node, why, .. } => Some((node, Some(why))),
+        NodeEvent::NodeFound { node, .. } => Some((node, None)),
+        _ => None,
+    });
+    let told = of_node.inspect(|(node, _)| assert_eq!(*node, serving.id));
+    told.map(|(_, why)| why).collect()
+}
+
 /// A node that notices silence soon.
 fn impatient() -> LiveNode {
     LiveNode::start_with(|builder| {
@@ -96,11 +108,13 @@ fn a_killed_process_is_noticed_by_its_refusal() {
     let vigil = Vigil::keep(patient());
     let found = vigil.watch(&serving);
     vigil.is_kept();
+    let mut events = vigil.node.run(|node| async move { node.events() });
     let since = Instant::now();
     serving.process.kill();
     let took = vigil.ended(found, since);
     println!("noticed after {took:?}");
     assert!(took <= CRASH_NOTICED, "{took:?}");
+    assert_eq!(told(&mut events, &serving), [Some(NodeLoss::Crashed)]);
     // Whoever watches the dead is told at once, and once.
     vigil.watch_again(found);
     let ended = vigil.diary.until_ended(&vigil.node, 4);
@@ -115,9 +129,11 @@ fn a_frozen_process_is_noticed_by_its_silence_and_may_come_back() {
     let vigil = Vigil::keep(impatient());
     let found = vigil.watch(&serving);
     vigil.is_kept();
+    let mut events = vigil.node.run(|node| async move { node.events() });
     let since = Instant::now();
     serving.process.freeze();
     let took = vigil.ended(found, since);
+    assert_eq!(told(&mut events, &serving), [Some(NodeLoss::Silent)]);
     println!("noticed after {took:?}");
     assert!(took >= Duration::from_millis(500), "{took:?}");
     assert!(took <= Duration::from_secs(3), "{took:?}");
@@ -126,6 +142,16 @@ fn a_frozen_process_is_noticed_by_its_silence_and_may_come_back() {
     vigil
         .node
         .until_so("the watches", |node| node.counters().watches_far == 2);
+    let mut met = Vec::new();
+    let begin = Instant::now();
+    while met.is_empty() {
+        assert!(begin.elapsed() < WAIT, "it is not found");
+        met = told(&mut events, &serving);
+        vigil
+            .node
+            .run(|node| async move { node.sleep(Duration::from_millis(1)).await });
+    }
+    assert_eq!(met, [None], "it was found");
     let (node, since) = (&vigil.node, Instant::now());
     serving.process.kill();
     let ended = vigil.diary.until_ended(node, 4);

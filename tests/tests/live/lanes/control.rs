@@ -15,6 +15,7 @@ use ringmesh_tests::live::raw::{RawListener, RawPeer};
 use ringmesh_tests::live::watched::Watched;
 
 use super::{LARGE_BYTES, at, links_on, record};
+use crate::clients;
 
 #[test]
 fn a_ping_dials_and_comes_back_from_any_core() {
@@ -92,14 +93,14 @@ fn lanes_are_served_to_whom_and_where_they_are_for() {
         (Lane::Control, Role::Node, (0, Some(1))),
         (Lane::Control, Role::Node, (1, Some(0))),
         (Lane::Control, Role::Inquirer, (0, Some(0))),
+        (Lane::Control, Role::Client, (0, Some(0))),
         (Lane::Large, Role::Inquirer, (0, Some(0))),
     ] {
         let reason = refused(lane, role, cores);
         assert_eq!(reason, RefuseReason::Lane, "{lane:?} {role:?} {cores:?}");
     }
-    for lane in Lane::ALL {
-        let reason = refused(lane, Role::Client, (0, Some(0)));
-        assert_eq!(reason, RefuseReason::Preface, "clients have no lane yet");
+    for lane in [Lane::Ordinary, Lane::Large] {
+        drop(clients::by_hand(watched.id(), lane));
     }
     drop(RawPeer::link_on(watched.id(), Lane::Control));
     watched.saw_nothing();

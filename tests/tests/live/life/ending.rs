@@ -10,7 +10,10 @@ use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
 use super::super::actors::gate::{Gate, Keeper, KeeperApi, Knock, List, pass};
-use super::{Diary, Entry, Line, Member, MemberApi, act, begun, done, member_on};
+use super::{
+    AtTheGate, Bear, Diary, Entry, Line, Member, MemberApi, Scene, Waiter, act, begun, done,
+    member_on,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
@@ -61,10 +64,7 @@ async fn is_pending(ending: &mut Ending) -> bool {
 
 #[test]
 fn a_handler_that_waits_ends_before_its_actor_and_what_waits_behind_it_is_dead() {
-    let node = LiveNode::start();
-    let gate = Gate::default();
-    let its = gate.clone();
-    node.run(move |node| async move {
+    let Scene { node, gate, .. } = Scene::play(move |node, _, its| async move {
         let keeper = node.spawn_named("keeper", Keeper::new(its.clone()));
         let keeper = keeper.expect("a free name");
         let knocked = occupied(&node, keeper, (KNOCK, 3)).await;
@@ -87,10 +87,7 @@ fn a_handler_that_waits_ends_before_its_actor_and_what_waits_behind_it_is_dead()
 
 #[test]
 fn at_the_first_deadline_a_handler_that_waits_is_dropped() {
-    let node = LiveNode::start();
-    let gate = Gate::default();
-    let its = gate.clone();
-    node.run(move |node| async move {
+    let Scene { node, gate, .. } = Scene::play(move |node, _, its| async move {
         let keeper = node.spawn(Keeper::new(its)).expect("room");
         let knocked = occupied(&node, keeper, (KNOCK, 0)).await;
         let patient = node.drain_within(&keeper, HOUR);
@@ -117,10 +114,7 @@ fn at_the_first_deadline_a_handler_that_waits_is_dropped() {
 #[test]
 fn a_child_that_waits_holds_up_its_parent_until_the_deadline() {
     for (opens, wanted) in [(true, Stopped::InOrder), (false, Stopped::CutShort)] {
-        let node = LiveNode::start();
-        let (diary, gate) = (Diary::default(), Gate::default());
-        let (noted, its) = (diary.clone(), gate.clone());
-        node.run(move |node| async move {
+        let Scene { node, diary, gate } = Scene::play(move |node, noted, its| async move {
             let parent = member_on(&node, 0, &noted).await;
             keeper_below(&node, parent, &its).await;
             let span = if opens { HOUR } else { SOON };
@@ -141,11 +135,52 @@ fn a_child_that_waits_holds_up_its_parent_until_the_deadline() {
 }
 
 #[test]
+fn children_serve_their_parent_until_its_handler_that_waits_has_ended() {
+    for (opens, wanted) in [(true, Stopped::InOrder), (false, Stopped::CutShort)] {
+        let node = LiveNode::start();
+        let (diary, gate) = (Diary::default(), Gate::default());
+        let waiter = Waiter {
+            diary: diary.clone(),
+            gate: gate.clone(),
+        };
+        let its = gate.clone();
+        node.run(move |node| async move {
+            let parent = node.spawn(waiter).expect("room");
+            let (born, child) = futures_channel::oneshot::channel();
+            let told = parent.tell_local(Bear(born)).await;
+            told.map_err(drop).expect("it is there");
+            let child = child.await.expect("it is born");
+            parent.tell(AtTheGate).await.expect("room");
+            while !its.is_waited_at() {
+                node.sleep(Duration::from_micros(100)).await;
+            }
+            let span = if opens { HOUR } else { SOON };
+            let mut ending = node.stop_within(&parent, span);
+            assert!(is_pending(&mut ending).await);
+            if opens {
+                done(child, |child, _| child.diary.note(Entry::Line(7))).await;
+                assert!(is_pending(&mut ending).await);
+                its.open();
+            }
+            assert_eq!(ending.await, Ok(wanted));
+            assert_eq!(its.passed(), u64::from(opens));
+            assert_eq!(node.stop_within(&child, HOUR).await, Ok(Stopped::Gone));
+        });
+        let serves = opens.then_some(Entry::Line(7));
+        let ends = [Entry::Stopped(1), Entry::Dropped(1)];
+        let wanted: Vec<Entry> = [Entry::Waits]
+            .into_iter()
+            .chain(serves)
+            .chain(ends)
+            .collect();
+        assert_eq!(diary.entries(), wanted);
+        settled(&[&node]);
+    }
+}
+
+#[test]
 fn an_actor_that_stops_itself_with_a_deadline_waits_for_its_children() {
-    let node = LiveNode::start();
-    let (diary, gate) = (Diary::default(), Gate::default());
-    let (noted, its) = (diary.clone(), gate.clone());
-    node.run(move |node| async move {
+    let Scene { diary, gate, .. } = Scene::play(move |node, noted, its| async move {
         let parent = member_on(&node, 0, &noted).await;
         keeper_below(&node, parent, &its).await;
         let (said, heard) = futures_channel::oneshot::channel();
@@ -245,10 +280,7 @@ fn what_came_before_is_handled_first_if_it_is_to_be() {
 #[test]
 fn one_that_waits_for_its_new_state_ends_at_once_or_handles_what_waits() {
     for drains in [false, true] {
-        let node = LiveNode::start();
-        let diary = Diary::default();
-        let noted = diary.clone();
-        node.run(move |node| async move {
+        let Scene { node, diary, .. } = Scene::play(move |node, noted, _| async move {
             let pause = if drains { SOON } else { HOUR };
             let how = Supervision::restart().pauses(pause, pause);
             let props = Props::new(move || Member::new(&noted)).supervised(how);
@@ -283,10 +315,7 @@ fn one_that_waits_for_its_new_state_ends_at_once_or_handles_what_waits() {
 
 #[test]
 fn whoever_fails_on_the_way_says_so_and_does_not_begin_anew() {
-    let node = LiveNode::start();
-    let gate = Gate::default();
-    let its = gate.clone();
-    node.run(move |node| async move {
+    let Scene { node, gate, .. } = Scene::play(move |node, _, its| async move {
         let shared = its.clone();
         let props = Props::new(move || Keeper::new(shared.clone()));
         let props = props.supervised(Supervision::restart());

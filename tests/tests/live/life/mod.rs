@@ -64,6 +64,31 @@ impl Diary {
     }
 }
 
+/// A node of its own, with what its actors note and wait at.
+struct Scene {
+    node: LiveNode,
+    diary: Diary,
+    gate: Gate,
+}
+
+impl Scene {
+    /// Does `job` on the node, with the diary and the gate, which is shut.
+    fn play<F, Fut>(job: F) -> Self
+    where
+        F: FnOnce(Node, Diary, Gate) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let scene = Self {
+            node: LiveNode::start(),
+            diary: Diary::default(),
+            gate: Gate::default(),
+        };
+        let (diary, gate) = (scene.diary.clone(), scene.gate.clone());
+        scene.node.run(move |node| job(node, diary, gate));
+        scene
+    }
+}
+
 fn is_ended(entry: &Entry) -> bool {
     matches!(entry, Entry::Ended(..))
 }
@@ -97,7 +122,7 @@ impl Act {
 }
 
 protocol! { MemberApi = "tests.member" { Line, local Moved, local Act } }
-protocol! { WaiterApi = "tests.waiter" { Line, AtTheGate, local Moved, local Watch } }
+protocol! { WaiterApi = "tests.waiter" { Line, AtTheGate, local Moved, local Watch, local Bear } }
 
 /// Where a member panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,6 +215,10 @@ impl LocalHandler<Act> for Member {
 #[message(local)]
 struct Watch(Ref<MemberApi>, oneshot::Sender<()>);
 
+/// Has a [`Waiter`] spawn a child.
+#[message(local)]
+struct Bear(oneshot::Sender<Ref<MemberApi>>);
+
 /// Waits at a gate when it is told to, and keeps a diary.
 struct Waiter {
     diary: Diary,
@@ -228,6 +257,13 @@ impl LocalHandler<Watch> for Waiter {
     fn handle(&mut self, Watch(actor, done): Watch, cx: &mut Cx<'_, Self>) {
         cx.watch(&actor).expect("room for a watch");
         let _ = done.send(());
+    }
+}
+
+impl LocalHandler<Bear> for Waiter {
+    fn handle(&mut self, Bear(born): Bear, cx: &mut Cx<'_, Self>) {
+        let child = Member::numbered(&self.diary, 1);
+        let _ = born.send(cx.spawn(child).expect("room for a child"));
     }
 }
 

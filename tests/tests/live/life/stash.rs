@@ -13,7 +13,7 @@ use ringmesh::{
 use ringmesh_tests::live::cores::settled;
 use ringmesh_tests::live::node::LiveNode;
 
-use super::{Diary, Entry, Line, Moved, begun};
+use super::{Diary, Entry, Line, Moved, Scene, begun};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
@@ -185,10 +185,7 @@ fn stash_books(books: &Counters) -> [u64; 3] {
 #[test]
 fn what_is_laid_aside_comes_back_first_and_in_order_and_is_answered() {
     for is_slow in [false, true] {
-        let node = LiveNode::start();
-        let diary = Diary::default();
-        let noted = diary.clone();
-        node.run(move |node| async move {
+        let Scene { node, diary, .. } = Scene::play(move |node, noted, _| async move {
             let shed = spawn(&node, is_slow, &noted);
             let first = asked(shed, 1, HOUR).await;
             until_stashed(&node, 1).await;
@@ -221,10 +218,7 @@ fn what_is_laid_aside_comes_back_first_and_in_order_and_is_answered() {
 #[test]
 fn one_over_the_limit_comes_back_by_count_and_by_bytes() {
     for is_slow in [false, true] {
-        let node = LiveNode::start();
-        let diary = Diary::default();
-        let noted = diary.clone();
-        node.run(move |node| async move {
+        let Scene { node, diary, .. } = Scene::play(move |node, noted, _| async move {
             let shed = spawn(&node, is_slow, &noted);
             let large = |number| Crate {
                 number,
@@ -258,10 +252,7 @@ fn one_over_the_limit_comes_back_by_count_and_by_bytes() {
 #[test]
 fn a_question_whose_time_is_over_when_it_comes_back_is_not_handled() {
     for is_slow in [false, true] {
-        let node = LiveNode::start();
-        let diary = Diary::default();
-        let noted = diary.clone();
-        node.run(move |node| async move {
+        let Scene { node, diary, .. } = Scene::play(move |node, noted, _| async move {
             let shed = spawn(&node, is_slow, &noted);
             let late = asked(shed, 1, SOON).await;
             let told = asked(shed, 2, HOUR).await;

@@ -1,17 +1,16 @@
 //! What the two sides of a quarantine know and say, and who gets in again.
 
-use std::time::Duration;
-
 use ringmesh::{
     AskError, Executed, NodeEvent, NodeId, PingError, QuarantineError, Ref, Remedy, ResolveError,
     Uid,
 };
 use ringmesh_proto::frame::body::{Bye, ByeReason, RefuseReason};
 use ringmesh_proto::kind::Kind;
+use ringmesh_proto::limits::QUARANTINES_MAX;
 use ringmesh_tests::live::books::assert_closed;
 use ringmesh_tests::live::messages::{ECHO, EchoApi, SINK};
 use ringmesh_tests::live::node::LiveNode;
-use ringmesh_tests::live::raw::RawPeer;
+use ringmesh_tests::live::raw::{RawListener, RawPeer};
 use ringmesh_tests::live::watched::{Watched, account};
 
 use super::{asking, echo_at, quarantine, question, record, sink_at, until_parted, until_told};
@@ -164,6 +163,36 @@ fn a_peer_hears_it_as_the_last_word_and_its_hello_is_refused_until_it_is_another
 }
 
 #[test]
+fn one_over_the_quarantines_that_are_kept_lets_the_oldest_in_and_is_counted() {
+    const KEPT: u64 = QUARANTINES_MAX as u64;
+
+    let node = LiveNode::start();
+    // Nobody is met there, so any start may be.
+    let listener = RawListener::bind();
+    let address = listener.address.clone();
+    let sought = listener.sought_by(&node);
+    let books = node.run(move |node| async move {
+        let quarantine = |uid| {
+            let uid = Uid::new(uid).expect("not zero");
+            let address = address.clone();
+            node.quarantine(&NodeId { address, uid }, "a test")
+        };
+        for uid in 1..=KEPT {
+            assert_eq!(quarantine(uid), Ok(true));
+        }
+        assert_eq!(quarantine(1), Ok(false), "it is kept");
+        assert_eq!(node.counters().quarantines_forgotten, 0);
+        assert_eq!(quarantine(KEPT + 1), Ok(true));
+        assert_eq!(node.counters().quarantines_forgotten, 1);
+        assert_eq!(quarantine(1), Ok(true), "it made room");
+        node.counters()
+    });
+    assert_eq!(books.quarantines, KEPT + 2);
+    assert_eq!(books.quarantines_forgotten, 2);
+    drop((listener, sought));
+}
+
+#[test]
 fn a_peer_that_says_so_is_sent_nothing_and_may_come_back() {
     let watched = Watched::start();
     let mut peer = RawPeer::link(watched.id());
@@ -190,7 +219,7 @@ fn a_peer_that_says_so_is_sent_nothing_and_may_come_back() {
     let opening = again.opening();
     again.send(&opening);
     again.accepted();
-    assert!(again.is_open_for(Duration::from_millis(50)));
+    again.is_answered();
     assert_eq!(parted(&watched), (Ok(true), Some(1)));
     assert_eq!(again.frame_of(Kind::Bye).body(Bye::parse).reason, reason);
     watched.saw_nothing();

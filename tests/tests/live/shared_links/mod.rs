@@ -29,7 +29,7 @@ fn capped(cores: usize, links_max: usize) -> LiveNode {
 }
 
 /// Holds a core until the barrier is waited for: nothing is read there meanwhile.
-fn block(node: &LiveNode, core: CoreId) -> Arc<Barrier> {
+pub(crate) fn block(node: &LiveNode, core: CoreId) -> Arc<Barrier> {
     let barrier = Arc::new(Barrier::new(2));
     let held = Arc::clone(&barrier);
     node.run(move |node| async move {

@@ -73,8 +73,8 @@ fn a_recipient_without_room_is_busy_alone_whoever_shares_its_link_and_its_core()
     books.iter().for_each(assert_closed);
     let waiting = total(&books, |book| book.waiting);
     assert!(waiting >= MAILBOX as u64, "{books:#?}");
-    // The mailbox's bound, and a window and a half of the tunnel and of the link.
-    let most = MAILBOX + 3 * (WINDOW as usize) / 32;
+    // The mailbox's bound, two windows of the tunnel, and a window and a half of the link.
+    let most = MAILBOX + 7 * (WINDOW as usize) / 2 / 32;
     assert!((waiting as usize) < most, "{waiting} of {most}");
     gate.open();
     let [keeper, beside, _] = names;
@@ -90,6 +90,30 @@ fn a_recipient_without_room_is_busy_alone_whoever_shares_its_link_and_its_core()
     let books = balanced(&[&server, &client]);
     assert_eq!(total(&books, |book| book.dead_sent + book.dead_received), 0);
     assert_eq!(total(&books, |book| book.closed_for_fault), 0);
+}
+
+#[test]
+fn what_fills_a_recipient_while_its_core_is_held_leaves_room_for_its_neighbours() {
+    let gate = Gate::default();
+    let server = serving(&gate);
+    let client = LiveNode::start_with(small);
+    let (path, beside) = (server.path("keeper"), server.path("echo1"));
+    // All that a sender who was not told may send is for the one that takes nothing.
+    let held = block(&server, CoreId(1));
+    let taken = run_on(&client, 1, move |node| async move {
+        let keeper = keeper_at(&node, &path).await;
+        fill(keeper, &node, 1000).await
+    });
+    let bytes = taken as usize * 1000;
+    assert!(bytes > WINDOW as usize, "{bytes}");
+    held.wait();
+    run_on(&client, 1, move |node| async move {
+        echo_often(&node, &beside, 20, 20_000).await;
+    });
+    gate.open();
+    server.until_so("all to pass", move |_| gate.passed() == taken);
+    let books = balanced(&[&server, &client]);
+    assert_eq!(total(&books, |book| book.dead_sent + book.dead_received), 0);
 }
 
 #[test]

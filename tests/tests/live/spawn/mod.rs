@@ -1,9 +1,11 @@
 //! Actors that are spawned elsewhere: by whom, where, and how long they live.
 
 mod far;
+mod finish;
 mod here;
 mod refused;
 mod ties;
+mod versions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use ringmesh::{
     Actor, ActorId, Cx, Deploy, Ended, LocalHandler, Props, Ref, SendError, SpawnAtError,
-    Supervision, Terminated, message, protocol,
+    Spawnable, Supervision, Terminated, message, protocol,
 };
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::cores::{books_of, total};
@@ -90,11 +92,11 @@ where
 }
 
 /// Has a teacher spawn a child.
-fn hire(
+fn hire<W: Spawnable<Args: Send>>(
     node: &LiveNode,
     boss: Ref<TeacherApi>,
-    deploy: Deploy<Pupil>,
-) -> Result<Ref<PupilApi>, SpawnAtError> {
+    deploy: Deploy<W>,
+) -> Result<Ref<W::Api>, SpawnAtError> {
     let answer = done(node, boss, |_, cx| {
         let (said, heard) = oneshot::channel();
         let spawning = cx.spawn_at(deploy);
@@ -135,27 +137,21 @@ fn holdings(node: &LiveNode) -> (u64, u64) {
 
 /// Waits until a node holds that again.
 fn until_holds(node: &LiveNode, before: (u64, u64)) {
-    let begin = Instant::now();
-    loop {
-        let now = holdings(node);
-        if now == before {
-            return;
-        }
-        assert!(begin.elapsed() < WAIT, "{now:?} is not {before:?}");
-        pause(node);
-    }
+    until_so(node, "what it held", || holdings(node) == before);
 }
 
 /// Waits until a count of all cores is that.
 fn until_total(node: &LiveNode, count: fn(&ringmesh::Counters) -> u64, wanted: u64) {
-    let begin = Instant::now();
-    while total(&books_of(node), count) != wanted {
-        assert!(begin.elapsed() < WAIT, "the count does not become {wanted}");
-        pause(node);
-    }
+    let is_so = || total(&books_of(node), count) == wanted;
+    until_so(node, &format!("a count of {wanted}"), is_so);
 }
 
-/// Counters ring no bell.
-fn pause(node: &LiveNode) {
-    node.run(|node| async move { node.sleep(Duration::from_millis(1)).await });
+/// Waits for what rings no bell, as counters of several cores.
+fn until_so(node: &LiveNode, what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        let now = holdings(node);
+        assert!(begin.elapsed() < WAIT, "waited in vain for {what}: {now:?}");
+        node.run(|node| async move { node.sleep(Duration::from_millis(1)).await });
+    }
 }

@@ -1,13 +1,17 @@
 //! Children elsewhere live and end with their parents, and are theirs when they fail.
 
+use std::future::{Future as _, poll_fn};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringmesh::{Ended, Placement, Ref, Supervision};
+use futures_channel::oneshot;
+use ringmesh::{AskError, Ended, Placement, Ref, Supervision};
 use ringmesh_tests::live::cores::{books_of, total};
 use ringmesh_tests::live::cutter::{Cuts, Cutter};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::process::Process;
-use ringmesh_tests::live::pupil::{Pupil, PupilApi, pupil};
+use ringmesh_tests::live::pupil::{Lesson, Pupil, PupilApi, pupil};
+use ringmesh_tests::live::serving::Serving;
 
 use super::{
     Teacher, TeacherApi, boss, done, hire, holdings, lesson, school, tell, until_holds, until_total,
@@ -56,30 +60,27 @@ fn the_end_of_a_child_elsewhere_is_heard_once_and_frees_its_name() {
     let (here, there) = (LiveNode::start(), school(2));
     let (teacher, notes) = boss(&here, Supervision::Stop);
     let before = [&here, &there].map(holdings);
+    // And what the node of the child holds then: it, a guardian and, if it may escalate, a token;
+    // and the watches among these and with the stand-in and the parent.
     let ends = [
-        (Supervision::Stop, "stop", Ended::Stopped),
-        (Supervision::Stop, "fail", Ended::Failed),
-        (Supervision::Escalate, "stop", Ended::Stopped),
+        (Supervision::Stop, "stop", Ended::Stopped, (2, 8)),
+        (Supervision::Stop, "fail", Ended::Failed, (2, 8)),
+        (Supervision::Escalate, "stop", Ended::Stopped, (3, 12)),
     ];
     let mut expected = Vec::new();
-    for (supervision, what, why) in ends {
+    for (supervision, what, why, (actors, watches)) in ends {
         let child = pupil("abc").named("one").supervised(supervision);
         let child = hire(&here, teacher, child.at(at(&there))).expect("room, and a free name");
         watch(&here, teacher, child);
-        // Its watch is there first.
-        lesson(&here, child, "word");
+        // Who watches the dead is told that they are gone, and not of what.
+        until_holds(&there, (before[1].0 + actors, before[1].1 + watches));
         tell(&here, child, what);
         expected.push((child.id(), why));
         until_heard(&here, &notes, expected.len());
         until_holds(&there, before[1]);
         until_holds(&here, before[0]);
     }
-    let heard = notes.heard();
-    assert_eq!(heard.len(), expected.len());
-    for ((who, why), (child, expected)) in heard.into_iter().zip(expected) {
-        assert_eq!(who, child);
-        assert!(why == expected || why == Ended::Gone, "{why:?}");
-    }
+    assert_eq!(notes.heard(), expected);
     assert_eq!(here.counters().failures, 0, "none of them escalates");
     assert_eq!(total(&books_of(&there), |books| books.orphans), 0);
 }
@@ -127,7 +128,7 @@ fn parent_and_child_that_die_at_once_leave_nothing() {
         let what = ["fail", "stop"][round / 2 % 2];
         done(&here, teacher, move |_, cx| {
             let what = what.to_owned();
-            let told = child.try_tell(ringmesh_tests::live::pupil::Lesson { what });
+            let told = child.try_tell(Lesson { what });
             assert!(told.is_ok(), "the link is there");
             cx.stop();
         });
@@ -157,6 +158,76 @@ fn the_end_of_either_node_in_order_ends_what_is_tied_to_it() {
     here.stop();
     until_holds(&there, before);
     until_total(&there, |books| books.orphans, 1);
+}
+
+#[test]
+fn a_node_that_is_gone_when_its_answer_is_read_is_lost_and_no_failure_of_the_parent() {
+    let (here, there) = (LiveNode::start(), school(1));
+    let (teacher, _) = boss(&here, Supervision::Stop);
+    let before = holdings(&here);
+    let refused = pupil("refuse, and make the link").at(at(&there));
+    hire(&here, teacher, refused).expect_err("its word");
+    let received = here.counters().received;
+    let child = pupil("abc")
+        .supervised(Supervision::Escalate)
+        .at(at(&there));
+    let (go_on, goes_on) = oneshot::channel::<()>();
+    let spawned = done(&here, teacher, move |_, cx| {
+        let (said, heard) = oneshot::channel();
+        let mut spawning = Box::pin(cx.spawn_at(child));
+        let task = async move {
+            let asked = poll_fn(|context| Poll::Ready(spawning.as_mut().poll(context)));
+            assert!(asked.await.is_pending(), "it waits for the answer");
+            goes_on.await.expect("the test goes on");
+            let _ = said.send(spawning.await.map(drop));
+        };
+        cx.node().spawn_task(task).expect("room");
+        heard
+    });
+    here.until("the answer", move |books| books.received > received);
+    there.stop();
+    here.until("the end of the link", |books| books.links == 0);
+    go_on.send(()).expect("it waits");
+    let spawned = here.run(|_| async move { spawned.await.expect("it comes to an end") });
+    assert_eq!(spawned, Ok(()), "it was made");
+    until_holds(&here, before);
+    assert_eq!(here.counters().failures, 0);
+}
+
+#[test]
+fn children_end_when_the_process_of_their_host_stands_still() {
+    let here = LiveNode::start_with(|builder| {
+        builder.settings(|settings| {
+            settings.heartbeat_interval = Duration::from_millis(50);
+            settings.heartbeat_pause = Duration::from_millis(500);
+        })
+    });
+    let host = Serving::start(LIVE_NODE, &[]);
+    let (teacher, notes) = boss(&here, Supervision::Stop);
+    let before = holdings(&here);
+    let elsewhere = Placement::node(host.id.address.clone());
+    let deploy = || pupil("abc").named("one").supervised(Supervision::Escalate);
+    let child = hire(&here, teacher, deploy().at(elsewhere)).expect("room");
+    watch(&here, teacher, child);
+    // Their watches are there before the answer: one link carries all to it.
+    lesson(&here, child, "word");
+    here.until("a heartbeat", |books| books.heartbeats > 1);
+    host.process.freeze();
+    until_heard(&here, &notes, 1);
+    assert_eq!(notes.heard(), [(child.id(), Ended::NodeLost)]);
+    until_holds(&here, before);
+    assert_eq!(here.counters().failures, 0, "a lost node is no failure");
+    hire(&here, teacher, deploy()).expect("its name is free");
+    host.process.thaw();
+    // It lives on there only until its node has heard what happened.
+    here.run(move |node| async move {
+        let question = || Lesson {
+            what: "word".to_owned(),
+        };
+        while child.ask(question()).await.err() != Some(AskError::NotRunning) {
+            node.sleep(Duration::from_millis(5)).await;
+        }
+    });
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod acceptor;
+mod clients;
 mod doubt;
 mod forming;
 mod network;
@@ -28,7 +29,7 @@ use crate::limits::{
 };
 use crate::link::{Inbound, Outbound};
 use crate::matrix::LinkMatrix;
-use crate::preface::Preface;
+use crate::preface::{Preface, Role};
 use crate::quarantine::By;
 
 const CAP: u32 = 256 << 10;
@@ -42,6 +43,7 @@ const TICK: Duration = Duration::from_nanos(1);
 fn local(host: &str, uid: u64) -> LocalNode {
     LocalNode {
         lane: Lane::Ordinary,
+        role: Role::Node,
         id: NodeId {
             address: Address::new("demo", host, 2552).unwrap(),
             uid: Uid::new(uid).unwrap(),
@@ -166,7 +168,7 @@ fn introduction(uid: u64, conn: u64) -> Introduction {
             links_max: 10,
         },
         nonce: 5,
-        is_inquiry: false,
+        role: Role::Node,
     }
 }
 

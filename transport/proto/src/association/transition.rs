@@ -65,7 +65,7 @@ impl Association {
                 self.quarantined_by_peer(cx, expected_uid);
                 self.fail(cx, CloseReason::Refused(reason));
             }
-            (RefuseReason::Position, _) => {
+            (RefuseReason::Position | RefuseReason::Role, _) => {
                 let reason = CloseReason::Refused(reason);
                 self.link_down(cx, reason);
                 self.fail(cx, reason);

@@ -240,7 +240,7 @@ fn bodies_come_back_as_they_were() {
 }
 
 #[test]
-fn golden_bytes_of_what_a_quarantine_says() {
+fn golden_bytes_of_what_a_quarantine_and_a_client_say() {
     let bye = |reason| written(|into| Bye { reason }.encode(into));
     let refuse = |reason| {
         let text = "no".to_owned();
@@ -249,20 +249,21 @@ fn golden_bytes_of_what_a_quarantine_says() {
     let said = [
         bye(ByeReason::Quarantined),
         refuse(RefuseReason::Quarantined),
+        refuse(RefuseReason::Role),
     ];
-    assert_eq!(
-        said.each_ref().map(|bytes| hex(bytes)),
-        GOLDEN_OF_QUARANTINE
-    );
+    assert_eq!(said.each_ref().map(|bytes| hex(bytes)), GOLDEN_OF_OTHERS);
     let bye = Bye::parse(&whole(&said[0])).unwrap();
     assert_eq!(bye.reason, ByeReason::Quarantined);
     let refuse = Refuse::parse(&whole(&said[1])).unwrap();
     assert_eq!(refuse.reason, RefuseReason::Quarantined);
+    let refuse = Refuse::parse(&whole(&said[2])).unwrap();
+    assert_eq!(refuse.reason, RefuseReason::Role);
 }
 
-const GOLDEN_OF_QUARANTINE: [&str; 2] = [
+const GOLDEN_OF_OTHERS: [&str; 3] = [
     "02000000005e4d2510000000000000000200",
     "04000000c8a3467a0d0000000000000012006e6f",
+    "04000000adc4fac20d0000000000000013006e6f",
 ];
 
 #[test]

@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, PREFACE_BYTES, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND,
 };
-use crate::preface::{Preface, Role};
+use crate::preface::Preface;
 use crate::time::Instant;
 use crate::token_bucket::TokenBucket;
 
@@ -120,7 +120,7 @@ impl Acceptor {
             lane: preface.lane,
             offer: hello.offer,
             nonce: preface.nonce,
-            is_inquiry: preface.role == Role::Inquirer,
+            role: preface.role,
         })
     }
 

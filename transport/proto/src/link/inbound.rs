@@ -21,6 +21,8 @@ pub struct Inbound {
     held: u64,
     /// How far beyond the limit a frame may end.
     overdraft: u64,
+    /// Held bytes that cost no credit.
+    spared: u64,
     /// The last grant that was sent, or the offer of the handshake.
     granted: Grant,
     types: Vec<MessageType>,
@@ -47,6 +49,7 @@ impl Inbound {
             received: 0,
             held: 0,
             overdraft: 0,
+            spared: 0,
             granted: Grant {
                 received_to: 0,
                 limit: window,
@@ -62,6 +65,17 @@ impl Inbound {
     pub fn within_process(window_bytes: u32, overdraft: u32) -> Self {
         Self {
             overdraft: overdraft.into(),
+            ..Self::new(window_bytes)
+        }
+    }
+
+    /// That of a link which goes on, within this process, with what a peer may send. The peer is
+    /// told too late that a recipient has no room if this side is behind: by then one and a half
+    /// windows may be under way to it. So half a window of what is held costs no credit, and the
+    /// other recipients keep some.
+    pub fn of_tunnel(window_bytes: u32) -> Self {
+        Self {
+            spared: u64::from(window_bytes / 2),
             ..Self::new(window_bytes)
         }
     }
@@ -82,7 +96,7 @@ impl Inbound {
 
     /// Takes `bytes` off the credit to come: a message waits in a mailbox that is over its bound.
     /// They stay charged until [`release`](Self::release), and one and a half windows of them at
-    /// most ever come to be.
+    /// most ever come to be; of a tunnel, two.
     #[inline]
     pub fn hold(&mut self, bytes: usize) {
         self.held += bytes as u64;
@@ -166,6 +180,13 @@ impl Inbound {
             .ok_or(Violation::UndefinedTarget(number))
     }
 
+    /// The numbers that stand for a target. Looks at all of them.
+    pub fn numbers_of(&self, target: Target) -> impl Iterator<Item = u32> {
+        let numbers = (1..).zip(&self.targets);
+        let of_target = numbers.filter(move |(_, other)| **other == target);
+        of_target.map(|(number, _)| number)
+    }
+
     /// Everything before this position was counted.
     pub fn received_to(&self) -> u64 {
         self.received
@@ -206,10 +227,11 @@ impl Inbound {
     /// nothing when one and a half windows are held.
     fn credit(&self) -> u64 {
         let half = self.window / 2;
-        if self.held <= half {
-            self.window - self.held
+        let held = self.held.saturating_sub(self.spared);
+        if held <= half {
+            self.window - held
         } else {
-            (self.window + half).saturating_sub(self.held) / 2
+            (self.window + half).saturating_sub(held) / 2
         }
     }
 

@@ -7,7 +7,7 @@ use crate::lane::Lane;
 use crate::limits::{
     CORES_MAX, HALF_OPEN_MAX, PREFACE_TIMEOUT, REFUSALS_BURST, REFUSALS_PER_SECOND,
 };
-use crate::preface::{PrefaceError, Role};
+use crate::preface::PrefaceError;
 
 /// A preface of a node that belongs here.
 fn preface() -> Preface {
@@ -50,6 +50,49 @@ fn every_lane_is_served_to_a_node_between_control_cores() {
 }
 
 #[test]
+fn a_client_has_the_lanes_of_messages_and_an_introduction_says_what_it_is() {
+    for lane in [Lane::Ordinary, Lane::Large] {
+        let mut bench = Bench::new();
+        bench.call(|acceptor, cx| acceptor.handle_accepted(cx, ConnKey(1)));
+        let role = Role::Client;
+        let bytes = Preface {
+            lane,
+            role,
+            ..preface()
+        }
+        .encode();
+        bench.call(|acceptor, cx| acceptor.handle_preface(cx, ConnKey(1), &bytes));
+        let mut bytes = Vec::new();
+        hello().encode(&mut bytes);
+        let mut shown = None;
+        let effects = bench.call(|acceptor, cx| {
+            shown = acceptor.handle_frame(cx, ConnKey(1), &frame(&bytes));
+        });
+        let shown = shown.expect("it is let in");
+        assert!(effects.is_empty() && shown.is_of_client() && !shown.is_inquiry());
+        assert_eq!((shown.lane, shown.role), (lane, role));
+    }
+}
+
+#[test]
+fn a_client_lets_no_client_in_and_still_vouches_for_its_dials() {
+    for (role, expected) in [
+        (Role::Client, Some(RefuseReason::Role)),
+        (Role::Inquirer, None),
+    ] {
+        let mut bench = Bench::new();
+        bench.local.role = Role::Client;
+        bench.call(|acceptor, cx| acceptor.handle_accepted(cx, ConnKey(1)));
+        let bytes = Preface { role, ..preface() }.encode();
+        let effects = bench.call(|acceptor, cx| acceptor.handle_preface(cx, ConnKey(1), &bytes));
+        match expected {
+            Some(_) => assert_eq!(told(&effects), expected),
+            None => assert_eq!(effects, []),
+        }
+    }
+}
+
+#[test]
 fn prefaces_that_do_not_fit_are_refused_by_name() {
     type Change = fn(&mut Preface);
     let cases: [(Change, RefuseReason); 12] = [
@@ -58,7 +101,10 @@ fn prefaces_that_do_not_fit_are_refused_by_name() {
             RefuseReason::Cluster,
         ),
         (|p| p.format_fingerprint = 78, RefuseReason::Format),
-        (|p| p.role = Role::Client, RefuseReason::Preface),
+        (
+            |p| (p.lane, p.role) = (Lane::Control, Role::Client),
+            RefuseReason::Lane,
+        ),
         (
             |p| (p.lane, p.sending_core) = (Lane::Control, CoreId(1)),
             RefuseReason::Lane,

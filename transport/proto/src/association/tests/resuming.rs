@@ -51,7 +51,7 @@ pub(super) fn halves(received: usize) -> ((Outbound, Inbound), [u64; 2]) {
 
 /// A link with uid 200 that this side dialled and lost after a minute; it is being dialled again
 /// on the next connection. With the hello of that dial.
-fn dialling_again(bench: &mut Bench) -> (Association, Preface, Hello) {
+pub(super) fn dialling_again(bench: &mut Bench) -> (Association, Preface, Hello) {
     let mut association = bench.associated();
     bench.now = at(60_000);
     let effects = bench.call(|_, cx| association.handle_closed(cx, FIRST, BROKEN));
@@ -104,7 +104,7 @@ fn back(position: Option<u64>) -> Introduction {
     back
 }
 
-fn come(
+pub(super) fn come(
     bench: &mut Bench,
     association: &mut Association,
     introduction: &Introduction,

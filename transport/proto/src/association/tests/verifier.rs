@@ -6,7 +6,6 @@ use super::*;
 use crate::frame::body::{Accept, Hello};
 use crate::handshake::{Answer, Begin, Company, Verifier};
 use crate::limits::{INQUIRIES_MAX, VERIFY_TIMEOUT};
-use crate::preface::Role;
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -126,7 +125,7 @@ fn an_inquiry_is_an_introduction_that_wants_no_link_and_is_answered() {
     });
     assert_eq!(effects, []);
     let inquiry = inquiry.expect("a good one");
-    assert!(inquiry.is_inquiry);
+    assert!(inquiry.is_inquiry());
     assert_eq!((inquiry.nonce, &inquiry.peer), (5, &asking.local.id));
     let effects = bench.call(|acceptor, cx| acceptor.vouch(cx, &inquiry));
     let [Effect::Write { bytes, .. }, Effect::Close { reason, .. }] = &effects[..] else {

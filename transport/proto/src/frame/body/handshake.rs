@@ -193,6 +193,9 @@ pub enum RefuseReason {
     Position = 17,
     /// The node has quarantined this start of the dialler's process, for as long as both run.
     Quarantined = 18,
+    /// The dialler came in another role before, and a role is for a whole process start; or the
+    /// dialled node is a client, with which nobody makes links.
+    Role = 19,
 }
 
 impl RefuseReason {
@@ -218,6 +221,7 @@ impl RefuseReason {
             16 => Self::Collision,
             17 => Self::Position,
             18 => Self::Quarantined,
+            19 => Self::Role,
             _ => Self::Other,
         }
     }
@@ -239,7 +243,8 @@ impl RefuseReason {
             | Self::Former
             | Self::Hello
             | Self::Itself
-            | Self::Lane => true,
+            | Self::Lane
+            | Self::Role => true,
             Self::Other
             | Self::Incarnation
             | Self::Superseded
@@ -274,6 +279,7 @@ impl RefuseReason {
             Self::Collision => "refuse_collision",
             Self::Position => "refuse_position",
             Self::Quarantined => "refuse_quarantined",
+            Self::Role => "refuse_role",
         }
     }
 }

@@ -32,6 +32,39 @@ fn a_window_of_held_bytes_leaves_credit_and_one_and_a_half_leave_none() {
 }
 
 #[test]
+fn a_tunnel_leaves_credit_behind_one_and_a_half_windows_of_held_bytes_and_none_behind_two() {
+    let (mut inbound, window) = (Inbound::of_tunnel(WINDOW), u64::from(WINDOW));
+    let mut held = 0;
+    let mut left_behind = Vec::new();
+    while inbound.limit() > held {
+        let most = (inbound.limit() - held).min(window / 2);
+        inbound.accept(most as usize).unwrap();
+        inbound.hold(most as usize);
+        held += most;
+        inbound.poll_grant(true);
+        left_behind.push((held, inbound.limit() - held));
+    }
+    // As much as a link leaves behind a window of them.
+    assert!(left_behind.contains(&(window * 3 / 2, window / 4)));
+    assert!(held > window * 3 / 2 && held <= 2 * window, "{held}");
+    inbound.release(held as usize);
+    assert_eq!(inbound.poll_grant(true).unwrap().limit, held + window);
+}
+
+#[test]
+fn the_numbers_of_a_target_are_found() {
+    let mut inbound = Inbound::new(WINDOW);
+    let other = Target { slot: 99, ..TARGET };
+    for (number, target) in [(1, other), (2, TARGET), (3, TARGET)] {
+        let definition = DefineTarget { number, target };
+        assert_eq!(inbound.define_target(&definition), Ok(Defined::New));
+    }
+    let numbers = |target| inbound.numbers_of(target).collect::<Vec<_>>();
+    assert_eq!((numbers(TARGET), numbers(other)), (vec![2, 3], vec![1]));
+    assert!(numbers(Target { slot: 98, ..TARGET }).is_empty());
+}
+
+#[test]
 fn a_busy_recipient_is_refused_alone_until_it_is_ready() {
     let (mut outbound, mut slabs) = (outbound(), pool());
     let notice = |target_number, busy| Notice {
