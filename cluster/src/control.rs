@@ -1,7 +1,8 @@
 //! What runs on the control core of a node in a cluster: its machines, put together.
 //!
-//! The first byte of a body names the room it is for: 1 to 31 is membership. Whatever follows from
-//! one machine and concerns another is passed on within the same call, so a driver sees one alone.
+//! The first byte of a body names the room it is for: 1 to 31 are of membership, 32 to 47 of the
+//! monitor and 48 to 63 of the resolver. Whatever follows from one machine and concerns another is
+//! passed on within the same call, so a driver sees one machine alone.
 
 mod settings;
 
@@ -24,6 +25,9 @@ use crate::membership::reachability::Reason;
 use crate::membership::settings::SettingsError;
 use crate::membership::topology::Topology;
 use crate::monitor::{self, Monitor, MonitorOutput};
+use crate::resolver::{
+    self, Decision, Explanation, KeepMajority, Resolver, ResolverOutput, ResolverSettings, Strategy,
+};
 
 /// How often all machines are asked in one turn what is due.
 const TIMEOUT_ROUNDS: usize = 4;
@@ -36,6 +40,10 @@ pub struct Control {
     /// What the machines were shown last.
     shown: Revision,
     findings: Vec<MonitorOutput>,
+    resolver: Resolver,
+    /// For another strategy.
+    resolver_settings: ResolverSettings,
+    verdicts: Vec<ResolverOutput>,
     refused: Refused,
 }
 
@@ -63,13 +71,27 @@ impl Control {
     ) -> Result<Self, SettingsError> {
         let settings = settings.into();
         let monitor = Monitor::new(settings.monitor, own.node.uid);
+        let strategy = Box::new(KeepMajority::default());
+        let resolver = Resolver::new(settings.resolver, strategy, own.node.uid);
         Ok(Self {
             membership: Membership::new(settings.membership, own, memory)?,
             monitor,
             shown: Revision::default(),
             findings: Vec::new(),
+            resolver,
+            resolver_settings: settings.resolver,
+            verdicts: Vec::new(),
             refused: Refused::default(),
         })
+    }
+
+    /// Another strategy than the default, [`KeepMajority`], decides which side goes on. All members
+    /// have to have the same. To be called before this node joins.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: Box<dyn Strategy>) -> Self {
+        let own = self.membership.profile().node.uid;
+        self.resolver = Resolver::new(self.resolver_settings, strategy, own);
+        self
     }
 
     /// The body of a frame of kind `cluster` came over the control link with that node.
@@ -84,6 +106,14 @@ impl Control {
         } else if monitor::TAGS.contains(&tag) {
             let findings = &mut self.findings;
             let heard = self.monitor.handle_message(cx.now, from, body, findings);
+            self.note(heard);
+        } else if resolver::TAGS.contains(&tag)
+            && let Some(view) = self.membership.gossip()
+        {
+            let (now, verdicts) = (cx.now, &mut self.verdicts);
+            let heard = self
+                .resolver
+                .handle_message(now, view, from, body, verdicts);
             self.note(heard);
         } else {
             self.refused.unknown += 1;
@@ -169,6 +199,8 @@ impl Control {
             self.follow(cx);
             self.monitor.handle_timeout(cx.now, &mut self.findings);
             self.follow(cx);
+            self.resolver.handle_timeout(cx.now, &mut self.verdicts);
+            self.follow(cx);
         }
     }
 
@@ -177,33 +209,66 @@ impl Control {
         if self.membership.is_ended() {
             return None;
         }
-        let deadlines = [self.membership.poll_timeout(), self.monitor.poll_timeout()];
+        let deadlines = [
+            self.membership.poll_timeout(),
+            self.monitor.poll_timeout(),
+            self.resolver.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
     /// Passes on what follows from one machine for another, until nothing more does.
     fn follow(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let mut is_done = true;
-            let revision = self.membership.revision();
-            if revision.view != self.shown.view
-                && let Some(view) = self.membership.gossip()
-            {
-                self.monitor.handle_view(cx.now, view, &mut self.findings);
-                is_done = false;
-            }
-            self.shown = revision;
-            for finding in std::mem::take(&mut self.findings) {
-                self.take_up(cx, finding);
-                is_done = false;
-            }
-            if is_done || self.membership.is_ended() {
-                return;
-            }
+        while self.show(cx.now) | self.take_up(cx) {}
+        if !self.membership.is_ended() {
+            let has_quorum = self.resolver.has_quorum(cx.now);
+            self.membership.set_quorum(cx, has_quorum);
         }
     }
 
-    fn take_up(&mut self, cx: &mut Context<'_>, finding: MonitorOutput) {
+    /// Shows the view to the machines that judge by it, if it changed. Says whether it did.
+    fn show(&mut self, now: Instant) -> bool {
+        let revision = self.membership.revision();
+        let shown = std::mem::replace(&mut self.shown, revision);
+        let Some(view) = self.membership.gossip().filter(|_| revision != shown) else {
+            return false;
+        };
+        if revision.view != shown.view {
+            self.monitor.handle_view(now, view, &mut self.findings);
+        }
+        self.resolver.handle_view(now, view, &mut self.verdicts);
+        true
+    }
+
+    /// Does what the machines that judge want done. Says whether there was anything.
+    fn take_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let verdicts = std::mem::take(&mut self.verdicts);
+        let findings = std::mem::take(&mut self.findings);
+        let is_idle = verdicts.is_empty() && findings.is_empty();
+        for verdict in verdicts {
+            self.carry_out(cx, verdict);
+        }
+        for finding in findings {
+            self.note_finding(cx, finding);
+        }
+        !is_idle
+    }
+
+    fn carry_out(&mut self, cx: &mut Context<'_>, verdict: ResolverOutput) {
+        if self.membership.is_ended() {
+            return;
+        }
+        match verdict {
+            ResolverOutput::Send { to, body } => cx.out.send(&to, Class::Message, body),
+            ResolverOutput::Decided(decision) => {
+                let event = Event::Decision(Arc::from(decision));
+                self.membership.publish_event(cx, event);
+            }
+            ResolverOutput::Down { uids } => self.membership.down(cx, &uids),
+        }
+    }
+
+    fn note_finding(&mut self, cx: &mut Context<'_>, finding: MonitorOutput) {
         if self.membership.is_ended() {
             return;
         }
@@ -218,6 +283,8 @@ impl Control {
             }
             MonitorOutput::Stalled { gap } => {
                 self.membership.publish_event(cx, Event::Stalled { gap });
+                let (now, verdicts) = (cx.now, &mut self.verdicts);
+                self.resolver.handle_stalled(now, gap, verdicts);
             }
         }
     }
@@ -234,6 +301,16 @@ impl Control {
     /// Who lives, as this node can tell.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// Which side goes on if somebody is lost, and why.
+    pub fn explain(&self, now: Instant) -> Explanation {
+        self.resolver.explain(now)
+    }
+
+    /// What was decided last, and why.
+    pub fn last_decision(&self) -> Option<&Decision> {
+        self.resolver.last_decision()
     }
 
     #[cfg(test)]

@@ -12,6 +12,7 @@
 //! - [`context`] and [`effect`]: what a machine is given with each call, and what it wants done.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
+//! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -22,4 +23,5 @@ pub mod effect;
 pub mod evidence;
 pub mod membership;
 pub mod monitor;
+pub mod resolver;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 use crate::membership::Settings;
 use crate::monitor::MonitorSettings;
+use crate::resolver::ResolverSettings;
 
 /// The settings of all machines on the control core.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +11,8 @@ pub struct ControlSettings {
     pub membership: Settings,
     /// How closely members watch each other.
     pub monitor: MonitorSettings,
+    /// How patient they are with those that are lost.
+    pub resolver: ResolverSettings,
 }
 
 impl From<Settings> for ControlSettings {

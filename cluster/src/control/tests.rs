@@ -86,3 +86,77 @@ fn bodies_for_no_room_and_before_there_is_a_cluster_are_counted() {
     assert_eq!(hear(&mut world, &[200]), (1, 2, 0));
     assert_eq!(hear(&mut world, &[32]), (1, 2, 1));
 }
+
+#[test]
+fn whoever_is_killed_is_removed_by_those_that_are_left() {
+    let mut world = World::new(1);
+    world.resolves = true;
+    world.form(&[1, 2, 3, 4, 5]);
+    world.run_for(Duration::from_secs(5));
+    world.kill(3);
+    world.run_for(Duration::from_millis(10));
+    for observer in [1, 2, 4, 5] {
+        world.with(observer, |control, cx| control.handle_crashed(cx, uid(3)));
+    }
+    let began = world.now;
+    world.run_until("removed", 10, |world| world.are_up(&[1, 2, 4, 5]));
+    let took = world.now - began;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let decides = |number: u64| world.labels(number).contains(&"decision");
+    assert!(decides(1), "the leader decides");
+}
+
+#[test]
+fn the_smaller_side_of_a_partition_goes_down_and_the_larger_goes_on() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.resolves = true;
+        world.form(&[1, 2, 3, 4, 5]);
+        world.run_for(Duration::from_secs(5));
+        world.part(&[1, 2], &[3, 4, 5]);
+        let began = world.now;
+        world.run_until("removed", 30, |world| world.are_up(&[3, 4, 5]));
+        let took = world.now - began;
+        assert!(took < Duration::from_secs(16), "{took:?}");
+        for number in [1, 2] {
+            let is_over = |world: &World| world.nodes[&number].stopped.is_some();
+            world.run_until("down", 10, is_over);
+            let why = world.nodes[&number].stopped.clone().expect("stopped");
+            assert_eq!(why.exit_code(), 3);
+        }
+        let has_quorum = |number: u64| world.nodes[&number].control.topology().has_quorum();
+        assert!(has_quorum(3) && !has_quorum(1));
+    }
+}
+
+#[test]
+fn whoever_comes_back_after_its_removal_stops() {
+    let mut world = World::new(1);
+    world.resolves = true;
+    world.form(&[1, 2, 3]);
+    world.nodes.get_mut(&3).expect("a node").is_paused = true;
+    world.run_until("removed", 30, |world| world.are_up(&[1, 2]));
+    world.nodes.get_mut(&3).expect("a node").is_paused = false;
+    let began = world.now;
+    world.run_until("stopped", 5, |world| world.nodes[&3].stopped.is_some());
+    assert!(world.now - began < Duration::from_secs(3));
+}
+
+#[test]
+fn the_quorum_is_lost_soon_after_too_few_are_seen() {
+    let mut world = World::new(1);
+    world.resolves = true;
+    world.form(&[1, 2, 3]);
+    let has_quorum = |world: &World| world.nodes[&1].control.topology().has_quorum();
+    world.run_for(Duration::from_secs(1));
+    assert!(has_quorum(&world));
+    world.part(&[1], &[2, 3]);
+    let is_alone = |world: &World| {
+        let topology = world.nodes[&1].control.topology();
+        topology.is_unreachable(uid(2)) && topology.is_unreachable(uid(3))
+    };
+    world.run_until("alone", 10, is_alone);
+    assert!(!has_quorum(&world));
+    let explained = world.nodes[&1].control.explain(world.now);
+    assert!(explained.due_in.is_some());
+}

@@ -3,6 +3,7 @@
 //! Events are numbered without a gap. They are what changed between two states
 //! ([`difference`]), so a state and all events behind it give the next one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
@@ -12,6 +13,7 @@ use super::member::Member;
 use super::reachability::Reason;
 use super::status::Status;
 use super::topology::Topology;
+use crate::resolver::Decision;
 
 /// An event with its number: each is one above the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,17 +106,8 @@ pub enum Event {
         /// Whose.
         silent: Vec<Address>,
     },
-    /// What members were down was decided, or that they are not.
-    Decision {
-        /// By which strategy.
-        strategy: Box<str>,
-        /// What it says.
-        verdict: Box<str>,
-        /// Who is given up.
-        down: Vec<Uid>,
-        /// Why.
-        why: Box<str>,
-    },
+    /// Which side goes on was decided, and who goes down by that.
+    Decision(Arc<Decision>),
     /// This node was away itself, and accuses nobody for a while.
     Stalled {
         /// For how long.
@@ -147,7 +140,7 @@ impl Event {
             Self::Incompatible { .. } => "incompatible",
             Self::AddressInUse { .. } => "address_in_use",
             Self::JoinWaiting { .. } => "join_waiting",
-            Self::Decision { .. } => "decision",
+            Self::Decision(_) => "decision",
             Self::Stalled { .. } => "stalled",
             Self::SelfRemoved { .. } => "self_removed",
             Self::Shutdown => "shutdown",

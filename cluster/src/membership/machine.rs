@@ -136,14 +136,20 @@ impl Membership {
     pub fn handle_message(&mut self, cx: &mut Context<'_>, from: &NodeId, body: &[u8]) {
         let system = self.own.node.address.system();
         match Message::decode(body, system, cx.now) {
-            Ok((to, _)) if to.is_some_and(|to| to != self.own.node.uid) => {
-                self.counters.misdirected += 1;
-            }
-            Ok((_, message)) => {
+            Ok((to, message)) if self.is_for_this(to, &message) => {
                 self.route(cx, from, message);
                 self.settle(cx);
             }
+            Ok(_) => self.counters.misdirected += 1,
             Err(error) => *self.counters.malformed.entry(error.label()).or_default() += 1,
+        }
+    }
+
+    /// Only the first question to an address may be for whoever answers.
+    fn is_for_this(&self, to: Option<Uid>, message: &Message) -> bool {
+        match to {
+            Some(to) => to == self.own.node.uid,
+            None => matches!(message, Message::InitJoin { .. }),
         }
     }
 

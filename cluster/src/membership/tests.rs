@@ -2,6 +2,7 @@
 
 mod ending;
 mod forming;
+mod laws;
 mod leaving;
 mod memory;
 mod replacing;

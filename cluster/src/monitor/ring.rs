@@ -74,14 +74,13 @@ impl Ring {
         };
         let (mut counted, mut taken) = (0, 0);
         let around = behind.iter().chain(front);
-        let wanted = around.filter(move |spot| {
+        around.filter(move |spot| {
             let is_free = spot.is_unreachable || is_spare(spot.node.uid);
             let is_wanted = counted < SUBJECTS && (!is_free || taken < SUBJECTS);
             counted += usize::from(is_wanted && !is_free);
             taken += usize::from(is_wanted);
             is_wanted
-        });
-        wanted
+        })
     }
 
     pub(super) fn spot(&self, uid: Uid) -> Option<&Spot> {

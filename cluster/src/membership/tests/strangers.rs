@@ -49,6 +49,11 @@ fn what_was_for_an_earlier_start_at_the_address_means_nothing() {
         control.handle_message(cx, &node_id(2), &body)
     });
     assert_eq!(counters(&world, 1).misdirected, 1);
+    let body = gossip(world.view(2)).encode(None, world.now);
+    world.with(1, |control, cx| {
+        control.handle_message(cx, &node_id(2), &body)
+    });
+    assert_eq!(counters(&world, 1).misdirected, 2, "for whoever answers");
 }
 
 #[test]

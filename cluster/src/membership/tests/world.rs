@@ -7,7 +7,7 @@ use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
 use crate::context::{Context, Random};
-use crate::control::Control;
+use crate::control::{Control, ControlSettings};
 use crate::effect::{Effect, Outbox, StopReason};
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::{Event, Numbered};
@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) identified: usize,
     /// Nodes that no dial reaches.
     hidden: BTreeSet<u64>,
+    /// Whether those that are lost are given up in the end. Else tests decide that themselves.
+    pub(crate) resolves: bool,
 }
 
 pub(crate) fn node_id(number: u64) -> NodeId {
@@ -98,6 +100,7 @@ impl World {
             bodies: 0,
             identified: 0,
             hidden: BTreeSet::new(),
+            resolves: false,
         }
     }
 
@@ -113,6 +116,11 @@ impl World {
     ) {
         let uid = profile.node.uid.as_u64();
         let followed = Topology::empty(profile.node.clone(), profile.roles.data_centre());
+        let mut settings = ControlSettings::from(settings);
+        if !self.resolves {
+            settings.resolver.stable_after = Some(Duration::from_secs(1_000_000));
+            settings.resolver.fast_stable_after = None;
+        }
         let control = Control::new(settings, profile, memory.clone()).expect("settings");
         let node = Node {
             control,
@@ -272,6 +280,21 @@ impl World {
         let (from, to) = (node_id(from), testing::uid(at));
         let body = message.encode(Some(to), self.now);
         self.with(at, |control, cx| control.handle_message(cx, &from, &body));
+    }
+
+    /// Nodes whose process runs.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        let running = self.nodes.iter().filter(|(_, it)| it.stopped.is_none());
+        running.map(|(number, _)| *number).collect()
+    }
+
+    /// Those of them that are members.
+    pub(crate) fn active(&self) -> Vec<u64> {
+        let is_active = |number: &u64| {
+            let membership = self.nodes[number].control.membership();
+            membership.gossip().is_some()
+        };
+        self.running().into_iter().filter(is_active).collect()
     }
 
     /// The view of a node.

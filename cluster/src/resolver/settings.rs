@@ -1,0 +1,123 @@
+//! How patient the resolver is.
+
+use std::time::Duration;
+
+/// How patient a [`Resolver`](super::Resolver) is. All members should be equally so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolverSettings {
+    /// How long nothing may change before it decides; `None` takes a time that grows with the
+    /// cluster, see [`stable_after`]. Less decides on news that have not reached all members yet;
+    /// more leaves them without a decision.
+    pub stable_after: Option<Duration>,
+    /// The same where every lost member's host refuses connections, so that nobody waits for what
+    /// cannot come. `None` never decides sooner.
+    pub fast_stable_after: Option<Duration>,
+    /// What happens if things keep changing for so long that nothing is decided.
+    pub unstable_after: Unstable,
+    /// The time between two rounds of a vote.
+    pub round: Duration,
+    /// Rounds of a vote, after which it is given up and the time above begins again.
+    pub rounds_max: u32,
+}
+
+/// What happens while things keep changing and nothing is decided, with strategies that are not
+/// voted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unstable {
+    /// All members go down after three quarters of the time for a decision, 4 seconds at least, on
+    /// top of that.
+    DownAll,
+    /// All members go down after this time on top of that for a decision.
+    DownAllAfter(Duration),
+    /// It is waited for as long as it takes.
+    Wait,
+}
+
+impl Default for ResolverSettings {
+    /// A time that grows with the cluster, 1.5 seconds where hosts refuse connections, and votes of
+    /// ten rounds a second apart.
+    fn default() -> Self {
+        Self {
+            stable_after: None,
+            fast_stable_after: Some(Duration::from_millis(1500)),
+            unstable_after: Unstable::DownAll,
+            round: Duration::from_secs(1),
+            rounds_max: 10,
+        }
+    }
+}
+
+impl ResolverSettings {
+    /// How long nothing may change in a cluster of so many members.
+    pub fn stable_after(&self, members: usize) -> Duration {
+        self.stable_after.unwrap_or_else(|| stable_after(members))
+    }
+
+    /// How long after the first loss all members go down if nothing was decided.
+    pub(super) fn unstable_after(&self, members: usize) -> Option<Duration> {
+        let stable_after = self.stable_after(members);
+        match self.unstable_after {
+            Unstable::DownAll => {
+                Some(stable_after + (stable_after * 3 / 4).max(Duration::from_secs(4)))
+            }
+            Unstable::DownAllAfter(time) => Some(stable_after + time),
+            Unstable::Wait => None,
+        }
+    }
+}
+
+/// How long nothing may change before a cluster of so many members decides: as long as news takes
+/// to reach them all, with room.
+///
+/// Source: Akka's recommendation, from 7 seconds for 5 members to 30 for 1,000, each for all sizes
+/// up to the one it names.
+pub fn stable_after(members: usize) -> Duration {
+    let seconds = match members {
+        0..=5 => 7,
+        6..=10 => 10,
+        11..=20 => 13,
+        21..=50 => 17,
+        51..=100 => 20,
+        _ => 30,
+    };
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_grows_with_the_cluster_and_is_rounded_up() {
+        let steps = [
+            (1, 7),
+            (5, 7),
+            (6, 10),
+            (10, 10),
+            (11, 13),
+            (50, 17),
+            (51, 20),
+            (1000, 30),
+        ];
+        for (members, seconds) in steps {
+            assert_eq!(
+                stable_after(members),
+                Duration::from_secs(seconds),
+                "{members}"
+            );
+        }
+        assert!((1..2000).is_sorted_by_key(stable_after));
+    }
+
+    #[test]
+    fn all_go_down_after_three_quarters_more_but_not_within_four_seconds() {
+        let settings = ResolverSettings::default();
+        let after = |members| settings.unstable_after(members).expect("a time");
+        assert_eq!(after(5), Duration::from_millis(7_000 + 5_250));
+        let short = ResolverSettings {
+            stable_after: Some(Duration::from_secs(2)),
+            ..settings
+        };
+        assert_eq!(short.unstable_after(5), Some(Duration::from_secs(6)));
+    }
+}

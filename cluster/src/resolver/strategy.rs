@@ -1,0 +1,143 @@
+//! Which side of a split cluster goes on.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ringmesh_proto::address::Uid;
+
+use super::split::Split;
+use crate::membership::Member;
+
+/// What becomes of this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It goes on, without those that are lost.
+    Stay,
+    /// It goes down, for this reason.
+    Leave(&'static str),
+}
+
+/// Which side of a split cluster goes on.
+///
+/// A strategy is a function of what it is shown, so that all members on one side come to one
+/// answer. It has to be sure that no two sides go on: of two sets of members that each would be
+/// enough, at least one member is in both, if it is voted.
+pub trait Strategy: fmt::Debug {
+    /// Its name in settings, events and texts.
+    fn name(&self) -> &'static str;
+
+    /// Whether this side goes on only after those have agreed whose consent is enough. One that
+    /// is not voted goes by what it sees alone, and two sides that see different things may both
+    /// go on.
+    fn is_voted(&self) -> bool;
+
+    /// What becomes of this side if `consenting` agree. It is asked first as if all agreed that
+    /// stay and, if the strategy is voted, again with each that did. The more agree, the sooner it
+    /// stays.
+    fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict;
+
+    /// Whether what may be done once in a cluster may be done while nobody is lost.
+    fn is_viable(&self, split: &Split) -> bool {
+        let _ = split;
+        true
+    }
+}
+
+/// The side with more members goes on, or of two equal halves that with the first by address.
+///
+/// It is voted. Of three parts none of which has more than half, none goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeepMajority {
+    /// Only members with this role count; others go with the side they are on. If none has it, no
+    /// side goes on.
+    pub role: Option<Box<str>>,
+}
+
+impl Strategy for KeepMajority {
+    fn name(&self) -> &'static str {
+        "keep-majority"
+    }
+
+    fn is_voted(&self) -> bool {
+        true
+    }
+
+    fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {
+        let role = self.role.as_deref();
+        let tally = split.tally(consenting, |it| {
+            role.is_none_or(|role| it.roles().has(role))
+        });
+        if tally.counted == 0 {
+            Verdict::Leave("no member has the role")
+        } else if tally.is_majority() {
+            Verdict::Stay
+        } else {
+            Verdict::Leave("no majority here")
+        }
+    }
+}
+
+/// The side with so many members goes on.
+///
+/// It is voted. There must never be as many members as twice the size: then no side goes on, for
+/// two could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticQuorum {
+    /// So many members are enough. Fewer let less of the cluster go on by itself, and bound its
+    /// growth to twice as many, less one.
+    pub size: usize,
+    /// Only members with this role count.
+    pub role: Option<Box<str>>,
+}
+
+impl StaticQuorum {
+    fn takes_part(&self, it: &Member) -> bool {
+        let role = self.role.as_deref();
+        role.is_none_or(|role| it.roles().has(role))
+    }
+}
+
+impl Strategy for StaticQuorum {
+    fn name(&self) -> &'static str {
+        "static-quorum"
+    }
+
+    fn is_voted(&self) -> bool {
+        true
+    }
+
+    fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {
+        let tally = split.tally(consenting, |it| self.takes_part(it));
+        if tally.counted_max >= 2 * self.size {
+            Verdict::Leave("more members than two quorums need")
+        } else if tally.consenting >= self.size {
+            Verdict::Stay
+        } else {
+            Verdict::Leave("no quorum here")
+        }
+    }
+
+    fn is_viable(&self, split: &Split) -> bool {
+        let counted = split.counted().filter(|it| self.takes_part(&it.member));
+        counted.count() >= self.size
+    }
+}
+
+/// All go down whenever somebody is lost: for those that would rather start again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DownAll;
+
+impl Strategy for DownAll {
+    fn name(&self) -> &'static str {
+        "down-all"
+    }
+
+    fn is_voted(&self) -> bool {
+        false
+    }
+
+    fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
+        Verdict::Leave("all go down when somebody is lost")
+    }
+}
