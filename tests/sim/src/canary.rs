@@ -1,20 +1,22 @@
-//! Faults of the simulator itself, planted on purpose: invariants that find nothing wrong with them
-//! would find nothing wrong with anything.
+//! Faults planted on purpose, none of them in the code that is tested: invariants that find nothing
+//! wrong with them would find nothing wrong with anything.
 
 use std::str::FromStr;
 
-/// What a driver does wrong, now and then.
+/// What is done wrong: by the driver of a node, now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canary {
     /// It brings a message twice.
     Repeat,
     /// It does not bring a message.
     Lose,
+    /// Nothing: members of clusters decide by a strategy that lets each side go on.
+    KeepYourself,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Repeat, Self::Lose];
+    pub const ALL: [Self; 3] = [Self::Repeat, Self::Lose, Self::KeepYourself];
 
     /// In how many of a thousand messages.
     pub(crate) const SHARE: u64 = 2;
@@ -24,6 +26,7 @@ impl Canary {
         match self {
             Self::Repeat => "repeat",
             Self::Lose => "lose",
+            Self::KeepYourself => "keep-yourself",
         }
     }
 }

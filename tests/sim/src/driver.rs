@@ -29,6 +29,7 @@ use ringmesh_proto::limits::{
     WINDOW_BYTES_CONTROL,
 };
 use ringmesh_proto::piece::Piece;
+use ringmesh_proto::preface::Role;
 use ringmesh_proto::quarantine::{By, Entered, Quarantines};
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
@@ -127,6 +128,7 @@ impl Driver {
             id,
             core: CoreId(0),
             lane: Lane::Ordinary,
+            role: Role::Node,
             cores: manner.cores,
             format_fingerprint: FORMAT_FINGERPRINT,
             body_cap: FRAME_BYTES_CONTROL,

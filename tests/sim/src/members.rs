@@ -7,7 +7,7 @@ mod severed;
 mod silence;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::machine::{ContactFailure, Identity};
 use ringmesh_cluster::membership::memory::Memory;
 use ringmesh_cluster::membership::{AppVersion, Profile, Roles, Settings, Status};
+use ringmesh_cluster::resolver::{Split, Strategy, Verdict};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
@@ -29,6 +30,7 @@ pub use self::courses::Courses;
 pub use self::follower::Follower;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
+use crate::canary::Canary;
 use crate::invariant::Invariant;
 use crate::machine::{Act, Context, LinkNews, Machine};
 use crate::misfortune::Fault;
@@ -90,6 +92,13 @@ impl Participant {
             contacts: BTreeMap::new(),
             disks,
         }
+    }
+
+    /// Another strategy decides which side of a split cluster goes on.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: Box<dyn Strategy>) -> Self {
+        self.control = self.control.with_strategy(strategy);
+        self
     }
 
     /// The machines.
@@ -302,20 +311,48 @@ impl Default for Members {
 /// How many nodes of a world are seeds.
 const SEEDS: usize = 3;
 
+/// A strategy by which each side of a split cluster goes on: what must never be, and what the
+/// invariants have to find.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepYourself;
+
+impl Strategy for KeepYourself {
+    fn name(&self) -> &'static str {
+        "keep-yourself"
+    }
+
+    fn is_voted(&self) -> bool {
+        false
+    }
+
+    fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
+        Verdict::Stay
+    }
+}
+
 impl Subject for Members {
     type Machine = Participant;
 
-    fn maker(&self, _: &Plan) -> Maker<Participant> {
+    fn maker(&self, plan: &Plan) -> Maker<Participant> {
         let (settings, disks) = (self.settings.clone(), Disks::default());
-        Box::new(move |birth| Participant::new(birth, settings.clone(), SEEDS, disks.clone()))
+        let is_naive = plan.settings.canary == Some(Canary::KeepYourself);
+        Box::new(move |birth| {
+            let made = Participant::new(birth, settings.clone(), SEEDS, disks.clone());
+            match is_naive {
+                true => made.with_strategy(Box::new(KeepYourself)),
+                false => made,
+            }
+        })
     }
 
     fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
-        let mut invariants: Vec<Box<dyn Invariant<Participant>>> =
-            vec![Box::new(Courses::default()), Box::new(Follower::default())];
-        invariants.push(Box::new(Severed::default()));
-        invariants.push(Box::new(Silence::default()));
-        // Where enough members were killed, nobody yet decides for those that are left over.
+        let mut invariants: Vec<Box<dyn Invariant<Participant>>> = vec![
+            Box::new(Courses::default()),
+            Box::new(Follower::default()),
+            Box::new(Severed::default()),
+            Box::new(Silence::default()),
+        ];
+        // Where processes were killed some are left over now and then: not yet asked for.
         let is_crash = |fault: &Fault| matches!(fault, Fault::Crash { .. });
         if !plan.faults.iter().any(|(_, fault, _)| is_crash(fault)) {
             invariants.push(Box::new(Agreement));

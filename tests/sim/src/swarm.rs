@@ -18,7 +18,7 @@ use crate::misfortune::Fault;
 use crate::network::Weather;
 use crate::random::Random;
 use crate::script::{Script, Step};
-use crate::world::Settings;
+use crate::world::{Settings, World};
 
 /// What random courses of events keep to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Default for Swarm {
             only: Vec::new(),
             canary: None,
             safety: Duration::from_secs(90),
-            liveness: Duration::from_secs(45),
+            liveness: Duration::from_secs(90),
         }
     }
 }
@@ -59,6 +59,8 @@ pub struct Plan {
     pub faults: Vec<(Duration, Fault, Duration)>,
     /// When each node is started.
     pub starts: Vec<Duration>,
+    /// How often a supervisor looks after the processes.
+    pub supervised: Duration,
     /// When everything is healed.
     pub healed: Duration,
     /// When it is over.
@@ -67,6 +69,9 @@ pub struct Plan {
 
 /// Faults without which a seed shows too little.
 const FAULTS_MIN: usize = 48;
+
+/// How long before the end nobody is started any more.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// How many of a thousand seeds have a class of faults.
 fn share(class: Class) -> u64 {
@@ -104,6 +109,7 @@ impl Swarm {
             settings,
             faults: self.faults(seed, nodes),
             starts: (0..nodes).map(start).collect(),
+            supervised: Duration::from_secs(Random::split(seed, "supervisor", 0).within(2..=8)),
             healed: self.safety,
             end: self.safety + self.liveness,
         }
@@ -170,6 +176,12 @@ impl Plan {
         }
         for (node, at) in self.starts.iter().enumerate() {
             script = script.at(*at).start([node]);
+        }
+        // A supervisor starts again whoever ended by itself.
+        let mut at = self.supervised;
+        while at + SETTLING < self.end {
+            script = script.at(at).step(Step::Do(Box::new(World::supervise)));
+            at += self.supervised;
         }
         script.at(self.healed).heal()
     }

@@ -336,6 +336,18 @@ impl<M: Machine> World<M> {
         true
     }
 
+    /// Has a process started wherever one ran before, none does, and no fault keeps it from that: a
+    /// supervisor looks after it.
+    pub fn supervise(&mut self) {
+        for node in 0..self.nodes.len() {
+            let mut crashes = self.active.values().filter(|(fault, _)| fault.is_of(node));
+            let is_down = crashes.any(|(fault, _)| matches!(fault, Fault::Crash { .. }));
+            if self.nodes[node].starts > 0 && !is_down {
+                self.start(node);
+            }
+        }
+    }
+
     /// The user of a node wants something. A process that does not run, or stands still, is not
     /// asked.
     pub fn command(&mut self, node: usize, command: &M::Command) {

@@ -360,6 +360,7 @@ impl Driver {
                     env.happenings.pop();
                     return;
                 }
+                Canary::KeepYourself => {}
             }
         }
         self.upward.push_back(Upward::Message { from, body });

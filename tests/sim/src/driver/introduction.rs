@@ -56,7 +56,7 @@ impl Driver {
         env: &mut Surroundings<'_>,
         introduction: &Introduction,
     ) -> Result<(), RefuseReason> {
-        if introduction.is_inquiry {
+        if introduction.is_inquiry() {
             return self.answer_inquiry(env, introduction);
         }
         self.check(introduction)?;

@@ -20,6 +20,8 @@ use crate::world::World;
 /// up.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// The process start that runs on each node, as far as was told.
+    running: BTreeMap<usize, Uid>,
     halves: BTreeMap<HalfId, Half>,
     /// The half whose bytes an end of a connection carries.
     carried: BTreeMap<ConnKey, HalfId>,
@@ -118,7 +120,7 @@ impl<M: Machine> Invariant<M> for Ledger {
         "ledger"
     }
 
-    fn observe(&mut self, world: &World<M>, happening: &Happening) -> Result<u64, String> {
+    fn observe(&mut self, _: &World<M>, happening: &Happening) -> Result<u64, String> {
         match *happening {
             Happening::LinkUp {
                 node,
@@ -156,7 +158,7 @@ impl<M: Machine> Invariant<M> for Ledger {
                 place,
                 conn,
             } => {
-                if world.uid(node) != Some(uid) {
+                if self.running.get(&node) != Some(&uid) {
                     return Err(format!("node {node} is not {uid} any more"));
                 }
                 self.deliver((uid, from), place, conn)?;
@@ -170,7 +172,12 @@ impl<M: Machine> Invariant<M> for Ledger {
                 self.end(half, acknowledged, given_up)?;
                 Ok(1)
             }
-            Happening::Ended { uid, .. } => {
+            Happening::Started { node, uid } => {
+                self.running.insert(node, uid);
+                Ok(0)
+            }
+            Happening::Ended { node, uid } => {
+                self.running.remove(&node);
                 self.forget(uid);
                 Ok(0)
             }

@@ -36,7 +36,11 @@ impl Invariant<Participant> for Agreement {
     fn finish(&mut self, world: &World<Participant>) -> Result<u64, String> {
         let mut uids = Vec::new();
         for node in 0..world.nodes() {
-            uids.push(world.uid(node).ok_or(format!("node {node} does not run"))?);
+            uids.push(
+                world
+                    .uid(node)
+                    .ok_or_else(|| format!("node {node} does not run"))?,
+            );
         }
         let mut first: Option<&Topology> = None;
         let clusters = world.running().filter_map(|node| world.machine(node));

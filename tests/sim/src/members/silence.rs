@@ -12,16 +12,18 @@ use crate::invariant::Invariant;
 use crate::misfortune::Fault;
 use crate::world::World;
 
-/// How long a silence lasts until whoever watches has to have said so, and how long after a fault
-/// nobody may be accused for it any more.
-const NOTICED: Duration = Duration::from_secs(10);
+/// How long after a fault nobody may be accused for it any more.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+/// How long a silence lasts until whoever watches has to have said so.
+const NOTICED: Duration = Duration::from_secs(15);
 
 /// How long nothing else may have been wrong, for a silence to be noticed that soon: whoever was
 /// heard of now and then is waited for longer.
 const USUAL: Duration = Duration::from_secs(60);
 
-/// A member that hears nothing of another that it watches for 10 s says so, if nothing else is
-/// wrong with it; and it accuses nobody while both and the path between them were well for as long.
+/// A member that hears nothing of another that it watches for 15 s says so, if nothing else is
+/// wrong with it; and it accuses nobody while both and the path between them were well for 10 s.
 #[derive(Debug, Default)]
 pub struct Silence {
     accused: BTreeSet<(Uid, Uid)>,
@@ -48,7 +50,7 @@ impl Silence {
             return Ok(0);
         };
         let is_new = self.accused.insert((observer, subject));
-        let is_calm = world.is_calm(NOTICED, |fault| concerns(fault, node, other));
+        let is_calm = world.is_calm(FORGOTTEN, |fault| concerns(fault, node, other));
         match is_new && is_calm {
             true => Err(format!(
                 "node {node} accuses node {other}, and nothing is wrong"

@@ -167,9 +167,10 @@ impl Arguments {
 /// Runs a seed: an even one with nodes that only talk, whose links carry more, and an odd one with
 /// the members of a cluster.
 fn run_seed(swarm: &Swarm, seed: u64, trace: Trace) -> Report {
-    match seed % 2 {
-        0 => ringmesh_sim::run(&Chatters, swarm, seed, trace),
-        _ => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
+    match swarm.canary {
+        Some(Canary::KeepYourself) => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
+        _ if seed % 2 == 1 => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
+        _ => ringmesh_sim::run(&Chatters, swarm, seed, trace),
     }
 }
 
@@ -316,6 +317,14 @@ mod tests {
         );
         let (again, code) = said(replay);
         assert_eq!((&again[..2], code), (&lines[..2], 1));
+    }
+
+    #[test]
+    fn a_cluster_whose_sides_each_go_on_is_found() {
+        let (lines, code) = said("--seeds 60 --canary keep-yourself");
+        assert_eq!(code, 1);
+        let severed = |line: &String| line.contains(" invariant=severed ");
+        assert!(lines.iter().any(severed), "{lines:?}");
     }
 
     #[test]
