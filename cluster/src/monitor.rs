@@ -2,7 +2,8 @@
 //!
 //! Members stand in a [`Ring`], and each sends heartbeats to those behind it, which answer. From
 //! the answers a [detector](crate::detector) judges, and says so in the observer's own row of the
-//! view: an accusation is this member's word, and it alone takes it back.
+//! view: an accusation is this member's word, and it alone takes it back. Between data centres the
+//! oldest members of each watch each other, more patiently.
 //!
 //! - **Inputs:** the view after each change, messages, what was found about a member by the way
 //!   (that its process crashed, started anew, is parted by a quarantine, or said anything), time.
@@ -11,6 +12,8 @@
 //! - **Invariants:** nobody is accused while nothing was late; a stall of this node accuses nobody;
 //!   what the others say shapes an accusation and never suppresses one.
 
+mod far;
+mod inquiry;
 mod message;
 mod ring;
 mod settings;
@@ -23,17 +26,18 @@ use std::time::Duration;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
+pub use self::far::BRIDGES;
 use self::message::Message;
 pub use self::message::TAGS;
 pub use self::ring::{Ring, SUBJECTS};
 pub use self::settings::MonitorSettings;
 use self::stall::Stalls;
 pub use self::stall::{STALLS, STALLS_WITHIN};
-use self::subject::{Change, Doubt, Subject};
+use self::subject::{Change, Subject};
 use crate::codec::CodecError;
-use crate::membership::Gossip;
 use crate::membership::convergence::Part;
-use crate::membership::reachability::{Reason, Record, Witness};
+use crate::membership::reachability::{Reason, Record};
+use crate::membership::{Gossip, Status};
 
 /// How many others are asked about a member in doubt.
 pub const WITNESSES: usize = 3;
@@ -89,6 +93,9 @@ pub struct Monitor {
     beats: VecDeque<(u32, Instant)>,
     questions: u32,
     ring: Ring,
+    /// Whom it watches in other data centres.
+    far: Vec<NodeId>,
+    statuses: BTreeMap<Uid, Status>,
     subjects: BTreeMap<Uid, Subject>,
     stalls: Stalls,
     /// Members that said that they stall.
@@ -109,6 +116,8 @@ impl Monitor {
             beats: VecDeque::new(),
             questions: 0,
             ring: Ring::default(),
+            far: Vec::new(),
+            statuses: BTreeMap::new(),
             subjects: BTreeMap::new(),
             stalls: Stalls::default(),
             stalling: BTreeSet::new(),
@@ -127,6 +136,9 @@ impl Monitor {
         };
         self.tick.get_or_insert(now);
         self.ring = Ring::of(&Part::new(view, own.roles().data_centre()));
+        self.far = far::subjects_of(view, own);
+        let statuses = view.members().map(|it| (it.uid(), it.status()));
+        self.statuses = statuses.collect();
         self.stalling.retain(|uid| view.member(*uid).is_some());
         self.rewalk(now);
         self.settle_all(now, out);
@@ -312,30 +324,6 @@ impl Monitor {
         self.forget(now);
     }
 
-    fn handle_testimony(
-        &mut self,
-        now: Instant,
-        from: Uid,
-        (number, subject, silence): (u32, Uid, Option<Duration>),
-        out: &mut Vec<MonitorOutput>,
-    ) {
-        let lately = 2 * self.settings.interval;
-        let known = self.subjects.get_mut(&subject);
-        let doubt = known.and_then(|it| it.doubt.as_mut());
-        let doubt = doubt.filter(|it| it.number == number && it.asked.contains(&from));
-        let Some(doubt) = doubt else {
-            self.ignored += 1;
-            return;
-        };
-        doubt.asked.retain(|uid| *uid != from);
-        if let Some(silence) = silence {
-            let hears = silence <= lately;
-            let observer = from;
-            doubt.witnesses.push(Witness { observer, hears });
-        }
-        self.settle(now, subject, out);
-    }
-
     fn handle_stalling(&mut self, now: Instant, uid: Uid, is_stalling: bool) {
         let is_new = if is_stalling {
             self.ring.spot(uid).is_some() && self.stalling.insert(uid)
@@ -375,17 +363,22 @@ impl Monitor {
             let subject = subject.or_insert_with(|| Subject::new(spot.node.clone(), judge));
             subject.is_in_ring = true;
         }
+        for node in &self.far {
+            let subject = self.subjects.entry(node.uid);
+            let subject = subject.or_insert_with(|| far::subject(node.clone()));
+            subject.is_in_ring = true;
+        }
         self.forget(now);
     }
 
     /// Forgets whoever is watched for nothing.
     fn forget(&mut self, now: Instant) {
-        let ring = &self.ring;
+        let statuses = &self.statuses;
         self.subjects.retain(|uid, subject| {
-            let Some(spot) = ring.spot(*uid) else {
+            let Some(status) = statuses.get(uid) else {
                 return false;
             };
-            subject.handle_status(spot.status);
+            subject.handle_status(*status);
             subject.is_in_ring || subject.is_accused() || !subject.is_available(now)
         });
     }
@@ -399,8 +392,9 @@ impl Monitor {
         }
         self.beats.push_back((self.number, now));
         let is_stalling = self.stalls.is_stalling(now);
+        let is_due = |it: &Subject| !it.is_far || self.number.is_multiple_of(far::EVERY);
         for (uid, subject) in &mut self.subjects {
-            if subject.beat(now) {
+            if is_due(subject) && subject.beat(now) {
                 let heartbeat = Message::Heartbeat {
                     to: *uid,
                     number: self.number,
@@ -409,48 +403,6 @@ impl Monitor {
                 out.push(send(&subject.node, heartbeat));
             }
         }
-    }
-
-    /// Asks others about members that are silent for a time that is not usual.
-    fn doubt(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
-        let threshold = self.settings.doubt;
-        let in_doubt = self.subjects.iter().filter(|(_, it)| {
-            it.doubt.is_none() && !it.is_accused() && it.suspicion(now) >= threshold
-        });
-        let in_doubt: Vec<Uid> = in_doubt.map(|(uid, _)| *uid).collect();
-        for subject in in_doubt {
-            let asked = self.witnesses_of(subject);
-            self.questions = self.questions.wrapping_add(1);
-            let number = self.questions;
-            for witness in &asked {
-                let to = witness.uid;
-                let question = Message::Question {
-                    to,
-                    number,
-                    subject,
-                };
-                out.push(send(witness, question));
-            }
-            if let Some(subject) = self.subjects.get_mut(&subject) {
-                subject.doubt = Some(Doubt {
-                    number,
-                    since: now,
-                    asked: asked.into_iter().map(|node| node.uid).collect(),
-                    witnesses: Vec::new(),
-                });
-            }
-        }
-    }
-
-    /// Others that watch a member, and that this one reaches.
-    fn witnesses_of(&self, subject: Uid) -> Vec<NodeId> {
-        let observers = self.ring.observers_of(subject).into_iter();
-        let is_fit = |uid: &Uid| {
-            let is_lost = self.subjects.get(uid).is_some_and(Subject::is_accused);
-            *uid != self.own && !is_lost
-        };
-        let spots = observers.filter(is_fit).filter_map(|it| self.ring.spot(it));
-        spots.take(WITNESSES).map(|it| it.node.clone()).collect()
     }
 
     fn settle_all(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {

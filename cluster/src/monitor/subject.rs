@@ -15,6 +15,8 @@ pub(super) struct Subject {
     pub(super) node: NodeId,
     /// Whether it is watched for its place in the ring, and not only until it answers.
     pub(super) is_in_ring: bool,
+    /// Whether it is of another data centre.
+    pub(super) is_far: bool,
     /// It leaves: that it ends its connections is no evidence.
     is_leaving: bool,
     detector: Box<dyn FailureDetector>,
@@ -53,6 +55,7 @@ impl Subject {
         Self {
             node,
             is_in_ring: true,
+            is_far: false,
             is_leaving: false,
             detector: judge.detector(),
             has_begun: false,
@@ -147,7 +150,7 @@ impl Subject {
     /// Whether there is reason to watch it more closely than by the rhythm of heartbeats.
     pub(super) fn is_pending(&self, now: Instant, silence: Duration) -> bool {
         let is_silent = self.silence(now).is_none_or(|it| it > silence) && self.has_begun;
-        self.accused.is_none() && (is_silent || self.has_crashed)
+        self.accused.is_none() && !self.is_far && (is_silent || self.has_crashed)
     }
 
     /// What has changed about it since this was last asked. While this node `is_lenient` it accuses

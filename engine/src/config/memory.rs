@@ -366,13 +366,13 @@ mod tests {
         assert_eq!(budget.links_max, 3 * 2 + 3 * 3);
         // To two others each, from each link with another node.
         assert_eq!(budget.tunnels_max, 3 * 2 * 2);
-        let tunnel = (3 << 19) + (4 << 20);
+        let tunnel = (2 << 20) + (4 << 20);
         assert_eq!(budget.per_tunnel.total(), tunnel);
         let large = (6 << 20) + 2 * ((2 << 20) + 16) + (16 << 20);
         assert_eq!(budget.per_large_link.total(), large);
         let control = (3 << 17) + 2 * ((64 << 10) + 16) + (1 << 20);
         assert_eq!(budget.per_control_link.total(), control);
-        let large_tunnel = 22 << 20;
+        let large_tunnel = 24 << 20;
         assert_eq!(budget.per_large_tunnel.total(), large_tunnel);
         assert_eq!((budget.large_links_max, budget.control_links_max), (6, 2));
         let links = 15 * link + 6 * large + 2 * control + 12 * (tunnel + large_tunnel);

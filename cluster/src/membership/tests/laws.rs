@@ -36,12 +36,12 @@ impl Witness {
         let mut given = BTreeSet::new();
         for member in view.members() {
             let rank = self.ranks.entry((number, member.uid()));
-            let rank = rank.or_insert(member.status());
+            let rank = rank.or_insert_with(|| member.status());
             assert!(*rank <= member.status(), "{number}: {member:?} was {rank}");
             *rank = member.status();
             if member.up_number().is_given() {
                 let known = self.numbers.entry(member.uid());
-                let known = *known.or_insert(member.up_number());
+                let known = *known.or_insert_with(|| member.up_number());
                 assert_eq!(known, member.up_number(), "{number}: {member:?}");
                 assert!(
                     given.insert(known),

@@ -45,7 +45,7 @@ fn reconnects_leave_nothing(reconnects: u64) {
     let advertise = format!("node.advertise={}", cutters[0].address());
     let bind = cutters[0].behind().to_string();
     let serving = Serving::start(LIVE_NODE, &["--bind", &bind, "--set", &advertise]);
-    let client = behind(&cutters[1], &|builder| builder);
+    let client = behind(&cutters[1], |builder| builder);
     let path = serving.path(ECHO);
     let echo: Ref<EchoApi> = client.run(move |node| async move {
         let echo = node.resolve(&path).await;
