@@ -18,7 +18,7 @@ struct Wall {
     tests: &'static [&'static str],
 }
 
-const WALLS: [Wall; 9] = [
+const WALLS: [Wall; 10] = [
     Wall {
         package: "ringmesh-proto",
         folder: "transport/proto",
@@ -95,6 +95,13 @@ const WALLS: [Wall; 9] = [
         tests: &[],
     },
     Wall {
+        package: "ringmesh-sim",
+        folder: "tests/sim",
+        workspace: &["ringmesh-cluster", "ringmesh-proto"],
+        external: &["thiserror"],
+        tests: &[],
+    },
+    Wall {
         package: "ringmesh-loadgen",
         folder: "loadgen",
         workspace: &["ringmesh", "ringmesh-fault-proxy"],
@@ -139,6 +146,7 @@ const WALLS: [Wall; 9] = [
             "ringmesh-fault-proxy",
             "ringmesh-loadgen",
             "ringmesh-proto",
+            "ringmesh-sim",
             "ringmesh-transport",
         ],
         // The live tests start, confine, trace and weigh whole nodes.
@@ -152,6 +160,7 @@ const WALLS: [Wall; 9] = [
             "rkyv",
             "rustix",
             "seccompiler",
+            "serde_json",
             "socket2",
             "stats_alloc",
             "tempfile",
@@ -164,7 +173,6 @@ const WALLS: [Wall; 9] = [
             "proptest",
             "quote",
             "serde",
-            "serde_json",
             "syn",
             "toml",
         ],

@@ -1,0 +1,98 @@
+//! One seed, from its plan to its verdict.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use ringmesh_proto::time::Instant;
+
+use crate::fault::Class;
+use crate::invariant::{Checks, Invariant, Violation};
+use crate::machine::Machine;
+use crate::swarm::{Plan, Swarm};
+use crate::trace::Trace;
+use crate::world::{Maker, World};
+
+/// What is put through random courses of events.
+pub trait Subject {
+    /// What runs on the nodes.
+    type Machine: Machine;
+
+    /// Makes the machines of a world.
+    fn maker(&self, plan: &Plan) -> Maker<Self::Machine>;
+
+    /// What has to hold, besides what holds for any machine.
+    fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Self::Machine>>>;
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Which.
+    pub seed: u64,
+    /// The hash of all that happened.
+    pub hash: u64,
+    /// How much that was.
+    pub events: u64,
+    /// The faults that took effect, in the order of [`Class::ALL`].
+    pub faults: [u64; Class::ALL.len()],
+    /// Some nodes did not hear others for as long as it takes to act on that.
+    pub was_partitioned: bool,
+    /// What was checked.
+    pub checks: Vec<Checks>,
+    /// What was broken first.
+    pub violation: Option<Violation>,
+}
+
+/// How long a partition is that counts: longer than a silence is noticed, and acted on.
+const LONG_PARTITION: Duration = Duration::from_secs(20);
+
+impl Report {
+    /// How many faults took effect.
+    pub fn faults_total(&self) -> u64 {
+        self.faults.iter().sum()
+    }
+}
+
+/// Runs a seed to its end, or until something is broken. A panic of whatever runs there is a
+/// violation as others are, and the report of such a seed says nothing else.
+pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> Report {
+    let run = || run_to_the_end(subject, swarm, seed, trace);
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Report {
+            seed,
+            hash: 0,
+            events: 0,
+            faults: [0; Class::ALL.len()],
+            was_partitioned: false,
+            checks: Vec::new(),
+            violation: Some(Violation {
+                invariant: "panic",
+                at: Instant::ZERO,
+                message: text.unwrap_or_default(),
+            }),
+        }
+    })
+}
+
+fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> Report {
+    let plan = swarm.plan(seed);
+    let maker = subject.maker(&plan);
+    let mut world = World::new(plan.settings.clone(), trace, maker);
+    for invariant in subject.invariants(&plan) {
+        world.hold_to(invariant);
+    }
+    world.follow(plan.script());
+    let outcome = world.run(plan.end).and_then(|()| world.finish());
+    let faults = world.faults();
+    Report {
+        seed,
+        hash: world.trace().hash(),
+        events: world.trace().events(),
+        faults: Class::ALL.map(|class| faults.count(class)),
+        was_partitioned: plan.has_partition_of(LONG_PARTITION),
+        checks: world.checks(),
+        violation: outcome.err(),
+    }
+}

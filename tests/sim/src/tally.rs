@@ -1,0 +1,230 @@
+//! The reports of many seeds, as one: what was covered, and the verdict.
+
+use std::collections::BTreeMap;
+
+use ringmesh_proto::time::Instant;
+
+use crate::fault::Class;
+use crate::invariant::Violation;
+use crate::random::mix;
+use crate::run::Report;
+
+/// Seeds from which on too little coverage is a failure.
+pub const COVERED_FROM: u64 = 500;
+
+/// Faults that have to take effect in each seed.
+pub const FAULTS_MIN: u64 = 20;
+
+/// What share of all seeds, in percent, each class of faults takes effect in at least.
+pub const CLASS_SHARE: u64 = 25;
+
+/// The same for crashes, and for partitions that are long enough to be acted on.
+pub const LARGE_SHARE: u64 = 50;
+
+/// What came of many seeds. They are added in any order.
+#[derive(Debug, Default)]
+pub struct Tally {
+    hashes: BTreeMap<u64, u64>,
+    faults: Vec<u64>,
+    classes: [ClassTally; Class::ALL.len()],
+    partitioned: u64,
+    checks: Vec<(&'static str, u64, u64)>,
+    violations: u64,
+}
+
+/// What came of one class of faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassTally {
+    /// How many took effect.
+    pub injected: u64,
+    /// In how many seeds one did.
+    pub seeds: u64,
+}
+
+/// The name of the invariant that one seed is one course of events.
+const SAME_HASH: &str = "same-hash";
+
+impl Tally {
+    /// Adds what came of a seed.
+    pub fn add(&mut self, report: &Report) {
+        self.hashes.insert(report.seed, report.hash);
+        self.faults.push(report.faults_total());
+        for (class, count) in self.classes.iter_mut().zip(report.faults) {
+            class.injected += count;
+            class.seeds += u64::from(count > 0);
+        }
+        self.partitioned += u64::from(report.was_partitioned);
+        for checks in &report.checks {
+            self.count(checks.name, checks.checks, checks.violations);
+        }
+        self.violations += u64::from(report.violation.is_some());
+    }
+
+    /// A seed was run again: what came of it the first time, and the second.
+    ///
+    /// # Errors
+    /// When that is not the same.
+    pub fn compare(&mut self, one: &Report, other: &Report) -> Result<(), Violation> {
+        let differs = one != other;
+        self.count(SAME_HASH, 1, differs.into());
+        self.violations += u64::from(differs);
+        if !differs {
+            return Ok(());
+        }
+        Err(Violation {
+            invariant: SAME_HASH,
+            at: Instant::ZERO,
+            message: format!("{:016x} first, then {:016x}", one.hash, other.hash),
+        })
+    }
+
+    fn count(&mut self, name: &'static str, checked: u64, wrong: u64) {
+        let found = self.checks.iter_mut().find(|(other, ..)| *other == name);
+        match found {
+            Some((_, checks, violations)) => {
+                *checks += checked;
+                *violations += wrong;
+            }
+            None => self.checks.push((name, checked, wrong)),
+        }
+    }
+
+    /// How many seeds there were.
+    pub fn seeds(&self) -> u64 {
+        self.faults.len() as u64
+    }
+
+    /// How many of them broke something, and how often one was another course of events than
+    /// before.
+    pub fn violations(&self) -> u64 {
+        self.violations
+    }
+
+    /// What came of each class of faults.
+    pub fn classes(&self) -> impl Iterator<Item = (Class, ClassTally)> {
+        Class::ALL.into_iter().zip(self.classes)
+    }
+
+    /// Each invariant, how much of it was checked, and how often it was broken; by name.
+    pub fn checks(&self) -> Vec<(&'static str, u64, u64)> {
+        let mut checks = self.checks.clone();
+        checks.sort_unstable();
+        checks
+    }
+
+    /// The fewest faults of a seed, and the median.
+    pub fn faults(&self) -> (u64, u64) {
+        let mut faults = self.faults.clone();
+        faults.sort_unstable();
+        let median = faults.get(faults.len() / 2);
+        let both = faults.first().zip(median);
+        both.map_or((0, 0), |(fewest, median)| (*fewest, *median))
+    }
+
+    /// The hash of all seeds, whatever the order in which they were added.
+    pub fn hash(&self) -> u64 {
+        let add = |hash: u64, (seed, trace): (&u64, &u64)| mix(mix(hash ^ seed) ^ trace);
+        self.hashes.iter().fold(0, add)
+    }
+
+    /// What too few seeds showed, of those classes that there may be. Nothing is asked of fewer
+    /// than [`COVERED_FROM`] seeds.
+    pub fn gaps(&self, only: &[Class]) -> Vec<String> {
+        let seeds = self.seeds();
+        let mut gaps = Vec::new();
+        if seeds < COVERED_FROM {
+            return gaps;
+        }
+        let (fewest, _) = self.faults();
+        if fewest < FAULTS_MIN {
+            gaps.push(format!("a seed had {fewest} faults, of {FAULTS_MIN}"));
+        }
+        let allowed = |class: &Class| only.is_empty() || only.contains(class);
+        let mut ask = |what: &str, found: u64, share: u64| {
+            if found * 100 < seeds * share {
+                gaps.push(format!("{what} in {found} of {seeds} seeds, not {share} %"));
+            }
+        };
+        for (class, tally) in self.classes().filter(|(class, _)| allowed(class)) {
+            let share = match class {
+                Class::Crash => LARGE_SHARE,
+                _ => CLASS_SHARE,
+            };
+            ask(class.label(), tally.seeds, share);
+        }
+        if only.is_empty() {
+            ask("a long partition", self.partitioned, LARGE_SHARE);
+        }
+        gaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariant::Checks;
+
+    fn report(seed: u64, each: u64) -> Report {
+        Report {
+            seed,
+            hash: seed * 3 + 1,
+            events: 1,
+            faults: [each; Class::ALL.len()],
+            was_partitioned: each > 0,
+            checks: vec![Checks {
+                name: "some",
+                checks: 2,
+                violations: 0,
+            }],
+            violation: None,
+        }
+    }
+
+    fn tally(seeds: u64, each: impl Fn(u64) -> u64) -> Tally {
+        let mut tally = Tally::default();
+        (0..seeds).for_each(|seed| tally.add(&report(seed, each(seed))));
+        tally
+    }
+
+    #[test]
+    fn the_hash_is_that_of_all_seeds_in_whatever_order_they_came() {
+        let mut backwards = Tally::default();
+        for seed in (0..9).rev() {
+            backwards.add(&report(seed, 2));
+        }
+        assert_eq!(backwards.hash(), tally(9, |_| 2).hash());
+        assert_ne!(tally(8, |_| 2).hash(), tally(9, |_| 2).hash());
+        assert_eq!((backwards.seeds(), backwards.faults()), (9, (28, 28)));
+        assert_eq!(backwards.checks(), [("some", 18, 0)]);
+    }
+
+    #[test]
+    fn a_class_of_faults_that_too_few_seeds_had_is_a_gap() {
+        assert_eq!(tally(500, |_| 2).gaps(&[]), [""; 0]);
+        // All classes in one of three seeds: too few crashes and long partitions, and seeds
+        // without any fault.
+        let few = tally(500, |seed| u64::from(seed % 3 == 0) * 9);
+        let gaps = few.gaps(&[]);
+        assert_eq!(gaps.len(), 3, "{gaps:?}");
+        let none = tally(500, |_| 0).gaps(&[Class::Delay]);
+        assert_eq!(none.len(), 2, "{none:?}");
+        assert_eq!(tally(499, |_| 0).gaps(&[]), [""; 0], "too few to judge");
+    }
+
+    #[test]
+    fn what_is_broken_or_differs_counts() {
+        let mut tally = tally(3, |_| 2);
+        let mut bad = report(3, 2);
+        bad.violation = Some(Violation {
+            invariant: "some",
+            at: Instant::ZERO,
+            message: String::new(),
+        });
+        tally.add(&bad);
+        assert_eq!(tally.violations(), 1);
+        assert_eq!(tally.compare(&bad, &bad.clone()), Ok(()));
+        assert!(tally.compare(&bad, &report(3, 2)).is_err());
+        assert_eq!(tally.violations(), 2);
+        assert!(tally.checks().contains(&(SAME_HASH, 2, 1)));
+    }
+}
