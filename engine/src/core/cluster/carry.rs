@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ringmesh_cluster::effect::{Class, Effect, StopReason};
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
-use ringmesh_cluster::membership::event::Numbered;
+use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::topology::Topology;
+use ringmesh_cluster::watch::NodeEnd;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::HEADER_BYTES;
@@ -24,7 +25,12 @@ impl Core {
             match effect {
                 Effect::Send { to, class, body } => self.send_to_member(&to, class, body),
                 Effect::Contact { address, body } => self.contact(address, body),
-                Effect::Publish(event) => news.push(event),
+                Effect::Publish(event) => {
+                    if let Event::Removed { node, .. } = &event.event {
+                        self.far_node_ended(node.uid, NodeEnd::Removed);
+                    }
+                    news.push(event);
+                }
                 Effect::Topology(topology) => self.have_topology(topology),
                 Effect::Quarantine { node } => self.quarantine_member(&node),
                 Effect::Remember(memory) => self.write_down(Some(memory)),
@@ -41,6 +47,7 @@ impl Core {
     fn have_topology(self: &Rc<Self>, topology: Arc<Topology>) {
         let is_exiting = topology.own_status() == Some(Status::Exiting);
         self.forget_posts(&topology);
+        self.far_members(&topology);
         self.put_topology(topology);
         if is_exiting && !self.cluster.has_exited.replace(true) {
             self.tell_cluster(|machine, cx| machine.handle_command(cx, Command::Exited));
