@@ -1,6 +1,7 @@
 //! Nodes of one cluster, within this process: what their users see and are told on all cores.
 
 mod following;
+mod hostile;
 mod idle;
 mod watches;
 
