@@ -294,6 +294,11 @@ impl Resolver {
         if verdict != Verdict::Stay {
             return self.leave(now, verdict, Why::Outvoted, out);
         }
+        if split.is_cut_off() {
+            // Nobody is left that could tell it what the others decide.
+            let verdict = Verdict::Leave("none of those that stay is reached");
+            return self.leave(now, verdict, Why::Outvoted, out);
+        }
         if split.speaker().is_none_or(|it| it.uid != self.own) {
             return;
         }

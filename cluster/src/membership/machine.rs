@@ -14,6 +14,7 @@ mod active;
 mod admitting;
 mod answering;
 mod ending;
+mod estranged;
 mod gossiping;
 mod joining;
 mod leading;
@@ -184,6 +185,7 @@ impl Membership {
             Message::Status(summary) => self.handle_status(cx, from, &summary),
             Message::ExitingConfirmed => self.handle_exiting_confirmed(from),
             Message::Removed { cluster } => self.handle_removed(cx, from, cluster),
+            Message::Stranger { cluster } => self.handle_stranger(cx, from, cluster),
         }
     }
 

@@ -34,6 +34,7 @@ const TAG_GOSSIP: u8 = 8;
 const TAG_STATUS: u8 = 9;
 const TAG_EXITING_CONFIRMED: u8 = 10;
 const TAG_REMOVED: u8 = 11;
+const TAG_STRANGER: u8 = 12;
 
 /// What a node tells another of who is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,11 @@ pub enum Message {
     /// The recipient was removed from the cluster.
     Removed {
         /// Which.
+        cluster: ClusterId,
+    },
+    /// The recipient spoke as a member, and the sender has never heard of it.
+    Stranger {
+        /// Of which cluster.
         cluster: ClusterId,
     },
 }
@@ -180,7 +186,7 @@ impl Message {
             }
             Self::Status(summary) => summary.write(&mut writer),
             Self::ExitingConfirmed => {}
-            Self::Removed { cluster } => {
+            Self::Removed { cluster } | Self::Stranger { cluster } => {
                 writer.u64(cluster.0);
             }
         }
@@ -200,6 +206,7 @@ impl Message {
             Self::Status(_) => TAG_STATUS,
             Self::ExitingConfirmed => TAG_EXITING_CONFIRMED,
             Self::Removed { .. } => TAG_REMOVED,
+            Self::Stranger { .. } => TAG_STRANGER,
         }
     }
 
@@ -281,6 +288,9 @@ fn read(
         TAG_STATUS => Message::Status(Summary::read(reader)?),
         TAG_EXITING_CONFIRMED => Message::ExitingConfirmed,
         TAG_REMOVED => Message::Removed {
+            cluster: ClusterId(reader.u64()?),
+        },
+        TAG_STRANGER => Message::Stranger {
             cluster: ClusterId(reader.u64()?),
         },
         _ => return Err(CodecError::Unknown),

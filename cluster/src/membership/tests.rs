@@ -1,6 +1,7 @@
 //! Membership machines that speak with each other in a small world.
 
 mod ending;
+mod estranged;
 mod forming;
 mod laws;
 mod leaving;

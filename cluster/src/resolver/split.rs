@@ -161,6 +161,18 @@ impl Split {
         counted.next().map(|it| it.member.node())
     }
 
+    /// Whether the member that looks at it goes, and says itself that it reaches none of those that
+    /// stay: what was said of them before may have kept them there, though they are long gone.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let is_accused = |it: &Party| {
+            it.accusers
+                .iter()
+                .any(|(observer, _)| *observer == self.own)
+        };
+        let mut staying = self.parties.iter().filter(|it| it.stays());
+        !self.stays(self.own) && staying.all(is_accused)
+    }
+
     /// Whether the member of this process start stays.
     pub fn stays(&self, uid: Uid) -> bool {
         self.parties.iter().any(|it| it.uid() == uid && it.stays())

@@ -1,10 +1,17 @@
 //! The machines of a cluster, as the engine runs them, on every node of a world.
 
+mod addresses;
 mod agreement;
+mod converged;
 mod courses;
 mod follower;
+mod leaders;
+mod numbers;
+mod rows;
+mod seen;
 mod severed;
 mod silence;
+mod views;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,15 +32,20 @@ use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 
+pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
+pub use self::converged::Converged;
 pub use self::courses::Courses;
 pub use self::follower::Follower;
+pub use self::leaders::Leaders;
+pub use self::numbers::Numbers;
+pub use self::rows::Rows;
+pub use self::seen::Seen;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
 use crate::canary::Canary;
 use crate::invariant::Invariant;
 use crate::machine::{Act, Context, LinkNews, Machine};
-use crate::misfortune::Fault;
 use crate::run::Subject;
 use crate::swarm::Plan;
 use crate::world::{Birth, Maker};
@@ -345,19 +357,20 @@ impl Subject for Members {
         })
     }
 
-    fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
-        let mut invariants: Vec<Box<dyn Invariant<Participant>>> = vec![
+    fn invariants(&self, _: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
+        vec![
             Box::new(Courses::default()),
             Box::new(Follower::default()),
             Box::new(Severed::default()),
             Box::new(Silence::default()),
-        ];
-        // Where processes were killed some are left over now and then: not yet asked for.
-        let is_crash = |fault: &Fault| matches!(fault, Fault::Crash { .. });
-        if !plan.faults.iter().any(|(_, fault, _)| is_crash(fault)) {
-            invariants.push(Box::new(Agreement));
-        }
-        invariants
+            Box::new(Seen),
+            Box::new(Converged),
+            Box::new(Leaders),
+            Box::new(Numbers),
+            Box::new(Addresses),
+            Box::new(Rows),
+            Box::new(Agreement),
+        ]
     }
 }
 

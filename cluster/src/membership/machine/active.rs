@@ -48,6 +48,8 @@ pub(super) struct Active {
     pub(super) claims: BTreeMap<Address, Claim>,
     /// When members that were removed were last told so.
     pub(super) told: BTreeMap<Uid, Instant>,
+    /// When it may ask to be let in once more.
+    pub(super) rejoin_due: Instant,
     pub(super) exiting: Option<Exiting>,
     pub(super) ending: Option<Ending>,
 }
@@ -61,6 +63,7 @@ impl Active {
     ) -> Self {
         let rounds = Rounds::new(now, settings.gossip_interval);
         let leader_due = now + settings.leader_interval;
+        let rejoin_due = now + settings.join_timeout;
         Self {
             settings,
             own,
@@ -74,6 +77,7 @@ impl Active {
             departed: BTreeMap::new(),
             claims: BTreeMap::new(),
             told: BTreeMap::new(),
+            rejoin_due,
             exiting: None,
             ending: None,
         }

@@ -4,6 +4,10 @@
 //! a while: so of nodes that remember their cluster, of which each needs the word of more than
 //! half, two do not found one each. Of two that would found one and hear each other, that with the
 //! lower address goes first.
+//!
+//! Whoever remembers its cluster lets nobody found another as long as it does not hear from more
+//! than half of those it remembers that they are in none: a cluster may have gone on without the
+//! asker, and without this node.
 
 use std::time::Duration;
 
@@ -56,7 +60,9 @@ impl Membership {
             },
             Phase::Idle | Phase::Seeking(_) => Message::NotInCluster {
                 asked,
-                consent: candidate && self.promise_to(cx.now, from),
+                consent: candidate
+                    && self.knows_of_no_cluster(cx.now)
+                    && self.promise_to(cx.now, from),
                 candidate: self.is_candidate(),
             },
         };

@@ -166,6 +166,7 @@ impl Membership {
         }
         if active.view.node(from.uid) != Some(from) {
             self.counters.strangers += 1;
+            self.answer_stranger(cx, from);
             return false;
         }
         if active.accuses(from.uid) {

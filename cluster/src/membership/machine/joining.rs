@@ -1,5 +1,7 @@
 //! How a node finds its cluster, or founds it.
 
+mod founding;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,9 @@ use crate::membership::settings;
 /// [`PROMISE`](super::answering::PROMISE), so whoever counts on one has it still.
 const ANSWER: Duration = Duration::from_millis(1500);
 
+/// How often the time after which a member is asked no more whoever is told to wait waits at most.
+const PATIENCE: u32 = 2;
+
 /// Why nobody answered at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactFailure {
@@ -41,8 +46,12 @@ pub(super) struct Seeking {
     began: Instant,
     contacts: BTreeMap<Address, Contact>,
     ask_due: Instant,
+    /// When all were asked last.
+    asked: Instant,
     waiting_due: Instant,
     target: Option<Target>,
+    /// The last member that could not let this node in, and until when others go first.
+    passed_over: Option<(NodeId, Instant)>,
 }
 
 /// Somebody who may know the cluster.
@@ -51,6 +60,8 @@ struct Contact {
     is_seed: bool,
     is_remembered: bool,
     answer: Option<Answer>,
+    /// When anything came from there last.
+    heard: Option<Instant>,
     /// Dials that were refused one after the other, and when the first was.
     refusals: Option<(u32, Instant)>,
 }
@@ -69,6 +80,8 @@ struct Target {
     node: NodeId,
     retry_due: Instant,
     give_up: Instant,
+    /// However often it says that this node is to wait.
+    give_up_at_last: Instant,
 }
 
 impl Seeking {
@@ -80,8 +93,11 @@ impl Seeking {
         }
     }
 
-    fn silent(&self, now: Instant) -> Vec<Address> {
-        let is_silent = |contact: &Contact| contact.fresh(now).is_none();
+    /// Who did not answer when they were asked last. While one is to let this node in the others
+    /// are not asked.
+    fn silent(&self) -> Vec<Address> {
+        let hears = |heard: Instant| self.asked - heard < ANSWER;
+        let is_silent = |contact: &Contact| !contact.heard.is_some_and(hears);
         let contacts = self.contacts.iter().filter(|(_, it)| is_silent(it));
         contacts.map(|(address, _)| address.clone()).collect()
     }
@@ -108,6 +124,7 @@ impl Membership {
             is_seed,
             is_remembered: false,
             answer: None,
+            heard: None,
             refusals: None,
         };
         let seeds = seeds.into_iter().map(|seed| (seed, contact(true)));
@@ -124,8 +141,10 @@ impl Membership {
             began: cx.now,
             contacts,
             ask_due: cx.now,
+            asked: cx.now,
             waiting_due: cx.now + self.settings.waiting_interval,
             target: None,
+            passed_over: None,
         }));
         self.seek(cx);
         Ok(())
@@ -168,7 +187,7 @@ impl Membership {
         };
         if now >= seeking.waiting_due {
             seeking.waiting_due = now + self.settings.waiting_interval;
-            let silent = seeking.silent(now);
+            let silent = seeking.silent();
             self.publish_event(cx, Event::JoinWaiting { silent });
         }
         if !self.press(cx) {
@@ -188,20 +207,23 @@ impl Membership {
             return false;
         };
         if cx.now >= target.give_up {
-            seeking.target = None;
-            seeking.ask_due = cx.now;
+            self.look_on(cx.now);
             return false;
         }
         if cx.now >= target.retry_due {
             target.retry_due = cx.now + self.settings.join_retry;
             let node = target.node.clone();
-            let join = Message::Join {
-                profile: self.own.as_ref().clone(),
-                configuration: self.settings.configuration.clone(),
-            };
-            self.send(cx, &node, &join);
+            self.ask_to_join(cx, &node);
         }
         true
+    }
+
+    pub(super) fn ask_to_join(&self, cx: &mut Context<'_>, node: &NodeId) {
+        let join = Message::Join {
+            profile: self.own.as_ref().clone(),
+            configuration: self.settings.configuration.clone(),
+        };
+        self.send(cx, node, &join);
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) {
@@ -214,6 +236,7 @@ impl Membership {
         let is_late = cx.now - seeking.began >= self.settings.seed_timeout;
         let interval = self.settings.ask_interval * if is_late { 5 } else { 1 };
         seeking.ask_due = cx.now + interval;
+        seeking.asked = cx.now;
         let question = Message::InitJoin {
             asked: cx.now.as_nanos(),
             candidate: seeking.may_found,
@@ -224,49 +247,6 @@ impl Membership {
             let (address, body) = (address.clone(), Arc::clone(&body));
             cx.out.push(Effect::Contact { address, body });
         }
-    }
-
-    /// Whether this node may found a cluster, because nobody it asked is in one.
-    ///
-    /// Without memory a seed that is not there, or is silent for too long, is no hindrance. With
-    /// memory, more than half of those remembered have to agree.
-    fn is_alone(&self, now: Instant) -> bool {
-        let Phase::Seeking(seeking) = &self.phase else {
-            return false;
-        };
-        if !seeking.may_found || seeking.target.is_some() || self.has_promised(now) {
-            return false;
-        }
-        let contacts = || seeking.contacts.iter();
-        let fresh = |contact: &Contact| contact.fresh(now);
-        let goes_first = |(address, contact): (&Address, &Contact)| {
-            let is_candidate = fresh(contact).is_some_and(|it| it.candidate);
-            is_candidate && *address < self.own.node.address
-        };
-        let is_late = now - seeking.began >= self.settings.seed_timeout;
-        let is_settled = |contact: &Contact| fresh(contact).is_some() || self.is_absent(contact);
-        let mut seeds = contacts().filter(|(_, it)| it.is_seed);
-        if contacts().any(goes_first) || !(is_late || seeds.all(|(_, it)| is_settled(it))) {
-            return false;
-        }
-        let Some(memory) = &self.memory else {
-            return true;
-        };
-        let agrees = |contact: &Contact| fresh(contact).is_some_and(|it| it.consent);
-        let remembered = contacts().filter(|(_, it)| it.is_remembered);
-        let (agreed, others) = remembered.fold((0, 0), |(agreed, all), (_, it)| {
-            (agreed + usize::from(agrees(it)), all + 1)
-        });
-        let own = &self.own.node.address;
-        let itself = usize::from(memory.members.iter().any(|it| it.address == *own));
-        let all = others + itself;
-        all == 0 || (agreed + itself) * 2 > all
-    }
-
-    fn is_absent(&self, contact: &Contact) -> bool {
-        contact
-            .refusals
-            .is_some_and(|(count, _)| count >= self.settings.refusals)
     }
 
     pub(super) fn note_contact_failed(
@@ -283,6 +263,7 @@ impl Membership {
             return;
         };
         contact.answer = None;
+        contact.heard = None;
         if why != ContactFailure::Refused {
             contact.refusals = None;
             return;
@@ -319,14 +300,20 @@ impl Membership {
             self.give_up_incompatible(cx, from, differing);
             return;
         }
-        let give_up = cx.now + self.settings.join_timeout;
-        if let Phase::Seeking(seeking) = &mut self.phase
-            && seeking.target.is_none()
-        {
+        let (now, timeout) = (cx.now, self.settings.join_timeout);
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return;
+        };
+        if let Some(contact) = seeking.contacts.get_mut(&from.address) {
+            contact.heard = Some(now);
+        }
+        let others_first = |(node, until): &(NodeId, Instant)| node == from && now < *until;
+        if seeking.target.is_none() && !seeking.passed_over.as_ref().is_some_and(others_first) {
             seeking.target = Some(Target {
                 node: from.clone(),
-                retry_due: cx.now,
-                give_up,
+                retry_due: now,
+                give_up: now + timeout,
+                give_up_at_last: now + timeout * PATIENCE,
             });
             self.press(cx);
         }
@@ -341,13 +328,15 @@ impl Membership {
         consent: bool,
         candidate: bool,
     ) {
-        let asked = self.asked_at(cx.now, asked);
+        let now = cx.now;
+        let asked = self.asked_at(now, asked);
         let (Some(asked), Phase::Seeking(seeking)) = (asked, &mut self.phase) else {
             self.counters.untimely += 1;
             return;
         };
         if let Some(contact) = seeking.contacts.get_mut(&from.address) {
             contact.refusals = None;
+            contact.heard = Some(now);
             contact.answer = Some(Answer {
                 asked,
                 consent,
@@ -395,6 +384,10 @@ impl Membership {
     }
 
     pub(super) fn handle_welcome(&mut self, cx: &mut Context<'_>, from: &NodeId, view: Gossip) {
+        if matches!(self.phase, Phase::Active(_)) {
+            // Once more, or by another one: it is a view as others are.
+            return self.handle_gossip(cx, from, &view);
+        }
         let own = self.own.node.uid;
         let is_in = view
             .member(own)
@@ -428,7 +421,9 @@ impl Membership {
             Refusal::Incompatible => self.give_up_incompatible(cx, from, Vec::new()),
             Refusal::Removed => self.end(cx, StopReason::Removed),
             Refusal::Wait => self.be_patient(cx.now),
-            Refusal::Full | Refusal::ShuttingDown | Refusal::NotMember => self.look_on(cx.now),
+            Refusal::Full | Refusal::ShuttingDown | Refusal::NotMember => {
+                self.look_on(cx.now + self.settings.join_retry);
+            }
         }
     }
 
@@ -437,16 +432,18 @@ impl Membership {
         if let Phase::Seeking(seeking) = &mut self.phase
             && let Some(target) = &mut seeking.target
         {
-            target.give_up = now + timeout;
+            target.give_up = (now + timeout).min(target.give_up_at_last);
         }
     }
 
-    /// Asks all of them again, but not at once: the same one may answer.
-    fn look_on(&mut self, now: Instant) {
-        let pause = self.settings.join_retry;
+    /// Asks all of them again, from `ask_due` on; whoever could not let this node in is heeded
+    /// again when the others had the time to answer.
+    fn look_on(&mut self, ask_due: Instant) {
+        let others_first = ask_due + ANSWER;
         if let Phase::Seeking(seeking) = &mut self.phase {
-            seeking.target = None;
-            seeking.ask_due = now + pause;
+            let target = seeking.target.take();
+            seeking.passed_over = target.map(|it| (it.node, others_first));
+            seeking.ask_due = ask_due;
         }
     }
 }

@@ -51,10 +51,11 @@ fn every() -> Vec<(Message, &'static str)> {
         (Message::Status(Summary::of(view.gossip())), GOLDEN[8]),
         (Message::ExitingConfirmed, GOLDEN[9]),
         (Message::Removed { cluster }, GOLDEN[10]),
+        (Message::Stranger { cluster }, GOLDEN[11]),
     ]
 }
 
-const GOLDEN: [&str; 11] = [
+const GOLDEN: [&str; 12] = [
     "01090000000000000003000000000000000101000873747261746567790d6b6565702d6d616a6f726974\
      79",
     "020900000000000000030000000000000002010000000000000000",
@@ -72,6 +73,7 @@ const GOLDEN: [&str; 11] = [
     "0909000000000000000700000000000000010000000000000080afb9978bc3d8ff010001",
     "0a0900000000000000",
     "0b09000000000000000201000000000000",
+    "0c09000000000000000201000000000000",
 ];
 
 #[test]
@@ -86,7 +88,7 @@ fn the_bytes_of_each_message_are_fixed_and_come_back() {
         let read = Message::decode(&bytes, "demo", NOW);
         assert_eq!(read, Ok((Some(uid(9)), message)));
     }
-    assert!(tags.iter().copied().eq(1..=11), "{tags:?}");
+    assert!(tags.iter().copied().eq(1..=12), "{tags:?}");
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn a_message_that_ends_anywhere_else_is_refused() {
             "{message:?}"
         );
     }
-    let unknown = [[12].as_slice(), &[0; 8]].concat();
+    let unknown = [[13].as_slice(), &[0; 8]].concat();
     assert_eq!(
         Message::decode(&unknown, "demo", NOW),
         Err(CodecError::Unknown)

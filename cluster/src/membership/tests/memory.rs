@@ -136,3 +136,21 @@ fn of_two_first_seeds_that_hear_each_other_the_lower_founds() {
         assert_eq!(world.labels(1)[0], "founded", "seed {seed}");
     }
 }
+
+/// The cluster of 1, 2 and 3 went on as one of 2 and 3 without 1, and as one of 2 without 3: of
+/// that neither 1 nor 3 knows. Together they are most of those that 1 remembers.
+#[test]
+fn nobody_founds_a_cluster_beside_one_that_went_on_without_the_asker() {
+    let mut world = World::new(1);
+    start(&mut world, 2, None, &[2]);
+    world.run_until("up", 5, |world| world.are_up(&[2]));
+    let cluster = world.nodes[&2].control.topology().cluster();
+    world.part(&[2], &[1, 3]);
+    start(&mut world, 101, memory(&[1, 2, 3]), &[1, 2]);
+    start(&mut world, 103, memory(&[2, 3]), &[1, 2]);
+    world.run_for(Duration::from_secs(30));
+    assert!(!world.labels(101).contains(&"founded"));
+    world.cut.clear();
+    world.run_until("up", 10, |world| world.are_up(&[2, 101, 103]));
+    assert_eq!(world.nodes[&101].control.topology().cluster(), cluster);
+}

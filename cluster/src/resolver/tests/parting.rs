@@ -107,3 +107,24 @@ fn what_a_member_says_that_goes_is_not_heeded() {
     assert_eq!(cluster.numbers(), [1, 2, 3, 4]);
     assert_eq!(cluster.given_up(1), [5]);
 }
+
+/// What those that are gone said of each other before still holds, and makes them look alive: so
+/// whoever outlived them would wait for one of them to decide.
+#[test]
+fn whoever_reaches_none_of_those_that_would_stay_goes() {
+    let mut cluster = Cluster::up(1..=4);
+    for (observer, subject) in [(1, 2), (2, 1), (2, 3), (3, 2)] {
+        cluster.accuse(observer, subject, Reason::Silence);
+    }
+    cluster.share();
+    for number in [1, 2, 3] {
+        cluster.accuse(4, number, Reason::Silence);
+        cluster.crash(number);
+    }
+    cluster.share();
+    let split = cluster.resolver(4).split.clone().expect("a split");
+    assert_eq!(split.speaker().map(|it| it.uid.as_u64()), Some(1));
+    assert!(!split.stays(uid(4)));
+    cluster.run(8_000);
+    assert_eq!(cluster.numbers(), [0_u64; 0]);
+}

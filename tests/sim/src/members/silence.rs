@@ -1,11 +1,12 @@
 //! Invariants 12 and 13: who is silent is accused, and nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_proto::address::Uid;
+use ringmesh_proto::time::Instant;
 
 use super::Participant;
 use crate::invariant::Invariant;
@@ -27,6 +28,8 @@ const USUAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Silence {
     accused: BTreeSet<(Uid, Uid)>,
+    /// Since when a member knows of another: before that it cannot notice anything.
+    known: BTreeMap<(Uid, Uid), Instant>,
 }
 
 /// The place of a process start that runs.
@@ -90,6 +93,11 @@ impl Invariant<Participant> for Silence {
             Event::Unreachable {
                 node: subject, by, ..
             } if by.contains(&observer) => self.accuse(world, (node, observer), subject.uid),
+            Event::Member(member) => {
+                let pair = (observer, member.uid());
+                self.known.entry(pair).or_insert_with(|| world.now());
+                Ok(0)
+            }
             Event::Reachable { node: subject } => {
                 self.accused.remove(&(observer, subject.uid));
                 Ok(0)
@@ -105,10 +113,15 @@ impl Invariant<Participant> for Silence {
                 continue;
             };
             let topology = machine.control().topology();
+            let own = topology.own().uid;
             for subject in machine.control().monitor().subjects() {
                 let Some(member) = topology.member(subject) else {
                     continue;
                 };
+                let known = self.known.get(&(own, subject));
+                if known.is_none_or(|since| world.now() - *since <= NOTICED) {
+                    continue;
+                }
                 let addresses = world.addresses().iter();
                 let other = addresses.zip(0..).find(|(it, _)| *it == member.address());
                 let Some((_, other)) = other else {

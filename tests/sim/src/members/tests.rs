@@ -115,7 +115,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 10, "{checks:?}");
+    assert_eq!(checks.len(), 16, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 
