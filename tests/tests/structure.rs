@@ -79,9 +79,11 @@ const WALLS: [Wall; 10] = [
         ],
         tests: &[
             "bytes",
+            "clap",
             "futures-util",
             "loom",
             "proptest",
+            "serde_json",
             "tempfile",
             "tracing-subscriber",
             "trybuild",

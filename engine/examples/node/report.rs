@@ -101,7 +101,7 @@ impl Reporter {
                 line.with("strategy", decision.strategy)
                     .with("verdict", decision.verdict.to_string())
                     .with("down", down)
-                    .with("why", decision.to_string())
+                    .with("why", one_line(&decision.to_string()))
             }
             Event::Stalled { gap } => line.number("gap_ms", gap.as_millis() as u64),
             Event::SelfRemoved { previous } => line.with("previous", previous.label()),
@@ -178,7 +178,7 @@ pub(crate) fn explain(explanation: &Explanation) -> Line {
         .with("strategy", explanation.strategy)
         .with("verdict", explanation.verdict.map(|it| it.to_string()))
         .with("down", down)
-        .with("why", explanation.to_string())
+        .with("why", one_line(&explanation.to_string()))
         .with(
             "inputs",
             json!({
@@ -191,6 +191,12 @@ pub(crate) fn explain(explanation: &Explanation) -> Line {
                 "votes": explanation.votes.as_ref().map(|it| it.answers.len()),
             }),
         )
+}
+
+/// A text of several lines as one.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ")
 }
 
 /// An address as it stands on a command line.

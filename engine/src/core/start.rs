@@ -67,7 +67,6 @@ impl Core {
         let surroundings = seat.surroundings;
         let (io, node) = open(id, &settings, &shared, &surroundings.networks)?;
         let ends = ends(&settings, &node, id);
-        let clock = Clock::new(surroundings.time.as_ref(), io.doorbell());
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -80,6 +79,7 @@ impl Core {
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
+            clock: Clock::new(surroundings.time.as_ref(), io.doorbell()),
             io: RefCell::new(io),
             slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
             peers: RefCell::new(peers(&settings, (&shared, id), &node, &ends)),
@@ -122,7 +122,6 @@ impl Core {
             parting: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),
             settings,
-            clock,
             id,
             shared,
         }))

@@ -19,13 +19,16 @@ use super::super::{CONTROL_CORE, Core};
 
 impl Core {
     pub(super) fn carry_out_cluster(self: &Rc<Self>) {
-        let mut news = Vec::new();
+        let (mut latest, mut news) = (None, Vec::new());
         while let Some(effect) = { self.cluster.out.borrow_mut().pop() } {
             match effect {
                 Effect::Send { to, class, body } => self.send_to_member(&to, class, body),
                 Effect::Contact { address, body } => self.contact(address, body),
                 Effect::Publish(event) => news.push(event),
-                Effect::Topology(topology) => self.have_topology(topology),
+                Effect::Topology(topology) => {
+                    self.follow_topology(&topology);
+                    latest = Some(topology);
+                }
                 Effect::Quarantine { node } => self.quarantine_member(&node),
                 Effect::Remember(memory) => self.write_down(Some(memory)),
                 Effect::Forget => self.write_down(None),
@@ -33,17 +36,31 @@ impl Core {
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }
-        self.post_cluster_news(news);
+        self.publish_cluster(latest, news);
     }
 
-    /// The cluster is another one for every core. Once this node is exiting it says that its work
-    /// is done: what there is of that goes on until the node itself is stopped.
-    fn have_topology(self: &Rc<Self>, topology: Arc<Topology>) {
+    /// Once this node is exiting it says that its work is done: what there is of that goes on until
+    /// the node itself is stopped.
+    fn follow_topology(self: &Rc<Self>, topology: &Topology) {
+        self.forget_posts(topology);
         let is_exiting = topology.own_status() == Some(Status::Exiting);
-        self.forget_posts(&topology);
-        self.put_topology(topology);
         if is_exiting && !self.cluster.has_exited.replace(true) {
             self.tell_cluster(|machine, cx| machine.handle_command(cx, Command::Exited));
+        }
+    }
+
+    /// Shows all cores the latest topology, and tells those who follow the cluster what happened:
+    /// in that order, so that whoever subscribes in between reads a topology with the number of the
+    /// last event that it holds, and passes over those up to it.
+    fn publish_cluster(&self, topology: Option<Arc<Topology>>, news: Vec<Numbered>) {
+        let last = news.last().map(|event| event.number);
+        if topology.is_some() || last.is_some() {
+            self.put_topology(topology, last);
+        }
+        let mut waiting = self.event_readers.borrow_mut();
+        for event in news {
+            let woken = self.shared.cluster_events.post(event);
+            waiting.extend(woken.into_iter().map(|(_, waker)| waker));
         }
     }
 
@@ -55,20 +72,6 @@ impl Core {
             .posts
             .borrow_mut()
             .retain(|uid, _| is_wanted(uid));
-    }
-
-    /// Tells those who follow the cluster. Behind the topology that holds what happened: whoever
-    /// subscribes in between reads that, and passes over the events it holds.
-    fn post_cluster_news(&self, news: Vec<Numbered>) {
-        let Some(last) = news.last() else {
-            return;
-        };
-        self.shared.topology.hold_events(last.number);
-        let mut waiting = self.event_readers.borrow_mut();
-        for event in news {
-            let woken = self.shared.cluster_events.post(event);
-            waiting.extend(woken.into_iter().map(|(_, waker)| waker));
-        }
     }
 
     /// Sends a body to a member over the control link, or has it wait for one.
@@ -153,17 +156,14 @@ impl Core {
         }
     }
 
-    /// This node has no part in the cluster any more: it stops.
-    fn cluster_is_over(self: &Rc<Self>, why: StopReason) {
+    /// This node has no part in the cluster any more: it stops. Its last topology is published
+    /// behind this, and wakes whoever waits for the end.
+    fn cluster_is_over(&self, why: StopReason) {
         tracing::info!(
             why = why.label(),
             "this node is no member of its cluster any more"
         );
         let _ = self.shared.cluster_end.set(why);
         self.shared.stop(Stop::Begun);
-        // Whoever waits for the end, on whatever core, looks again.
-        if let Some(topology) = self.topology() {
-            self.put_topology(topology);
-        }
     }
 }

@@ -82,7 +82,7 @@ impl Core {
         self.cluster.notebook.replace(notebook.unwrap_or_default());
         let topology = Arc::clone(begun.machine.topology());
         self.cluster.machine.replace(Some(begun.machine));
-        self.put_topology(topology);
+        self.put_topology(Some(topology), None);
         if let Some(seeds) = &settings.seeds {
             let seeds = seeds.clone();
             let joined = self

@@ -3,7 +3,6 @@
 //! It does not go by the mesh: each core reads the latest one when it learns that there is one, and
 //! those between are nobody's loss.
 
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -33,14 +32,13 @@ impl TopologySlot {
         self.lock().clone()
     }
 
-    fn put(&self, topology: Arc<Topology>) {
-        self.lock().topology = Some(topology);
+    fn put(&self, topology: Option<Arc<Topology>>, last_event: Option<u64>) {
+        {
+            let mut latest = self.lock();
+            latest.topology = topology.or(latest.topology.take());
+            latest.events = last_event.unwrap_or(latest.events);
+        }
         self.stamp.fetch_add(1, Ordering::Release);
-    }
-
-    /// Notes that it holds events up to this one.
-    pub(super) fn hold_events(&self, last: u64) {
-        self.lock().events = last;
     }
 
     fn lock(&self) -> MutexGuard<'_, Latest> {
@@ -62,9 +60,10 @@ impl Core {
         }
     }
 
-    /// Has all cores read the latest topology, this one now and the others in their next turn.
-    pub(super) fn put_topology(self: &Rc<Self>, topology: Arc<Topology>) {
-        self.shared.topology.put(topology);
+    /// Has all cores read the latest topology, this one now and the others in their next turn. It
+    /// holds the events up to the last of them.
+    pub(super) fn put_topology(&self, topology: Option<Arc<Topology>>, last_event: Option<u64>) {
+        self.shared.topology.put(topology, last_event);
         self.read_topology();
         for core in self.cores().filter(|core| *core != self.id) {
             self.shared.ring(core);
