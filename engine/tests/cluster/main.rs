@@ -3,10 +3,10 @@
 //! Each test prints what took how long, beside the bound that was set for it, and fails at twice
 //! that.
 
+mod busy;
 mod contract;
 mod ends;
 mod forms;
-mod labours;
 mod network;
 mod parts;
 mod process;

@@ -45,12 +45,12 @@ fn labour(span: Duration) {
 }
 
 #[test]
-fn busy_cores_accuse_nobody() {
+fn cores_at_work_accuse_nobody() {
     labour(Duration::from_secs(60));
 }
 
 #[test]
 #[ignore = "takes ten minutes"]
-fn busy_cores_accuse_nobody_for_long() {
+fn cores_at_work_accuse_nobody_for_long() {
     labour(Duration::from_secs(600));
 }
