@@ -67,7 +67,7 @@ fn watches_of_members_end_once_when_they_are_removed_and_not_when_they_are_silen
     };
     let (said, heard) = channel();
     let sinks = [sink_of(leaver, here), sink_of(lost, here)];
-    let [left, gone] = sinks.clone().map(|sink| guard(here, sink, &said));
+    let [left, gone] = sinks.map(|sink| guard(here, sink, &said));
     for node in [leaver, lost] {
         node.until("a watch that is declared", |books| books.watches_far == 1);
     }
