@@ -4,6 +4,10 @@
 //! all its connections, and refuses new ones. Both together are evidence, and it comes long before
 //! a silence would. A lone reset or end is none, for networks do that; nor is a dial that found no
 //! answer, or one that this side could not make; nor an end that this side brought about.
+//!
+//! A link is told to have ended behind all that came over it, so nothing is heard of a process
+//! start after the evidence but over a connection that it had begun before: such a one ends too,
+//! and then the evidence is there again.
 
 use ringmesh_proto::address::Uid;
 
@@ -76,6 +80,19 @@ mod tests {
         assert_eq!(evidence.handle_refused(), None, "a lone reset");
         assert!(evidence.handle_disconnected(uid(1), Ending::Abrupt));
         assert_eq!(evidence.handle_refused(), Some(uid(1)));
+    }
+
+    #[test]
+    fn a_connection_that_comes_late_ends_in_the_same_evidence_again() {
+        let mut evidence = Evidence::default();
+        evidence.handle_connected(uid(1));
+        assert!(evidence.handle_disconnected(uid(1), Ending::Abrupt));
+        assert_eq!(evidence.handle_refused(), Some(uid(1)));
+        // It was accepted by the kernel before the crash, and by the node after that dial.
+        evidence.handle_connected(uid(1));
+        assert_eq!(evidence.handle_refused(), None, "it may be heard");
+        assert!(evidence.handle_disconnected(uid(1), Ending::Abrupt));
+        assert_eq!(evidence.handle_refused(), Some(uid(1)), "once more");
     }
 
     #[test]

@@ -262,7 +262,12 @@ impl Resolver {
             return None;
         }
         let members = self.stability.members;
-        let due = self.stability.since + self.settings.stable_after(members);
+        let since = match self.quorum {
+            true => self.stability.since,
+            // Of a side that cannot go on all go at once, and not one behind the other.
+            false => self.stability.since_but_downs,
+        };
+        let due = since + self.settings.stable_after(members);
         let sooner = self.settings.fast_stable_after.filter(|_| self.is_fast);
         Some(sooner.map_or(due, |it| due.min(self.stability.quiet_since + it)))
     }

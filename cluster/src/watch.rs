@@ -1,4 +1,4 @@
-//! Death watch between nodes, outside a cluster.
+//! Death watch between nodes.
 //!
 //! Each node has one [`RemoteWatch`]. It keeps what actors of this node watch on others, and what
 //! others watch here, and says what is to be said to whom. What one node says to another travels in
@@ -11,7 +11,8 @@
 //! A node that is watched is sent heartbeats, one stream for all watches. It counts as gone when
 //! its answers stay out for too long ([`detector`](crate::detector)), when another process start
 //! was met at its address, when it said goodbye, when it is quarantined, or when the driver has
-//! evidence of its crash.
+//! evidence of its crash. [Members of the cluster](RemoteWatch::set_members) are judged by the
+//! membership instead: they get no heartbeats from here, and are gone when they are removed.
 //!
 //! ```text
 //!   watch ──▶ declared ──▶ terminated          a word of the peer, or the end of its node
@@ -19,6 +20,7 @@
 //!     └──────────▶└──▶ unwatch                 the entry of the peer goes too
 //! ```
 
+mod members;
 mod node;
 mod pulse;
 
@@ -29,6 +31,7 @@ use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::frame::body::{System, Watch, WatchEnd};
 use ringmesh_proto::time::Instant;
 
+use self::members::Members;
 use self::node::Node;
 pub use self::node::Watching;
 use crate::detector::Judge;
@@ -83,6 +86,8 @@ pub enum NodeEnd {
     Stopped,
     /// A quarantine parts it from this node, by whichever of the two.
     Quarantined,
+    /// It was removed from the cluster.
+    Removed,
 }
 
 impl NodeEnd {
@@ -184,6 +189,8 @@ pub struct RemoteWatch {
     nodes: BTreeMap<Uid, Node>,
     /// Process starts that are over for good, latest last.
     former: VecDeque<Uid>,
+    /// Whom the membership judges, and has.
+    members: Members,
     outgoing: usize,
     incoming: usize,
     /// When the next heartbeats are due.
@@ -200,6 +207,7 @@ impl RemoteWatch {
             rules,
             nodes: BTreeMap::new(),
             former: VecDeque::new(),
+            members: Members::default(),
             outgoing: 0,
             incoming: 0,
             tick: None,
@@ -220,7 +228,12 @@ impl RemoteWatch {
         watching: Watching,
     ) -> Result<(), TooManyWatches> {
         let uid = node.uid;
-        if self.former.contains(&uid) || self.is_replaced(node) {
+        if self.members.is_removed(uid) {
+            self.lost_at_once(node, watch, watching);
+            return Ok(());
+        }
+        let is_member = self.members.contains(uid);
+        if !is_member && (self.former.contains(&uid) || self.is_replaced(node)) {
             let reason = WatchEnd::NotRunning;
             self.out.push_back(Effect::Ended {
                 uid,
@@ -247,7 +260,9 @@ impl RemoteWatch {
             let address = address.clone();
             self.out.push_back(Effect::Dial { address });
         }
-        node.begin_pulse(now, &self.rules.judge);
+        if !is_member {
+            node.begin_pulse(now, &self.rules.judge);
+        }
         self.tick = self.tick.or(Some(now + self.rules.heartbeat_interval));
         self.after(uid);
         Ok(())
@@ -372,6 +387,9 @@ impl RemoteWatch {
 
     /// A node is gone, or counts as gone.
     pub fn handle_node_end(&mut self, uid: Uid, end: NodeEnd) {
+        if self.is_left_to_membership(uid, end) {
+            return;
+        }
         if end.is_final() && !self.former.contains(&uid) {
             if self.former.len() >= FORMER_MAX {
                 self.former.pop_front();

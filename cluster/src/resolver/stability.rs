@@ -19,6 +19,8 @@ pub(super) struct Stability {
     records: Vec<(Uid, Uid, Reason)>,
     /// Since when all of that is the same.
     pub(super) since: Instant,
+    /// The same, but for members that went down: that leaves a side that cannot go on no better.
+    pub(super) since_but_downs: Instant,
     /// Since when also each observer's word is the same.
     pub(super) quiet_since: Instant,
     /// Since when somebody is lost, whoever it is. It ends only when nobody is.
@@ -68,6 +70,12 @@ impl Stability {
         if has_changed {
             self.since = now;
         }
+        let has_moved_on = stages.iter().any(|it| *it.1 != Stage::Down && moved_on(it));
+        let is_down = |uid: &Uid| stages.get(uid) == Some(&Stage::Down);
+        let is_same = lost.is_subset(&self.lost) && self.lost.difference(&lost).all(is_down);
+        if has_moved_on || !is_same {
+            self.since_but_downs = now;
+        }
         if has_changed || records != self.records {
             self.quiet_since = now;
         }
@@ -87,6 +95,7 @@ impl Stability {
     /// This node was away: what it knows may be old.
     pub(super) fn restart(&mut self, now: Instant) {
         self.since = now;
+        self.since_but_downs = now;
         self.quiet_since = now;
         self.lost_since = self.lost_since.map(|_| now);
     }

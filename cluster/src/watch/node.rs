@@ -34,7 +34,7 @@ pub(super) struct Node {
     queue: VecDeque<Word>,
     /// The driver knows that there is something to say.
     announced: bool,
-    /// As long as something is watched there.
+    /// As long as something is watched there, unless it is a member of the cluster.
     pub(super) pulse: Option<Pulse>,
 }
 

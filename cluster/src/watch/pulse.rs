@@ -35,19 +35,19 @@ impl RemoteWatch {
         }
     }
 
-    /// Heartbeats may be due.
+    /// Heartbeats may be due, and dials of those without a link.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Some(due) = self.tick.filter(|due| *due <= now) else {
             return;
         };
         let interval = self.rules.heartbeat_interval;
         let late = now - due;
-        let mut pulses = self.nodes.values_mut().filter_map(|it| it.pulse.as_mut());
         if late > interval {
             // This node was away itself. What the others answered is still on its way in here.
+            let pulses = self.nodes.values_mut().filter_map(|it| it.pulse.as_mut());
             pulses.for_each(|pulse| pulse.excuse(late));
             self.lenient_until = now + interval;
-        } else if pulses.next().is_none() {
+        } else if self.outgoing == 0 {
             self.tick = None;
             return;
         }
@@ -55,16 +55,18 @@ impl RemoteWatch {
         self.tick = Some(now + interval);
         let mut silent = Vec::new();
         for (uid, node) in &self.nodes {
-            let Some(pulse) = &node.pulse else {
+            if node.outgoing() == 0 {
                 continue;
-            };
-            if now >= self.lenient_until && !pulse.is_available(now) {
+            }
+            let pulse = node.pulse.as_ref();
+            let is_available = pulse.is_none_or(|pulse| pulse.is_available(now));
+            if now >= self.lenient_until && !is_available {
                 silent.push(*uid);
-            } else if node.is_linked() {
-                self.out.push_back(Effect::Heartbeat { uid: *uid });
-            } else {
+            } else if !node.is_linked() {
                 let address = node.address().clone();
                 self.out.push_back(Effect::Dial { address });
+            } else if pulse.is_some() {
+                self.out.push_back(Effect::Heartbeat { uid: *uid });
             }
         }
         for uid in silent {

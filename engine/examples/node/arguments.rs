@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Print events and answers as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Keep every core at work, in handlers of 1 to 10 ms: for tests
+    #[arg(long, hide = true)]
+    pub(crate) busy: bool,
 }
 
 impl Arguments {

@@ -12,6 +12,7 @@
 //! join.
 
 mod arguments;
+mod busy;
 mod commands;
 mod report;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use futures_util::future::{Either, select};
 use ringmesh::cluster::{Cluster, ClusterEvents, News};
-use ringmesh::{EngineError, Node};
+use ringmesh::{EngineError, Events, Node, NodeEvent};
 use std::pin::pin;
 
 use self::arguments::Arguments;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let reporter = Reporter::new(arguments.json);
+    let is_busy = arguments.busy;
     let seeds = arguments.seeds();
     let (seeds, node) = match seeds.and_then(|seeds| Ok((seeds, arguments.node()?))) {
         Ok(both) => both,
@@ -46,7 +48,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let code = node.run(move |node| run(node, seeds, reporter));
+    let code = node.run(move |node| async move {
+        if is_busy && let Err(error) = node.spawn_each(|_| busy::Labourer::default()).await {
+            eprintln!("{error}");
+            return 1;
+        }
+        run(node, seeds, reporter).await
+    });
     let code = code.unwrap_or_else(|error| {
         eprintln!("{error}");
         match error {
@@ -63,6 +71,10 @@ async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u
     reporter.say(Line::new("listening").of(node.id()));
     let events = cluster.events();
     let mut told = pin!(follow(events, reporter));
+    if let Err(error) = node.spawn_task(follow_node(node.events(), reporter)) {
+        eprintln!("{error}");
+        return 1;
+    }
     if let Err(error) = cluster.join(seeds).await {
         eprintln!("{error}");
         return 2;
@@ -112,6 +124,16 @@ async fn follow(mut events: ClusterEvents, reporter: Reporter) {
             News::Event(event) => reporter.event(&event.event),
             News::Lagged(lost) => reporter.say(Line::new("lagged").number("lost", lost)),
             _ => {}
+        }
+    }
+}
+
+/// Prints what happens to the node itself, as far as the cluster is concerned.
+async fn follow_node(mut events: Events, reporter: Reporter) {
+    while let Some(event) = events.next().await {
+        if let NodeEvent::Quarantined { node, cause, .. } = event {
+            let line = Line::new("quarantined").of(&node);
+            reporter.say(line.with("cause", &*cause));
         }
     }
 }

@@ -12,7 +12,9 @@ use ringmesh_cluster::control::Control;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_proto::address::Address;
 
-use super::{AppVersion, ClusterEvents, CommandError, Member, Status, StopReason, Topology};
+use super::{
+    AppVersion, ClusterCounters, ClusterEvents, CommandError, Member, Status, StopReason, Topology,
+};
 use super::{Decision, Explanation, WhyNotConverged};
 use crate::core::{CONTROL_CORE, Core};
 
@@ -185,6 +187,14 @@ impl Cluster {
     pub async fn last_decision(&self) -> Result<Option<Decision>, ClusterError> {
         self.ask(|machine, _| machine.last_decision().cloned())
             .await
+    }
+
+    /// What this node refused of what others told its membership, and why.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: it cannot be asked.
+    pub async fn counters(&self) -> Result<ClusterCounters, ClusterError> {
+        self.ask(|machine, _| ClusterCounters::of(machine)).await
     }
 
     async fn command(&self, command: Command) -> Result<(), ClusterError> {

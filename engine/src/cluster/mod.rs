@@ -5,6 +5,7 @@
 //! lock; follows what happens; and takes the commands of users. What all of these mean stands in
 //! `ringmesh_cluster::membership`, whose types are named here too.
 
+mod counters;
 mod downing;
 mod events;
 mod handle;
@@ -25,6 +26,7 @@ pub use ringmesh_cluster::resolver::{
     Accuser, Decision, Explanation, ResolverSettings, Side, Standing, Verdict, Votes, Why,
 };
 
+pub use self::counters::{ClusterCounters, MembershipCounters, Refused};
 pub use self::downing::Downing;
 pub use self::events::{ClusterEvents, News};
 pub use self::handle::{Cluster, ClusterError};

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use ringmesh_cluster::detector::{Judge, Patience};
+use ringmesh_cluster::membership::Member;
+use ringmesh_cluster::membership::topology::Topology;
 use ringmesh_cluster::watch::{Effect, NodeEnd, RemoteWatch, Rules, TooManyWatches, Watching};
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
@@ -193,13 +195,24 @@ impl Core {
 
     /// A node is gone. On the control core.
     pub(super) fn far_node_ended(&self, uid: Uid, end: NodeEnd) {
-        let is_watched = self.far.machine.borrow().is_watched(uid);
-        if is_watched {
-            tracing::info!(%uid, ?end, "the watches of a node are over");
+        {
+            let mut machine = self.far.machine.borrow_mut();
+            let was_watched = machine.is_watched(uid);
+            machine.handle_node_end(uid, end);
+            if was_watched && !machine.is_watched(uid) {
+                tracing::info!(%uid, ?end, "the watches of a node are over");
+            }
         }
-        self.far.machine.borrow_mut().handle_node_end(uid, end);
         self.far.stir();
         self.cluster_node_ended(uid, end);
+    }
+
+    /// The members of the cluster are these: the membership judges them. On the control core.
+    pub(super) fn far_members(&self, topology: &Topology) {
+        let members = topology.members().iter().map(Member::uid);
+        let mut machine = self.far.machine.borrow_mut();
+        machine.set_members(self.clock.now(), members);
+        self.far.stir();
     }
 
     pub(super) fn heartbeats_due(&self) {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::process::{Node, Nodes, PATIENCE, free_addresses, program, within};
+use crate::process::{
+    Node, Nodes, free_addresses, program, wait_until_free, wait_until_written, within,
+};
 
 #[test]
 fn five_nodes_are_one_cluster_whatever_the_order_in_which_they_start() {
@@ -120,20 +122,12 @@ fn who_remembers_a_cluster_founds_no_second_one_beside_it() {
     let nodes = Nodes((0..3).map(start).collect());
     nodes.wait_until_up();
     let old = nodes.cluster();
-    for (place, directory) in directories.iter().enumerate() {
-        let deadline = Instant::now() + PATIENCE;
-        let file = directory.path().join("cluster.state");
-        let is_written = || {
-            let text = fs::read_to_string(&file).unwrap_or_default();
-            text.contains(&old) && addresses.iter().all(|it| text.contains(it))
-        };
-        while !is_written() {
-            assert!(Instant::now() < deadline, "node {place} wrote nothing down");
-            std::thread::yield_now();
-        }
+    for directory in &directories {
+        wait_until_written(directory.path(), &old, &addresses);
     }
     // All are gone at once, and the first seed comes back alone: the others may still be there.
     nodes.0.into_iter().for_each(drop);
+    addresses.iter().for_each(|it| wait_until_free(it));
     let first = start(0);
     first.wait_for("that it waits", |said| said.is("join_waiting"));
     assert!(!first.has_said(|said| said.is("founded")));

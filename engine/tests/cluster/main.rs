@@ -3,6 +3,11 @@
 //! Each test prints what took how long, beside the bound that was set for it, and fails at twice
 //! that.
 
+mod busy;
+mod contract;
 mod ends;
 mod forms;
+mod network;
+mod parts;
 mod process;
+mod strangers;

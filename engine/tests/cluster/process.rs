@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::env;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,13 +28,26 @@ pub(crate) fn program() -> Option<PathBuf> {
     None
 }
 
-/// Addresses of the loopback at which nobody listens now.
+/// Addresses of the loopback that are nobody else's: a port that a node leaves for a while is not
+/// given to another one, nor to a connection.
 pub(crate) fn free_addresses(count: usize) -> Vec<String> {
-    let bound: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    let address = |it: &TcpListener| it.local_addr().expect("it is bound").to_string();
-    bound.iter().map(address).collect()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let group = GIVEN.fetch_add(1, Ordering::Relaxed) % 250;
+    let process = std::process::id();
+    // Below the ports that the kernel gives to connections.
+    let (net, port) = (10 + process % 200, 10_000 + process / 200 % 20_000);
+    let address = |host| format!("127.{net}.{group}.{}:{port}", host + 1);
+    (0..count).map(address).collect()
+}
+
+/// Waits until nobody listens at an address of a node that was killed: its ring may hold the
+/// listener for a moment longer than the process lives.
+pub(crate) fn wait_until_free(address: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpListener::bind(address).is_err() {
+        assert!(Instant::now() < deadline, "{address} stays taken");
+        thread::yield_now();
+    }
 }
 
 /// A line that a node printed, and when it came.
@@ -57,7 +72,7 @@ impl Said {
 pub(crate) struct Node {
     pub(crate) address: String,
     child: Child,
-    stdin: RefCell<ChildStdin>,
+    stdin: RefCell<Option<ChildStdin>>,
     lines: Receiver<Said>,
     said: RefCell<Vec<Said>>,
 }
@@ -65,7 +80,16 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node at an address, with these seeds, and more arguments.
     pub(crate) fn start(program: &Path, address: &str, seeds: &[String], more: &[&str]) -> Self {
-        let mut command = Command::new(program);
+        Self::launch(Command::new(program), address, seeds, more)
+    }
+
+    /// The same with a command that ends in the program.
+    pub(crate) fn launch(
+        mut command: Command,
+        address: &str,
+        seeds: &[String],
+        more: &[&str],
+    ) -> Self {
         command.args(["--bind", address, "--json"]).args(more);
         for seed in seeds {
             command.args(["--seed", seed]);
@@ -87,7 +111,7 @@ impl Node {
         Self {
             address: address.to_owned(),
             child,
-            stdin: RefCell::new(stdin),
+            stdin: RefCell::new(Some(stdin)),
             lines,
             said: RefCell::default(),
         }
@@ -118,6 +142,29 @@ impl Node {
         self.wait_for(&what, |said| said.is_of(event, member)).at
     }
 
+    /// Whether a wanted line comes in a while, or has come.
+    pub(crate) fn says_within(&self, span: Duration, wanted: impl Fn(&Said) -> bool) -> bool {
+        let deadline = Instant::now() + span;
+        while !self.has_said(&wanted) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(said) = self.lines.recv_timeout(left) else {
+                return false;
+            };
+            self.said.borrow_mut().push(said);
+        }
+        true
+    }
+
+    /// How many wanted lines have come so far.
+    pub(crate) fn count(&self, wanted: impl Fn(&Said) -> bool) -> usize {
+        self.said.borrow_mut().extend(self.lines.try_iter());
+        self.said
+            .borrow()
+            .iter()
+            .filter(|said| wanted(said))
+            .count()
+    }
+
     /// Whether a wanted line has come so far.
     pub(crate) fn has_said(&self, wanted: impl Fn(&Said) -> bool) -> bool {
         self.said.borrow_mut().extend(self.lines.try_iter());
@@ -135,8 +182,36 @@ impl Node {
         let answers = ["ok", "error", "state", "why", "explain"];
         let is_answer = |said: &Said| answers.iter().any(|answer| said.is(answer));
         self.said.borrow_mut().retain(|said| !is_answer(said));
-        writeln!(self.stdin.borrow_mut(), "{line}").expect("it reads commands");
+        let mut stdin = self.stdin.borrow_mut();
+        let stdin = stdin.as_mut().expect("it was not ended");
+        writeln!(stdin, "{line}").expect("it reads commands");
         self.wait_for("an answer", is_answer).line
+    }
+
+    /// Ends what it reads.
+    pub(crate) fn end_commands(&self) {
+        self.stdin.borrow_mut().take();
+    }
+
+    /// All that it said, once it has ended.
+    pub(crate) fn all_said(mut self) -> Vec<Value> {
+        self.child.wait().expect("it ends");
+        let mut said = self.said.take();
+        said.extend(self.lines.iter());
+        said.into_iter().map(|said| said.line).collect()
+    }
+
+    /// How long its threads ran so far, together.
+    pub(crate) fn ran(&self) -> Duration {
+        /// What the kernel counts it in.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("it runs");
+        // Behind the name, which may hold anything: user and system time are the 12th and 13th.
+        let (_, rest) = stat.rsplit_once(')').expect("it has a name");
+        let times = rest.split_whitespace().skip(11).take(2);
+        let ticks = times.map(|it| it.parse::<u32>().expect("a number"));
+        TICK * ticks.sum::<u32>()
     }
 
     /// Sends it a signal.
@@ -208,6 +283,20 @@ impl Nodes {
         let ids: std::collections::BTreeSet<String> = ids.collect();
         assert_eq!(ids.len(), 1, "one cluster: {ids:?}");
         ids.into_iter().next().expect("one")
+    }
+}
+
+/// Waits until a node has written down in its directory who is in its cluster.
+pub(crate) fn wait_until_written(directory: &Path, cluster: &str, addresses: &[String]) {
+    let deadline = Instant::now() + PATIENCE;
+    let file = directory.join("cluster.state");
+    let is_written = || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        text.contains(cluster) && addresses.iter().all(|it| text.contains(it))
+    };
+    while !is_written() {
+        assert!(Instant::now() < deadline, "nothing in {directory:?}");
+        thread::yield_now();
     }
 }
 

@@ -4,6 +4,7 @@
 //! inputs that were kept.
 
 mod archive;
+mod cluster;
 mod control;
 mod decoder;
 mod handshake;
@@ -11,6 +12,7 @@ mod preface;
 mod verifier;
 
 pub use archive::archive;
+pub use cluster::cluster;
 pub use control::control;
 pub use decoder::decoder;
 pub use handshake::handshake;
@@ -29,11 +31,16 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "archive",
         run: archive,
         seeds: archive::seeds,
+    },
+    Target {
+        name: "cluster",
+        run: cluster,
+        seeds: cluster::seeds,
     },
     Target {
         name: "control",

@@ -6,6 +6,7 @@ mod actors;
 mod bad_input;
 mod between;
 mod clients;
+mod cluster;
 mod configuration;
 mod connections;
 mod control;

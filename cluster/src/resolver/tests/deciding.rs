@@ -265,6 +265,28 @@ fn the_time_begins_again_with_a_loss_or_a_change_of_status_but_not_with_a_join()
 }
 
 #[test]
+fn of_a_side_that_cannot_go_on_nobody_waits_because_others_went() {
+    let mut cluster = Cluster::up(1..=7);
+    cluster.part(&[&[1, 2, 3], &[4, 5, 6, 7]]);
+    // They do not all begin to wait in the same moment.
+    for (number, ms) in [(2, 100), (3, 200)] {
+        cluster.run(100);
+        cluster.act(number, |now, (_, it), out| {
+            it.handle_stalled(now, Duration::from_millis(ms), out);
+        });
+    }
+    let due = |cluster: &Cluster, it| cluster.resolver(it).poll_timeout();
+    let (two, three) = (due(&cluster, 2), due(&cluster, 3));
+    assert!(due(&cluster, 1) < two && two < three);
+    // The word of each that goes reaches the others, and then it is silent.
+    cluster.set(3, 1, Status::Down);
+    assert_eq!(due(&cluster, 2), two);
+    cluster.accuse(3, 1, Reason::Silence);
+    cluster.set(3, 2, Status::Down);
+    assert_eq!(due(&cluster, 3), three);
+}
+
+#[test]
 fn the_time_is_that_of_the_cluster_before_anybody_was_lost() {
     let mut cluster = Cluster::up(1..=6);
     cluster.part(&[&[1, 2, 3, 4, 5], &[6]]);

@@ -24,6 +24,10 @@ struct Side {
     stream: VecDeque<System>,
     /// How many it may still be sent.
     credit: usize,
+    /// Its clock, which goes on while the other one is a member: nobody answers heartbeats here.
+    now: Instant,
+    /// The other one is a member of its cluster.
+    has_member: bool,
     /// How often each watch was told, and begun without being taken back.
     told: BTreeMap<Watch, usize>,
     begun: BTreeMap<Watch, usize>,
@@ -43,6 +47,8 @@ impl Side {
             watches: BTreeSet::new(),
             stream: VecDeque::new(),
             credit: 0,
+            now: at(0),
+            has_member: false,
             told: BTreeMap::new(),
             begun: BTreeMap::new(),
         }
@@ -74,6 +80,10 @@ enum Step {
     Words(usize, usize),
     Deliver(usize, usize),
     Credit(usize, usize),
+    /// The other one becomes a member, or is none any more.
+    Member(usize, bool),
+    /// A minute passes without an answer, and the crash of the other one is reported.
+    Doubt(usize),
     Up,
     Down,
 }
@@ -88,6 +98,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => some(5).prop_map(|(side, count)| Step::Words(side, count)),
         6 => some(8).prop_map(|(side, count)| Step::Deliver(side, count)),
         6 => some(8).prop_map(|(side, count)| Step::Credit(side, count)),
+        2 => (0_usize..2, any::<bool>()).prop_map(|(side, is)| Step::Member(side, is)),
+        2 => (0_usize..2).prop_map(Step::Doubt),
         2 => Just(Step::Up),
         1 => Just(Step::Down),
     ]
@@ -117,6 +129,13 @@ impl World {
                 self.sides[side].credit += count;
                 self.say(1 - side);
             }
+            Step::Member(side, is_member) => {
+                let uid = self.sides[1 - side].id.uid;
+                let it = &mut self.sides[side];
+                it.has_member = is_member;
+                it.machine.set_members(it.now, is_member.then_some(uid));
+            }
+            Step::Doubt(side) => self.doubt(side),
             Step::Up if !self.linked => {
                 self.linked = true;
                 for side in 0..2 {
@@ -130,12 +149,25 @@ impl World {
         (0..2).for_each(|side| self.drive(side));
     }
 
+    /// What would be the end of any other node, and is none of a member.
+    fn doubt(&mut self, side: usize) {
+        let uid = self.sides[1 - side].id.uid;
+        let it = &mut self.sides[side];
+        if it.has_member {
+            for _ in 0..60 {
+                it.now = it.now + SECOND;
+                it.machine.handle_timeout(it.now);
+            }
+            it.machine.handle_node_end(uid, NodeEnd::Crashed);
+        }
+    }
+
     fn watch(&mut self, side: usize, watch: Watch) {
         let peer = self.sides[1 - side].id.clone();
         let it = &mut self.sides[side];
         if it.watches.insert(watch) {
             *it.begun.entry(watch).or_default() += 1;
-            let watched = it.machine.watch(at(0), &peer, watch, watching(0));
+            let watched = it.machine.watch(it.now, &peer, watch, watching(0));
             watched.unwrap();
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ringmesh_cluster::effect::{Class, Effect, StopReason};
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
-use ringmesh_cluster::membership::event::Numbered;
+use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::topology::Topology;
+use ringmesh_cluster::watch::NodeEnd;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::HEADER_BYTES;
@@ -24,7 +25,12 @@ impl Core {
             match effect {
                 Effect::Send { to, class, body } => self.send_to_member(&to, class, body),
                 Effect::Contact { address, body } => self.contact(address, body),
-                Effect::Publish(event) => news.push(event),
+                Effect::Publish(event) => {
+                    if let Event::Removed { node, .. } = &event.event {
+                        self.far_node_ended(node.uid, NodeEnd::Removed);
+                    }
+                    news.push(event);
+                }
                 Effect::Topology(topology) => {
                     self.follow_topology(&topology);
                     latest = Some(topology);
@@ -43,6 +49,7 @@ impl Core {
     /// the node itself is stopped.
     fn follow_topology(self: &Rc<Self>, topology: &Topology) {
         self.forget_posts(topology);
+        self.far_members(topology);
         let is_exiting = topology.own_status() == Some(Status::Exiting);
         if is_exiting && !self.cluster.has_exited.replace(true) {
             self.tell_cluster(|machine, cx| machine.handle_command(cx, Command::Exited));

@@ -1,0 +1,193 @@
+//! What scripts rely on: the words, keys and codes of the program.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::process::{Node, Nodes, free_addresses, program};
+
+#[test]
+fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
+    let Some(program) = program() else {
+        return;
+    };
+    let addresses = free_addresses(1);
+    let node = Node::start(&program, &addresses[0], &[], &[]);
+    node.wait_for_event("up", &addresses[0]);
+    let wrong = [
+        "join",
+        "join nowhere",
+        "join 127.0.0.1:1 127.0.0.1:2",
+        "found",
+        "down",
+        "down nowhere",
+        "down 127.0.0.1:1",
+        "leave nowhere",
+        "leave 127.0.0.1:1",
+        "set_app_version",
+        "set_app_version one",
+        "set_app_version 1.0.0",
+        "state of things",
+        "STATE",
+        "{}",
+    ];
+    // One argument too many for those that take none is one that nobody reads.
+    for command in wrong.iter().filter(|it| **it != "state of things") {
+        let answer = node.command(command);
+        assert_eq!(answer["event"], "error", "{answer}");
+        assert_eq!(answer["command"], *command);
+        assert!(
+            answer["message"].as_str().is_some_and(|it| !it.is_empty()),
+            "{answer}"
+        );
+    }
+    assert_eq!(node.command("state of things")["event"], "error");
+    let ready = node.command("prepare_for_full_shutdown");
+    assert_eq!(
+        (&ready["event"], &ready["command"]),
+        (&"ok".into(), &"prepare_for_full_shutdown".into())
+    );
+    node.wait_for_event("ready", &addresses[0]);
+}
+
+#[test]
+fn answers_have_their_keys() {
+    let Some(program) = program() else {
+        return;
+    };
+    let nodes = Nodes::up(&program, 2);
+    let has = |line: &Value, keys: &[&str]| {
+        for key in keys {
+            assert!(line.get(key).is_some(), "no {key}: {line}");
+        }
+    };
+    let state = nodes.0[0].command("state");
+    let keys = [
+        "member",
+        "uid",
+        "cluster_id",
+        "version",
+        "converged",
+        "has_quorum",
+        "leader",
+    ];
+    has(&state, &keys);
+    for member in state["members"].as_array().expect("members") {
+        let keys = [
+            "member",
+            "uid",
+            "status",
+            "reachable",
+            "roles",
+            "dc",
+            "app_version",
+        ];
+        has(member, &keys);
+        assert!(member["up_number"].is_u64(), "{member}");
+        assert_eq!(member["uid"].as_str().map(str::len), Some(16));
+    }
+    has(
+        &nodes.0[0].command("why"),
+        &["converged", "not_seen", "blocking", "text"],
+    );
+    let keys = ["strategy", "verdict", "down", "why", "inputs"];
+    has(&nodes.0[0].command("explain"), &keys);
+}
+
+#[test]
+fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut nodes = Nodes::up(&program, 3);
+    let quiet = nodes.0.remove(2);
+    quiet.end_commands();
+    // What happens behind that reaches it as before.
+    let other = nodes.0.remove(1);
+    other.signal("INT");
+    for node in [&nodes.0[0], &quiet] {
+        let removed = node.wait_for("removed", |said| said.is_of("removed", &other.address));
+        assert_eq!(removed.line["previous"], "exiting");
+    }
+    let said = other.all_said();
+    assert_eq!(
+        said.first().map(|line| &line["event"]),
+        Some(&"listening".into())
+    );
+    let last = said.last().expect("it said something");
+    assert_eq!((&last["event"], &last["code"]), (&"exit".into(), &0.into()));
+    let ends = said.iter().filter(|line| line["event"] == "exit");
+    assert_eq!(ends.count(), 1);
+    assert!(said.iter().all(|line| line["at_ms"].is_u64()));
+    quiet.signal("INT");
+    assert_eq!(quiet.wait(), 0);
+}
+
+#[test]
+fn whoever_was_removed_is_quarantined_by_those_that_removed_it() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut nodes = Nodes::up(&program, 3);
+    let gone = nodes.0.remove(2);
+    nodes.0[0].command(&format!("down {}", gone.address));
+    for node in &nodes.0 {
+        let parted = node.wait_for("quarantined", |said| said.is("quarantined"));
+        assert_eq!(parted.line["member"], gone.address);
+        assert_eq!(parted.line["uid"].as_str().map(str::len), Some(16));
+    }
+    assert_eq!(gone.wait(), 3);
+}
+
+#[test]
+fn without_json_a_line_is_its_event_a_member_and_pairs() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut command = Command::new(program);
+    command.args(["--bind", "127.0.0.1:0"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let stdout = child.stdout.take().expect("it was asked for");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    let words: Vec<&str> = first.split(' ').collect();
+    assert!(
+        words[0] == "listening" && words[1].starts_with("127.0.0.1:"),
+        "{first}"
+    );
+    assert!(
+        words[2]
+            .strip_prefix("uid=")
+            .is_some_and(|uid| uid.len() == 16),
+        "{first}"
+    );
+    let own = format!("up {}", words[1]);
+    assert!(lines.any(|line| line.starts_with(&own)), "it is up");
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "TERM", &pid]).status();
+    assert!(sent.expect("there is a kill").success());
+    assert_eq!(lines.last().as_deref(), Some("exit code=0"));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn wrong_arguments_are_told_apart_from_a_node_that_cannot_run() {
+    let Some(program) = program() else {
+        return;
+    };
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["--bind", "nowhere"],
+        &["--bind", "127.0.0.1:0", "--seed", "nowhere"],
+        &["--bind", "127.0.0.1:0", "--set", "cluster.downing=perhaps"],
+        &["--bind", "127.0.0.1:0", "--config", "/nowhere/at/all.toml"],
+    ];
+    for arguments in wrong {
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null());
+        let done = command.output().expect("it starts");
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}");
+        assert!(!done.stderr.is_empty(), "{arguments:?}");
+    }
+}
