@@ -14,7 +14,7 @@ mod silence;
 mod views;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -67,6 +67,10 @@ pub struct Participant {
     evidence: BTreeMap<Address, Evidence>,
     /// Addresses at which somebody is being looked for.
     contacts: BTreeMap<Address, Wanted>,
+    /// What is to be carried out, and whether that is going on: what follows from one thing comes
+    /// behind what the machines wanted before.
+    effects: VecDeque<Effect>,
+    is_busy: bool,
     disks: Disks,
 }
 
@@ -102,6 +106,8 @@ impl Participant {
             links: BTreeMap::new(),
             evidence: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            effects: VecDeque::new(),
+            is_busy: false,
             disks,
         }
     }
@@ -125,8 +131,16 @@ impl Participant {
         let mut inner = ClusterContext::new(cx.now, seed, &mut out);
         call(&mut self.control, &mut inner);
         while let Some(effect) = out.pop() {
+            self.effects.push_back(effect);
+        }
+        if self.is_busy {
+            return;
+        }
+        self.is_busy = true;
+        while let Some(effect) = self.effects.pop_front() {
             self.carry_out(cx, effect);
         }
+        self.is_busy = false;
     }
 
     fn carry_out(&mut self, cx: &mut Cx<'_>, effect: Effect) {
