@@ -35,7 +35,7 @@ impl TopologySlot {
     fn put(&self, topology: Option<Arc<Topology>>, last_event: Option<u64>) {
         {
             let mut latest = self.lock();
-            latest.topology = topology.or(latest.topology.take());
+            latest.topology = topology.or_else(|| latest.topology.take());
             latest.events = last_event.unwrap_or(latest.events);
         }
         self.stamp.fetch_add(1, Ordering::Release);
