@@ -13,7 +13,6 @@ pub(crate) struct Labour {
 protocol! { pub(crate) LabourApi = "demo.labourer" { Labour } }
 
 /// Has its core handle one message behind the other, of 1 to 10 ms.
-#[derive(Default)]
 pub(crate) struct Labourer;
 
 impl Actor for Labourer {

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         }
     };
     let code = node.run(move |node| async move {
-        if is_busy && let Err(error) = node.spawn_each(|_| busy::Labourer::default()).await {
+        if is_busy && let Err(error) = node.spawn_each(|_| busy::Labourer).await {
             eprintln!("{error}");
             return 1;
         }
