@@ -271,7 +271,8 @@ where
     let ended = join(first);
     let others = others.into_iter().map(join).collect::<Vec<_>>();
     let readers = shared.letters.close().into_iter();
-    for (_, waker) in readers.chain(shared.events.close()) {
+    let readers = readers.chain(shared.events.close());
+    for (_, waker) in readers.chain(shared.cluster_events.close()) {
         // A subscription that outlives the node. There is no core any more to count a panic.
         if let Err(panic) = contain(|| waker.wake()) {
             tracing::error!(panic, "a waker panicked");

@@ -7,7 +7,7 @@
 //!
 //! While it is active it holds a view, and whatever comes in changes that view: a message of
 //! another member, a command, the word of a sibling machine about who can be reached, the time.
-//! After each of them the same follows ([`Membership::settle`]): what the leader has to do is done
+//! After each of them the same follows (`settle`): what the leader has to do is done
 //! if this node leads, what changed is published, and the others are told.
 
 mod active;

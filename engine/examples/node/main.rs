@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use futures_util::future::{Either, select};
-use ringmesh::cluster::{Cluster, ClusterEvents, News};
+use ringmesh::cluster::{Cluster, ClusterError, ClusterEvents, CommandError, News};
 use ringmesh::{EngineError, Events, Node, NodeEvent};
 use std::pin::pin;
 
@@ -67,7 +67,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u8 {
-    let cluster = node.cluster().expect("the builder was given its settings");
+    let Some(cluster) = node.cluster() else {
+        eprintln!("cluster.take_part is off: this program is nothing but a member");
+        return 2;
+    };
     reporter.say(Line::new("listening").of(node.id()));
     let events = cluster.events();
     let mut told = pin!(follow(events, reporter));
@@ -75,9 +78,13 @@ async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u
         eprintln!("{error}");
         return 1;
     }
-    if let Err(error) = cluster.join(seeds).await {
-        eprintln!("{error}");
-        return 2;
+    match cluster.join(seeds).await {
+        // By `cluster.seeds`, before this.
+        Ok(()) | Err(ClusterError::Command(CommandError::AlreadyJoined)) => {}
+        Err(error) => {
+            eprintln!("{error}");
+            return 2;
+        }
     }
     let commands = commands::serve(cluster.clone(), reporter);
     if let Err(error) = node.spawn_task(commands) {

@@ -54,6 +54,9 @@ impl ClusterEvents {
                 return Some(news);
             }
             let event = self.events.next().await?;
+            if self.has_missed() {
+                continue;
+            }
             if let Some(news) = self.judge(event) {
                 return Some(news);
             }
@@ -67,10 +70,19 @@ impl ClusterEvents {
                 return Some(news);
             }
             let event = self.events.try_next()?;
+            if self.has_missed() {
+                continue;
+            }
             if let Some(news) = self.judge(event) {
                 return Some(news);
             }
         }
+    }
+
+    /// Whether events in front of the one that was read are lost: then that one is in the snapshot
+    /// that comes.
+    fn has_missed(&self) -> bool {
+        self.events.missed() > self.missed
     }
 
     fn ready(&mut self) -> Option<News> {

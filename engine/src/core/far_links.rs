@@ -295,8 +295,13 @@ impl Core {
             && let Some(address) = self.shared.address_of(number)
             && let Ok(peer) = self.peer_on(&address, (CONTROL_CORE, Lane::Control))
         {
-            self.want_link(peer);
-            self.associate(peer, |association, cx| association.handle_resume_wanted(cx));
+            if self.far.machine.borrow().is_watched(uid) {
+                self.want_link(peer);
+            }
+            self.associate(peer, |association, cx| {
+                association.handle_resume_wanted(cx);
+                association.handle_dial_once(cx);
+            });
         }
     }
 

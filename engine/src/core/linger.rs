@@ -293,7 +293,10 @@ impl Core {
         guardian: Recipient,
         within: Duration,
     ) -> Option<Ending> {
-        let child = self.cell_at(guardian.place())?.kin.children().pop()?;
+        let Some(child) = self.cell_at(guardian.place())?.kin.children().pop() else {
+            // It has ended, and the guardian is about to hear so.
+            return Some(Ending::known(Ok(Stopped::Gone)));
+        };
         let (said, heard) = oneshot::channel();
         self.be_stopped(child, within, (Rest::Bury, self.id, 0), said);
         let mut ending = Ending::new(heard, None);

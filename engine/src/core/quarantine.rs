@@ -127,6 +127,8 @@ impl Core {
             match by {
                 // No more of these wait than somebody here has asked for.
                 By::Us => self.send_word(core, part),
+                // Nor than process starts that say so; a member learns there that it was removed.
+                By::Peer if core == CONTROL_CORE => self.send_word(core, part),
                 // A core that has too much to do hears it from the peer, on its own links.
                 By::Peer => drop(self.send_errand(core, part)),
             }

@@ -92,8 +92,14 @@ impl Actor for Guardian {
             let in_order = matches!(said, Some(Ok(Stopped::InOrder | Stopped::Gone)));
             reply.send(Finished { in_order });
         }
+        self.end_token(cx);
+    }
+}
+
+impl Guardian {
+    /// Has the stand-in hear that it is over, which ends it, and this with it.
+    fn end_token(&mut self, cx: &mut Cx<'_, Self>) {
         match self.token.take() {
-            // The stand-in hears of it, ends, and this with it.
             Some(token) => {
                 cx.node().stop(&token);
             }
@@ -118,8 +124,8 @@ impl LaterHandler<Finish> for Guardian {
         let within = Duration::from_micros(finish.within_us.to_native());
         match cx.core().finish_child(cx.me().recipient, within) {
             Some(ending) => self.finishing = Some((ending, reply)),
-            // There is no room to give it time.
-            None => cx.stop(),
+            // There is no room to give it time: it is cut short, which is no failure.
+            None => self.end_token(cx),
         }
     }
 }

@@ -129,6 +129,10 @@ impl Core {
     }
 
     fn dial_member(self: &Rc<Self>, uid: Uid) {
+        if self.is_closing() {
+            self.cluster.posts.borrow_mut().remove(&uid);
+            return;
+        }
         let to = {
             self.cluster
                 .posts

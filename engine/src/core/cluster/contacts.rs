@@ -49,6 +49,9 @@ impl Core {
     }
 
     fn look_for(self: &Rc<Self>, address: Address, want: impl FnOnce(&mut Wanted)) {
+        if self.is_closing() {
+            return;
+        }
         let dialled = self.peer_on(&address, (CONTROL_CORE, Lane::Control));
         let mut contacts = self.cluster.contacts.borrow_mut();
         want(contacts.0.entry(address.clone()).or_default());

@@ -77,6 +77,10 @@ impl Core {
         if !settings.take_part || self.id != CONTROL_CORE {
             return Ok(());
         }
+        if self.is_client() {
+            let text = "a client is no member: change node.role or cluster.take_part";
+            return Err(EngineError::Cluster(text.to_owned()));
+        }
         let begun = begin(settings, self.identity())?;
         let notebook = begun.state_dir.map(Notebook::in_directory);
         self.cluster.notebook.replace(notebook.unwrap_or_default());

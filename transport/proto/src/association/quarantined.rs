@@ -23,6 +23,9 @@ impl Association {
         if self.forming_uid() == Some(uid) {
             return self.give_way(cx, reason);
         }
+        if self.link.is_none() && self.forming.is_none() && self.uid == Some(uid) {
+            return self.want_no_more();
+        }
         if self.link.as_ref().is_none_or(|kept| kept.uid != uid) {
             return;
         }
@@ -33,6 +36,15 @@ impl Association {
             cx.out.push(Effect::Bye { conn, reason });
         }
         self.part_for_good(cx, reason);
+    }
+
+    /// Whoever was wanted is quarantined, and its link was over before: nobody dials until somebody
+    /// asks again.
+    fn want_no_more(&mut self) {
+        self.wanted = false;
+        if matches!(self.state, State::BackOff { .. }) {
+            self.state = State::Idle;
+        }
     }
 
     /// The driver found that this side's dial was answered by a process start that this node has
