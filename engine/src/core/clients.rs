@@ -101,8 +101,8 @@ impl Core {
 
     /// Refuses whoever comes in another role than before.
     pub(super) fn check_role(&self, introduction: &Introduction) -> Result<(), RefuseReason> {
-        let (uid, is_client) = (introduction.peer.uid, introduction.is_of_client());
-        match self.shared.may_be(uid, is_client) {
+        let is_client = introduction.is_of_client();
+        match self.shared.may_be(&introduction.peer, is_client) {
             true => Ok(()),
             false => Err(RefuseReason::Role),
         }
@@ -193,7 +193,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use ringmesh_proto::address::{Address, Uid};
+    use ringmesh_proto::address::{Address, NodeId, Uid};
     use ringmesh_proto::matrix::LinkMatrix;
 
     use super::*;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_role_of_a_process_start_is_its_role_wherever_it_comes_from() {
+    fn the_first_role_of_a_process_start_at_its_address_is_its_role() {
         let address = |port| Address::new("demo", "127.0.0.1", port).unwrap();
         let mut nodes = Nodes::new(3);
         nodes.add_self(address(1));
@@ -250,23 +250,27 @@ mod tests {
             matrix: LinkMatrix::new(1, 1, 64),
             is_client,
         };
-        let may_be = |nodes: &Nodes, uid| {
-            let uid = Uid::new(uid).unwrap();
-            [false, true].map(|is_client| nodes.may_be(uid, is_client))
+        let may_be = |nodes: &Nodes, port, uid| {
+            let (address, uid) = (address(port), Uid::new(uid).unwrap());
+            let id = NodeId { address, uid };
+            [false, true].map(|is_client| nodes.may_be(&id, is_client))
         };
-        assert_eq!(may_be(&nodes, 7), [true, true], "it was not met");
+        assert_eq!(may_be(&nodes, 2, 7), [true, true], "it was not met");
         assert!(nodes.learn(one, met(7, true)).is_client);
-        assert_eq!(may_be(&nodes, 7), [false, true]);
-        assert!(nodes.is_client(met(7, true).uid));
+        assert_eq!(may_be(&nodes, 2, 7), [false, true]);
+        assert!(nodes.is_client(one, met(7, true).uid));
+        // Whoever has the uid at another address is not held to what was said here.
+        assert_eq!(may_be(&nodes, 3, 7), [true, true]);
+        assert!(!nodes.is_client(other, met(7, true).uid));
         // What it says on another connection, which was let in at the same time, changes nothing.
         assert!(nodes.learn(one, met(7, false)).is_client);
-        assert_eq!(may_be(&nodes, 7), [false, true]);
+        assert_eq!(may_be(&nodes, 2, 7), [false, true]);
         assert!(!nodes.learn(other, met(8, false)).is_client);
         assert!(!nodes.learn(other, met(8, true)).is_client);
-        assert_eq!(may_be(&nodes, 8), [true, false]);
+        assert_eq!(may_be(&nodes, 3, 8), [true, false]);
         // The next start at the address is another process, and may be what it likes.
-        assert_eq!(may_be(&nodes, 9), [true, true]);
+        assert_eq!(may_be(&nodes, 2, 9), [true, true]);
         assert!(!nodes.learn(one, met(9, false)).is_client);
-        assert_eq!(may_be(&nodes, 9), [true, false]);
+        assert_eq!(may_be(&nodes, 2, 9), [true, false]);
     }
 }

@@ -114,7 +114,7 @@ impl Core {
             return Ok(());
         };
         let uid = who.uid;
-        if self.is_client() || self.shared.is_client(uid) {
+        if self.is_client() || self.shared.is_client(who.node, uid) {
             return Err(WatchError::Client);
         }
         if self.shared.parted.of(uid).is_some() {

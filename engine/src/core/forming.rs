@@ -30,7 +30,7 @@ impl Core {
             if let Some(link) = &peer.link {
                 return link.uid == uid;
             }
-            if !peer.association.may_form(uid) || self.shared.is_client(uid) {
+            if !peer.association.may_form(uid) || self.shared.is_client(peer.node, uid) {
                 return false;
             }
             let address = peer.address.clone();
@@ -131,6 +131,8 @@ impl Core {
         );
         let given_up = peer.given_up;
         let saw = place.and_then(|place| place.saw_given_up(node, &peer.line));
-        is_refused || saw.is_some_and(|saw| saw != given_up) || self.shared.is_client(to.uid)
+        is_refused
+            || saw.is_some_and(|saw| saw != given_up)
+            || self.shared.is_client(to.node, to.uid)
     }
 }

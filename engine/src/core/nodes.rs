@@ -186,21 +186,18 @@ impl Nodes {
         })
     }
 
-    /// Whether a process start is one that came as a client.
-    pub(super) fn is_client(&self, uid: Uid) -> bool {
-        self.met_as(uid).is_some_and(|met| met.is_client)
+    /// Whether a process start of a node is one that came as a client.
+    pub(super) fn is_client(&self, node: NodeIndex, uid: Uid) -> bool {
+        let met = self.entries.get(node.0 as usize).and_then(|it| it.met);
+        met.is_some_and(|met| met.uid == uid && met.is_client)
     }
 
-    /// Whether a process start may come in a role: in the one that it came in first.
-    pub(super) fn may_be(&self, uid: Uid, is_client: bool) -> bool {
-        self.met_as(uid)
-            .is_none_or(|met| met.is_client == is_client)
-    }
-
-    /// What a process start told, wherever that was met.
-    fn met_as(&self, uid: Uid) -> Option<Met> {
-        let node = self.by_uid.get(&uid)?;
-        self.entries[node.0 as usize].met
+    /// Whether a process start may come in a role: in the one that it came in first. What another
+    /// address says of the same uid counts for nothing: anybody could say so.
+    pub(super) fn may_be(&self, id: &NodeId, is_client: bool) -> bool {
+        let met = self.met(&id.address).and_then(|(_, met)| met);
+        let met = met.filter(|met| met.uid == id.uid);
+        met.is_none_or(|met| met.is_client == is_client)
     }
 
     pub(super) fn linked(&mut self, node: NodeIndex, uid: Uid, from: Option<IpAddr>) {

@@ -342,13 +342,13 @@ impl Shared {
     }
 
     /// Whether a process start is one that came as a client.
-    pub(crate) fn is_client(&self, uid: Uid) -> bool {
-        lock(&self.nodes).is_client(uid)
+    pub(crate) fn is_client(&self, node: NodeIndex, uid: Uid) -> bool {
+        lock(&self.nodes).is_client(node, uid)
     }
 
     /// Whether a process start may come in a role.
-    pub(crate) fn may_be(&self, uid: Uid, is_client: bool) -> bool {
-        lock(&self.nodes).may_be(uid, is_client)
+    pub(crate) fn may_be(&self, id: &NodeId, is_client: bool) -> bool {
+        lock(&self.nodes).may_be(id, is_client)
     }
 
     /// A link is up with that process start of a node that some core knows, at `from` on the

@@ -35,7 +35,7 @@ impl Core {
             return Ok(());
         }
         // A client is sent to over the links that it made.
-        if !self.shared.is_client(to.uid) {
+        if !self.shared.is_client(to.node, to.uid) {
             self.want_link(node);
         }
         Err(Refusal::Unreachable)

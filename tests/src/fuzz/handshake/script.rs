@@ -41,7 +41,7 @@ impl Script<'_> {
         match flaw {
             1 => preface.cluster = ClusterHash::of("other"),
             2 => preface.format_fingerprint ^= 1,
-            3 => preface.role = Role::Client,
+            3 => (preface.role, preface.lane) = (Role::Client, Lane::Control),
             4 => (preface.lane, preface.sending_core) = (Lane::Control, CoreId(1)),
             5 => preface.wanted_core = Some(CoreId(u16::from(number))),
             6 => preface.expected_uid = Some(uid(number)),
