@@ -116,11 +116,6 @@ impl Writer {
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
     }
-
-    /// How many there are.
-    pub fn bytes_written(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Reads a text.

@@ -14,7 +14,7 @@ use ringmesh_proto::time::Instant;
 pub use self::settings::ControlSettings;
 use crate::codec::CodecError;
 use crate::context::Context;
-use crate::effect::Class;
+use crate::effect::{Class, Effect};
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::Event;
 use crate::membership::machine::{ContactFailure, Identity, Membership, Observation, Revision};
@@ -70,6 +70,7 @@ impl Control {
         memory: Option<Memory>,
     ) -> Result<Self, SettingsError> {
         let settings = settings.into();
+        settings.check()?;
         let monitor = Monitor::new(settings.monitor, own.node.uid);
         let strategy = Box::new(KeepMajority::default());
         let resolver = Resolver::new(settings.resolver, strategy, own.node.uid);
@@ -91,6 +92,14 @@ impl Control {
     pub fn with_strategy(mut self, strategy: Box<dyn Strategy>) -> Self {
         let own = self.membership.profile().node.uid;
         self.resolver = Resolver::new(self.resolver_settings, strategy, own);
+        self
+    }
+
+    /// This node joins only when the [version](Command::SetAppVersion) of its program was set. To
+    /// be called before it is asked to join.
+    #[must_use]
+    pub fn with_version_later(mut self) -> Self {
+        self.membership.postpone();
         self
     }
 
@@ -171,6 +180,26 @@ impl Control {
     /// member that means: this node was removed.
     pub fn handle_quarantined(&mut self, cx: &mut Context<'_>, by: &NodeId) {
         self.membership.handle_removed_by(cx, by);
+        self.follow(cx);
+    }
+
+    /// What was to be [remembered](crate::effect::Effect::Remember) up to that number is written
+    /// down. To be called as well if that cannot be: the node goes on without.
+    pub fn handle_remembered(&mut self, cx: &mut Context<'_>, number: u64) {
+        self.membership.handle_remembered(cx, number);
+        self.follow(cx);
+    }
+
+    /// What [`Effect::Remember`] or [`Effect::Forget`] asked for could not be done, and why; the
+    /// driver goes on trying.
+    ///
+    /// [`Effect::Remember`]: crate::effect::Effect::Remember
+    /// [`Effect::Forget`]: crate::effect::Effect::Forget
+    pub fn handle_unwritten(&mut self, cx: &mut Context<'_>, why: &str) {
+        if !self.membership.is_ended() {
+            let event = Event::StateUnwritten { why: why.into() };
+            self.membership.publish_event(cx, event);
+        }
         self.follow(cx);
     }
 
@@ -281,6 +310,7 @@ impl Control {
             MonitorOutput::Clear { subject } => {
                 self.membership.observe(cx, subject, Observation::Reachable);
             }
+            MonitorOutput::Probe { node } => cx.out.push(Effect::Probe { node }),
             MonitorOutput::Stalled { gap } => {
                 self.membership.publish_event(cx, Event::Stalled { gap });
                 let (now, verdicts) = (cx.now, &mut self.verdicts);
@@ -311,6 +341,12 @@ impl Control {
     /// What was decided last, and why.
     pub fn last_decision(&self) -> Option<&Decision> {
         self.resolver.last_decision()
+    }
+
+    /// Whether this member has agreed to that proposal of another one, or its own, of which side
+    /// goes on, and is held to it.
+    pub fn has_agreed(&self, proposer: Uid, number: u32) -> bool {
+        self.resolver.has_agreed(proposer, number)
     }
 
     #[cfg(test)]

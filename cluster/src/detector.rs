@@ -11,15 +11,28 @@ use ringmesh_proto::time::Instant;
 pub use self::deadline::DeadlineDetector;
 pub use self::phi::PhiDetector;
 
+/// A time that was computed is later by this much, so that what it names has come by then.
+const ROUNDING: Duration = Duration::from_micros(1);
+
 /// Judges one node. It is told when answers came and asked how sure it is; it owns no clock.
 pub trait FailureDetector: fmt::Debug {
-    /// An answer came. The first call is the beginning of the watch, answer or not: a node that
-    /// never answers is noticed as one that answers no more.
+    /// The watch begins, or begins anew, as if an answer came that tells nothing of a rhythm: a
+    /// node that never answers is noticed as one that answers no more.
+    fn begin(&mut self, now: Instant);
+
+    /// An answer came. The first call is the beginning of the watch, if that has not begun.
     fn heard(&mut self, now: Instant);
 
     /// How sure it is that the node is gone: never falls while nothing comes. The scale is the
     /// detector's own.
     fn suspicion(&self, now: Instant) -> f64;
+
+    /// When it will be as sure as that, if nothing comes before; `None` if it never is, or the
+    /// watch has not begun.
+    fn suspects_at(&self, suspicion: f64) -> Option<Instant>;
+
+    /// When the node will count as gone, if nothing comes before.
+    fn gone_at(&self) -> Option<Instant>;
 
     /// Whether the node counts as living.
     fn is_available(&self, now: Instant) -> bool;
@@ -54,11 +67,13 @@ pub struct Patience {
     pub samples: usize,
     /// The times vary by this much at least: after a quiet hour a little delay is no reason.
     pub deviation_min: Duration,
+    /// And by this much at most: whatever the rhythm was, a silence is noticed in time.
+    pub deviation_max: Duration,
 }
 
 impl Patience {
     /// The defaults for heartbeats every `interval`: phi 10 with a pause of ten seconds over the
-    /// last 200 answers, which vary by 100 ms at least.
+    /// last 200 answers, which vary by 100 ms at least, and by as much as they do.
     pub const fn every(interval: Duration) -> Self {
         Self {
             threshold: 10.0,
@@ -66,6 +81,7 @@ impl Patience {
             interval,
             samples: 200,
             deviation_min: Duration::from_millis(100),
+            deviation_max: Duration::MAX,
         }
     }
 }

@@ -52,8 +52,15 @@ pub enum Effect {
         /// Who.
         node: NodeId,
     },
-    /// Write this down where it outlives the process, instead of what was there.
-    Remember(Memory),
+    /// Write this down where it outlives the process, instead of what was there, and then call
+    /// [`Control::handle_remembered`](crate::control::Control::handle_remembered). Of several that
+    /// wait only the last one needs to be written.
+    Remember {
+        /// To be named when it is done: all up to it are.
+        number: u64,
+        /// What.
+        memory: Memory,
+    },
     /// Erase what was written down.
     Forget,
     /// Dial that address anew, and call
@@ -62,6 +69,13 @@ pub enum Effect {
     Identify {
         /// Where.
         address: Address,
+    },
+    /// Nothing has come from that member for a while, and the connection of its link may be dead
+    /// though the network is not: dial it beside that, see
+    /// [`Association::handle_silence`](ringmesh_proto::association::Association::handle_silence).
+    Probe {
+        /// The member.
+        node: NodeId,
     },
     /// This node is no member any more, and never will be: shut it down. Last of all effects.
     Stop {
@@ -80,7 +94,7 @@ pub enum StopReason {
     Downed,
     /// It was removed, and did not know.
     Removed,
-    /// A member of its cluster says that another process has its address.
+    /// Another process answers at its address, as those say whom it asked to let it in.
     AddressInUse,
     /// Its configuration differs from the cluster's where it must not.
     Incompatible {

@@ -37,6 +37,7 @@ use self::subject::{Change, Subject};
 use crate::codec::CodecError;
 use crate::membership::convergence::Part;
 use crate::membership::reachability::{Reason, Record};
+use crate::membership::settings::LEAST;
 use crate::membership::{Gossip, Status};
 
 /// How many others are asked about a member in doubt.
@@ -45,8 +46,11 @@ pub const WITNESSES: usize = 3;
 /// Heartbeats that may still be answered: an answer to an older one says nothing of today.
 pub const BEATS_MAX: usize = 8;
 
-/// How often members are looked at that are silent already.
-const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// A member of which nothing came for so many intervals is tried over another connection ...
+const MUTE: u32 = 3;
+
+/// ... with each heartbeat, but not more of them at a time than this. The others follow.
+pub const PROBES_MAX: usize = 8;
 
 /// What a [`Monitor`] wants done.
 #[derive(Debug, PartialEq)]
@@ -72,6 +76,11 @@ pub enum MonitorOutput {
         /// The member.
         subject: Uid,
     },
+    /// Nothing has come from that member for a while: try whether another connection gets through.
+    Probe {
+        /// The member.
+        node: NodeId,
+    },
     /// This node was away for that long: event `stalled`.
     Stalled {
         /// How long.
@@ -86,12 +95,15 @@ pub struct Monitor {
     own: Uid,
     /// `None` as long as it is in no cluster.
     tick: Option<Instant>,
+    /// When somebody may be in doubt, or gone.
     check: Option<Instant>,
     lenient_until: Instant,
     number: u32,
     /// The last heartbeats, with when they were sent.
     beats: VecDeque<(u32, Instant)>,
     questions: u32,
+    /// Who was tried last over another connection.
+    probed: Option<Uid>,
     ring: Ring,
     /// Whom it watches in other data centres.
     far: Vec<NodeId>,
@@ -115,6 +127,7 @@ impl Monitor {
             number: 0,
             beats: VecDeque::new(),
             questions: 0,
+            probed: None,
             ring: Ring::default(),
             far: Vec::new(),
             statuses: BTreeMap::new(),
@@ -141,6 +154,7 @@ impl Monitor {
         self.statuses = statuses.collect();
         self.stalling.retain(|uid| view.member(*uid).is_some());
         self.rewalk(now);
+        self.greet(now, out);
         self.settle_all(now, out);
     }
 
@@ -210,7 +224,7 @@ impl Monitor {
     /// Anything at all came from a node: if it was thought to have crashed, it has not.
     pub fn handle_heard(&mut self, now: Instant, uid: Uid, out: &mut Vec<MonitorOutput>) {
         if let Some(subject) = self.subjects.get_mut(&uid) {
-            subject.handle_heard();
+            subject.handle_heard(now);
         }
         self.settle(now, uid, out);
     }
@@ -251,6 +265,7 @@ impl Monitor {
         self.handle_turn(now, out);
         if self.tick.is_some_and(|due| due <= now) {
             self.beat(now, out);
+            self.probe(now, out);
         } else if self.check.is_none_or(|due| due > now) {
             return;
         }
@@ -319,7 +334,7 @@ impl Monitor {
             self.ignored += 1;
             return;
         };
-        subject.handle_answer(now, Some(now - *sent));
+        subject.handle_answer(now, *sent);
         self.settle(now, from, out);
         self.forget(now);
     }
@@ -383,6 +398,24 @@ impl Monitor {
         });
     }
 
+    /// Whoever is watched newly is asked at once, with the number of the last heartbeat.
+    fn greet(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        if self.beats.is_empty() || self.tick.is_none_or(|due| due <= now) {
+            return;
+        }
+        let is_stalling = self.stalls.is_stalling(now);
+        for (uid, subject) in &mut self.subjects {
+            if subject.greet(now) {
+                let heartbeat = Message::Heartbeat {
+                    to: *uid,
+                    number: self.number,
+                    is_stalling,
+                };
+                out.push(send(&subject.node, heartbeat));
+            }
+        }
+    }
+
     fn beat(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
         // Only from here on, so that after a time away there are not several at once.
         self.tick = Some(now + self.settings.interval);
@@ -403,6 +436,19 @@ impl Monitor {
                 out.push(send(&subject.node, heartbeat));
             }
         }
+    }
+
+    /// Tries those of which nothing comes, in turn.
+    fn probe(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
+        let span = MUTE * self.settings.interval;
+        let is_behind = |uid: Uid| self.probed.is_none_or(|last| uid > last);
+        let mute = self.subjects.iter().filter(|it| it.1.is_mute(now, span));
+        let mut mute: Vec<(&Uid, &Subject)> = mute.collect();
+        mute.sort_by_key(|(uid, _)| (!is_behind(**uid), **uid));
+        mute.truncate(PROBES_MAX);
+        let nodes = mute.iter().map(|it| it.1.node.clone());
+        out.extend(nodes.map(|node| MonitorOutput::Probe { node }));
+        self.probed = mute.last().map(|it| *it.0);
     }
 
     fn settle_all(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
@@ -426,11 +472,16 @@ impl Monitor {
     }
 
     fn schedule_check(&mut self, now: Instant) {
-        let silence = 2 * self.settings.interval;
-        let mut subjects = self.subjects.values();
-        let is_needed = subjects.any(|it| it.is_pending(now, silence));
-        let planned = self.check.filter(|due| *due > now);
-        self.check = is_needed.then(|| planned.unwrap_or(now + CHECK_EVERY));
+        let MonitorSettings {
+            doubt,
+            testimony_wait,
+            ..
+        } = self.settings;
+        let subjects = self.subjects.values();
+        let due = subjects.filter_map(|it| it.next_look(doubt, testimony_wait));
+        // Before that nobody is accused; and what is due already has just been looked at.
+        let earliest = self.lenient_until.max(now + LEAST);
+        self.check = due.min().map(|due| due.max(earliest));
     }
 }
 

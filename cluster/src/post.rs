@@ -80,9 +80,20 @@ impl Post {
         self.is_empty()
     }
 
+    /// How many bodies wait.
+    pub fn waiting(&self) -> usize {
+        self.heartbeats.len() + self.messages.len() + usize::from(self.gossip.is_some())
+    }
+
+    /// The bytes of those.
+    pub fn bytes(&self) -> usize {
+        let latest = self.heartbeats.iter().chain(&self.gossip);
+        self.message_bytes + latest.map(|body| body.len()).sum::<usize>()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.heartbeats.is_empty() && self.gossip.is_none() && self.messages.is_empty()
+        self.waiting() == 0
     }
 
     /// Bodies in whose place a later one came.
@@ -131,8 +142,11 @@ mod tests {
             post.put(class, body(byte));
         }
         assert_eq!(post.replaced(), 2, "a view, and a heartbeat by its like");
+        assert_eq!((post.waiting(), post.bytes()), (5, 5));
         assert_eq!(sent(&mut post, 9), [3, 6, 2, 5, 4]);
         assert!(post.is_empty());
+        post.put(Class::Gossip, body(7));
+        assert_eq!(post.waiting(), 1);
     }
 
     #[test]

@@ -26,8 +26,9 @@
 //! down when it learns of either. That leaves no two members that could each know of the other's
 //! end, and not of its own.
 //!
-//! What that costs: a member that agreed, and was not told that it came to nothing, holds every
-//! later proposal to it. If that leaves too few, this side goes down as well.
+//! What that costs: a member that agreed holds every later proposal to it until it hears that it
+//! came to nothing, which it is told until it answers. If that leaves too few meanwhile, this side
+//! goes down as well.
 
 mod ballot;
 mod explain;
@@ -39,6 +40,7 @@ mod split;
 mod stability;
 mod strategy;
 mod voting;
+mod withdrawals;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -55,6 +57,7 @@ pub use self::settings::{ResolverSettings, Unstable, stable_after};
 pub use self::split::{Party, Side, Split, Tally};
 use self::stability::Stability;
 pub use self::strategy::{DownAll, KeepMajority, StaticQuorum, Strategy, Verdict};
+use self::withdrawals::Withdrawals;
 use crate::membership::convergence::Part;
 use crate::membership::reachability::Reason;
 use crate::membership::{Gossip, Status};
@@ -95,6 +98,7 @@ pub struct Resolver {
     stability: Stability,
     ballot: Ballot,
     proposal: Option<Proposal>,
+    withdrawals: Withdrawals,
     /// The number of the last proposal, and that of the last one that was carried out.
     number: u32,
     carried: u32,
@@ -123,6 +127,7 @@ impl Resolver {
             stability: Stability::default(),
             ballot: Ballot::default(),
             proposal: None,
+            withdrawals: Withdrawals::default(),
             number: 0,
             carried: 0,
             named: BTreeSet::new(),
@@ -149,6 +154,10 @@ impl Resolver {
         let is_known = |uid| view.member(uid).is_some() || view.tombstone(uid).is_some();
         self.ballot.retain(is_known);
         self.named.retain(|uid| is_known(*uid));
+        self.withdrawals.retain(|uid| {
+            let member = view.member(uid);
+            member.is_some_and(|it| it.status() != Status::Down)
+        });
         let data_centre = own.map_or("", |it| it.roles().data_centre());
         let part = Part::new(view, data_centre);
         let is_converged = part.blockers(&BTreeSet::new()).is_empty();
@@ -161,7 +170,7 @@ impl Resolver {
         let void = self.proposal.take_if(is_void);
         self.split = Some(split);
         if let Some(void) = void {
-            self.withdraw(void, out);
+            self.withdraw(now, void, out);
         }
         self.count_votes(now, out);
     }
@@ -172,7 +181,7 @@ impl Resolver {
         self.stability.restart(now);
         self.has_looked = false;
         if let Some(proposal) = self.proposal.take() {
-            self.withdraw(proposal, out);
+            self.withdraw(now, proposal, out);
         }
         if gap >= BLIND {
             self.blind_until = Some(now + BLIND);
@@ -203,6 +212,7 @@ impl Resolver {
     /// It may be time to decide, or to ask voters again.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<ResolverOutput>) {
         self.blind_until = self.blind_until.filter(|until| *until > now);
+        self.repeat_withdrawals(now, out);
         if self.unstable_at().is_some_and(|at| at <= now) {
             let verdict = Verdict::Leave("things kept changing");
             return self.leave(now, verdict, Why::Unstable, out);
@@ -217,8 +227,11 @@ impl Resolver {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let round = self.proposal.as_ref().map(|it| it.next_round);
-        let times = [self.due(), self.unstable_at(), round, self.blind_until];
-        times.into_iter().flatten().min()
+        let others = [self.blind_until, self.withdrawals.poll_timeout()];
+        let times = [self.due(), self.unstable_at(), round]
+            .into_iter()
+            .chain(others);
+        times.flatten().min()
     }
 
     /// Whether this node is on a side that would go on: what may be done once in a cluster is done
@@ -243,6 +256,11 @@ impl Resolver {
             due_in: self.due().map(|due| due - now),
             votes: self.proposal.as_ref().map(Proposal::votes),
         }
+    }
+
+    /// Whether it has agreed to that proposal of another member, or its own, and is held to it.
+    pub fn has_agreed(&self, proposer: Uid, number: u32) -> bool {
+        self.ballot.has_agreed(proposer, number)
     }
 
     /// What it decided last.
@@ -320,7 +338,7 @@ impl Resolver {
             return;
         }
         if let Some(proposal) = self.proposal.take() {
-            self.withdraw(proposal, out);
+            self.withdraw(now, proposal, out);
         }
         let parties = self.split.iter().flat_map(Split::parties);
         let own = parties.filter(|it| it.uid() == self.own);

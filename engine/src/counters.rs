@@ -271,6 +271,9 @@ counters! {
         /// Batches of messages that held their core longer than `slow_handler`: mostly one handler
         /// in each, or another program on the same CPU.
         slow_handlers,
+        /// Turns that took a second or more, counted when they ended: something held the core, or
+        /// its CPU; see [`NodeEvent::CoreStalled`](crate::NodeEvent::CoreStalled).
+        core_stalls,
         /// Frames copied because they straddled two receive buffers.
         frames_copied_straddled,
         /// Frames copied because too many receive buffers were pinned; of those that were to be
@@ -331,6 +334,13 @@ counters! {
         cluster_frames,
         /// The bytes of those.
         cluster_bytes,
+        /// What was for members and was not sent: a queue was full, or whoever it was for is gone.
+        /// Without those in whose place a later one of their kind went.
+        cluster_dropped,
+        /// What came of clusters while this node takes part in none.
+        cluster_ignored,
+        /// Dials of members of which nothing came for a while, beside their links.
+        cluster_probes,
         /// How often the cluster state could not be written down.
         cluster_state_failures,
         /// Heartbeats sent to nodes whose actors are watched from here.

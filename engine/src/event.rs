@@ -1,7 +1,8 @@
-//! What happens to the links of a node, and to the nodes it watches, as a user sees it.
+//! What happens to the links of a node, its cores, and the nodes it watches, as a user sees it.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::lane::Lane;
@@ -23,7 +24,8 @@ pub struct LinkEnds {
     pub lane: Lane,
 }
 
-/// Something that happened to a link of this node, on the way to one, or to a node that is watched.
+/// Something that happened to a link of this node, on the way to one, to one of its cores, or to a
+/// node that is watched.
 /// A reason is the name under which [`Node::close_reasons`](crate::Node::close_reasons) counts it.
 ///
 /// Events are about links and nodes and never about single messages, so their number does not grow
@@ -194,6 +196,25 @@ pub enum NodeEvent {
         /// The process start.
         node: NodeId,
     },
+    /// A core of this node has not turned for a second or more: user code holds it, or another
+    /// program its CPU. Nothing on it goes on meanwhile, no link, timer or answer. Comes once for
+    /// each time, within about two seconds, and [`CoreTurns`](Self::CoreTurns) follows if it goes
+    /// on. Of the control core, at which no other looks, it comes when it goes on.
+    #[non_exhaustive]
+    CoreStalled {
+        /// The core.
+        core: CoreId,
+        /// For how long it was seen in one turn.
+        span: Duration,
+    },
+    /// A core that [did not turn](Self::CoreStalled) goes on.
+    #[non_exhaustive]
+    CoreTurns {
+        /// The core.
+        core: CoreId,
+        /// How long that turn was.
+        span: Duration,
+    },
 }
 
 /// Why a node counts as gone.
@@ -237,6 +258,8 @@ impl NodeEvent {
             Self::QuarantinedByPeer { .. } => "quarantined_by_peer",
             Self::NodeLost { .. } => "node_lost",
             Self::NodeFound { .. } => "node_found",
+            Self::CoreStalled { .. } => "core_stalled",
+            Self::CoreTurns { .. } => "core_turns",
         }
     }
 
@@ -258,7 +281,9 @@ impl NodeEvent {
             | Self::Quarantined { .. }
             | Self::QuarantinedByPeer { .. }
             | Self::NodeLost { .. }
-            | Self::NodeFound { .. } => None,
+            | Self::NodeFound { .. }
+            | Self::CoreStalled { .. }
+            | Self::CoreTurns { .. } => None,
         }
     }
 }

@@ -74,6 +74,11 @@ impl Pages {
     pub(crate) fn of_core(&self, core: usize) -> Arc<Page> {
         Arc::clone(&self.0[core])
     }
+
+    /// How often a core has turned, the turn that it is in included.
+    pub(crate) fn turns_of(&self, core: usize) -> u64 {
+        self.0[core].turns.total()
+    }
 }
 
 /// What one core counts. It shares no cache line with another, nor with what is fetched beside one.

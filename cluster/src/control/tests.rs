@@ -129,6 +129,35 @@ fn the_smaller_side_of_a_partition_goes_down_and_the_larger_goes_on() {
     }
 }
 
+/// Each member of the losing side decides by itself, and ends without waiting for another one that
+/// has ended as well.
+#[test]
+fn a_side_that_goes_down_ends_at_once_and_together() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.resolves = true;
+        world.form(&[1, 2, 3, 4, 5, 6, 7]);
+        world.run_for(Duration::from_millis(150 * seed));
+        world.part(&[1, 2, 3], &[4, 5, 6, 7]);
+        let began = world.now;
+        let mut ends = Vec::new();
+        for left in (0..3).rev() {
+            let runs = |world: &World, it: &u64| world.nodes[it].stopped.is_none();
+            let are_over =
+                |world: &World| [1, 2, 3].iter().filter(|it| runs(world, it)).count() <= left;
+            world.run_until("one is over", 20, are_over);
+            ends.push(world.now - began);
+        }
+        let (first, last) = (ends[0], ends[2]);
+        // To find out, to be sure as seven members are, and to say so.
+        assert!(
+            last <= Duration::from_millis(6_500 + 10_000 + 200),
+            "{ends:?}"
+        );
+        assert!(last - first <= Duration::from_millis(200), "{ends:?}");
+    }
+}
+
 #[test]
 fn whoever_comes_back_after_its_removal_stops() {
     let mut world = World::new(1);

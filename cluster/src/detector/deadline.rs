@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
 
-use super::FailureDetector;
+use super::{FailureDetector, ROUNDING};
 
 /// Takes a node for gone that was silent for a fixed time.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ impl DeadlineDetector {
 }
 
 impl FailureDetector for DeadlineDetector {
+    fn begin(&mut self, now: Instant) {
+        self.heard(now);
+    }
+
     fn heard(&mut self, now: Instant) {
         self.last = self.last.max(Some(now));
     }
@@ -30,6 +34,16 @@ impl FailureDetector for DeadlineDetector {
     fn suspicion(&self, now: Instant) -> f64 {
         let silent = self.last.map(|last| now - last).unwrap_or_default();
         silent.as_secs_f64() / self.silence.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn suspects_at(&self, suspicion: f64) -> Option<Instant> {
+        let span = self.silence.as_secs_f64() * suspicion.max(0.0);
+        let span = Duration::try_from_secs_f64(span).ok()?;
+        Some(self.last? + span + ROUNDING)
+    }
+
+    fn gone_at(&self) -> Option<Instant> {
+        Some(self.last? + self.silence + ROUNDING)
     }
 
     fn is_available(&self, now: Instant) -> bool {

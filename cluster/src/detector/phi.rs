@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
 
-use super::{FailureDetector, Patience};
+use super::{FailureDetector, Patience, ROUNDING};
 
 /// A time between two answers is remembered as no longer than this, in nanoseconds: an hour.
 const SAMPLE_NANOS_MAX: u64 = 3_600_000_000_000;
@@ -44,14 +44,28 @@ impl PhiDetector {
         let Some(last) = self.last else {
             return 0.0;
         };
-        let (mean, deviation) = self.history.mean_and_deviation();
-        let mean = mean + self.patience.pause.as_secs_f64();
-        let deviation = deviation.max(self.patience.deviation_min.as_secs_f64());
+        let (mean, deviation) = self.expected();
         phi((now - last).as_secs_f64(), mean, deviation)
+    }
+
+    /// The silence that is expected, and how much it varies, in seconds.
+    fn expected(&self) -> (f64, f64) {
+        let (mean, deviation) = self.history.mean_and_deviation();
+        let patience = &self.patience;
+        let most = patience.deviation_max.as_secs_f64();
+        let least = patience.deviation_min.as_secs_f64();
+        (
+            mean + patience.pause.as_secs_f64(),
+            deviation.min(most).max(least),
+        )
     }
 }
 
 impl FailureDetector for PhiDetector {
+    fn begin(&mut self, now: Instant) {
+        self.last = self.last.max(Some(now));
+    }
+
     fn heard(&mut self, now: Instant) {
         if let Some(last) = self.last
             // A silence that counted as an end says nothing of the rhythm.
@@ -64,6 +78,17 @@ impl FailureDetector for PhiDetector {
 
     fn suspicion(&self, now: Instant) -> f64 {
         self.phi(now)
+    }
+
+    fn suspects_at(&self, suspicion: f64) -> Option<Instant> {
+        let (mean, deviation) = self.expected();
+        let silent = (mean + deviations(suspicion) * deviation).max(0.0);
+        let silent = Duration::try_from_secs_f64(silent).ok()?;
+        Some(self.last? + silent + ROUNDING)
+    }
+
+    fn gone_at(&self) -> Option<Instant> {
+        self.suspects_at(self.patience.threshold)
     }
 
     fn is_available(&self, now: Instant) -> bool {
@@ -87,6 +112,20 @@ pub(super) fn phi(silent: f64, mean: f64, deviation: f64) -> f64 {
         1.0 - 1.0 / (1.0 + e)
     };
     -tail.log10()
+}
+
+/// By how many deviations a silence of that phi is longer than expected: the inverse of [`phi`].
+fn deviations(phi: f64) -> f64 {
+    /// More than enough for all digits: Newton's method doubles them with each step.
+    const STEPS: usize = 12;
+    let tail = 10_f64.powf(-phi);
+    let exponent = ((1.0 - tail) / tail).ln();
+    // The derivative is nowhere less than the factor of y, and grows with it.
+    let step = |y: f64| {
+        let value = y * (1.5976 + 0.070_566 * y * y) - exponent;
+        y - value / (1.5976 + 3.0 * 0.070_566 * y * y)
+    };
+    (0..STEPS).fold(exponent / 1.5976, |y, _| step(y))
 }
 
 /// The last times between answers, and their sums, which are exact.

@@ -73,6 +73,51 @@ fn a_node_that_answers_is_available_and_one_that_stops_is_not_within_its_bounds(
 }
 
 #[test]
+fn what_begins_a_watch_is_no_sample_of_its_rhythm() {
+    let [mut one, mut other] = [(); 2].map(|()| PhiDetector::new(impatient()));
+    assert_eq!(one.gone_at(), None, "nothing is known of it");
+    one.begin(at(0));
+    one.begin(at(20));
+    other.begin(at(20));
+    for detector in [&mut one, &mut other] {
+        (1..50).for_each(|second| detector.heard(at(20 + second * 1000)));
+    }
+    assert_eq!(one.gone_at(), other.gone_at());
+    // One that never answers is noticed.
+    let mut silent = PhiDetector::new(Patience::every(SECOND));
+    silent.begin(at(0));
+    assert!(silent.is_available(at(12_300)) && !silent.is_available(at(12_600)));
+}
+
+#[test]
+fn one_over_the_most_deviation_makes_no_silence_longer() {
+    let [most, more] = [1_000, 4_000].map(|irregular| {
+        let bounded = Patience {
+            pause: SECOND * 3,
+            deviation_max: Duration::from_millis(350),
+            ..Patience::every(SECOND)
+        };
+        let mut detector = PhiDetector::new(bounded);
+        let mut now = 0;
+        detector.heard(at(now));
+        for _ in 0..100 {
+            for gap in [irregular, 2_000 - irregular.min(2_000)] {
+                now += gap;
+                detector.heard(at(now));
+            }
+        }
+        let rhythm = (irregular + 2_000 - irregular.min(2_000)) / 2;
+        let gone_at = detector.gone_at().expect("a time");
+        gone_at - at(now + rhythm)
+    });
+    // Phi 10 is at 5.8 deviations.
+    assert!(
+        most < SECOND * 4 && more <= Duration::from_millis(3_000 + 2_050),
+        "{more:?}"
+    );
+}
+
+#[test]
 fn a_silence_that_counted_as_an_end_is_no_sample() {
     let mut detector = PhiDetector::new(impatient());
     (0..50).for_each(|second| detector.heard(at(second * 1000)));
@@ -137,6 +182,28 @@ fn one_over_the_deadline_is_not_available() {
     assert!(detector.is_available(at(7000)), "old news change nothing");
 }
 
+#[test]
+fn the_least_doubt_and_the_highest_phi_have_their_times() {
+    for judge in [
+        Judge::Phi(impatient()),
+        Judge::Phi(Patience::every(SECOND)),
+        Judge::Deadline { silence: SECOND },
+    ] {
+        let mut detector = judge.detector();
+        (0..50).for_each(|second| detector.heard(at(second * 1000)));
+        let last = at(49_000);
+        let mut before = last;
+        for suspicion in [1e-3, 0.01, 1.0, 299.0, 300.0] {
+            let suspects_at = detector.suspects_at(suspicion).expect("a time");
+            assert!(suspects_at > before, "{suspicion} of {judge:?}");
+            assert!(detector.suspicion(suspects_at) >= suspicion);
+            let earlier = Instant::from_nanos(suspects_at.as_nanos() - 10_000);
+            assert!(earlier < last || detector.suspicion(earlier) < suspicion);
+            before = suspects_at;
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn suspicion_never_falls_in_silence(
@@ -156,6 +223,16 @@ proptest! {
             for gap in &gaps {
                 now += gap;
                 detector.heard(at(now));
+            }
+            let gone_at = detector.gone_at().expect("a time");
+            prop_assert!(!detector.is_available(gone_at));
+            let before = Instant::from_nanos(gone_at.as_nanos().saturating_sub(10_000));
+            prop_assert!(before < at(now) || detector.is_available(before));
+            for suspicion in [0.1, 1.0, 3.0] {
+                let suspects_at = detector.suspects_at(suspicion).expect("a time");
+                prop_assert!(detector.suspicion(suspects_at) >= suspicion);
+                let before = Instant::from_nanos(suspects_at.as_nanos().saturating_sub(10_000));
+                prop_assert!(before < at(now) || detector.suspicion(before) < suspicion);
             }
             let mut looks = looks.clone();
             looks.sort_unstable();

@@ -32,7 +32,8 @@ pub enum Command {
     Exited,
     /// Have the whole cluster be ready to be shut down: nobody joins or becomes up any more.
     PrepareForFullShutdown,
-    /// The version of the program on this node. Only before it joins.
+    /// The version of the program on this node. Only before it joins, which it does now if that
+    /// [was postponed](super::machine::Membership::postpone).
     SetAppVersion(AppVersion),
 }
 
@@ -61,6 +62,9 @@ pub enum CommandError {
     /// This node has ended its part in the cluster. A new process start may join.
     #[error("this node has ended its part in the cluster")]
     Ended,
+    /// The version of the program on this node is to be set first.
+    #[error("the version of the program is not set yet")]
+    NoVersion,
     /// The seeds cannot be.
     #[error(transparent)]
     Seeds(#[from] SettingsError),

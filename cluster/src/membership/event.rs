@@ -96,10 +96,12 @@ pub enum Event {
         /// In what.
         names: Vec<Box<str>>,
     },
-    /// This node cannot join: another process answers at its address.
+    /// This node cannot join: another process answers at its address. It comes when all that were
+    /// asked and answer have said so for three seconds, or when a member that is to let it in has
+    /// links with both.
     AddressInUse {
         /// Who said so.
-        by: NodeId,
+        by: Vec<Address>,
     },
     /// This node is in no cluster yet, and waits for the answers of others.
     JoinWaiting {
@@ -112,6 +114,12 @@ pub enum Event {
     Stalled {
         /// For how long.
         gap: Duration,
+    },
+    /// What this node is to remember of its cluster could not be written down, or is not yet, after
+    /// a while: a restart may find less. It is tried on.
+    StateUnwritten {
+        /// Why.
+        why: Box<str>,
     },
     /// This node was removed, or left.
     SelfRemoved {
@@ -142,6 +150,7 @@ impl Event {
             Self::JoinWaiting { .. } => "join_waiting",
             Self::Decision(_) => "decision",
             Self::Stalled { .. } => "stalled",
+            Self::StateUnwritten { .. } => "state_unwritten",
             Self::SelfRemoved { .. } => "self_removed",
             Self::Shutdown => "shutdown",
         }

@@ -155,6 +155,11 @@ impl Gossip {
         self.members.contains_key(&uid) && self.seen.insert(uid)
     }
 
+    /// A member does not say that it holds this version, not yet.
+    pub(super) fn unsee(&mut self, uid: Uid) {
+        self.seen.remove(&uid);
+    }
+
     /// Notes that a member changed its view: the version is a new one, and only that member has
     /// seen it.
     pub fn touch(&mut self, by: Uid) {

@@ -19,7 +19,9 @@ mod gossiping;
 mod joining;
 mod leading;
 mod leaving;
+mod postponing;
 mod publishing;
+mod remembering;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,9 +35,16 @@ pub(crate) use self::active::Revision;
 pub(crate) use self::admitting::CLAIMS_MAX;
 pub use self::admitting::Identity;
 use self::answering::Promise;
+#[cfg(test)]
+pub(crate) use self::ending::{FOREIGN_MAX, TOLD_MAX};
+#[cfg(test)]
+pub(crate) use self::joining::CONTACTS_MAX;
 pub use self::joining::ContactFailure;
-use self::joining::Seeking;
+#[cfg(test)]
+pub(crate) use self::joining::IN_USE;
+use self::joining::{Answer, Seeking};
 pub use self::leading::WhyNotConverged;
+use self::postponing::Postponed;
 use super::command::{Command, CommandError};
 use super::gossip::Gossip;
 use super::member::Profile;
@@ -68,6 +77,8 @@ pub struct Membership {
     own: Arc<Profile>,
     memory: Option<Memory>,
     phase: Phase,
+    /// While the version of its program is not known.
+    postponed: Option<Postponed>,
     promise: Option<Promise>,
     topology: Arc<Topology>,
     /// The number of the last event.
@@ -126,6 +137,7 @@ impl Membership {
             own: Arc::new(own),
             memory,
             phase: Phase::Idle,
+            postponed: None,
             promise: None,
             topology: Arc::new(topology),
             events: 0,
@@ -173,7 +185,16 @@ impl Membership {
                 asked,
                 consent,
                 candidate,
-            } => self.handle_not_in_cluster(cx, from, asked, consent, candidate),
+                memory,
+            } => {
+                let answer = Answer {
+                    asked: Instant::from_nanos(asked),
+                    consent,
+                    candidate,
+                    remembers: memory.is_some(),
+                };
+                self.handle_not_in_cluster(cx, from, answer, memory);
+            }
             Message::Incompatible { names } => self.handle_incompatible(cx, from, names),
             Message::Join {
                 profile,
@@ -196,6 +217,9 @@ impl Membership {
         address: &Address,
         why: ContactFailure,
     ) {
+        if why == ContactFailure::Quarantined && self.is_sought_at(address) {
+            return self.end(cx, StopReason::Removed);
+        }
         self.note_contact_failed(cx.now, address, why);
         self.seek(cx);
         self.settle(cx);
@@ -225,18 +249,13 @@ impl Membership {
             return Err(CommandError::Ended);
         }
         match command {
-            Command::Join { seeds } => self.begin_to_join(cx, &seeds)?,
+            Command::Join { seeds } => self.join_when_known(cx, seeds)?,
             Command::Found => self.found_by_command(cx)?,
             Command::Leave { address } => self.leave(cx, address.as_ref())?,
             Command::Down { address } => self.down_at(cx, &address)?,
             Command::Exited => self.exited(cx)?,
             Command::PrepareForFullShutdown => self.prepare_for_full_shutdown(cx)?,
-            Command::SetAppVersion(version) => {
-                if !matches!(self.phase, Phase::Idle) {
-                    return Err(CommandError::AlreadyJoined);
-                }
-                Arc::make_mut(&mut self.own).app_version = version;
-            }
+            Command::SetAppVersion(version) => self.set_app_version(cx, version)?,
         }
         self.settle(cx);
         Ok(())
@@ -265,6 +284,15 @@ impl Membership {
             Phase::Active(active) => active.revision,
             _ => Revision::default(),
         }
+    }
+
+    /// What was to be [remembered](Effect::Remember) up to that number is written down, or it
+    /// cannot be.
+    pub fn handle_remembered(&mut self, cx: &mut Context<'_>, number: u64) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.handle_remembered(number);
+        }
+        self.settle(cx);
     }
 
     /// Whether this node sees a quorum of its cluster, as a sibling machine judges.

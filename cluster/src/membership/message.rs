@@ -11,6 +11,7 @@ use ringmesh_proto::time::Instant;
 use super::configuration::{CONFIGURATION_MAX, Configuration, SETTING_NAME_BYTES_MAX};
 use super::gossip::{ClusterId, Gossip};
 use super::member::Profile;
+use super::memory::Memory;
 use super::summary::Summary;
 use super::wire;
 use crate::codec::{self, CodecError, Reader, Writer};
@@ -65,6 +66,8 @@ pub enum Message {
         consent: bool,
         /// Whether it would found one itself.
         candidate: bool,
+        /// The cluster it was in before.
+        memory: Option<Memory>,
     },
     /// Answers that the asker cannot join its cluster.
     Incompatible {
@@ -161,9 +164,14 @@ impl Message {
                 asked,
                 consent,
                 candidate,
+                memory,
             } => {
                 writer.u64(*asked).u8(u8::from(*consent));
                 writer.u8(u8::from(*candidate));
+                writer.u8(u8::from(memory.is_some()));
+                if let Some(memory) = memory {
+                    wire::write_memory(&mut writer, memory);
+                }
             }
             Self::Incompatible { names } => {
                 writer.count(names.len());
@@ -271,6 +279,10 @@ fn read(
             asked: reader.u64()?,
             consent: codec::flag(reader)?,
             candidate: codec::flag(reader)?,
+            memory: match codec::flag(reader)? {
+                true => Some(wire::read_memory(reader, system)?),
+                false => None,
+            },
         },
         TAG_INCOMPATIBLE => Message::Incompatible {
             names: read_names(reader)?,

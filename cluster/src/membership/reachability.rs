@@ -164,12 +164,15 @@ impl Reachability {
         }
     }
 
-    /// Forgets all that is said by or of whoever `keep` does not want.
+    /// Forgets all that is said by or of whoever `keep` does not want, be it as a witness.
     ///
     /// That changes no version: all views forget the same, once they know whom.
     pub fn retain(&mut self, mut keep: impl FnMut(Uid) -> bool) {
         self.0.retain(|observer, row| {
             row.records.retain(|subject, _| keep(*subject));
+            for record in row.records.values_mut() {
+                record.witnesses.retain(|it| keep(it.observer));
+            }
             keep(*observer)
         });
     }
@@ -235,6 +238,25 @@ mod tests {
         table.clear(uid(1), uid(9));
         table.merge(&older);
         assert!(!table.is_accused(uid(9)));
+    }
+
+    #[test]
+    fn whoever_is_forgotten_is_forgotten_as_a_witness_too() {
+        let witness = |number| Witness {
+            observer: uid(number),
+            hears: true,
+        };
+        let heard_by = |numbers: &[u64]| Record {
+            reason: Reason::Silence,
+            witnesses: numbers.iter().copied().map(witness).collect(),
+        };
+        let mut table = Reachability::default();
+        table.accuse(uid(1), uid(9), heard_by(&[2, 3, 4]));
+        table.accuse(uid(3), uid(9), heard_by(&[2]));
+        table.retain(|it| it != uid(3));
+        assert_eq!(table.record(uid(1), uid(9)), Some(&heard_by(&[2, 4])));
+        assert_eq!(table.row(uid(1)).unwrap().version, 1);
+        assert!(table.row(uid(3)).is_none());
     }
 
     #[test]

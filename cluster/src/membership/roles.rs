@@ -54,7 +54,7 @@ impl Roles {
     ) -> Result<Self, RoleError> {
         let mut all = Vec::new();
         for role in roles {
-            check(role)?;
+            check_role(role)?;
             if role.starts_with(DATA_CENTRE) {
                 let role = role.to_owned();
                 return Err(RoleError::Reserved { role });
@@ -62,7 +62,7 @@ impl Roles {
             all.push(Box::from(role));
         }
         let data_centre = format!("{DATA_CENTRE}{data_centre}");
-        check(&data_centre)?;
+        check_role(&data_centre)?;
         all.push(data_centre.into_boxed_str());
         all.sort_unstable();
         all.dedup();
@@ -73,7 +73,7 @@ impl Roles {
     pub(super) fn from_wire(roles: Vec<Box<str>>) -> Option<Self> {
         let is_in_order = roles.windows(2).all(|pair| pair[0] < pair[1]);
         let data_centres = roles.iter().filter(|role| role.starts_with(DATA_CENTRE));
-        let are_good = roles.iter().all(|role| check(role).is_ok());
+        let are_good = roles.iter().all(|role| check_role(role).is_ok());
         if !is_in_order || !are_good || data_centres.count() != 1 {
             return None;
         }
@@ -123,7 +123,11 @@ impl fmt::Display for Roles {
     }
 }
 
-fn check(role: &str) -> Result<(), RoleError> {
+/// Checks that a text may be a role, or that of a data centre.
+///
+/// # Errors
+/// [`RoleError::Text`] if it may not.
+pub fn check_role(role: &str) -> Result<(), RoleError> {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_name = (1..=ROLE_BYTES_MAX).contains(&role.len()) && role != DATA_CENTRE;
     if is_name && role.bytes().all(is_good) {

@@ -7,6 +7,7 @@ use ringmesh_proto::address::Address;
 
 use super::configuration::Configuration;
 use super::gossip::MEMBERS_MAX;
+use super::roles::{RoleError, check_role};
 
 /// The most seeds.
 pub const SEEDS_MAX: usize = 64;
@@ -116,6 +117,26 @@ pub enum SettingsError {
         /// The highest.
         most: usize,
     },
+    /// A number with a fraction is too low, too high or none.
+    #[error("{name} is {value}, and may be from {least} to {most}")]
+    Fraction {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: Box<str>,
+        /// The lowest.
+        least: Box<str>,
+        /// The highest.
+        most: Box<str>,
+    },
+    /// A text is no role.
+    #[error("{name}: {error}")]
+    Role {
+        /// Where it stands.
+        name: &'static str,
+        /// What is wrong with it.
+        error: RoleError,
+    },
     /// A time has to be shorter than another.
     #[error("{shorter} has to be shorter than {longer}")]
     Order {
@@ -126,7 +147,9 @@ pub enum SettingsError {
     },
 }
 
-const LEAST: Duration = Duration::from_millis(1);
+/// The shortest time that any setting may be, unless it may be none at all.
+pub(crate) const LEAST: Duration = Duration::from_millis(1);
+/// The longest of most.
 const MOST: Duration = Duration::from_secs(60 * 60);
 
 impl Settings {
@@ -135,17 +158,16 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the first that cannot be.
     pub fn check(&self) -> Result<(), SettingsError> {
-        self.times().into_iter().try_for_each(check_time)?;
-        let number = |name, value: usize, most| {
-            let is_good = (1..=most).contains(&value);
-            let error = SettingsError::Number { name, value, most };
-            is_good.then_some(()).ok_or(error)
-        };
-        number("push_fanout", self.push_fanout, 16)?;
-        number("refusals", self.refusals as usize, 100)?;
-        number("members_min", self.members_min, MEMBERS_MAX)?;
-        for least in self.members_min_of_role.values() {
-            number("members_min_of_role", *least, MEMBERS_MAX)?;
+        self.times()
+            .into_iter()
+            .try_for_each(|it| check_time(it, LEAST))?;
+        check_number("push_fanout", self.push_fanout, 16)?;
+        check_number("refusals", self.refusals as usize, 100)?;
+        check_number("members_min", self.members_min, MEMBERS_MAX)?;
+        for (role, least) in &self.members_min_of_role {
+            let name = "members_min_of_role";
+            check_number(name, *least, MEMBERS_MAX)?;
+            check_role(role).map_err(|error| SettingsError::Role { name, error })?;
         }
         let order = |shorter, a: Duration, longer, b: Duration| {
             let error = SettingsError::Order { shorter, longer };
@@ -177,17 +199,67 @@ impl Settings {
     }
 }
 
-fn check_time((name, value): (&'static str, Duration)) -> Result<(), SettingsError> {
-    if (LEAST..=MOST).contains(&value) {
-        return Ok(());
-    }
-    let (least, most) = (LEAST, MOST);
-    Err(SettingsError::Time {
+/// Checks a time that may be no less than `least`, and an hour at most.
+pub(crate) fn check_time(
+    named: (&'static str, Duration),
+    least: Duration,
+) -> Result<(), SettingsError> {
+    check_time_within(named, (least, MOST))
+}
+
+/// Checks a time against its range.
+pub(crate) fn check_time_within(
+    (name, value): (&'static str, Duration),
+    (least, most): (Duration, Duration),
+) -> Result<(), SettingsError> {
+    let error = SettingsError::Time {
         name,
         value,
         least,
         most,
+    };
+    let is_good = (least..=most).contains(&value);
+    is_good.then_some(()).ok_or(error)
+}
+
+/// Checks a number that may be from 1 on.
+pub(crate) fn check_number(
+    name: &'static str,
+    value: usize,
+    most: usize,
+) -> Result<(), SettingsError> {
+    let is_good = (1..=most).contains(&value);
+    let error = SettingsError::Number { name, value, most };
+    is_good.then_some(()).ok_or(error)
+}
+
+/// Checks a number with a fraction.
+pub(crate) fn check_fraction(
+    name: &'static str,
+    value: f64,
+    (least, most): (f64, f64),
+) -> Result<(), SettingsError> {
+    // What is no number is in no range.
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let text = |number: f64| number.to_string().into();
+    Err(SettingsError::Fraction {
+        name,
+        value: text(value),
+        least: text(least),
+        most: text(most),
     })
+}
+
+/// Checks that there are not too many seeds.
+///
+/// # Errors
+/// [`SettingsError::Number`] if there are.
+pub fn check_seeds(seeds: &[Address]) -> Result<(), SettingsError> {
+    let (name, value, most) = ("seeds", seeds.len(), SEEDS_MAX);
+    let error = SettingsError::Number { name, value, most };
+    (value <= most).then_some(()).ok_or(error)
 }
 
 /// Seeds, each once, without this node itself; and whether it is the first, and so may found a
@@ -199,13 +271,7 @@ pub(super) fn seeds(
     own: &Address,
     seeds: &[Address],
 ) -> Result<(Vec<Address>, bool), SettingsError> {
-    if seeds.len() > SEEDS_MAX {
-        return Err(SettingsError::Number {
-            name: "seeds",
-            value: seeds.len(),
-            most: SEEDS_MAX,
-        });
-    }
+    check_seeds(seeds)?;
     let is_first = seeds.first().is_none_or(|first| first == own);
     let mut others: Vec<Address> = Vec::new();
     for seed in seeds {

@@ -11,8 +11,9 @@ use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
 use super::clock::VersionVector;
-use super::gossip::{ClusterId, Gossip, Parts, TOMBSTONE_AGE, Tombstone};
+use super::gossip::{ClusterId, Gossip, MEMBERS_MAX, Parts, TOMBSTONE_AGE, Tombstone};
 use super::member::{Member, Profile, UpNumber};
+use super::memory::{Memory, Remembered};
 use super::reachability::{Reachability, Reason, Record, Row, Witness};
 use super::roles::Roles;
 use super::status::Status;
@@ -146,7 +147,8 @@ fn read_row(
             let hears = codec::flag(reader)?;
             Ok(Witness { observer, hears })
         };
-        let witnesses = (0..count).map(witness).collect::<Result<_, CodecError>>()?;
+        let witnesses: Vec<Witness> = (0..count).map(witness).collect::<Result<_, CodecError>>()?;
+        ascending(&witnesses, |it| it.observer)?;
         Ok((subject, Record { reason, witnesses }))
     })?;
     ascending(&records, |entry| entry.0)?;
@@ -177,6 +179,35 @@ pub fn read_profile(reader: &mut Reader<'_>, system: &str) -> Result<Profile, Co
         roles,
         app_version,
     })
+}
+
+/// Appends what is remembered of a cluster.
+pub fn write_memory(writer: &mut Writer, memory: &Memory) {
+    writer.u64(memory.cluster.0).count(memory.members.len());
+    for it in &*memory.members {
+        writer.uid(it.node.uid).address(&it.node.address);
+        writer.text(&it.data_centre).u8(u8::from(it.is_settled));
+    }
+}
+
+/// Reads it.
+///
+/// # Errors
+/// [`CodecError`] if nobody can remember that.
+pub fn read_memory(reader: &mut Reader<'_>, system: &str) -> Result<Memory, CodecError> {
+    let cluster = ClusterId(reader.u64()?);
+    let members: Vec<Remembered> = codec::list(reader, |reader| {
+        Ok(Remembered {
+            node: codec::node(reader, system)?,
+            data_centre: codec::text(reader)?.into(),
+            is_settled: codec::flag(reader)?,
+        })
+    })?;
+    if members.len() > MEMBERS_MAX {
+        return Err(CodecError::State);
+    }
+    let members = members.into();
+    Ok(Memory { cluster, members })
 }
 
 fn read_tombstone(reader: &mut Reader<'_>, now: Instant) -> Result<(Uid, Tombstone), CodecError> {
@@ -240,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn one_over_the_members_max_is_more_than_anybody_remembers() {
+        let of = |members: usize| {
+            let it = &Memory::of(&rich()).members[0];
+            let (cluster, members) = (ClusterId(7), vec![it.clone(); members].into());
+            let memory = Memory { cluster, members };
+            let mut writer = Writer::default();
+            write_memory(&mut writer, &memory);
+            let bytes = writer.finish();
+            read_memory(&mut Reader::new(&bytes), "demo").map(|read| read == memory)
+        };
+        assert_eq!(of(MEMBERS_MAX), Ok(true));
+        assert_eq!(of(MEMBERS_MAX + 1), Err(CodecError::State));
+    }
+
+    #[test]
     fn a_view_that_ends_anywhere_else_is_refused() {
         let bytes = written(&rich());
         for end in 0..bytes.len() {
@@ -247,6 +293,27 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(read(&longer), Err(CodecError::Length));
+    }
+
+    #[test]
+    fn witnesses_that_are_named_twice_or_out_of_order_are_refused() {
+        let heard_by = |numbers: &[u64]| {
+            let mut gossip = rich();
+            let witness = |number: &u64| Witness {
+                observer: uid(*number),
+                hears: true,
+            };
+            let record = Record {
+                reason: Reason::Refused,
+                witnesses: numbers.iter().map(witness).collect(),
+            };
+            gossip.reachability_mut().accuse(uid(1), uid(3), record);
+            read(&written(&gossip))
+        };
+        assert!(heard_by(&[1, 2, 3]).is_ok());
+        for numbers in [[2, 2], [3, 2]] {
+            assert_eq!(heard_by(&numbers), Err(CodecError::State), "{numbers:?}");
+        }
     }
 
     /// Whatever is read is a view that merges and is written again as it was.

@@ -75,5 +75,6 @@ impl Monitor {
             doubt.witnesses.push(Witness { observer, hears });
         }
         self.settle(now, subject, out);
+        self.schedule_check(now);
     }
 }

@@ -20,11 +20,14 @@ pub(super) struct Subject {
     /// It leaves: that it ends its connections is no evidence.
     is_leaving: bool,
     detector: Box<dyn FailureDetector>,
-    has_begun: bool,
+    /// When it was first asked, and since when its answers tell of a rhythm.
+    asked_at: Option<Instant>,
     beats: u32,
     /// One answer between two heartbeats says all: a burst of late ones must not pass for a rhythm.
     has_answered: bool,
     last_heard: Option<Instant>,
+    /// When anything came, or it was first asked.
+    last_sign: Instant,
     round_trip: Option<Duration>,
     has_crashed: bool,
     /// A reason that stays.
@@ -58,10 +61,11 @@ impl Subject {
             is_far: false,
             is_leaving: false,
             detector: judge.detector(),
-            has_begun: false,
+            asked_at: None,
             beats: 0,
             has_answered: false,
             last_heard: None,
+            last_sign: Instant::ZERO,
             round_trip: None,
             has_crashed: false,
             end: None,
@@ -82,31 +86,57 @@ impl Subject {
             return false;
         }
         self.has_answered = false;
-        if self.beats > 0 && !self.has_begun {
-            // As if it had answered: or one that never does would never be noticed.
-            self.has_begun = true;
-            self.detector.heard(now);
-        }
+        self.begin(now);
         self.beats = self.beats.saturating_add(1);
         true
     }
 
-    /// It answered a heartbeat, which took as long.
-    pub(super) fn handle_answer(&mut self, now: Instant, round_trip: Option<Duration>) {
+    /// It is watched from now on, and is not to wait for the next heartbeat. Says whether one is to
+    /// be sent to it.
+    pub(super) fn greet(&mut self, now: Instant) -> bool {
+        let is_new = self.asked_at.is_none() && self.end.is_none() && !self.is_far;
+        if is_new {
+            self.begin(now);
+        }
+        is_new
+    }
+
+    /// As if it had answered: or one that never does would never be noticed.
+    fn begin(&mut self, now: Instant) {
+        if self.asked_at.is_none() {
+            self.asked_at = Some(now);
+            self.last_sign = now;
+            self.detector.begin(now);
+        }
+    }
+
+    /// It answered a heartbeat, which was sent at that time, or later to this one.
+    pub(super) fn handle_answer(&mut self, now: Instant, sent: Instant) {
         self.last_heard = Some(now);
-        self.round_trip = round_trip.or(self.round_trip);
+        self.round_trip = Some(now - self.asked_at.map_or(sent, |asked| sent.max(asked)));
         self.has_crashed = false;
         if !self.has_answered {
             self.has_answered = true;
-            self.has_begun = true;
-            self.detector.heard(now);
+            if self.beats > 1 {
+                self.detector.heard(now);
+            } else {
+                // How long it was until then says nothing of the time between two answers.
+                self.detector.begin(now);
+            }
         }
         self.doubt = None;
     }
 
     /// Anything at all came from it.
-    pub(super) fn handle_heard(&mut self) {
+    pub(super) fn handle_heard(&mut self, now: Instant) {
+        self.last_sign = now;
         self.has_crashed = false;
+    }
+
+    /// Whether nothing at all has come from it for so long, and something may come yet.
+    pub(super) fn is_mute(&self, now: Instant, span: Duration) -> bool {
+        let may_come = self.end.is_none() && !self.has_crashed;
+        may_come && self.asked_at.is_some() && now - self.last_sign >= span
     }
 
     pub(super) fn handle_crashed(&mut self) {
@@ -120,6 +150,7 @@ impl Subject {
     /// This node was away itself.
     pub(super) fn excuse(&mut self, gap: Duration) {
         self.detector.excuse(gap);
+        self.last_sign = self.last_sign + gap;
         self.last_heard = self.last_heard.map(|last| last + gap);
         if let Some(doubt) = &mut self.doubt {
             doubt.since = doubt.since + gap;
@@ -147,10 +178,24 @@ impl Subject {
         self.accused.is_some()
     }
 
-    /// Whether there is reason to watch it more closely than by the rhythm of heartbeats.
-    pub(super) fn is_pending(&self, now: Instant, silence: Duration) -> bool {
-        let is_silent = self.silence(now).is_none_or(|it| it > silence) && self.has_begun;
-        self.accused.is_none() && !self.is_far && (is_silent || self.has_crashed)
+    /// When there is something to find out about it if nothing comes before: that it is in doubt
+    /// from `doubt` on, or gone. In another data centre that waits for the next heartbeat.
+    pub(super) fn next_look(&self, doubt: f64, wait: Duration) -> Option<Instant> {
+        if self.accused.is_some() || self.is_far || self.asked_at.is_none() {
+            return None;
+        }
+        if self.has_crashed {
+            return Some(Instant::ZERO);
+        }
+        let gone_at = self.detector.gone_at();
+        match &self.doubt {
+            None => gone_at
+                .into_iter()
+                .chain(self.detector.suspects_at(doubt))
+                .min(),
+            Some(doubt) if doubt.asked.is_empty() => gone_at,
+            Some(doubt) => Some(gone_at?.max(doubt.since + wait)),
+        }
     }
 
     /// What has changed about it since this was last asked. While this node `is_lenient` it accuses

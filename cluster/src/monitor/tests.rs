@@ -6,6 +6,7 @@ use crate::membership::testing::{View, node, uid};
 use crate::membership::{Member, Status, UpNumber};
 
 mod hostile;
+mod times;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,6 +33,8 @@ struct World {
     cut: Vec<(u64, u64)>,
     wires: Vec<(u64, u64, u64, Vec<u8>)>,
     said: Vec<(u64, u64, Said)>,
+    /// Who tried whom over another connection, and when.
+    probed: Vec<(u64, u64, u64)>,
     bytes: usize,
 }
 
@@ -47,6 +50,7 @@ impl World {
             cut: Vec::new(),
             wires: Vec::new(),
             said: Vec::new(),
+            probed: Vec::new(),
             bytes: 0,
         };
         world.spread();
@@ -87,6 +91,11 @@ impl World {
                 }
                 MonitorOutput::Clear { subject } => Said::Cleared(subject.as_u64()),
                 MonitorOutput::Stalled { gap } => Said::Stalled(gap),
+                MonitorOutput::Probe { node } => {
+                    let subject = node.uid.as_u64();
+                    self.probed.push((self.now, number, subject));
+                    continue;
+                }
             };
             self.said.push((self.now, number, said));
         }

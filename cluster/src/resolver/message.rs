@@ -20,6 +20,7 @@ const PROPOSAL: u8 = 48;
 const ANSWER: u8 = 49;
 const WITHDRAWAL: u8 = 50;
 const SURRENDER: u8 = 51;
+const WITHDRAWN: u8 = 52;
 
 /// What a member tells another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) enum Message {
     Withdrawal { to: Uid, number: u32, carried: u32 },
     /// Of those in `base`, too many are to go for the others to stay.
     Surrender { to: Uid, base: BTreeSet<Uid> },
+    /// The sender has heard that the recipient withdrew its proposals up to this one.
+    Withdrawn { to: Uid, number: u32 },
 }
 
 /// What a member answers to a proposal.
@@ -88,7 +91,8 @@ impl Message {
             Self::Proposal { to, .. }
             | Self::Answer { to, .. }
             | Self::Withdrawal { to, .. }
-            | Self::Surrender { to, .. } => to,
+            | Self::Surrender { to, .. }
+            | Self::Withdrawn { to, .. } => to,
         }
     }
 
@@ -129,6 +133,10 @@ impl Message {
                 writer = begin(SURRENDER, *to);
                 write_set(&mut writer, base);
             }
+            Self::Withdrawn { to, number } => {
+                writer = begin(WITHDRAWN, *to);
+                writer.u32(*number);
+            }
         }
         writer.finish()
     }
@@ -137,7 +145,7 @@ impl Message {
         let mut bytes = Reader::new(bytes);
         let reader = &mut bytes;
         let tag = reader.u8()?;
-        if !(PROPOSAL..=SURRENDER).contains(&tag) {
+        if !(PROPOSAL..=WITHDRAWN).contains(&tag) {
             return Err(CodecError::Unknown);
         }
         let to = codec::uid(reader)?;
@@ -160,9 +168,13 @@ impl Message {
                 number: reader.u32()?,
                 carried: reader.u32()?,
             },
-            _ => Self::Surrender {
+            SURRENDER => Self::Surrender {
                 to,
                 base: read_set(reader, MEMBERS_MAX)?,
+            },
+            _ => Self::Withdrawn {
+                to,
+                number: reader.u32()?,
             },
         };
         bytes.finish()?;
@@ -247,6 +259,10 @@ mod tests {
                 },
                 "33070000000000000001000100000000000000",
             ),
+            (
+                Message::Withdrawn { to, number },
+                "34070000000000000009000000",
+            ),
         ]
     }
 
@@ -279,7 +295,7 @@ mod tests {
             let longer = [&bytes[..], &[0]].concat();
             assert_eq!(Message::from_bytes(&longer), Err(CodecError::Length));
             let mut other = bytes.clone();
-            other[0] = SURRENDER + 1;
+            other[0] = WITHDRAWN + 1;
             assert_eq!(Message::from_bytes(&other), Err(CodecError::Unknown));
         }
     }

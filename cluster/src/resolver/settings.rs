@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+use crate::membership::settings::{LEAST, SettingsError, check_number, check_time_within};
+
+/// The longest wait: whoever would have none decided waits for ever in effect.
+const MOST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The most rounds that a vote may be given.
+const ROUNDS_MAX: usize = 1000;
+
 /// How patient a [`Resolver`](super::Resolver) is. All members should be equally so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolverSettings {
@@ -51,6 +59,27 @@ impl ResolverSettings {
     /// How long nothing may change in a cluster of so many members.
     pub fn stable_after(&self, members: usize) -> Duration {
         self.stable_after.unwrap_or_else(|| stable_after(members))
+    }
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the first that cannot be.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let unstable = match self.unstable_after {
+            Unstable::DownAllAfter(time) => Some(time),
+            Unstable::DownAll | Unstable::Wait => None,
+        };
+        let times = [
+            ("resolver.stable_after", self.stable_after),
+            ("resolver.fast_stable_after", self.fast_stable_after),
+            ("resolver.unstable_after", unstable),
+            ("resolver.round", Some(self.round)),
+        ];
+        for (name, time) in times {
+            check_time_within((name, time.unwrap_or(LEAST)), (LEAST, MOST))?;
+        }
+        check_number("resolver.rounds_max", self.rounds_max as usize, ROUNDS_MAX)
     }
 
     /// How long after the first loss all members go down if nothing was decided.
@@ -107,6 +136,53 @@ mod tests {
             );
         }
         assert!((1..2000).is_sorted_by_key(stable_after));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let good = ResolverSettings::default();
+        assert_eq!(good.check(), Ok(()));
+        let never = ResolverSettings {
+            stable_after: None,
+            fast_stable_after: None,
+            unstable_after: Unstable::Wait,
+            ..good
+        };
+        assert_eq!(never.check(), Ok(()));
+        let zero = Some(Duration::ZERO);
+        let wrong = [
+            ResolverSettings {
+                stable_after: zero,
+                ..good
+            },
+            ResolverSettings {
+                fast_stable_after: zero,
+                ..good
+            },
+            ResolverSettings {
+                unstable_after: Unstable::DownAllAfter(MOST + LEAST),
+                ..good
+            },
+            ResolverSettings {
+                round: Duration::ZERO,
+                ..good
+            },
+            ResolverSettings {
+                rounds_max: 0,
+                ..good
+            },
+        ];
+        let names = [
+            "stable_after",
+            "fast_stable_after",
+            "unstable_after",
+            "round",
+            "rounds_max",
+        ];
+        for (settings, name) in wrong.iter().zip(names) {
+            let text = settings.check().expect_err("it cannot be").to_string();
+            assert!(text.starts_with(&format!("resolver.{name} is")), "{text}");
+        }
     }
 
     #[test]

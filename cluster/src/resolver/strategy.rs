@@ -76,6 +76,13 @@ impl Strategy for KeepMajority {
             Verdict::Leave("no majority here")
         }
     }
+
+    /// Not while nobody has the role: then no side goes on, and there is no majority to be in.
+    fn is_viable(&self, split: &Split) -> bool {
+        self.role
+            .as_deref()
+            .is_none_or(|role| split.counted().any(|it| it.member.roles().has(role)))
+    }
 }
 
 /// The side with so many members goes on.

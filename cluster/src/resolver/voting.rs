@@ -63,7 +63,12 @@ impl Resolver {
             } => self.handle_answer(now, view, from, (number, answer, named), out),
             Message::Withdrawal {
                 number, carried, ..
-            } => self.ballot.withdraw(from.uid, number, carried),
+            } => {
+                self.ballot.withdraw(from.uid, number, carried);
+                let to = from.uid;
+                out.push(send(from, &Message::Withdrawn { to, number }));
+            }
+            Message::Withdrawn { number, .. } => self.withdrawals.settle(from.uid, number),
             Message::Surrender { base, .. } => {
                 if self.split.as_ref().is_some_and(|it| it.base() == base) {
                     let verdict = Verdict::Leave("too many are to go");
@@ -122,7 +127,7 @@ impl Resolver {
         let Some(proposal) = self.proposal.as_mut().filter(|it| it.number == number) else {
             self.ignored += 1;
             if answer == Answer::Yes && number > self.carried && number <= self.number {
-                self.withdraw_from(from, number, out);
+                self.withdraw_from(now, from, number, out);
             }
             return;
         };
@@ -132,6 +137,7 @@ impl Resolver {
         };
         *known = Some(answer);
         if answer == Answer::Yes {
+            self.withdrawals.settle(from.uid, number);
             return self.count_votes(now, out);
         }
         let is_new = !named.is_subset(&proposal.down);
@@ -186,7 +192,7 @@ impl Resolver {
         }
         if proposal.rounds >= self.settings.rounds_max {
             if let Some(proposal) = self.proposal.take() {
-                self.withdraw(proposal, out);
+                self.withdraw(now, proposal, out);
             }
             self.stability.restart(now);
             self.has_looked = false;
@@ -217,7 +223,12 @@ impl Resolver {
     }
 
     /// A proposal comes to nothing: whoever agreed is held to it no more.
-    pub(super) fn withdraw(&mut self, proposal: Proposal, out: &mut Vec<ResolverOutput>) {
+    pub(super) fn withdraw(
+        &mut self,
+        now: Instant,
+        proposal: Proposal,
+        out: &mut Vec<ResolverOutput>,
+    ) {
         self.named.clear();
         self.ballot
             .withdraw(self.own, proposal.number, self.carried);
@@ -225,17 +236,32 @@ impl Resolver {
         let asked = parties.filter(|it| proposal.answers.contains_key(&it.uid()));
         let asked: Vec<NodeId> = asked.map(|it| it.member.node().clone()).collect();
         for to in &asked {
-            self.withdraw_from(to, proposal.number, out);
+            self.withdraw_from(now, to, proposal.number, out);
         }
     }
 
-    fn withdraw_from(&self, to: &NodeId, number: u32, out: &mut Vec<ResolverOutput>) {
-        let withdrawal = Message::Withdrawal {
-            to: to.uid,
-            number,
-            carried: self.carried,
-        };
+    fn withdraw_from(
+        &mut self,
+        now: Instant,
+        to: &NodeId,
+        number: u32,
+        out: &mut Vec<ResolverOutput>,
+    ) {
+        let (numbers, next_round) = ((number, self.carried), now + self.settings.round);
+        let withdrawal = self.withdrawals.add(to, numbers, next_round);
         out.push(send(to, &withdrawal));
+    }
+
+    /// Tells those again that have not answered a withdrawal, if that is due.
+    pub(super) fn repeat_withdrawals(&mut self, now: Instant, out: &mut Vec<ResolverOutput>) {
+        let parties = self.split.iter().flat_map(|it| it.parties());
+        let lost = parties.filter(|it| it.side == Side::Lost);
+        let lost: BTreeSet<Uid> = lost.map(Party::uid).collect();
+        let is_in_reach = |voter| !lost.contains(&voter);
+        let again = self
+            .withdrawals
+            .round(now, self.settings.round, is_in_reach);
+        out.extend(again.iter().map(|(to, message)| send(to, message)));
     }
 
     /// Tells this side that it has to go down.

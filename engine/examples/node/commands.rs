@@ -1,6 +1,6 @@
 //! The commands that come from stdin.
 
-use std::io::BufRead as _;
+use std::io::{BufRead, Read as _};
 
 use futures_channel::mpsc;
 use futures_util::StreamExt as _;
@@ -9,6 +9,9 @@ use ringmesh::cluster::{Cluster, WhyNotConverged};
 use crate::arguments::address;
 use crate::report::{Line, Reporter, explain, state, why};
 
+/// The longest line that may be a command: longer ones are refused without being kept.
+const LINE_BYTES_MAX: u64 = 4096;
+
 /// Answers each line of stdin, in order, until that ends.
 pub(crate) async fn serve(cluster: Cluster, reporter: Reporter) {
     // Reading waits, so it has a thread of its own, which ends with the process. It reads on when
@@ -16,15 +19,18 @@ pub(crate) async fn serve(cluster: Cluster, reporter: Reporter) {
     let (mut lines, mut read) = mpsc::channel(1);
     let (answered, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let mut input = std::io::stdin().lock();
+        while let Some(line) = next_line(&mut input) {
             if lines.try_send(line).is_err() || wait.recv().is_err() {
                 return;
             }
         }
     });
     while let Some(line) = read.next().await {
-        if !line.trim().is_empty() {
-            reporter.say(answer(&cluster, line.trim()).await);
+        match line {
+            Ok(line) if line.trim().is_empty() => {}
+            Ok(line) => reporter.say(answer(&cluster, line.trim()).await),
+            Err(line) => reporter.say(refusal(&line, "a command is UTF-8 and not that long")),
         }
         if answered.send(()).is_err() {
             return;
@@ -32,12 +38,39 @@ pub(crate) async fn serve(cluster: Cluster, reporter: Reporter) {
     }
 }
 
+/// The next line; an error with what can be shown of it if it can be no command. `None` at the end
+/// of the input.
+fn next_line(input: &mut impl BufRead) -> Option<Result<String, String>> {
+    let mut line = Vec::new();
+    let most = LINE_BYTES_MAX + 1;
+    let read = input.take(most).read_until(b'\n', &mut line);
+    if read.ok()? == 0 {
+        return None;
+    }
+    let is_whole = line.ends_with(b"\n") || (line.len() as u64) < most;
+    if !is_whole {
+        // The rest of it is no line of its own.
+        input.skip_until(b'\n').ok()?;
+    }
+    match String::from_utf8(line) {
+        Ok(line) if is_whole => Some(Ok(line)),
+        Ok(line) => Some(Err(line)),
+        Err(error) => {
+            let line = String::from_utf8_lossy(error.as_bytes());
+            Some(Err(line.trim_end().to_owned()))
+        }
+    }
+}
+
+fn refusal(line: &str, message: impl Into<String>) -> Line {
+    let line = Line::new("error").with("command", line);
+    line.with("message", message.into())
+}
+
 async fn answer(cluster: &Cluster, line: &str) -> Line {
     match carry_out(cluster, line).await {
         Ok(answer) => answer.unwrap_or_else(|| Line::new("ok").with("command", line)),
-        Err(message) => Line::new("error")
-            .with("command", line)
-            .with("message", message),
+        Err(message) => refusal(line, message),
     }
 }
 

@@ -21,18 +21,29 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use futures_util::future::{Either, select};
-use ringmesh::cluster::{Cluster, ClusterError, ClusterEvents, CommandError, News};
+use ringmesh::cluster::{Cluster, ClusterError, ClusterEvents, CommandError, News, Topology};
 use ringmesh::{EngineError, Events, Node, NodeEvent};
 use std::pin::pin;
 
 use self::arguments::Arguments;
 use self::report::{Line, Reporter};
 
+/// The exit code for wrong arguments or settings.
+const USAGE: u8 = 2;
+
 /// How long a node that was told to stop may take to leave its cluster.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help) if !help.use_stderr() => help.exit(),
+        Err(error) => {
+            eprint!("{error}");
+            let json = std::env::args_os().any(|it| it == "--json");
+            return exit(Reporter::new(json), USAGE);
+        }
+    };
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -45,7 +56,7 @@ fn main() -> ExitCode {
         Ok(both) => both,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            return exit(reporter, USAGE);
         }
     };
     let code = node.run(move |node| async move {
@@ -58,10 +69,17 @@ fn main() -> ExitCode {
     let code = code.unwrap_or_else(|error| {
         eprintln!("{error}");
         match error {
-            EngineError::Configuration(_) | EngineError::Cluster(_) | EngineError::State(_) => 2,
+            EngineError::Configuration(_) | EngineError::Cluster(_) | EngineError::State(_) => {
+                USAGE
+            }
             _ => 1,
         }
     });
+    exit(reporter, code)
+}
+
+/// The last line.
+fn exit(reporter: Reporter, code: u8) -> ExitCode {
     reporter.say(Line::new("exit").number("code", code.into()));
     ExitCode::from(code)
 }
@@ -69,7 +87,7 @@ fn main() -> ExitCode {
 async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u8 {
     let Some(cluster) = node.cluster() else {
         eprintln!("cluster.take_part is off: this program is nothing but a member");
-        return 2;
+        return USAGE;
     };
     reporter.say(Line::new("listening").of(node.id()));
     let events = cluster.events();
@@ -83,7 +101,7 @@ async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u
         Ok(()) | Err(ClusterError::Command(CommandError::AlreadyJoined)) => {}
         Err(error) => {
             eprintln!("{error}");
-            return 2;
+            return USAGE;
         }
     }
     let commands = commands::serve(cluster.clone(), reporter);
@@ -126,9 +144,17 @@ async fn leave(
 
 /// Prints what happens, until the node has ended.
 async fn follow(mut events: ClusterEvents, reporter: Reporter) {
+    let mut known: Option<Topology> = None;
     while let Some(news) = events.next().await {
         match news {
-            News::Event(event) => reporter.event(&event.event),
+            News::Snapshot(topology) => known = Some(Topology::clone(&topology)),
+            News::Event(event) => {
+                // A snapshot comes first.
+                if let Some(known) = &mut known {
+                    reporter.event(&event.event, known);
+                    known.apply(&event.event);
+                }
+            }
             News::Lagged(lost) => reporter.say(Line::new("lagged").number("lost", lost)),
             _ => {}
         }
@@ -138,9 +164,16 @@ async fn follow(mut events: ClusterEvents, reporter: Reporter) {
 /// Prints what happens to the node itself, as far as the cluster is concerned.
 async fn follow_node(mut events: Events, reporter: Reporter) {
     while let Some(event) = events.next().await {
-        if let NodeEvent::Quarantined { node, cause, .. } = event {
-            let line = Line::new("quarantined").of(&node);
-            reporter.say(line.with("cause", &*cause));
+        let line = Line::new(event.label());
+        match event {
+            NodeEvent::Quarantined { node, cause, .. } => {
+                reporter.say(line.of(&node).with("cause", &*cause));
+            }
+            NodeEvent::CoreStalled { core, span, .. } | NodeEvent::CoreTurns { core, span, .. } => {
+                let line = line.number("core", core.0.into());
+                reporter.say(line.number("span_ms", span.as_millis() as u64));
+            }
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringmesh::cluster::{Event, Explanation, Member, Side, Standing, Topology, WhyNotConverged};
-use ringmesh::{Address, NodeId};
+use ringmesh::{Address, NodeId, Uid};
 use serde_json::{Map, Value, json};
 
 /// Prints lines, as JSON or plainly.
@@ -34,8 +34,13 @@ impl Line {
 
     /// What it is about.
     pub(crate) fn of(self, node: &NodeId) -> Self {
-        let uid = node.uid.to_string();
-        self.with("member", place(&node.address)).with("uid", uid)
+        self.of_any(Some(node))
+    }
+
+    /// The same, where it may be about nobody.
+    fn of_any(self, node: Option<&NodeId>) -> Self {
+        self.with("member", node.map(|it| place(&it.address)))
+            .with("uid", node.map(|it| it.uid.to_string()))
     }
 }
 
@@ -59,12 +64,12 @@ impl Reporter {
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
-    /// Prints an event of the cluster.
-    pub(crate) fn event(self, event: &Event) {
+    /// Prints an event of the cluster, which was as `before` until then.
+    pub(crate) fn event(self, event: &Event, before: &Topology) {
         let line = Line::new(event.label());
         let names = |names: &[Box<str>]| names.iter().map(|it| Value::from(&**it)).collect();
         let names = |it: &[Box<str>]| Value::Array(names(it));
-        let place_of = |node: &Option<NodeId>| node.as_ref().map(|it| place(&it.address));
+        let places = |them: &[Address]| them.iter().map(place).collect::<Vec<String>>();
         self.say(match event {
             Event::Founded { cluster } => line.with("cluster_id", cluster.to_string()),
             Event::Welcomed { cluster, by } => line
@@ -73,17 +78,19 @@ impl Reporter {
             Event::Member(member) => line.of(member.node()),
             Event::Removed { node, previous } => line.of(node).with("previous", previous.label()),
             Event::Unreachable { node, reason, by } => {
-                let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+                let place_of = |uid: &Uid| match before.member(*uid) {
+                    Some(member) => place(member.address()),
+                    None => uid.to_string(),
+                };
+                let by: Vec<String> = by.iter().map(place_of).collect();
                 line.of(node).with("reason", reason.label()).with("by", by)
             }
             Event::Reachable { node } => line.of(node),
             Event::DataCentreUnreachable { name } | Event::DataCentreReachable { name } => {
                 line.with("dc", &**name)
             }
-            Event::Leader(node) => line.with("member", place_of(node)),
-            Event::RoleLeader { role, node } => {
-                line.with("role", &**role).with("member", place_of(node))
-            }
+            Event::Leader(node) => line.of_any(node.as_ref()),
+            Event::RoleLeader { role, node } => line.of_any(node.as_ref()).with("role", &**role),
             Event::ForeignCluster { node, cluster } => {
                 line.of(node).with("cluster_id", cluster.to_string())
             }
@@ -91,11 +98,8 @@ impl Reporter {
                 by,
                 names: differing,
             } => line.of(by).with("names", names(differing)),
-            Event::AddressInUse { by } => line.of(by),
-            Event::JoinWaiting { silent } => {
-                let silent: Vec<String> = silent.iter().map(place).collect();
-                line.with("silent", silent)
-            }
+            Event::AddressInUse { by } => line.with("by", places(by)),
+            Event::JoinWaiting { silent } => line.with("silent", places(silent)),
             Event::Decision(decision) => {
                 let down: Vec<String> = decision.down.iter().map(|it| place(&it.address)).collect();
                 line.with("strategy", decision.strategy)
@@ -104,7 +108,10 @@ impl Reporter {
                     .with("why", one_line(&decision.to_string()))
             }
             Event::Stalled { gap } => line.number("gap_ms", gap.as_millis() as u64),
-            Event::SelfRemoved { previous } => line.with("previous", previous.label()),
+            Event::StateUnwritten { why } => line.with("why", one_line(why)),
+            Event::SelfRemoved { previous } => {
+                line.of(before.own()).with("previous", previous.label())
+            }
             _ => line,
         });
     }
@@ -154,7 +161,8 @@ pub(crate) fn why(why: &WhyNotConverged) -> Line {
         .with("text", why.to_string())
 }
 
-/// The answer to `explain`: what would be decided now, and from what.
+/// The answer to `explain`: the decision that would be made now, and from what. It differs by
+/// that from one that was made.
 pub(crate) fn explain(explanation: &Explanation) -> Line {
     let member = |it: &Standing| {
         let by = it.accusers.iter().map(|accuser| {
@@ -174,7 +182,7 @@ pub(crate) fn explain(explanation: &Explanation) -> Line {
     let down = explanation.members.iter().filter(is_lost);
     let down: Vec<String> = down.map(|it| place(&it.node.address)).collect();
     let due_ms = explanation.due_in.map(|it| it.as_millis() as u64);
-    Line::new("explain")
+    Line::new("decision")
         .with("strategy", explanation.strategy)
         .with("verdict", explanation.verdict.map(|it| it.to_string()))
         .with("down", down)
@@ -216,7 +224,7 @@ fn plain(fields: &Map<String, Value>) -> String {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     let mut text = fields.get("event").map(bare).unwrap_or_default();
-    if let Some(member) = fields.get("member") {
+    if let Some(member) = fields.get("member").filter(|it| !it.is_null()) {
         text += &format!(" {}", bare(member));
     }
     for (key, value) in fields {

@@ -1,6 +1,8 @@
 //! Which side goes on when a cluster falls apart, as a setting.
 
 use ringmesh_cluster::membership::configuration::{Configuration, ConfigurationError};
+use ringmesh_cluster::membership::gossip::MEMBERS_MAX;
+use ringmesh_cluster::membership::roles::check_role;
 use ringmesh_cluster::resolver::{DownAll, KeepMajority, ResolverSettings, StaticQuorum, Strategy};
 
 /// Which side goes on when a cluster falls apart: the same on all members, which is checked when a
@@ -60,27 +62,50 @@ impl Downing {
         }
     }
 
-    /// Reads that. `None` if it is something else.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads that.
+    ///
+    /// # Errors
+    /// What is wrong with it, as far as there is more to say than that it is something else.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let other = String::new;
         let mut words = text.split_whitespace();
-        let name = words.next()?;
+        let name = words.next().ok_or_else(other)?;
         let (mut role, mut size) = (None, None);
         for word in words {
-            match word.split_once('=')? {
+            match word.split_once('=').ok_or_else(other)? {
                 ("role", it) if role.is_none() => role = Some(it.to_owned()),
-                ("size", it) if size.is_none() => {
-                    size = it.parse().ok().filter(|size| (1..=1024).contains(size));
-                    size?;
-                }
-                _ => return None,
+                ("size", it) if size.is_none() => size = Some(it.parse().map_err(|_| other())?),
+                _ => return Err(other()),
             }
         }
-        match (name, size, role) {
-            ("keep-majority", None, role) => Some(Self::KeepMajority { role }),
-            ("static-quorum", Some(size), role) => Some(Self::StaticQuorum { size, role }),
-            ("down-all", None, None) => Some(Self::DownAll),
-            _ => None,
+        let downing = match (name, size, role) {
+            ("keep-majority", None, role) => Self::KeepMajority { role },
+            ("static-quorum", Some(size), role) => Self::StaticQuorum { size, role },
+            ("down-all", None, None) => Self::DownAll,
+            _ => return Err(other()),
+        };
+        let checked = downing.check();
+        checked.map_err(|error| format!(": {error}"))?;
+        Ok(downing)
+    }
+
+    /// Checks what it was given.
+    ///
+    /// # Errors
+    /// What cannot be.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (size, role) = match self {
+            Self::KeepMajority { role } => (None, role),
+            Self::StaticQuorum { size, role } => (Some(*size), role),
+            Self::DownAll => return Ok(()),
+        };
+        if let Some(size) = size.filter(|size| !(1..=MEMBERS_MAX).contains(size)) {
+            return Err(format!(
+                "a quorum of {size} is out of range: choose from 1 to {MEMBERS_MAX}"
+            ));
         }
+        let checked = role.as_deref().map_or(Ok(()), check_role);
+        checked.map_err(|error| error.to_string())
     }
 
     /// Adds what has to be the same on all members.
@@ -117,7 +142,7 @@ mod tests {
         for downing in all {
             let text = downing.text();
             assert!(text.starts_with(downing.strategy().name()), "{text}");
-            assert_eq!(Downing::parse(&text), Some(downing));
+            assert_eq!(Downing::parse(&text), Ok(downing));
         }
         let wrong = [
             "",
@@ -129,9 +154,12 @@ mod tests {
             "static-quorum size=3 size=3",
             "down-all role=x",
             "keep-majority role",
+            "keep-majority role=",
+            "keep-majority role=ro\u{308}le",
+            "static-quorum size=3 role=a=b",
         ];
         for text in wrong {
-            assert_eq!(Downing::parse(text), None, "{text}");
+            assert!(Downing::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     AppVersion, ClusterCounters, ClusterEvents, CommandError, Member, Status, StopReason, Topology,
 };
 use super::{Decision, Explanation, WhyNotConverged};
-use crate::core::{CONTROL_CORE, Core};
+use crate::core::{CONTROL_CORE, Core, TopologyWait};
 
 /// The cluster of the node that the current core belongs to. Cheap to clone; stays on its core.
 #[derive(Clone)]
@@ -94,11 +94,12 @@ impl Cluster {
     }
 
     async fn until(&self, is_so: impl Fn(&Topology) -> bool) {
+        let mut wait = TopologyWait::new(&self.core);
         poll_fn(|context| {
             if is_so(&self.state()) {
                 return Poll::Ready(());
             }
-            self.core.wake_with_topology(context.waker());
+            wait.wake(context.waker());
             Poll::Pending
         })
         .await;
@@ -154,7 +155,8 @@ impl Cluster {
         self.command(Command::PrepareForFullShutdown).await
     }
 
-    /// Sets the version of the program on this node, before it joins.
+    /// Sets the version of the program on this node, before it joins. It joins now if that was to
+    /// [wait for this](super::ClusterSettings::app_version_later).
     ///
     /// # Errors
     /// [`ClusterError`].

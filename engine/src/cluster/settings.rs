@@ -1,10 +1,12 @@
 //! How a node takes part in a cluster.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::detector::Judge;
+use ringmesh_cluster::membership::settings::check_seeds;
 use ringmesh_cluster::membership::{AppVersion, Profile, Roles};
 use ringmesh_proto::address::{Address, NodeId};
 
@@ -27,6 +29,9 @@ pub struct ClusterSettings {
     pub data_centre: String,
     /// The version of the program: 0.0.0.
     pub app_version: AppVersion,
+    /// Whether that comes later, by [`Cluster::set_app_version`](super::Cluster::set_app_version):
+    /// this node joins only then, also by [`seeds`](Self::seeds).
+    pub app_version_later: bool,
     /// Where it remembers its cluster over restarts. Without it a node that is restarted alone,
     /// while it cannot reach the others, may found a second cluster.
     pub state_dir: Option<PathBuf>,
@@ -48,6 +53,7 @@ impl Default for ClusterSettings {
             roles: Vec::new(),
             data_centre: "default".to_owned(),
             app_version: AppVersion::default(),
+            app_version_later: false,
             state_dir: None,
             membership: MembershipSettings::default(),
             monitor: MonitorSettings::default(),
@@ -58,6 +64,41 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
+    /// Checks everything, wherever it was set.
+    ///
+    /// # Errors
+    /// What cannot be; it begins with the name of the field.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.control().map(drop)
+    }
+
+    /// What the machines are given.
+    fn control(&self) -> Result<(Roles, ControlSettings), String> {
+        let of = |field: &str, error: &dyn fmt::Display| format!("cluster.{field}: {error}");
+        let roles = self.roles.iter().map(String::as_str);
+        let roles = Roles::new(roles, &self.data_centre);
+        let roles = roles.map_err(|error| of("roles", &error))?;
+        let seeds = self.seeds.as_deref().unwrap_or_default();
+        check_seeds(seeds).map_err(|error| of("seeds", &error))?;
+        self.downing
+            .check()
+            .map_err(|error| of("downing", &error))?;
+        let mut membership = MembershipSettings {
+            remembers: self.state_dir.is_some(),
+            ..self.membership.clone()
+        };
+        let compared = &mut membership.configuration;
+        let compared = self.downing.compare(&self.resolver, compared);
+        compared.map_err(|error| of("membership.configuration", &error))?;
+        let all = ControlSettings {
+            membership,
+            monitor: self.monitor,
+            resolver: self.resolver,
+        };
+        all.check().map_err(|error| format!("cluster.{error}"))?;
+        Ok((roles, all))
+    }
+
     /// The time between two heartbeats of members that watch each other.
     pub(crate) fn set_heartbeat_interval(&mut self, interval: Duration) {
         self.monitor.interval = interval;
@@ -91,32 +132,21 @@ pub(crate) struct Begun {
 
 /// The machine of a node, with what it remembers.
 pub(crate) fn begin(settings: &ClusterSettings, node: &NodeId) -> Result<Begun, EngineError> {
-    let refused = |text: String| EngineError::Cluster(text);
-    let roles = settings.roles.iter().map(String::as_str);
-    let roles = Roles::new(roles, &settings.data_centre);
+    let (roles, all) = settings.control().map_err(EngineError::Cluster)?;
     let own = Profile {
         node: node.clone(),
-        roles: roles.map_err(|error| refused(error.to_string()))?,
+        roles,
         app_version: settings.app_version.clone(),
     };
     let memory = match &settings.state_dir {
         Some(directory) => state_file::load(directory).map_err(EngineError::State)?,
         None => None,
     };
-    let mut membership = MembershipSettings {
-        remembers: settings.state_dir.is_some(),
-        ..settings.membership.clone()
-    };
-    let compared = &mut membership.configuration;
-    let compared = settings.downing.compare(&settings.resolver, compared);
-    compared.map_err(|error| refused(error.to_string()))?;
-    let all = ControlSettings {
-        membership,
-        monitor: settings.monitor,
-        resolver: settings.resolver,
-    };
     let machine = Control::new(all, own, memory);
-    let machine = machine.map_err(|error| refused(error.to_string()))?;
+    let mut machine = machine.map_err(|error| EngineError::Cluster(error.to_string()))?;
+    if settings.app_version_later {
+        machine = machine.with_version_later();
+    }
     Ok(Begun {
         machine: machine.with_strategy(settings.downing.strategy()),
         state_dir: settings.state_dir.clone(),

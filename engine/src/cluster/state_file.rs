@@ -10,12 +10,16 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ringmesh_cluster::membership::ClusterId;
-use ringmesh_cluster::membership::memory::Memory;
+use ringmesh_cluster::membership::memory::{Memory, Remembered};
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::checksum::of_bytes;
 
 const NAME: &str = "cluster.state";
-const FIRST_LINE: &str = "ringmesh cluster state 1";
+const FIRST_LINE: &str = "ringmesh cluster state 2";
+
+/// Begins the line of a member in full, and that of one on its way in or out.
+const SETTLED: &str = "member";
+const PASSING: &str = "passing";
 
 /// The longest file that is read, in bytes: a thousand members with the longest addresses.
 const STATE_BYTES_MAX: u64 = 512 << 10;
@@ -113,8 +117,10 @@ pub(crate) fn clear(directory: &Path) -> Result<(), StateError> {
 
 fn print(memory: &Memory) -> String {
     let mut text = format!("{FIRST_LINE}\ncluster {}\n", memory.cluster);
-    for NodeId { address, uid } in &*memory.members {
-        let _ = writeln!(text, "member {uid} {address}");
+    for it in &*memory.members {
+        let NodeId { address, uid } = &it.node;
+        let word = if it.is_settled { SETTLED } else { PASSING };
+        let _ = writeln!(text, "{word} {uid} {address} {}", it.data_centre);
     }
     let sum = checksum(&text);
     let _ = writeln!(text, "checksum {sum:08x}");
@@ -134,17 +140,27 @@ fn parse(text: &str) -> Result<Memory, &'static str> {
     }
     let cluster = lines.next().and_then(|line| line.strip_prefix("cluster "));
     let cluster = cluster.and_then(number).ok_or("it names no cluster")?;
-    let members: Option<Vec<NodeId>> = lines.map(member).collect();
+    let members: Option<Vec<Remembered>> = lines.map(member).collect();
     let members = members.ok_or("a line names no member")?.into();
     let cluster = ClusterId(cluster);
     Ok(Memory { cluster, members })
 }
 
-fn member(line: &str) -> Option<NodeId> {
-    let (uid, address) = line.strip_prefix("member ")?.split_once(' ')?;
-    let uid = Uid::new(number(uid)?)?;
-    let address = address.parse().ok()?;
-    Some(NodeId { address, uid })
+fn member(line: &str) -> Option<Remembered> {
+    let mut words = line.splitn(4, ' ');
+    let is_settled = match words.next()? {
+        SETTLED => true,
+        PASSING => false,
+        _ => return None,
+    };
+    let uid = Uid::new(number(words.next()?)?)?;
+    let address = words.next()?.parse().ok()?;
+    let data_centre = words.next()?.into();
+    Some(Remembered {
+        node: NodeId { address, uid },
+        data_centre,
+        is_settled,
+    })
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -163,11 +179,15 @@ mod tests {
     use super::*;
 
     fn memory(members: &[u64]) -> Memory {
-        let node = |number: &u64| NodeId {
-            address: format!("ringmesh://demo@[::1]:740{number}")
-                .parse()
-                .unwrap(),
-            uid: Uid::new(*number).unwrap(),
+        let node = |number: &u64| Remembered {
+            node: NodeId {
+                address: format!("ringmesh://demo@[::1]:740{number}")
+                    .parse()
+                    .unwrap(),
+                uid: Uid::new(*number).unwrap(),
+            },
+            data_centre: "east".into(),
+            is_settled: *number != 2,
         };
         Memory {
             cluster: ClusterId(0x0123_4567_89AB_CDEF),
@@ -200,10 +220,10 @@ mod tests {
 
     #[test]
     fn the_text_is_fixed() {
-        let expected = "ringmesh cluster state 1\ncluster 0123456789abcdef\n\
-                        member 0000000000000001 ringmesh://demo@[::1]:7401\n\
-                        member 0000000000000002 ringmesh://demo@[::1]:7402\n\
-                        checksum 55018f03\n";
+        let expected = "ringmesh cluster state 2\ncluster 0123456789abcdef\n\
+                        member 0000000000000001 ringmesh://demo@[::1]:7401 east\n\
+                        passing 0000000000000002 ringmesh://demo@[::1]:7402 east\n\
+                        checksum 3590bda0\n";
         assert_eq!(print(&memory(&[1, 2])), expected);
     }
 
@@ -225,9 +245,9 @@ mod tests {
     fn a_damaged_file_says_how() {
         let directory = tempfile::tempdir().unwrap();
         let with_sum = |text: &str| format!("{text}checksum {:08x}\n", checksum(text));
-        let other = with_sum("ringmesh cluster state 2\ncluster 0123456789abcdef\n");
-        let nameless = with_sum("ringmesh cluster state 1\ncluster 1\n");
-        let strange = with_sum("ringmesh cluster state 1\ncluster 0123456789abcdef\nmember 7\n");
+        let other = with_sum("ringmesh cluster state 1\ncluster 0123456789abcdef\n");
+        let nameless = with_sum("ringmesh cluster state 2\ncluster 1\n");
+        let strange = with_sum("ringmesh cluster state 2\ncluster 0123456789abcdef\nmember 7\n");
         let said = [&other, &nameless, &strange, ""].map(|text| damage(directory.path(), text));
         let expected = [
             "it is of another version",

@@ -2,38 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ringmesh_cluster::membership::Roles;
+use ringmesh_cluster::membership::roles::check_role;
+use ringmesh_cluster::membership::settings::check_seeds;
 
-use super::key::{Key, Kind, Range};
+use super::key::{Key, Kind};
+use super::kinds::{HOUR_MS, MS, from_to, switch, time, time_or_none, units, whole};
 use crate::cluster::{ClusterSettings, Downing};
-
-const HOUR_MS: u64 = 60 * 60 * 1000;
-
-const fn from_to(least: u64, most: u64) -> Range {
-    Range {
-        least,
-        most,
-        powers_of_two: false,
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A time of the cluster, in milliseconds.
-macro_rules! time {
-    ($($field:ident).+, $range:expr) => {
-        Kind::Number {
-            unit: "milliseconds",
-            range: $range,
-            get: |settings| Some(millis(settings.cluster.$($field).+)),
-            set: |settings, ms| settings.cluster.$($field).+ = Duration::from_millis(ms),
-        }
-    };
-}
 
 pub(super) const TAKE_PART: Key = Key {
     section: "cluster",
@@ -41,25 +17,7 @@ pub(super) const TAKE_PART: Key = Key {
     meaning: "Whether the node takes part in a cluster: \"on\" or \"off\".",
     too_small: "off, it talks to nodes that it is told of, and knows of no others.",
     too_large: "on, nodes that it never talks to exchange heartbeats with it.",
-    kind: Kind::Text {
-        form: "\"on\" or \"off\"",
-        get: |settings| {
-            if settings.cluster.take_part {
-                "on"
-            } else {
-                "off"
-            }
-            .to_owned()
-        },
-        set: |settings, text| {
-            settings.cluster.take_part = match text {
-                "on" => true,
-                "off" => false,
-                _ => return Err(String::new()),
-            };
-            Ok(())
-        },
-    },
+    kind: switch!(cluster.take_part),
 };
 
 pub(super) const SEEDS: Key = Key {
@@ -84,8 +42,10 @@ pub(super) const SEEDS: Key = Key {
                 "alone" => Some(Vec::new()),
                 _ => {
                     let seeds = text.split(',').map(|seed| seed.trim().parse());
-                    let seeds: Result<_, _> = seeds.collect();
-                    Some(seeds.map_err(|error| format!(": {error}"))?)
+                    let seeds: Result<Vec<_>, _> = seeds.collect();
+                    let seeds = seeds.map_err(|error| format!(": {error}"))?;
+                    check_seeds(&seeds).map_err(|error| format!(": {error}"))?;
+                    Some(seeds)
                 }
             };
             settings.cluster.seeds = seeds;
@@ -195,15 +155,18 @@ pub(super) const MEMBERS_MIN_OF_ROLE: Key = Key {
         get: |settings| joined(&pairs(&settings.cluster)),
         set: |settings, text| {
             let pair = |pair: &str| {
-                let (role, count) = pair.split_once('=')?;
-                let count = count.trim().parse().ok()?;
-                (1..=1024)
-                    .contains(&count)
-                    .then(|| (Box::from(role.trim()), count))
+                let (role, count) = pair.split_once('=').ok_or_else(String::new)?;
+                let role = role.trim();
+                check_role(role).map_err(|error| format!(": {error}"))?;
+                let count = count.trim().parse().map_err(|_| String::new())?;
+                let is_good = (1..=1024).contains(&count);
+                is_good
+                    .then(|| (role.into(), count))
+                    .ok_or_else(String::new)
             };
             let pairs = text.split(',').filter(|it| !it.trim().is_empty()).map(pair);
-            let pairs: Option<BTreeMap<Box<str>, usize>> = pairs.collect();
-            settings.cluster.membership.members_min_of_role = pairs.ok_or_else(String::new)?;
+            let pairs: Result<BTreeMap<Box<str>, usize>, String> = pairs.collect();
+            settings.cluster.membership.members_min_of_role = pairs?;
             Ok(())
         },
     },
@@ -216,18 +179,7 @@ pub(super) const WEAKLY_UP_AFTER: Key = Key {
               never.",
     too_small: "they begin while the others may only have paused.",
     too_large: "they wait for as long as a member is out of reach.",
-    kind: Kind::Number {
-        unit: "milliseconds",
-        range: from_to(0, HOUR_MS),
-        get: |settings| {
-            let after = settings.cluster.membership.weakly_up_after;
-            Some(after.map_or(0, millis))
-        },
-        set: |settings, ms| {
-            let after = (ms > 0).then(|| Duration::from_millis(ms));
-            settings.cluster.membership.weakly_up_after = after;
-        },
-    },
+    kind: time_or_none!(cluster.membership.weakly_up_after),
 };
 
 pub(super) const GOSSIP_INTERVAL: Key = Key {
@@ -237,7 +189,12 @@ pub(super) const GOSSIP_INTERVAL: Key = Key {
               at once besides.",
     too_small: "traffic between members that have nothing to say.",
     too_large: "what was lost on its way is found out later.",
-    kind: time!(membership.gossip_interval, from_to(50, HOUR_MS)),
+    kind: time!(
+        cluster.membership.gossip_interval,
+        "milliseconds",
+        MS,
+        from_to(50, HOUR_MS)
+    ),
 };
 
 pub(super) const HEARTBEAT_INTERVAL: Key = Key {
@@ -249,12 +206,8 @@ pub(super) const HEARTBEAT_INTERVAL: Key = Key {
     kind: Kind::Number {
         unit: "milliseconds",
         range: from_to(50, HOUR_MS),
-        get: |settings| Some(millis(settings.cluster.monitor.interval)),
-        set: |settings, ms| {
-            settings
-                .cluster
-                .set_heartbeat_interval(Duration::from_millis(ms))
-        },
+        get: |settings| Some(units(settings.cluster.monitor.interval, MS)),
+        set: |settings, ms| settings.cluster.set_heartbeat_interval(whole(ms, MS)),
     },
 };
 
@@ -268,12 +221,11 @@ pub(super) const HEARTBEAT_PAUSE: Key = Key {
     kind: Kind::Number {
         unit: "milliseconds",
         range: from_to(0, HOUR_MS),
-        get: |settings| settings.cluster.heartbeat_pause().map(millis),
-        set: |settings, ms| {
-            settings
-                .cluster
-                .set_heartbeat_pause(Duration::from_millis(ms))
+        get: |settings| {
+            let pause = settings.cluster.heartbeat_pause();
+            pause.map(|it| units(it, MS))
         },
+        set: |settings, ms| settings.cluster.set_heartbeat_pause(whole(ms, MS)),
     },
 };
 
@@ -291,7 +243,7 @@ pub(super) const DOWNING: Key = Key {
                behind it",
         get: |settings| settings.cluster.downing.text(),
         set: |settings, text| {
-            settings.cluster.downing = Downing::parse(text).ok_or_else(String::new)?;
+            settings.cluster.downing = Downing::parse(text)?;
             Ok(())
         },
     },
@@ -304,15 +256,7 @@ pub(super) const STABLE_AFTER: Key = Key {
               size of the cluster, 7 seconds up to 5 members. The same on all members.",
     too_small: "it is decided on news that have not reached all members.",
     too_large: "what lost members did waits for as long.",
-    kind: Kind::Number {
-        unit: "milliseconds",
-        range: from_to(0, HOUR_MS),
-        get: |settings| Some(settings.cluster.resolver.stable_after.map_or(0, millis)),
-        set: |settings, ms| {
-            let after = (ms > 0).then(|| Duration::from_millis(ms));
-            settings.cluster.resolver.stable_after = after;
-        },
-    },
+    kind: time_or_none!(cluster.resolver.stable_after),
 };
 
 pub(super) const FAST_STABLE_AFTER: Key = Key {
@@ -322,23 +266,7 @@ pub(super) const FAST_STABLE_AFTER: Key = Key {
               least have found. 0: never sooner.",
     too_small: "a member that is being restarted is given up.",
     too_large: "a member that has crashed is waited for.",
-    kind: Kind::Number {
-        unit: "milliseconds",
-        range: from_to(0, HOUR_MS),
-        get: |settings| {
-            Some(
-                settings
-                    .cluster
-                    .resolver
-                    .fast_stable_after
-                    .map_or(0, millis),
-            )
-        },
-        set: |settings, ms| {
-            let after = (ms > 0).then(|| Duration::from_millis(ms));
-            settings.cluster.resolver.fast_stable_after = after;
-        },
-    },
+    kind: time_or_none!(cluster.resolver.fast_stable_after),
 };
 
 fn pairs(cluster: &ClusterSettings) -> Vec<String> {

@@ -8,6 +8,7 @@ mod effective;
 mod environment;
 mod file;
 mod key;
+mod kinds;
 mod lanes;
 mod layers;
 mod memory;
@@ -248,7 +249,9 @@ impl Settings {
                 |problem| ConfigurationError::new(Some(key.path()), self.source(number), problem);
             key.check(&value).map_err(problem)?;
         }
-        rules::check(self)
+        rules::check(self)?;
+        let problem = |problem| ConfigurationError::new(None, SettingSource::Code, problem);
+        self.cluster.check().map_err(problem)
     }
 
     /// Where the value of a key comes from.

@@ -2,6 +2,7 @@
 
 use super::NodeRole;
 use super::key::{Key, Kind};
+use super::kinds::switch;
 
 pub(super) const VERIFY_PEERS: Key = Key {
     section: "node",
@@ -12,18 +13,7 @@ pub(super) const VERIFY_PEERS: Key = Key {
     too_small: "off, whoever reaches the port can claim to be a node that has no link at the \
                 moment.",
     too_large: "on, the first link between two nodes takes two more round trips.",
-    kind: Kind::Text {
-        form: "\"on\" or \"off\"",
-        get: |settings| if settings.verify_peers { "on" } else { "off" }.to_owned(),
-        set: |settings, text| {
-            settings.verify_peers = match text {
-                "on" => true,
-                "off" => false,
-                _ => return Err(String::new()),
-            };
-            Ok(())
-        },
-    },
+    kind: switch!(verify_peers),
 };
 
 pub(super) const ROLE: Key = Key {

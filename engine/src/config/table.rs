@@ -1,35 +1,15 @@
 //! The table of the keys: all that may be set, in the order it is printed.
 
-use std::time::Duration;
-
 use ringmesh_proto::address::check_system;
 use ringmesh_proto::limits;
 
 use super::cluster;
 use super::key::{Key, Kind, Range};
+use super::kinds::{DAY_MS, HOUR_MS, MS, US, from_to, time, units, whole};
 use super::peers::{ROLE, VERIFY_PEERS};
 use super::placement::{ALLOW, RULES};
 use super::texts::{advertise, advertised, control, idle_name, set_control, set_idle};
 use super::{IdleMode, PEERS_CEILING};
-
-const MS: Duration = Duration::from_millis(1);
-const US: Duration = Duration::from_micros(1);
-const HOUR_MS: u64 = 60 * 60 * 1000;
-const DAY_MS: u64 = 24 * HOUR_MS;
-
-/// Whole `unit`s of `time`, rounded up.
-fn units(time: Duration, unit: Duration) -> u64 {
-    let units = time.as_nanos().div_ceil(unit.as_nanos());
-    u64::try_from(units).unwrap_or(u64::MAX)
-}
-
-const fn from_to(least: u64, most: u64) -> Range {
-    Range {
-        least,
-        most,
-        powers_of_two: false,
-    }
-}
 
 /// Bodies of frames, in bytes.
 const FRAME: Range = from_to(
@@ -56,23 +36,6 @@ macro_rules! number {
             set: |settings, number| settings.$field = number as _,
         }
     };
-}
-
-/// A field that is a `Duration`, in whole units.
-macro_rules! time {
-    ($field:ident, $name:literal, $unit:ident, $range:expr) => {
-        Kind::Number {
-            unit: $name,
-            range: $range,
-            get: |settings| Some(units(settings.$field, $unit)),
-            set: |settings, number| settings.$field = whole(number, $unit),
-        }
-    };
-}
-
-/// `number` units; the ranges of the table leave out what would not fit.
-fn whole(number: u64, unit: Duration) -> Duration {
-    Duration::from_nanos(number.saturating_mul(unit.as_nanos() as u64))
 }
 
 pub(super) static KEYS: [Key; 56] = [

@@ -1,6 +1,7 @@
 //! Every way to get a configuration wrong, and what the right ones do.
 
 mod bad;
+mod clusters;
 mod layers;
 mod placed;
 mod printed;

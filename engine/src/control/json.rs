@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 
 use crate::counters::Counters;
 use crate::event::{LinkEnds, NodeEvent};
@@ -155,19 +155,14 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
             address,
             old,
             new,
-        } => object
-            .plain("core", core.0)
-            .text("peer", &place(address))
+        } => place_of(object, *core, address)
             .plain("old", uid(*old))
             .plain("new", uid(*new)),
         NodeEvent::Forgotten {
             core,
             address,
             peer_core,
-        } => object
-            .plain("core", core.0)
-            .text("peer", &place(address))
-            .plain("peer_core", peer_core.0),
+        } => place_of(object, *core, address).plain("peer_core", peer_core.0),
         NodeEvent::Refused { core, by, reason } => object
             .plain("core", core.0)
             .maybe("by", by.as_ref().map(|by| quoted(&place(by))))
@@ -201,8 +196,15 @@ pub(super) fn event(event: &NodeEvent, at_ms: u128) -> String {
             start_of(object.plain("core", core.0), node).text("why", why.label())
         }
         NodeEvent::NodeFound { core, node } => start_of(object.plain("core", core.0), node),
+        NodeEvent::CoreStalled { core, span } | NodeEvent::CoreTurns { core, span } => object
+            .plain("core", core.0)
+            .plain("span_ms", span.as_millis()),
     }
     .end()
+}
+
+fn place_of(object: Object, core: CoreId, address: &Address) -> Object {
+    object.plain("core", core.0).text("peer", &place(address))
 }
 
 fn parted(object: Object, node: &NodeId, remedy: Remedy) -> Object {
@@ -237,8 +239,6 @@ fn place(address: &Address) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ringmesh_proto::address::CoreId;
-
     use super::*;
 
     #[test]

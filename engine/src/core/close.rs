@@ -30,7 +30,7 @@ impl Core {
             }
             None => {
                 self.accept(|acceptor, cx| acceptor.handle_fault(cx, key, reason));
-                self.inquiry_over(key);
+                self.inquiry_over(key, reason);
             }
         }
         // Whoever the machines think it belongs to, nothing good comes from it any more.
@@ -89,7 +89,7 @@ impl Core {
             }
             None => {
                 self.accept(|acceptor, _| acceptor.handle_closed(key));
-                self.inquiry_over(key);
+                self.inquiry_over(key, reason);
             }
         }
     }

@@ -429,7 +429,7 @@ impl Core {
     }
 
     /// Sends bytes of a handshake.
-    fn write(&self, conn: ConnKey, bytes: &[u8]) {
+    pub(super) fn write(&self, conn: ConnKey, bytes: &[u8]) {
         let Some(connection) = self.connection_of(conn) else {
             return;
         };

@@ -173,13 +173,14 @@ impl Core {
 
     /// A look-up ended, perhaps long after the dial that wanted it was given up.
     fn looked_up(self: &Rc<Self>, node: PeerIndex, found: io::Result<Vec<SocketAddr>>) {
-        let status = {
+        let (status, is_to_dial) = {
             let mut peers = self.peers.borrow_mut();
             let peer = peers.at(node);
             peer.places.begin(found);
-            peer.association.status()
+            (peer.association.status(), peer.association.is_to_dial())
         };
         match status {
+            _ if is_to_dial => self.dial_next(node),
             Status::Dialling => self.dial_next(node),
             Status::BackOff => {}
             // Nobody dials any more, and what was found grows old.

@@ -14,6 +14,7 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::contract::Transport;
 
 use super::budget::Budget;
+use super::held::TURN_TIME_TOLD;
 use super::start::Failure;
 use super::{Core, Seat, current};
 use crate::config::IdleMode;
@@ -50,6 +51,7 @@ fn live<R>(mut seat: Seat, begin: impl FnOnce(&Rc<Core>) -> R) -> Result<R, Engi
     }
     let entered = current::enter(Rc::clone(&core));
     core.begin_cluster()?;
+    core.begin_to_look();
     let begun = begin(&core);
     Driver::new(Rc::clone(&core)).run_to_the_end()?;
     core.close();
@@ -94,6 +96,7 @@ impl Driver {
     fn turn(&mut self) -> bool {
         let core = &self.core;
         core.tally.turns.add(1);
+        let began = core.clock.now();
         core.begin_turn();
         let mut busy = core.receive_parcels();
         core.io.borrow_mut().poll(&mut core.events.borrow_mut());
@@ -106,6 +109,7 @@ impl Driver {
         busy |= core.dispatch(&mut budget);
         busy |= core.deliver_notices(&mut budget);
         busy |= core.poll_tasks(&budget);
+        core.look_if_wanted();
         busy |= core.run_timers();
         core.end_doomed();
         core.part_all();
@@ -119,6 +123,9 @@ impl Driver {
         // Behind everything that somebody waits for. The next turn begins with this time: a core
         // that looks out does so for a microsecond, and one that slept reads the clock again.
         let now = core.look_at_clock();
+        if now.saturating_since(began) >= TURN_TIME_TOLD {
+            core.turn_was_too_long(now - began);
+        }
         if busy {
             self.busy_until = now;
         }

@@ -275,6 +275,7 @@ impl Core {
             CloseReason::Quarantined(_) => self.far_node_ended(uid, NodeEnd::Quarantined),
             _ => self.far.machine.borrow_mut().handle_link_down(uid),
         }
+        self.cluster_link_down(uid);
         self.far.stir();
     }
 

@@ -300,6 +300,7 @@ impl Core {
         if !self.slabs.iter().fold(false, short) {
             return;
         }
+        self.cluster_memory_came();
         let own = self.ends.iter().map(|end| Rc::clone(&end.link));
         for link in self.linked().chain(own).chain(self.tunnel_links()) {
             if link.outbound.borrow().deferred() > 0 {

@@ -447,6 +447,15 @@ impl Core {
     /// Says that this core looks by itself again.
     pub(super) fn is_awake(&self) {
         self.mesh.borrow().sleep.cancel();
+        self.want_to_be_looked_at();
+    }
+
+    /// Whether another core has not ended, and is not parked.
+    pub(super) fn is_core_awake(&self, core: CoreId) -> bool {
+        let mesh = self.mesh.borrow();
+        let outbox = mesh.outboxes.get(usize::from(core.0));
+        let outbox = outbox.and_then(Option::as_ref);
+        outbox.is_some_and(|it| !it.ring.is_abandoned() && !it.sleep.is_asleep())
     }
 }
 

@@ -38,6 +38,7 @@ mod fence;
 mod followed;
 mod forming;
 mod forward;
+mod held;
 mod hop;
 mod letters;
 mod life;
@@ -116,6 +117,7 @@ use ringmesh_transport::transports::Transports;
 pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
+pub(crate) use cluster::TopologyWait;
 pub(crate) use deadline::Question;
 pub(crate) use door::SharedDoor;
 pub(crate) use line::Place;
@@ -153,6 +155,7 @@ use clock::Clock;
 use cluster::ClusterRoom;
 use dial::LookUps;
 use far::Far;
+use held::Lookout;
 use letters::LetterLog;
 use life::Lives;
 use link::{Connection, End, Stage};
@@ -250,6 +253,8 @@ pub(crate) struct Core {
     /// A timer runs that looks at the progress of links.
     looks_for_stalls: Cell<bool>,
     idleness: Idleness,
+    /// What it sees of the other cores.
+    lookout: Lookout,
     phase: RefCell<Phase>,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
@@ -442,6 +447,7 @@ impl Core {
             || !self.locals.is_empty()
             || self.has_notices()
             || self.far.is_stirred()
+            || self.cluster.is_stirred()
             || !self.parting.borrow().is_empty()
     }
 }

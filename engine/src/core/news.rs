@@ -147,6 +147,13 @@ impl Core {
         }
     }
 
+    /// A core does not turn, or turns again.
+    pub(super) fn tell_of_core(&self, event: NodeEvent) {
+        if self.shared.events.is_read() {
+            self.tell_event(event);
+        }
+    }
+
     /// A peer gave its place to another.
     pub(super) fn tell_of_forgotten(&self, (address, peer_core): (Address, CoreId)) {
         if self.shared.events.is_read() {

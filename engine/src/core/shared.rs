@@ -19,6 +19,7 @@ use ringmesh_transport::doorbell::Doorbell;
 use super::clients::Registered;
 use super::cluster::TopologySlot;
 use super::door::SharedDoor;
+use super::held::HeldCores;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
 use super::select::Page;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     quiet: AtomicUsize,
     /// What its cores count.
     pub(crate) pages: Arc<Pages>,
+    /// Which of them do not turn.
+    pub(super) held: HeldCores,
     /// What reached nobody.
     pub(crate) letters: Arc<Office<DeadLetter>>,
     /// What happened to links.
@@ -147,6 +150,7 @@ impl Shared {
             formed: AtomicUsize::new(0),
             quiet: AtomicUsize::new(0),
             pages: Arc::new(Pages::new(cores)),
+            held: HeldCores::new(cores),
             letters: Arc::new(Office::new(letters_kept)),
             events: Arc::new(Office::new(EVENTS_KEPT)),
             bound: OnceLock::new(),

@@ -26,6 +26,7 @@ use super::clients::ForClients;
 use super::clock::Clock;
 use super::cluster::ClusterRoom;
 use super::far::Far;
+use super::held::Lookout;
 use super::letters::LetterLog;
 use super::life::Lives;
 use super::link::End;
@@ -64,8 +65,7 @@ impl Core {
             mesh,
             ..
         } = seat;
-        let surroundings = seat.surroundings;
-        let (io, node) = open(id, &settings, &shared, &surroundings.networks)?;
+        let (io, node) = open(id, &settings, &shared, &seat.surroundings.networks)?;
         let ends = ends(&settings, &node, id);
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
@@ -79,7 +79,7 @@ impl Core {
             locals_of: Lane::ALL.map(|lane| local_node(&node, (id, lane), &settings)),
             look_ups: RefCell::default(),
             tasks: Tasks::new(io.doorbell()),
-            clock: Clock::new(surroundings.time.as_ref(), io.doorbell()),
+            clock: Clock::new(seat.surroundings.time.as_ref(), io.doorbell()),
             io: RefCell::new(io),
             slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
             peers: RefCell::new(peers(&settings, (&shared, id), &node, &ends)),
@@ -116,6 +116,7 @@ impl Core {
             watches_memory: Cell::default(),
             looks_for_stalls: Cell::default(),
             idleness: Idleness::default(),
+            lookout: Lookout::default(),
             phase: RefCell::new(Phase::default()),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),

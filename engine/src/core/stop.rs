@@ -168,12 +168,14 @@ impl Core {
     /// Whether nothing is left to wait for. Cores end together: one that left before the others
     /// had heard what it took over would have them wait for that, and count as lost what was
     /// delivered.
-    pub(super) fn stopped(&self) -> bool {
+    pub(super) fn stopped(self: &Rc<Self>) -> bool {
         if !self.is_closing() {
             return false;
         }
         self.stop_listening_when_formed();
-        if matches!(*self.phase.borrow(), Phase::Flushing) && self.all_said() {
+        let is_flushing = matches!(*self.phase.borrow(), Phase::Flushing);
+        // What is remembered of the cluster is to outlive the process, if the disk is in time.
+        if is_flushing && self.all_said() && self.has_written_down() {
             *self.phase.borrow_mut() = Phase::Quiet;
             self.shared.core_quiet();
         }
@@ -189,6 +191,7 @@ impl Core {
         // A ring that failed ends a core in any phase: whatever drops now may spawn nothing.
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Flushed;
+        self.close_notebook();
         self.tasks.clear();
         self.stop_all_actors();
         self.close_mesh();

@@ -23,9 +23,21 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 /// Connections of one core, as the transport bounds them.
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
-/// The acceptor's, that of the inquiries, two of the end, that of the heartbeats, and those that
-/// look for stalls, for idle links and for memory.
-const SINGLE_TIMERS: usize = 8;
+/// Those of which a core has one at a time.
+const SINGLES: [Token; 12] = [
+    Token::Acceptor,
+    Token::Inquiries,
+    Token::Searches,
+    Token::Memory,
+    Token::Stalls,
+    Token::HeldCores,
+    Token::Idle,
+    Token::Heartbeats,
+    Token::Cluster,
+    Token::Notebook,
+    Token::Goodbye,
+    Token::Flush,
+];
 
 // Whatever has a bound finds a timer: futures cannot take those of actors, their restarts and
 // ends, of questions (one each while it waits), connections and peers (one each, and on each lane).
@@ -39,7 +51,7 @@ const _: () = assert!(
         + CONNECTIONS_MAX as usize
         + Lane::ALL.len() * PEERS_CEILING
         + 1
-        + SINGLE_TIMERS
+        + SINGLES.len()
         <= TIMERS_MAX as usize
 );
 
@@ -64,16 +76,22 @@ pub(crate) enum Token {
     Acceptor,
     /// The time of an inquiry may be up.
     Inquiries,
+    /// The time may be up in which an address is to say who is there.
+    Searches,
     /// Memory may have come back.
     Memory,
     /// The progress of the links is to be looked at.
     Stalls,
+    /// The other cores are to be looked at.
+    HeldCores,
     /// The links are to be looked at for idle ones.
     Idle,
     /// Heartbeats are due.
     Heartbeats,
     /// The machine of the cluster has something to do.
     Cluster,
+    /// What could not be written down is to be tried again.
+    Notebook,
     /// The stopping node handles no more of what had come.
     Goodbye,
     /// The stopping node waits no longer for its last bytes.
@@ -132,13 +150,56 @@ impl Core {
             Token::Peer(node) => self.peer_timeout(node),
             Token::Acceptor => self.acceptor_timeout(),
             Token::Inquiries => self.inquiries_timeout(),
+            Token::Searches => self.searches_timeout(),
             Token::Memory => self.look_for_memory(),
             Token::Stalls => self.look_for_stalls(),
+            Token::HeldCores => self.look_at_cores(),
             Token::Idle => self.look_for_idle(),
             Token::Heartbeats => self.heartbeats_due(),
             Token::Cluster => self.cluster_timeout(),
+            Token::Notebook => self.notebook_timeout(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::mem::discriminant;
+
+    use super::*;
+
+    /// Whether a core has one of it at a time: whoever adds one is led here.
+    fn is_single(token: &Token) -> bool {
+        match token {
+            Token::Alarm(_)
+            | Token::Ask(_)
+            | Token::Tick(_)
+            | Token::Restart { .. }
+            | Token::Stop { .. }
+            | Token::Connection(_)
+            | Token::Peer(_) => false,
+            Token::Acceptor
+            | Token::Inquiries
+            | Token::Searches
+            | Token::Memory
+            | Token::Stalls
+            | Token::HeldCores
+            | Token::Idle
+            | Token::Heartbeats
+            | Token::Cluster
+            | Token::Notebook
+            | Token::Goodbye
+            | Token::Flush => true,
+        }
+    }
+
+    #[test]
+    fn each_timer_that_a_core_has_once_is_counted_once() {
+        assert!(SINGLES.iter().all(is_single));
+        let kinds: HashSet<_> = SINGLES.iter().map(discriminant).collect();
+        assert_eq!(kinds.len(), SINGLES.len());
     }
 }

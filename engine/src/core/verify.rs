@@ -14,7 +14,7 @@ use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::effect::{ConnKey, Context, Outbox};
 use ringmesh_proto::frame::Frame;
 use ringmesh_proto::frame::body::{Accept, RefuseReason};
-use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, Verifier};
+use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, Unvouched, Verifier};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::DIALLED_ADDRESSES_MAX;
@@ -185,8 +185,8 @@ impl Core {
                 Err(error) => tracing::debug!(%at, %error, "no socket for an inquiry"),
             }
         }
-        if let Some(introduction) = self.verify(|verifier, _| verifier.give_up(conn)) {
-            self.turn_down(&introduction);
+        if let Some(unvouched) = self.verify(|verifier, _| verifier.give_up(conn)) {
+            self.turn_down(&unvouched);
         }
     }
 
@@ -200,13 +200,15 @@ impl Core {
 
     /// Refuses a dialler that nobody vouches for. Those of the same claim behind it are asked about
     /// each by itself.
-    fn turn_down(self: &Rc<Self>, introduction: &Introduction) {
-        let Introduction { conn, peer, .. } = introduction;
+    fn turn_down(self: &Rc<Self>, unvouched: &Unvouched) {
+        let reason = unvouched.reason;
+        let Introduction { conn, peer, .. } = &unvouched.introduction;
         self.inquiries.places.borrow_mut().remove(conn);
         if self.log_budget.borrow_mut().take(self.clock.now()) {
-            tracing::info!(%peer, "refusing a dial that nobody at its address vouches for");
+            let label = reason.label();
+            tracing::info!(%peer, label, "refusing a dial that nobody at its address vouches for");
         }
-        self.accept(|acceptor, cx| acceptor.refuse(cx, *conn, RefuseReason::Unproven));
+        self.accept(|acceptor, cx| acceptor.refuse(cx, *conn, reason));
         let followers = self.verify(|verifier, _| verifier.take_followers(peer));
         for follower in &followers {
             self.settle_introduction(follower, |core, connection, follower| {
@@ -256,6 +258,7 @@ impl Core {
     pub(super) fn inquiry_connected(self: &Rc<Self>, connection: &Connection) {
         let dial = connection.key;
         self.verify(|verifier, cx| verifier.handle_connected(cx, dial));
+        self.search_connected(connection);
         if !connection.closing.get() {
             self.io.borrow_mut().start_receiving(connection.id);
         }
@@ -267,6 +270,9 @@ impl Core {
         connection: &Rc<Connection>,
         frame: &Frame<'_>,
     ) -> bool {
+        if self.search_frame(connection, frame) {
+            return true;
+        }
         let key = connection.key;
         let (is_dial, is_waiting) = {
             let verifier = self.inquiries.verifier.borrow();
@@ -287,7 +293,8 @@ impl Core {
     }
 
     /// A connection that belongs to no peer ended, or is about to.
-    pub(super) fn inquiry_over(self: &Rc<Self>, key: ConnKey) {
+    pub(super) fn inquiry_over(self: &Rc<Self>, key: ConnKey, reason: CloseReason) {
+        self.search_closed(key, reason);
         let asked_about = self.verify(|verifier, _| verifier.handle_dial_over(key));
         if let Some(conn) = asked_about {
             return self.inquire_next(conn);

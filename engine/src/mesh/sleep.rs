@@ -52,7 +52,13 @@ impl Sleep {
     pub(crate) fn wake_needed(&self) -> bool {
         fence(Ordering::SeqCst);
         // The plain load keeps the line shared among the producers while the core is awake.
-        self.asleep.load(Ordering::Relaxed) && self.elect()
+        self.is_asleep() && self.elect()
+    }
+
+    /// Whether the core is parked, or about to; of no use to whoever has published something.
+    #[inline]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
     }
 
     /// The fences carry what has to be seen; the exchange only decides who rings. One that loses

@@ -49,6 +49,8 @@ fn cores_at_work_accuse_nobody() {
     labour(Duration::from_secs(60));
 }
 
+/// `cargo test --release -p ringmesh -- --ignored for_long`: of the whole package, which builds the
+/// example.
 #[test]
 #[ignore = "takes ten minutes"]
 fn cores_at_work_accuse_nobody_for_long() {

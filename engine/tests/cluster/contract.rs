@@ -43,6 +43,13 @@ fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
         );
     }
     assert_eq!(node.command("state of things")["event"], "error");
+    // What is no text, or too long to be a command, is answered like any other line.
+    let long = vec![b'x'; 1 << 16];
+    for line in [&b"sta\xffte"[..], &long] {
+        let answer = node.command_of(line);
+        assert_eq!(answer["event"], "error", "{answer}");
+        assert!(answer["command"].is_string(), "{answer}");
+    }
     let ready = node.command("prepare_for_full_shutdown");
     assert_eq!(
         (&ready["event"], &ready["command"]),
@@ -92,7 +99,33 @@ fn answers_have_their_keys() {
         &["converged", "not_seen", "blocking", "text"],
     );
     let keys = ["strategy", "verdict", "down", "why", "inputs"];
-    has(&nodes.0[0].command("explain"), &keys);
+    let explained = nodes.0[0].command("explain");
+    has(&explained, &keys);
+    assert_eq!(explained["event"], "decision");
+    let leader = nodes.0[1].wait_for("a leader", |said| {
+        said.is("leader") && said.line["member"].is_string()
+    });
+    let leader = leader.line;
+    let mut members = state["members"].as_array().expect("members").iter();
+    let is_leader = |it: &&Value| it["member"] == leader["member"] && it["uid"] == leader["uid"];
+    assert!(members.any(|it| is_leader(&it)), "{leader}");
+}
+
+#[test]
+fn whoever_says_that_a_member_is_out_of_reach_is_named_by_its_address() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut nodes = Nodes::up(&program, 3);
+    let gone = nodes.0.remove(2);
+    gone.signal("KILL");
+    for node in &nodes.0 {
+        let lost = node.wait_for("a loss", |said| said.is_of("unreachable", &gone.address));
+        let by = lost.line["by"].as_array().expect("observers");
+        let addresses = nodes.0.iter().map(|it| &it.address);
+        let addresses: Vec<Value> = addresses.map(|it| it.as_str().into()).collect();
+        assert!(!by.is_empty() && by.iter().all(|it| addresses.contains(it)));
+    }
 }
 
 #[test]
@@ -117,6 +150,8 @@ fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
     );
     let last = said.last().expect("it said something");
     assert_eq!((&last["event"], &last["code"]), (&"exit".into(), &0.into()));
+    let own = said.iter().find(|line| line["event"] == "self_removed");
+    assert_eq!(own.map(|it| &it["member"]), Some(&said[0]["member"]));
     let ends = said.iter().filter(|line| line["event"] == "exit");
     assert_eq!(ends.count(), 1);
     assert!(said.iter().all(|line| line["at_ms"].is_u64()));
@@ -189,5 +224,12 @@ fn wrong_arguments_are_told_apart_from_a_node_that_cannot_run() {
         let done = command.output().expect("it starts");
         assert_eq!(done.status.code(), Some(2), "{arguments:?}");
         assert!(!done.stderr.is_empty(), "{arguments:?}");
+        let said = String::from_utf8(done.stdout).expect("a text");
+        assert_eq!(said.lines().last(), Some("exit code=2"), "{arguments:?}");
     }
+    let mut command = Command::new(&program);
+    let done = command.args(["--json", "--bind"]).output();
+    let done = done.expect("it starts");
+    let last: Value = serde_json::from_slice(&done.stdout).expect("a line of JSON");
+    assert_eq!((&last["event"], &last["code"]), (&"exit".into(), &2.into()));
 }

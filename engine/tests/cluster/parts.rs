@@ -102,7 +102,7 @@ fn a_cut_that_heals_in_time_removes_nobody(program: &Path) {
     let Some(network) = Network::of(5) else {
         return;
     };
-    // The kernels find each other again a while after the cut: as long as that was, perhaps.
+    // So that nobody is given up before the cut heals, however busy the machine is.
     let patient = ["--set", "cluster.stable_after_ms=30000"];
     let start = |host| network.start(program, host, &patient);
     let nodes = Nodes((0..5).map(start).collect());
@@ -129,7 +129,7 @@ fn a_cut_that_heals_in_time_removes_nobody(program: &Path) {
     within(
         "a cut that healed, all reachable",
         last - healed,
-        Duration::from_secs(6),
+        Duration::from_secs(2),
     );
     for node in &nodes.0 {
         let state = node.command("state");

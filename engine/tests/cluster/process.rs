@@ -40,8 +40,9 @@ pub(crate) fn free_addresses(count: usize) -> Vec<String> {
     (0..count).map(address).collect()
 }
 
-/// Waits until nobody listens at an address of a node that was killed: its ring may hold the
-/// listener for a moment longer than the process lives.
+/// Waits until nobody listens at an address of a node that was killed. The kernel takes its ring
+/// apart behind the end of the process, and until then the accept under way there holds the
+/// listener: for up to a tenth of a second, where a plain socket is free at once.
 pub(crate) fn wait_until_free(address: &str) {
     let deadline = Instant::now() + PATIENCE;
     while TcpListener::bind(address).is_err() {
@@ -179,12 +180,21 @@ impl Node {
 
     /// Gives a command, and waits for its answer.
     pub(crate) fn command(&self, line: &str) -> Value {
-        let answers = ["ok", "error", "state", "why", "explain"];
-        let is_answer = |said: &Said| answers.iter().any(|answer| said.is(answer));
+        self.command_of(line.as_bytes())
+    }
+
+    /// The same with bytes that may be no text.
+    pub(crate) fn command_of(&self, line: &[u8]) -> Value {
+        let answers = ["ok", "error", "state", "why"];
+        // A decision with what it follows from is no event.
+        let explains = |said: &Said| said.is("decision") && said.line.get("inputs").is_some();
+        let is_answer =
+            |said: &Said| answers.iter().any(|answer| said.is(answer)) || explains(said);
         self.said.borrow_mut().retain(|said| !is_answer(said));
         let mut stdin = self.stdin.borrow_mut();
         let stdin = stdin.as_mut().expect("it was not ended");
-        writeln!(stdin, "{line}").expect("it reads commands");
+        let written = stdin.write_all(&[line, b"\n"].concat());
+        written.expect("it reads commands");
         self.wait_for("an answer", is_answer).line
     }
 

@@ -20,16 +20,28 @@ fn another_process_does_not_get_the_address_of_a_member_that_lives() {
     let Some(program) = program() else {
         return;
     };
-    let nodes = Nodes::up(&program, 3);
-    let seeds = [nodes.0[0].address.clone()];
-    let taken = ["--advertise", nodes.0[2].address.as_str()];
+    let mut nodes = Nodes::up(&program, 3);
+    let seeds = [nodes.0[0].address.clone(), nodes.0[1].address.clone()];
+    let address = nodes.0[2].address.clone();
+    let taken = ["--advertise", address.as_str()];
     let thief = Node::start(&program, "127.0.0.1:0", &seeds, &taken);
-    // Nobody links with it: the member answers at that address, and does not vouch for it.
-    thief.wait_for("that it waits", |said| said.is("join_waiting"));
+    // Nobody links with it: the member answers at that address, and says who it is.
+    let told = thief.wait_for("that it is in use", |said| said.is("address_in_use"));
+    // The first answers may be enough for it.
+    let by = told.line["by"].as_array().expect("members");
+    let are_seeds = by.iter().all(|it| seeds.iter().any(|seed| it == seed));
+    assert!(!by.is_empty() && are_seeds, "{by:?}");
     assert!(!thief.has_said(|said| said.is("welcomed") || said.is("founded")));
-    thief.signal("TERM");
-    assert_eq!(thief.wait(), 0);
+    assert_eq!(thief.wait(), 4);
     see_no_harm(&nodes);
+    // Once that one is gone the address is anybody's.
+    let gone = nodes.0.remove(2);
+    gone.signal("KILL");
+    drop(gone);
+    wait_until_free(&address);
+    nodes.0.push(Node::start(&program, &address, &seeds, &[]));
+    nodes.0[2].wait_for_event("up", &address);
+    assert!(!nodes.0[2].has_said(|said| said.is("address_in_use")));
 }
 
 #[test]

@@ -218,4 +218,8 @@ impl Subject for Chatters {
         let patience = (plan.end - plan.healed) / 2;
         vec![Box::new(InTurn { patience })]
     }
+
+    fn leave(&self) -> Option<Wish> {
+        Some(Wish::Leave)
+    }
 }

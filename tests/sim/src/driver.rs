@@ -11,11 +11,13 @@ mod effects;
 mod introduction;
 mod link;
 mod post;
+mod stall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringmesh_cluster::post::Post;
 use ringmesh_proto::address::{Address, CoreId, NodeId, Uid};
 use ringmesh_proto::association::{Association, Status};
 use ringmesh_proto::close_reason::CloseReason;
@@ -36,7 +38,6 @@ use ringmesh_proto::time::Instant;
 
 use self::connection::Connection;
 use self::link::Link;
-use self::post::Post;
 use crate::agenda::Agenda;
 use crate::canary::Canary;
 use crate::happening::{HalfId, Happening};
@@ -97,10 +98,12 @@ pub(crate) struct Driver {
     slabs: SlabPool,
     upward: VecDeque<Upward>,
     /// What waits for links, or for room on them.
-    posts: BTreeMap<Uid, Post>,
+    posts: BTreeMap<Uid, (NodeId, Post)>,
     /// Peers whose links may have something to send.
     touched: Vec<usize>,
     look_at: Option<Instant>,
+    /// When links are looked at that may stand still.
+    stalls_at: Option<Instant>,
     stopping: bool,
     manner: Manner,
     scratch: Vec<u8>,
@@ -162,6 +165,7 @@ impl Driver {
             posts: BTreeMap::new(),
             touched: Vec::new(),
             look_at: None,
+            stalls_at: None,
             stopping: false,
             manner,
             scratch: Vec::new(),
@@ -218,6 +222,28 @@ impl Driver {
         }
     }
 
+    /// Has a node dialled once, for whoever is there: as the engine does for members of clusters.
+    pub(crate) fn dial_once(&mut self, env: &mut Surroundings<'_>, address: &Address) {
+        if *address != self.local.id.address {
+            let peer = self.peer(address);
+            self.associate(env, peer, |association, cx| {
+                association.handle_resume_wanted(cx);
+                association.handle_dial_once(cx);
+            });
+        }
+    }
+
+    /// Dials a node beside the link with it, over which nothing comes.
+    pub(crate) fn probe(&mut self, env: &mut Surroundings<'_>, node: &NodeId) {
+        if let Some(&peer) = self
+            .by_address
+            .get(&node.address)
+            .filter(|_| !self.stopping)
+        {
+            self.associate(env, peer, |it, cx| it.handle_silence(cx));
+        }
+    }
+
     /// Sends bytes to a node, if there is a link with it.
     pub(crate) fn send(&mut self, env: &mut Surroundings<'_>, to: &Recipient, body: &[u8]) -> Sent {
         let sent = self.try_send(env, to, body);
@@ -240,7 +266,7 @@ impl Driver {
         let peer = self.peer(to.address());
         let wanted = |link: &&mut Link| to.uid().is_none_or(|uid| uid == link.peer.uid);
         let Some(link) = self.peers[peer].link.as_mut().filter(wanted) else {
-            self.dial(env, to.address());
+            self.dial_once(env, to.address());
             return Sent::NoLink;
         };
         let sent = link.push(env, &mut self.slabs, body);
@@ -300,6 +326,7 @@ impl Driver {
             self.look_for_idle(env);
         }
         self.end_lingering(env);
+        self.end_stalled(env);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -310,6 +337,7 @@ impl Driver {
             self.acceptor.poll_timeout(),
             self.verifier.poll_timeout(),
             self.look_at,
+            self.stalls_at,
             self.next_lingering(),
         ];
         own.into_iter().flatten().chain(associations).min()
@@ -350,13 +378,7 @@ impl Driver {
         call: impl FnOnce(&mut Acceptor, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
-        let mut cx = Context {
-            now: env.now,
-            random: env.random.number(),
-            local: &self.local,
-            link: None,
-            out: &mut out,
-        };
+        let mut cx = unlinked(env, &self.local, &mut out);
         let result = call(&mut self.acceptor, &mut cx);
         self.carry_out(env, None, out);
         result
@@ -369,13 +391,7 @@ impl Driver {
         call: impl FnOnce(&mut Verifier, &mut Context<'_>) -> R,
     ) -> R {
         let mut out = Outbox::default();
-        let mut cx = Context {
-            now: env.now,
-            random: env.random.number(),
-            local: &self.local,
-            link: None,
-            out: &mut out,
-        };
+        let mut cx = unlinked(env, &self.local, &mut out);
         let result = call(&mut self.verifier, &mut cx);
         self.carry_out(env, None, out);
         result
@@ -414,5 +430,20 @@ impl Driver {
         let link = links.find(|link| link.half == half)?;
         let positions = link.outbound.positions();
         Some((positions.received_to, positions.tail))
+    }
+}
+
+/// What a machine without a link is told with each call.
+fn unlinked<'a>(
+    env: &mut Surroundings<'_>,
+    local: &'a LocalNode,
+    out: &'a mut Outbox,
+) -> Context<'a> {
+    Context {
+        now: env.now,
+        random: env.random.number(),
+        local,
+        link: None,
+        out,
     }
 }

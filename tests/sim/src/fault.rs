@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A class of faults. A seed draws which of them its world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,7 @@ pub struct Faults {
     all: Vec<(Class, bool)>,
     counts: [u64; Class::ALL.len()],
     fresh: Vec<FaultId>,
+    longest_partition: Duration,
 }
 
 impl Faults {
@@ -125,6 +127,19 @@ impl Faults {
             self.counts[*class as usize] += 1;
             self.fresh.push(id);
         }
+    }
+
+    /// Some nodes did not hear others for so long, if that took effect.
+    pub(crate) fn end_partition(&mut self, id: FaultId, lasted: Duration) {
+        let (_, has) = self.all[id.0 as usize];
+        if has {
+            self.longest_partition = self.longest_partition.max(lasted);
+        }
+    }
+
+    /// The longest for which some nodes did not hear others.
+    pub fn longest_partition(&self) -> Duration {
+        self.longest_partition
     }
 
     /// Takes the faults that took effect since this was asked last.
@@ -168,5 +183,10 @@ mod tests {
         assert_eq!(faults.take_fresh(), Some((first, Class::Reset)));
         faults.took_effect(second);
         assert_eq!((faults.count(Class::Delay), faults.total()), (1, 2));
+        let idle = faults.begin(Class::Partition);
+        faults.end_partition(idle, Duration::from_secs(9));
+        assert_eq!(faults.longest_partition(), Duration::ZERO);
+        faults.end_partition(first, Duration::from_secs(7));
+        assert_eq!(faults.longest_partition(), Duration::from_secs(7));
     }
 }

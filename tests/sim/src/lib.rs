@@ -78,6 +78,7 @@ pub mod members;
 mod misfortune;
 mod network;
 mod node;
+mod outcome;
 mod random;
 mod run;
 mod script;
@@ -97,6 +98,7 @@ pub use self::invariant::{
 pub use self::machine::{ACTS_MAX, Act, Context, LinkNews, Machine, Outbox, Recipient, Sent};
 pub use self::misfortune::Fault;
 pub use self::network::Weather;
+pub use self::outcome::{Fate, Outcome, Outcomes};
 pub use self::random::Random;
 pub use self::run::{Report, Subject, run};
 pub use self::script::{Check, Deed, Script, Step};

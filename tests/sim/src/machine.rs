@@ -1,5 +1,6 @@
 //! What runs on the nodes of a world: a pure machine, and what it is told and asks for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
 
+use crate::outcome::Outcome;
 use crate::random::Random;
 
 /// A machine on the control core of a node. It has no clock, no socket and no random source of its
@@ -35,6 +37,12 @@ pub trait Machine: 'static {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, by the clock of the node.
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// What an event says of which side of a split cluster goes on, if it does.
+    fn outcome(event: &Self::Event) -> Option<Outcome> {
+        let _ = event;
+        None
+    }
 }
 
 /// What a machine is told with each call, besides what happened.
@@ -77,8 +85,14 @@ pub enum Act<E> {
         /// What.
         body: Arc<[u8]>,
     },
-    /// Have a link dialled.
+    /// Have a link dialled, now and whenever it is lost.
     Dial(Address),
+    /// Have a link dialled once, if there is none.
+    DialOnce(Address),
+    /// Have nothing wait any more for process starts that are neither these nor linked.
+    ForgetPosts(BTreeSet<Uid>),
+    /// Dial a node beside the link with it, over which nothing comes.
+    Probe(NodeId),
     /// Tell the users of the node.
     Publish(E),
     /// Have all cores of the node know that version of the topology.

@@ -4,18 +4,24 @@ mod addresses;
 mod agreement;
 mod converged;
 mod courses;
+mod disk;
+mod downed;
+mod downing;
+mod expelled;
 mod follower;
 mod leaders;
+mod leaver;
 mod numbers;
+mod quiet;
 mod rows;
 mod seen;
 mod severed;
 mod silence;
 mod views;
+mod writing;
+mod written;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
@@ -25,38 +31,46 @@ use ringmesh_cluster::evidence::{Ending, Evidence};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::machine::{ContactFailure, Identity};
-use ringmesh_cluster::membership::memory::Memory;
-use ringmesh_cluster::membership::{AppVersion, Profile, Roles, Settings, Status};
-use ringmesh_cluster::resolver::{Split, Strategy, Verdict};
+use ringmesh_cluster::membership::{AppVersion, Member, Profile, Roles, Settings, Status};
+use ringmesh_cluster::resolver::{Strategy, Verdict, Why};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
+use ringmesh_proto::frame::body::RefuseReason;
+use ringmesh_proto::quarantine::By;
 use ringmesh_proto::time::Instant;
 
 pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
 pub use self::converged::Converged;
 pub use self::courses::Courses;
+use self::disk::Disk;
+pub use self::disk::Disks;
+pub use self::downed::Downed;
+pub use self::downing::{Downing, KeepYourself};
+pub use self::expelled::Expelled;
 pub use self::follower::Follower;
 pub use self::leaders::Leaders;
+pub use self::leaver::Leaver;
 pub use self::numbers::Numbers;
+pub use self::quiet::Quiet;
 pub use self::rows::Rows;
 pub use self::seen::Seen;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
+use self::writing::Before;
+pub use self::writing::{Move, Standing, Told, Writing};
+pub use self::written::Written;
 use crate::canary::Canary;
 use crate::invariant::Invariant;
 use crate::machine::{Act, Context, LinkNews, Machine};
+use crate::outcome::{Fate, Outcome};
 use crate::run::Subject;
 use crate::swarm::Plan;
 use crate::world::{Birth, Maker};
 
-/// What the nodes of a world wrote down where it outlives their processes.
-pub type Disks = Rc<RefCell<BTreeMap<usize, Memory>>>;
-
 /// One node's part in a cluster.
 #[derive(Debug)]
 pub struct Participant {
-    node: usize,
     control: Control,
     seeds: Vec<Address>,
     /// When it asks to join, until it did.
@@ -71,7 +85,14 @@ pub struct Participant {
     /// behind what the machines wanted before.
     effects: VecDeque<Effect>,
     is_busy: bool,
-    disks: Disks,
+    disk: Disk,
+    /// What the machines are about to be told.
+    told: Told,
+    /// What it wrote into its view by itself, for those who judge that.
+    writings: Vec<Writing>,
+    /// It hears nothing, for tests.
+    #[cfg(test)]
+    is_deaf: bool,
 }
 
 /// What is wanted of whoever is at an address.
@@ -99,7 +120,6 @@ impl Participant {
         let memory = disks.borrow().get(&birth.node).cloned();
         let addresses = birth.addresses.iter().take(seeds).cloned();
         Self {
-            node: birth.node,
             control: Control::new(settings, own, memory).expect("settings that can be"),
             seeds: addresses.collect(),
             begins: Some(birth.now),
@@ -108,7 +128,11 @@ impl Participant {
             contacts: BTreeMap::new(),
             effects: VecDeque::new(),
             is_busy: false,
-            disks,
+            disk: Disk::new(birth.node, disks),
+            told: Told::Nothing,
+            writings: Vec::new(),
+            #[cfg(test)]
+            is_deaf: false,
         }
     }
 
@@ -124,15 +148,25 @@ impl Participant {
         &self.control
     }
 
+    /// What it wrote into its view by itself, from its start on.
+    pub fn writings(&self) -> &[Writing] {
+        &self.writings
+    }
+
     /// Calls the machines, and carries out what they want, and what follows from that.
     fn call(&mut self, cx: &mut Cx<'_>, call: impl FnOnce(&mut Control, &mut ClusterContext<'_>)) {
         let mut out = Outbox::default();
         let seed = cx.random.number();
         let mut inner = ClusterContext::new(cx.now, seed, &mut out);
+        let mut before = Before::of(&self.control, std::mem::take(&mut self.told));
         call(&mut self.control, &mut inner);
         while let Some(effect) = out.pop() {
+            if let Effect::Publish(numbered) = &effect {
+                before.note(&numbered.event);
+            }
             self.effects.push_back(effect);
         }
+        self.writings.extend(before.writing(&self.control, cx.now));
         if self.is_busy {
             return;
         }
@@ -151,12 +185,7 @@ impl Participant {
                 None => self.look_for(cx, address, |wanted| wanted.word = Some(body)),
             },
             Effect::Identify { address } => match self.links.get(&address) {
-                Some(uid) => {
-                    let found = Identity::Found(*uid);
-                    self.call(cx, |control, inner| {
-                        control.handle_identified(inner, &address, found);
-                    });
-                }
+                Some(uid) => self.identified(cx, &address, Identity::Found(*uid)),
                 None => self.look_for(cx, address, |wanted| wanted.is_to_identify = true),
             },
             Effect::Publish(event) => {
@@ -171,19 +200,29 @@ impl Participant {
                     self.command(cx, Command::Exited);
                 }
             }
-            Effect::Topology(topology) => cx.out.push(Act::Topology(topology.version())),
-            Effect::Quarantine { node } => cx.out.push(Act::Quarantine(node)),
-            Effect::Remember(memory) => {
-                self.disks.borrow_mut().insert(self.node, memory);
+            Effect::Topology(topology) => {
+                let members = topology.members().iter().map(Member::uid);
+                cx.out.push(Act::ForgetPosts(members.collect()));
+                cx.out.push(Act::Topology(topology.version()));
             }
-            Effect::Forget => {
-                self.disks.borrow_mut().remove(&self.node);
+            Effect::Quarantine { node } => {
+                let uid = node.uid;
+                cx.out.push(Act::Quarantine(node));
+                self.call(cx, |control, inner| control.handle_parted(inner, uid));
             }
+            Effect::Remember { number, memory } => {
+                self.disk.write(cx.now, cx.random, Some((number, memory)));
+            }
+            Effect::Forget => self.disk.write(cx.now, cx.random, None),
+            Effect::Probe { node } => cx.out.push(Act::Probe(node)),
             Effect::Stop { .. } => cx.out.push(Act::Stop),
         }
     }
 
     fn command(&mut self, cx: &mut Cx<'_>, command: Command) {
+        if let Command::Down { address } = &command {
+            self.told = Told::Down(address.clone());
+        }
         // What cannot be done is not: who asks at random asks for that too.
         self.call(cx, |control, inner| {
             drop(control.handle_command(inner, command))
@@ -191,7 +230,7 @@ impl Participant {
     }
 
     fn look_for(&mut self, cx: &mut Cx<'_>, address: Address, want: impl FnOnce(&mut Wanted)) {
-        cx.out.push(Act::Dial(address.clone()));
+        cx.out.push(Act::DialOnce(address.clone()));
         want(self.contacts.entry(address).or_default());
     }
 
@@ -207,10 +246,7 @@ impl Participant {
             cx.out.send(peer.clone(), word.to_vec());
         }
         if wanted.is_to_identify {
-            let found = Identity::Found(peer.uid);
-            self.call(cx, |it, inner| {
-                it.handle_identified(inner, &peer.address, found)
-            });
+            self.identified(cx, &peer.address, Identity::Found(peer.uid));
         }
     }
 
@@ -223,7 +259,7 @@ impl Participant {
         let evidence = self.evidence.entry(peer.address.clone()).or_default();
         if evidence.handle_disconnected(peer.uid, ending) {
             // A fresh dial tells whether it has crashed.
-            cx.out.push(Act::Dial(peer.address.clone()));
+            cx.out.push(Act::DialOnce(peer.address.clone()));
         }
     }
 
@@ -240,6 +276,8 @@ impl Participant {
         };
         let why = match reason {
             CloseReason::DialRefused => ContactFailure::Refused,
+            _ if reason.quarantined_by() == Some(By::Peer) => ContactFailure::Quarantined,
+            CloseReason::Refused(RefuseReason::AddressInUse) => ContactFailure::AddressInUse,
             CloseReason::Refused(_) => ContactFailure::Rejected,
             _ => ContactFailure::Silent,
         };
@@ -253,10 +291,15 @@ impl Participant {
                 ContactFailure::Refused => Identity::Refused,
                 _ => Identity::Silent,
             };
-            self.call(cx, |it, inner| {
-                it.handle_identified(inner, address, identity)
-            });
+            self.identified(cx, address, identity);
         }
+    }
+
+    fn identified(&mut self, cx: &mut Cx<'_>, address: &Address, identity: Identity) {
+        self.told = Told::Identity(address.clone());
+        self.call(cx, |control, inner| {
+            control.handle_identified(inner, address, identity);
+        });
     }
 }
 
@@ -265,12 +308,21 @@ impl Machine for Participant {
     type Event = Numbered;
 
     fn handle_message(&mut self, cx: &mut Cx<'_>, from: &NodeId, body: &[u8]) {
+        #[cfg(test)]
+        if self.is_deaf {
+            return;
+        }
+        self.told = Told::Message(body.to_vec());
         self.call(cx, |control, inner| {
             control.handle_message(inner, from, body)
         });
     }
 
     fn handle_link(&mut self, cx: &mut Cx<'_>, news: &LinkNews) {
+        #[cfg(test)]
+        if self.is_deaf {
+            return;
+        }
         match news {
             LinkNews::Up(peer) | LinkNews::Resumed(peer) => self.found(cx, peer),
             LinkNews::Rested(peer) => self.parted(cx, peer, CloseReason::Rested),
@@ -306,11 +358,31 @@ impl Machine for Participant {
             let seeds = self.seeds.clone();
             return self.command(cx, Command::Join { seeds });
         }
+        if let Some(number) = self.disk.take_written(cx.now, cx.random) {
+            self.call(cx, |control, inner| {
+                control.handle_remembered(inner, number);
+            });
+        }
         self.call(cx, |control, inner| control.handle_timeout(inner));
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.begins.or_else(|| self.control.poll_timeout())
+        let due = [self.control.poll_timeout(), self.disk.poll_timeout()];
+        self.begins.or_else(|| due.into_iter().flatten().min())
+    }
+
+    fn outcome(event: &Numbered) -> Option<Outcome> {
+        let Event::Decision(decision) = &event.event else {
+            return None;
+        };
+        let fate = match decision.verdict {
+            Verdict::Stay => Fate::Kept,
+            _ if decision.why == Why::Unstable => Fate::DownAll,
+            _ if decision.strategy == Downing::DownAll.name() => Fate::DownAll,
+            _ => Fate::DownedSelf,
+        };
+        let strategy = decision.strategy;
+        Some(Outcome { strategy, fate })
     }
 }
 
@@ -319,6 +391,8 @@ impl Machine for Participant {
 pub struct Members {
     /// The settings of every node.
     pub settings: ControlSettings,
+    /// What decides which side goes on; each seed draws it, if nothing is said.
+    pub downing: Option<Downing>,
 }
 
 impl Default for Members {
@@ -329,53 +403,37 @@ impl Default for Members {
             remembers: true,
             ..Settings::default()
         };
-        let settings = membership.into();
-        Self { settings }
+        Self {
+            settings: membership.into(),
+            downing: None,
+        }
     }
 }
 
 /// How many nodes of a world are seeds.
 const SEEDS: usize = 3;
 
-/// A strategy by which each side of a split cluster goes on: what must never be, and what the
-/// invariants have to find.
-#[derive(Clone, Copy, Debug)]
-pub struct KeepYourself;
-
-impl Strategy for KeepYourself {
-    fn name(&self) -> &'static str {
-        "keep-yourself"
+impl Members {
+    /// What decides in the world of a plan which side goes on.
+    fn downing(&self, plan: &Plan) -> Downing {
+        let settings = &plan.settings;
+        let drawn = || Downing::drawn(settings.seed, settings.cores.len());
+        match settings.canary {
+            Some(Canary::KeepYourself) => Downing::KeepYourself,
+            _ => self.downing.unwrap_or_else(drawn),
+        }
     }
 
-    fn is_voted(&self) -> bool {
-        false
-    }
-
-    fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
-        Verdict::Stay
-    }
-}
-
-impl Subject for Members {
-    type Machine = Participant;
-
-    fn maker(&self, plan: &Plan) -> Maker<Participant> {
-        let (settings, disks) = (self.settings.clone(), Disks::default());
-        let is_naive = plan.settings.canary == Some(Canary::KeepYourself);
-        Box::new(move |birth| {
-            let made = Participant::new(birth, settings.clone(), SEEDS, disks.clone());
-            match is_naive {
-                true => made.with_strategy(Box::new(KeepYourself)),
-                false => made,
-            }
-        })
-    }
-
-    fn invariants(&self, _: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
-        vec![
+    /// What members have to keep, whatever befalls them, if this decides which side goes on.
+    pub fn held_to(downing: Downing) -> Vec<Box<dyn Invariant<Participant>>> {
+        let mut all: Vec<Box<dyn Invariant<Participant>>> = vec![
+            Box::new(Written::default()),
+            Box::new(Downed::by(downing)),
+            Box::new(Expelled::default()),
+            Box::new(Leaver::default()),
+            Box::new(Quiet::default()),
             Box::new(Courses::default()),
             Box::new(Follower::default()),
-            Box::new(Severed::default()),
             Box::new(Silence::default()),
             Box::new(Seen),
             Box::new(Converged),
@@ -384,7 +442,37 @@ impl Subject for Members {
             Box::new(Addresses),
             Box::new(Rows),
             Box::new(Agreement),
-        ]
+        ];
+        // Who goes down without a vote may have given up others before.
+        if downing != Downing::DownAll {
+            all.push(Box::new(Severed::default()));
+        }
+        all
+    }
+}
+
+impl Subject for Members {
+    type Machine = Participant;
+
+    fn maker(&self, plan: &Plan) -> Maker<Participant> {
+        let (settings, disks) = (self.settings.clone(), Disks::default());
+        let downing = self.downing(plan);
+        Box::new(move |birth| {
+            let made = Participant::new(birth, settings.clone(), SEEDS, disks.clone());
+            made.with_strategy(downing.strategy())
+        })
+    }
+
+    fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Participant>>> {
+        Self::held_to(self.downing(plan))
+    }
+
+    fn leave(&self) -> Option<Command> {
+        Some(Command::Leave { address: None })
+    }
+
+    fn strategy(&self, plan: &Plan) -> Option<&'static str> {
+        Some(self.downing(plan).name())
     }
 }
 

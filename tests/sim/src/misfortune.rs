@@ -225,13 +225,15 @@ impl<M: Machine> World<M> {
 
     /// A fault is over, if it was not before.
     pub(crate) fn end_fault(&mut self, id: FaultId) {
-        let Some((fault, _)) = self.active.remove(&id) else {
+        let Some((fault, began)) = self.active.remove(&id) else {
             return;
         };
         self.past.push((fault.clone(), self.now()));
         let (agenda, network) = (&mut self.shared.agenda, &mut self.shared.network);
         match fault {
             Fault::Blocked { paths, .. } => {
+                let lasted = agenda.now() - began;
+                agenda.faults.end_partition(id, lasted);
                 for (from, to) in paths {
                     network.unblock(agenda, from, to, id);
                 }

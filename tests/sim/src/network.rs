@@ -54,6 +54,8 @@ struct Host {
     backlog: usize,
     /// Its buffers are tiny, by this fault.
     starved: Option<FaultId>,
+    /// The bytes that its processes wrote.
+    written: u64,
 }
 
 /// How the network of a world behaves when nothing is wrong with it.
@@ -106,6 +108,7 @@ impl Network {
             ready: VecDeque::new(),
             backlog: 0,
             starved: None,
+            written: 0,
         };
         let count = addresses.len();
         let by_address = addresses.iter().cloned().zip(0..).collect();
@@ -181,6 +184,7 @@ impl Network {
         if taken == 0 {
             return 0;
         }
+        self.hosts[nodes[0]].written += taken as u64;
         let path = self.path_mut(nodes[0], nodes[1]);
         match path.take_cut() {
             None => self.send_bytes(agenda, (id, side), &bytes[..taken], Duration::ZERO),
@@ -506,6 +510,11 @@ impl Network {
     pub(crate) fn waiting(&self, node: usize) -> (usize, usize) {
         let host = &self.hosts[node];
         (host.backlog, host.ready.len() - host.backlog)
+    }
+
+    /// How many bytes the processes of a node wrote.
+    pub(crate) fn written(&self, node: usize) -> u64 {
+        self.hosts[node].written
     }
 
     /// How many connections have an end at a node.

@@ -356,6 +356,13 @@ impl<M: Machine> Node<M> {
                 self.with_driver(shared, |it, env| it.post(env, to, class, body));
             }
             Act::Dial(address) => self.with_driver(shared, |it, env| it.dial(env, &address)),
+            Act::DialOnce(address) => {
+                self.with_driver(shared, |it, env| it.dial_once(env, &address));
+            }
+            Act::ForgetPosts(members) => {
+                self.with_driver(shared, |it, _| it.forget_posts(&members));
+            }
+            Act::Probe(peer) => self.with_driver(shared, |it, env| it.probe(env, &peer)),
             Act::Publish(event) => {
                 let text = format!("{event:?}");
                 let numbers = [node as u64, digest(text.as_bytes()), 0];

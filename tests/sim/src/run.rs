@@ -8,6 +8,7 @@ use ringmesh_proto::time::Instant;
 use crate::fault::Class;
 use crate::invariant::{Checks, Invariant, Violation};
 use crate::machine::Machine;
+use crate::outcome::Outcomes;
 use crate::swarm::{Plan, Swarm};
 use crate::trace::Trace;
 use crate::world::{Maker, World};
@@ -22,6 +23,17 @@ pub trait Subject {
 
     /// What has to hold, besides what holds for any machine.
     fn invariants(&self, plan: &Plan) -> Vec<Box<dyn Invariant<Self::Machine>>>;
+
+    /// By what a user has a node leave in good order.
+    fn leave(&self) -> Option<<Self::Machine as Machine>::Command> {
+        None
+    }
+
+    /// The strategy by which it is decided which side of a split cluster goes on, if it is one.
+    fn strategy(&self, plan: &Plan) -> Option<&'static str> {
+        let _ = plan;
+        None
+    }
 }
 
 /// What came of a seed.
@@ -37,6 +49,8 @@ pub struct Report {
     pub faults: [u64; Class::ALL.len()],
     /// Some nodes did not hear others for as long as it takes to act on that.
     pub was_partitioned: bool,
+    /// What became of the sides of the cluster, if it is one.
+    pub outcomes: Option<Outcomes>,
     /// What was checked.
     pub checks: Vec<Checks>,
     /// What was broken first.
@@ -66,6 +80,7 @@ pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> R
             events: 0,
             faults: [0; Class::ALL.len()],
             was_partitioned: false,
+            outcomes: None,
             checks: Vec::new(),
             violation: Some(Violation {
                 invariant: "panic",
@@ -83,15 +98,21 @@ fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trac
     for invariant in subject.invariants(&plan) {
         world.hold_to(invariant);
     }
-    world.follow(plan.script());
+    world.follow(plan.script(subject.leave()));
     let outcome = world.run(plan.end).and_then(|()| world.finish());
+    let outcomes = subject.strategy(&plan).map(|strategy| {
+        let mut outcomes = world.outcomes().clone();
+        outcomes.expect(strategy);
+        outcomes
+    });
     let faults = world.faults();
     Report {
         seed,
         hash: world.trace().hash(),
         events: world.trace().events(),
         faults: Class::ALL.map(|class| faults.count(class)),
-        was_partitioned: plan.has_partition_of(LONG_PARTITION),
+        was_partitioned: faults.longest_partition() >= LONG_PARTITION,
+        outcomes,
         checks: world.checks(),
         violation: outcome.err(),
     }

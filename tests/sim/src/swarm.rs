@@ -59,6 +59,8 @@ pub struct Plan {
     pub faults: Vec<(Duration, Fault, Duration)>,
     /// When each node is started.
     pub starts: Vec<Duration>,
+    /// When the user of which node has it leave.
+    pub leaves: Vec<(Duration, usize)>,
     /// How often a supervisor looks after the processes.
     pub supervised: Duration,
     /// When everything is healed.
@@ -72,6 +74,9 @@ const FAULTS_MIN: usize = 48;
 
 /// How long before the end nobody is started any more.
 const SETTLING: Duration = Duration::from_secs(30);
+
+/// How long after everything was healed a cluster is whole again, as a rule.
+const RECOVERED: Duration = Duration::from_secs(25);
 
 /// How many of a thousand seeds have a class of faults.
 fn share(class: Class) -> u64 {
@@ -109,10 +114,30 @@ impl Swarm {
             settings,
             faults: self.faults(seed, nodes),
             starts: (0..nodes).map(start).collect(),
+            leaves: self.leaves(seed, nodes),
             supervised: Duration::from_secs(Random::split(seed, "supervisor", 0).within(2..=8)),
             healed: self.safety,
             end: self.safety + self.liveness,
         }
+    }
+
+    /// Nodes leave in good order while anything may happen, and one more once all is well again.
+    /// The first seed does only then: it forgets the cluster when it leaves, and founds another one
+    /// when it is cut off as it comes back.
+    fn leaves(&self, seed: u64, nodes: usize) -> Vec<(Duration, usize)> {
+        let mut random = Random::split(seed, "leave", 0);
+        let mut leaves = Vec::new();
+        for _ in 0..random.below(3) {
+            let last = self.safety.saturating_sub(Duration::from_secs(4));
+            let at = random.span(Duration::from_secs(8).min(last), last);
+            leaves.push((at, 1 + random.index(nodes - 1)));
+        }
+        let last = self.liveness.saturating_sub(SETTLING * 3 / 2);
+        if random.chance(600) && last > RECOVERED {
+            let at = self.safety + random.span(RECOVERED, last);
+            leaves.push((at, random.index(nodes)));
+        }
+        leaves
     }
 
     fn faults(&self, seed: u64, nodes: usize) -> Vec<(Duration, Fault, Duration)> {
@@ -165,8 +190,8 @@ fn weather(random: &mut Random) -> Weather {
 }
 
 impl Plan {
-    /// The same as a script.
-    pub fn script<M: Machine>(&self) -> Script<M> {
+    /// The same as a script, in which nodes are told by `leave` to leave, if they can be.
+    pub fn script<M: Machine>(&self, leave: Option<M::Command>) -> Script<M> {
         let mut script = Script::new();
         // A node lacks features before it is started.
         for (at, fault, lasts) in &self.faults {
@@ -176,6 +201,11 @@ impl Plan {
         }
         for (node, at) in self.starts.iter().enumerate() {
             script = script.at(*at).start([node]);
+        }
+        for (at, node) in &self.leaves {
+            if let Some(leave) = &leave {
+                script = script.at(*at).command(*node, leave.clone());
+            }
         }
         // A supervisor starts again whoever ended by itself.
         let mut at = self.supervised;

@@ -6,6 +6,7 @@ use ringmesh_proto::time::Instant;
 
 use crate::fault::Class;
 use crate::invariant::Violation;
+use crate::outcome::Outcomes;
 use crate::random::mix;
 use crate::run::Report;
 
@@ -28,6 +29,9 @@ pub struct Tally {
     faults: Vec<u64>,
     classes: [ClassTally; Class::ALL.len()],
     partitioned: u64,
+    outcomes: Outcomes,
+    /// Of each seed with a cluster how much was decided in it.
+    decisions: Vec<u64>,
     checks: Vec<(&'static str, u64, u64)>,
     violations: u64,
 }
@@ -54,6 +58,10 @@ impl Tally {
             class.seeds += u64::from(count > 0);
         }
         self.partitioned += u64::from(report.was_partitioned);
+        if let Some(outcomes) = &report.outcomes {
+            self.outcomes.add(outcomes);
+            self.decisions.push(outcomes.total());
+        }
         for checks in &report.checks {
             self.count(checks.name, checks.checks, checks.violations);
         }
@@ -112,6 +120,11 @@ impl Tally {
         checks
     }
 
+    /// What became of the sides of split clusters.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
     /// The fewest faults of a seed, and the median.
     pub fn faults(&self) -> (u64, u64) {
         let mut faults = self.faults.clone();
@@ -154,6 +167,14 @@ impl Tally {
         }
         if only.is_empty() {
             ask("a long partition", self.partitioned, LARGE_SHARE);
+            let deciding = self.decisions.iter().filter(|it| **it > 0).count() as u64;
+            // The median is one at least where half of them are.
+            if deciding * 2 < self.decisions.len() as u64 {
+                let of = self.decisions.len();
+                gaps.push(format!(
+                    "decisions in {deciding} of {of} clusters, not half"
+                ));
+            }
         }
         gaps
     }
@@ -163,6 +184,7 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::invariant::Checks;
+    use crate::outcome::{Fate, Outcome};
 
     fn report(seed: u64, each: u64) -> Report {
         Report {
@@ -171,6 +193,7 @@ mod tests {
             events: 1,
             faults: [each; Class::ALL.len()],
             was_partitioned: each > 0,
+            outcomes: None,
             checks: vec![Checks {
                 name: "some",
                 checks: 2,
@@ -209,6 +232,35 @@ mod tests {
         let none = tally(500, |_| 0).gaps(&[Class::Delay]);
         assert_eq!(none.len(), 2, "{none:?}");
         assert_eq!(tally(499, |_| 0).gaps(&[]), [""; 0], "too few to judge");
+    }
+
+    #[test]
+    fn clusters_of_which_most_decided_nothing_are_a_gap() {
+        let decided = |often| {
+            let mut all = Tally::default();
+            for seed in 0..600 {
+                let mut outcomes = Outcomes::default();
+                outcomes.expect("some");
+                let (strategy, fate) = ("some", Fate::Kept);
+                let outcome = Outcome { strategy, fate };
+                (0..u64::from(seed % 10 < often)).for_each(|_| outcomes.count(outcome));
+                // Every other seed has no cluster, of which nothing is asked.
+                let outcomes = (seed % 2 == 0).then_some(outcomes);
+                all.add(&Report {
+                    outcomes,
+                    ..report(seed, 2)
+                });
+            }
+            all
+        };
+        assert_eq!(decided(5).gaps(&[]), [""; 0]);
+        assert_eq!(decided(4).gaps(&[]).len(), 1);
+        assert!(decided(4).outcomes().iter().eq([("some", [120, 0, 0])]));
+        let none = decided(0);
+        assert!(
+            none.outcomes().iter().eq([("some", [0; 3])]),
+            "it is named all the same"
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::machine::Machine;
 use crate::misfortune::Fault;
 use crate::network::{Network, Weather};
 use crate::node::{Node, Shared};
+use crate::outcome::Outcomes;
 use crate::random::Random;
 use crate::script::{Script, Step};
 use crate::trace::{Trace, What};
@@ -91,8 +92,9 @@ pub struct World<M: Machine> {
     maker: Maker<M>,
     script: Vec<Option<Step<M>>>,
     registry: Option<Registry<M>>,
-    published: Vec<(usize, M::Event)>,
+    pub(crate) published: Vec<(usize, M::Event)>,
     violation: Option<Violation>,
+    outcomes: Outcomes,
     standing: (Instant, u32),
     /// When each fault that lasts is over.
     endings: BTreeMap<(Instant, FaultId), ()>,
@@ -143,6 +145,7 @@ impl<M: Machine> World<M> {
             registry: Some(Registry::standard()),
             published: Vec::new(),
             violation: None,
+            outcomes: Outcomes::default(),
             standing: (Instant::ZERO, 0),
             endings: BTreeMap::new(),
         }
@@ -267,6 +270,9 @@ impl<M: Machine> World<M> {
         }
         let mut published = std::mem::take(&mut self.published);
         for (node, event) in published.drain(..) {
+            if let Some(outcome) = M::outcome(&event) {
+                self.outcomes.count(outcome);
+            }
             self.judge(|world, invariant| invariant.observe_event(world, node, &event));
         }
         if self.published.is_empty() {
@@ -457,6 +463,16 @@ impl<M: Machine> World<M> {
     /// The faults that took effect.
     pub fn faults(&self) -> &Faults {
         &self.shared.agenda.faults
+    }
+
+    /// What became of the sides of split clusters.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// How many bytes the processes of a node have given to its kernel to be sent.
+    pub fn written(&self, node: usize) -> u64 {
+        self.shared.network.written(node)
     }
 
     /// What happened.

@@ -13,7 +13,10 @@ use ringmesh_proto::effect::{ConnKey, Context, Effect, Outbox};
 use ringmesh_proto::fingerprint::FORMAT_FINGERPRINT;
 use ringmesh_proto::frame::body::{Accept, Hello, Offer, Refuse, RefuseReason};
 use ringmesh_proto::frame::{Frame, Parse, parse};
-use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, LocalNode, Verifier};
+use ringmesh_proto::handshake::{
+    Answer, Begin, Company, Introduction, LocalNode, Unvouched, Verifier,
+};
+use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{
     DIAL_TIMEOUT, FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_ORDINARY, HEADER_BYTES, PREFACE_BYTES,
@@ -62,6 +65,8 @@ struct World {
     dials: BTreeMap<ConnKey, ConnKey>,
     /// Of diallers whose inquiry is to be dialled.
     wanted: BTreeSet<ConnKey>,
+    /// Of diallers at whose address another process start answered.
+    in_use: BTreeSet<ConnKey>,
     next: u64,
     vouched: usize,
 }
@@ -90,6 +95,7 @@ impl World {
             waiting: BTreeMap::new(),
             dials: BTreeMap::new(),
             wanted: BTreeSet::new(),
+            in_use: BTreeSet::new(),
             next: 0,
             vouched: 0,
         }
@@ -226,7 +232,11 @@ impl World {
     }
 
     fn refuse(&mut self, at: u8) {
-        let reason = RefuseReason::Unproven;
+        let reason = if at < 128 {
+            RefuseReason::Unproven
+        } else {
+            RefuseReason::Incarnation
+        };
         let text = String::new();
         let mut frame = Vec::new();
         Refuse { reason, text }.encode(&mut frame);
@@ -241,6 +251,12 @@ impl World {
             return self.dial_over_of(dial);
         };
         let conn = self.dials[&dial];
+        let refused = (frame.header.kind == Kind::Refuse).then(|| Refuse::parse(&frame));
+        if let Some(Ok(refuse)) = refused
+            && refuse.reason == RefuseReason::Incarnation
+        {
+            self.in_use.insert(conn);
+        }
         let answer = self.call(|verifier, cx| verifier.handle_frame(cx, dial, &frame));
         assert!(!self.dials.contains_key(&dial), "an answer ends it");
         match answer.expect("it was asked") {
@@ -295,7 +311,16 @@ impl World {
             .is_some_and(|due| due <= self.now)
         {
             let overdue = self.call(|verifier, cx| verifier.handle_timeout(cx));
-            let overdue = overdue.expect("one is due");
+            let Unvouched {
+                introduction: overdue,
+                reason,
+            } = overdue.expect("one is due");
+            let is_in_use = self.in_use.contains(&overdue.conn);
+            let due = match is_in_use {
+                true => RefuseReason::AddressInUse,
+                false => RefuseReason::Unproven,
+            };
+            assert_eq!(reason, due);
             assert_eq!(self.waiting.remove(&overdue.conn), Some(overdue));
         }
     }
@@ -356,6 +381,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
             &[&asked, &[4, 0, 1, 0, 2, 0, 0]],
         ),
         seed("refused", &[&asked, &[4, 0]]),
+        seed("refused-by-another-start", &[&asked, &[4, 128]]),
         seed("raw-frame", &[&asked, &[3, 0, 4, 9, 0, 0, 0, 1, 2, 3, 4]]),
         seed("dial-over", &[&asked, &[5, 0]]),
         seed("dialler-leaves", &[&asked, &[6, 0]]),

@@ -80,6 +80,25 @@ impl Log {
         lines.split_off(lines.len().saturating_sub(count))
     }
 
+    /// The lines that tell of no slow turn: a busy machine makes these in any test.
+    pub fn untimed(&self) -> Vec<String> {
+        let slow = [
+            "handlers held their core for too long",
+            "a core does not turn",
+            "a core did not turn",
+        ];
+        let mut lines = self.lines();
+        lines.retain(|line| !slow.iter().any(|text| line.contains(text)));
+        lines
+    }
+
+    /// The warnings, but for those of slow turns.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut lines = self.untimed();
+        lines.retain(|line| line.contains("WARN"));
+        lines
+    }
+
     /// The lines that hold `text`.
     pub fn with(&self, text: &str) -> Vec<String> {
         let mut lines = self.lines();

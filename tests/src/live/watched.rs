@@ -74,7 +74,7 @@ impl Watched {
 
     /// Warnings that are not about dead letters.
     fn closing_lines(&self) -> Vec<String> {
-        let mut lines = self.node.log().with("WARN");
+        let mut lines = self.node.log().warnings();
         lines.retain(|line| !line.contains("dead letters"));
         lines
     }

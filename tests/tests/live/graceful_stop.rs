@@ -45,8 +45,8 @@ fn sigterm_delivers_the_last_messages_and_exits_with_0() {
     assert_eq!(counters.closed_for_fault, 0, "{counters:?}");
     let reasons = watched.close_reasons();
     assert_eq!(reasons.keys().collect::<Vec<_>>(), [&"bye"], "{reasons:?}");
-    assert_eq!(watched.node.log().with("WARN"), Vec::<String>::new());
-    let lines = leaving.log().lines();
+    assert_eq!(watched.node.log().warnings(), Vec::<String>::new());
+    let lines = leaving.log().untimed();
     assert!(lines.iter().all(|line| line.contains("INFO")), "{lines:#?}");
     watched.saw_nothing();
 }
@@ -111,7 +111,7 @@ fn questions_to_a_stopped_peer_fail_at_once_and_its_port_is_free() {
     });
     let counters = client.until("quiet", |now| now.in_flight == 0);
     assert_eq!(counters.closed_for_fault, 0, "{counters:?}");
-    assert_eq!(client.log().with("WARN"), Vec::<String>::new());
+    assert_eq!(client.log().warnings(), Vec::<String>::new());
     bystander.saw_nothing();
 }
 

@@ -1,45 +1,47 @@
-//! The map and the land: ARCHITECTURE.md names every folder of code, and nothing that is not there.
+//! The map and the land: MAP.md names every folder of code, and no page names what is not there.
 
 use std::collections::BTreeSet;
 
 use crate::source::Finding;
 
-const MAP: &str = "ARCHITECTURE.md";
+pub(crate) const MAP: &str = "MAP.md";
 
 /// Checks the map's `text` against `files`, the paths of the repository.
 pub(crate) fn agrees(text: &str, files: &[String]) -> Vec<Finding> {
-    let mut findings = Vec::new();
     let named = named_paths(text);
-    for (path, line) in &named {
-        let folder = format!("{}/", path.trim_end_matches('/'));
-        if !files
-            .iter()
-            .any(|file| file == path || file.starts_with(&folder))
-        {
-            findings.push(finding(*line, format!("`{path}` does not exist")));
-        }
-    }
+    let mut findings = exist(MAP, text, files);
     let named: BTreeSet<&str> = named
         .iter()
         .map(|(path, _)| path.trim_end_matches('/'))
         .collect();
     for folder in code_folders(files) {
         if !named.contains(folder) {
-            findings.push(finding(
-                1,
-                format!("`{folder}` is not on the map: say what it is for"),
-            ));
+            findings.push(Finding {
+                path: MAP.to_owned(),
+                line: 1,
+                text: format!("`{folder}` is not on the map: say what it is for"),
+            });
         }
     }
     findings
 }
 
-fn finding(line: usize, text: String) -> Finding {
-    Finding {
-        path: MAP.to_owned(),
+/// Checks that what the `text` of a `page` names is among `files`.
+pub(crate) fn exist(page: &str, text: &str, files: &[String]) -> Vec<Finding> {
+    let is_there = |path: &str| {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        files
+            .iter()
+            .any(|file| file == path || file.starts_with(&folder))
+    };
+    let named = named_paths(text).into_iter();
+    let invented = named.filter(|(path, _)| !is_there(path));
+    let finding = |(path, line): (String, usize)| Finding {
+        path: page.to_owned(),
         line,
-        text,
-    }
+        text: format!("`{path}` does not exist"),
+    };
+    invented.map(finding).collect()
 }
 
 /// The paths that stand between backticks: words with a `/` that begin with a folder of the root.

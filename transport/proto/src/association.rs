@@ -22,6 +22,8 @@
 //! through the probe, the peer was restarted and the newcomer takes over; if the link shows life,
 //! the newcomer is refused and nothing has changed.
 
+mod beside;
+mod dialling;
 mod doubt;
 mod forming;
 mod quarantined;
@@ -31,6 +33,7 @@ mod transition;
 
 use std::collections::VecDeque;
 
+use self::beside::Beside;
 use self::doubt::Probe;
 use self::forming::Forming;
 use self::resume::Kept;
@@ -47,8 +50,8 @@ use crate::time::Instant;
 /// The state machine of one remote address.
 ///
 /// Inputs: a wish to dial, the fate of its connections and the frames of their handshakes, an
-/// introduction by the peer, time, stop. Outputs: [`Effect`]s. It keeps at most one link, and at
-/// most one dial under way.
+/// introduction by the peer, that nothing comes any more, time, stop. Outputs: [`Effect`]s. It
+/// keeps at most one link, and at most one dial under way.
 #[derive(Debug)]
 pub struct Association {
     remote: Address,
@@ -67,6 +70,8 @@ pub struct Association {
     link: Option<Kept>,
     /// A link that waits for its first connection; only without one.
     forming: Option<Forming>,
+    /// A dial beside a connection that seems dead; only while associated.
+    beside: Option<Beside>,
     /// Nobody was found for so long that links were given up, or this node is refused for good.
     out_of_reach: bool,
     /// The number of the link that this side offers.
@@ -151,6 +156,7 @@ impl Association {
             attempt: 0,
             link: None,
             forming: None,
+            beside: None,
             out_of_reach: false,
             proposal: None,
             unanswered: None,
@@ -177,7 +183,8 @@ impl Association {
 
     /// Whether a dial with this nonce is under way.
     pub fn vouches_for(&self, dial: u64) -> bool {
-        matches!(self.state, State::Handshaking { nonce, .. } if nonce == dial)
+        let is_dial = matches!(self.state, State::Handshaking { nonce, .. } if nonce == dial);
+        is_dial || self.beside.is_some_and(|beside| beside.vouches_for(dial))
     }
 
     /// Where it stands.
@@ -214,65 +221,6 @@ impl Association {
         if !self.is_stopping() {
             self.dial_when_due(cx);
         }
-    }
-
-    /// The driver started the dial that [`Effect::Dial`] asked for.
-    pub fn handle_dialling(&mut self, cx: &mut Context<'_>, started: ConnKey) {
-        match &mut self.state {
-            State::Dialling { conn, .. } if conn.is_none() => *conn = Some(started),
-            _ => cx.out.push(Effect::Close {
-                conn: started,
-                reason: CloseReason::Superseded,
-            }),
-        }
-    }
-
-    /// A dial found nobody, and the driver has another place to dial. It tells the new key with
-    /// [`handle_dialling`](Self::handle_dialling), or that the dial failed. The deadline stays.
-    /// Says whether it was this association's dial.
-    pub fn handle_redial(&mut self, failed: ConnKey) -> bool {
-        match &mut self.state {
-            State::Dialling { conn, .. } if *conn == Some(failed) => {
-                *conn = None;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The driver could not start the dial that [`Effect::Dial`] asked for.
-    pub fn handle_dial_failed(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.state, State::Dialling { conn: None, .. }) {
-            self.fail(cx, CloseReason::DialFailed);
-        }
-    }
-
-    /// A dial succeeded: introduces this node.
-    pub fn handle_connected(&mut self, cx: &mut Context<'_>, conn: ConnKey) {
-        let State::Dialling {
-            conn: Some(dialled),
-            deadline,
-        } = self.state
-        else {
-            return;
-        };
-        if dialled != conn {
-            return;
-        }
-        let nonce = cx.random;
-        let last = self.uid.filter(|uid| !self.former.contains(uid));
-        let expected_uid = self.forming_uid().or(last);
-        let offer = self.offer(cx);
-        let bytes = cx
-            .local
-            .introduce((&self.remote, self.core), expected_uid, nonce, offer);
-        cx.out.push(Effect::Write { conn, bytes });
-        self.state = State::Handshaking {
-            conn,
-            nonce,
-            expected_uid,
-            deadline,
-        };
     }
 
     /// The peer introduced itself on a connection of its own. The connection belongs to this
@@ -322,6 +270,9 @@ impl Association {
     /// A frame came: of the handshake, or a ping, pong or goodbye on the link. Frames of kinds that
     /// belong to the link's halves are the driver's.
     pub fn handle_frame(&mut self, cx: &mut Context<'_>, conn: ConnKey, frame: &Frame<'_>) {
+        if self.is_beside(conn) {
+            return self.handle_beside_frame(cx, conn, frame);
+        }
         match self.state {
             State::Handshaking {
                 conn: current,
@@ -361,6 +312,10 @@ impl Association {
 
     /// A connection ended by itself.
     pub fn handle_closed(&mut self, cx: &mut Context<'_>, conn: ConnKey, reason: CloseReason) {
+        if self.is_beside(conn) {
+            self.beside = None;
+            return;
+        }
         match self.state {
             State::Dialling {
                 conn: Some(current),
@@ -388,7 +343,7 @@ impl Association {
 
     /// The driver found the peer at fault on a connection: it is closed.
     pub fn handle_fault(&mut self, cx: &mut Context<'_>, conn: ConnKey, reason: CloseReason) {
-        if self.conn() == Some(conn) || self.is_newcomer(conn) {
+        if self.conn() == Some(conn) || self.is_newcomer(conn) || self.is_beside(conn) {
             cx.out.push(Effect::Close { conn, reason });
             self.handle_closed(cx, conn, reason);
         }
@@ -406,6 +361,12 @@ impl Association {
         }
         if self.forming.is_some_and(|forming| forming.until <= cx.now) {
             self.end_forming(cx);
+        }
+        if self
+            .beside
+            .is_some_and(|beside| beside.deadline() <= cx.now)
+        {
+            self.end_beside(cx, CloseReason::HandshakeTimeout);
         }
         if self.poll_timeout().is_none_or(|deadline| deadline > cx.now) {
             return;
@@ -437,7 +398,9 @@ impl Association {
         };
         let given_up = self.lost().and_then(|lost| lost.until);
         let forming = self.forming.map(|forming| forming.until);
-        due.into_iter().chain(given_up).chain(forming).min()
+        let beside = self.beside.map(|beside| beside.deadline());
+        let others = given_up.into_iter().chain(forming).chain(beside);
+        due.into_iter().chain(others).min()
     }
 
     /// Ends the association: says goodbye on a link, gives up a dial. Ends in [`Effect::Stopped`].
@@ -448,6 +411,7 @@ impl Association {
         match self.state {
             State::Associated { conn, .. } => {
                 self.refuse_newcomer(cx, RefuseReason::Stopping);
+                self.end_beside(cx, CloseReason::Stopping);
                 let reason = ByeReason::Stopping;
                 cx.out.push(Effect::Bye { conn, reason });
                 let deadline = cx.now + cx.local.stop_timeout;

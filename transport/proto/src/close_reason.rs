@@ -248,6 +248,7 @@ const fn fault_of_refusal(reason: RefuseReason) -> Fault {
         | RefuseReason::Itself
         | RefuseReason::Lane
         | RefuseReason::Unproven
+        | RefuseReason::AddressInUse
         | RefuseReason::Collision
         | RefuseReason::Quarantined
         | RefuseReason::Role => Fault::Setup,
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_and_fit_a_counter() {
-        let refusals = (0..=19)
+        let refusals = (0..=20)
             .map(RefuseReason::from_wire)
             .map(CloseReason::Refused);
         let others = [

@@ -16,10 +16,12 @@
 //! [`Association`]: crate::association::Association
 
 mod acceptor;
+mod search;
 mod verifier;
 
 pub use acceptor::Acceptor;
-pub use verifier::{Answer, Begin, Company, Verifier};
+pub use search::Sought;
+pub use verifier::{Answer, Begin, Company, Unvouched, Verifier};
 
 use std::time::Duration;
 
@@ -299,6 +301,7 @@ pub(crate) fn refusal(reason: RefuseReason) -> Vec<u8> {
         RefuseReason::Position => "the link cannot go on where the hello says",
         RefuseReason::Quarantined => "this start of the dialling process is quarantined",
         RefuseReason::Role => "the dialling process has no such link in that role",
+        RefuseReason::AddressInUse => "another process answers at that address",
     };
     let mut bytes = Vec::new();
     let text = text.to_owned();

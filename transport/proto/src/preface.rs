@@ -58,7 +58,8 @@ pub enum Role {
     Node = 1,
     /// A client from outside, which is not trusted.
     Client = 2,
-    /// A node that was dialled, and asks back whether the dial with this nonce is the receiver's.
+    /// A node that was dialled, and asks back whether the dial with this nonce is the receiver's;
+    /// or one that asks which process start is there, about no dial at all.
     Inquirer = 3,
 }
 

@@ -10,11 +10,13 @@ use super::admitting::Claim;
 use super::ending::Ending;
 use super::gossiping::Rounds;
 use super::leaving::Exiting;
+use super::remembering::Notes;
 use super::{Counters, Observation};
 use crate::context::Context;
 use crate::membership::convergence::Part;
 use crate::membership::gossip::Gossip;
 use crate::membership::member::{Member, Profile};
+use crate::membership::reachability::Witness;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
 
@@ -36,6 +38,7 @@ pub(super) struct Active {
     /// Whether the view has changed since it was published.
     pub(super) is_news: bool,
     pub(super) revision: Revision,
+    pub(super) notes: Notes,
     pub(super) rounds: Rounds,
     pub(super) leader_due: Instant,
     /// Since when the view has not been converged.
@@ -46,8 +49,12 @@ pub(super) struct Active {
     pub(super) departed: BTreeMap<Uid, (NodeId, Instant)>,
     /// Process starts that want the address of a member.
     pub(super) claims: BTreeMap<Address, Claim>,
+    /// Members that this one gave up, and that are to hear of it from this one.
+    pub(super) given_up: BTreeSet<Uid>,
     /// When members that were removed were last told so.
     pub(super) told: BTreeMap<Uid, Instant>,
+    /// When nodes of other clusters were last spoken of.
+    pub(super) foreign: BTreeMap<Uid, Instant>,
     /// When it may ask to be let in once more.
     pub(super) rejoin_due: Instant,
     pub(super) exiting: Option<Exiting>,
@@ -70,13 +77,16 @@ impl Active {
             view,
             is_news: true,
             revision: Revision::default(),
+            notes: Notes::default(),
             rounds,
             leader_due,
             unconverged: None,
             confirmed: BTreeSet::new(),
             departed: BTreeMap::new(),
             claims: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             told: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             rejoin_due,
             exiting: None,
             ending: None,
@@ -134,11 +144,16 @@ impl Active {
         now: Instant,
         own: Uid,
         subject: Uid,
-        observation: Observation,
+        mut observation: Observation,
     ) {
         // Nobody counts itself out, and of a stranger nothing can be said.
         if subject == own || self.view.member(subject).is_none() {
             return;
+        }
+        if let Observation::Unreachable(record) = &mut observation {
+            // One that answered may have been removed since. The others are told of members alone.
+            let is_member = |it: &Witness| self.view.member(it.observer).is_some();
+            record.witnesses.retain(is_member);
         }
         let table = self.view.reachability_mut();
         let is_news = match observation {
@@ -177,7 +192,10 @@ impl Active {
         self.view.prune(now);
         let interval = self.settings.removed_interval;
         self.told.retain(|_, told| now - *told < interval);
+        self.foreign.retain(|_, told| now - *told < interval);
         let timeout = self.settings.join_timeout;
         self.claims.retain(|_, claim| now - claim.since < timeout);
+        let view = &self.view;
+        self.given_up.retain(|uid| view.member(*uid).is_some());
     }
 }

@@ -5,9 +5,8 @@
 //! half, two do not found one each. Of two that would found one and hear each other, that with the
 //! lower address goes first.
 //!
-//! Whoever remembers its cluster lets nobody found another as long as it does not hear from more
-//! than half of those it remembers that they are in none: a cluster may have gone on without the
-//! asker, and without this node.
+//! Whoever remembers its cluster tells the asker all of that: the cluster may have gone on without
+//! the asker, and without this node ([`memory`](crate::membership::memory)).
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::{Membership, Phase};
 use crate::context::Context;
 use crate::effect::Class;
 use crate::membership::configuration::Configuration;
-use crate::membership::message::Message;
+use crate::membership::message::{self, Message};
 
 /// How long whoever was let found a cluster is the only one.
 pub(super) const PROMISE: Duration = Duration::from_secs(2);
@@ -57,16 +56,22 @@ impl Membership {
                 asked,
                 consent: false,
                 candidate: false,
+                memory: None,
             },
             Phase::Idle | Phase::Seeking(_) => Message::NotInCluster {
                 asked,
-                consent: candidate
-                    && self.knows_of_no_cluster(cx.now)
-                    && self.promise_to(cx.now, from),
+                consent: candidate && self.promise_to(cx.now, from),
                 candidate: self.is_candidate(),
+                memory: self.memory.clone(),
             },
         };
-        self.send(cx, from, &answer);
+        let body = answer.encode(Some(from.uid), cx.now);
+        if body.len() <= message::BODY_BYTES_MAX {
+            cx.out.send(from, Class::Message, body);
+        } else {
+            // No view is as long as that: it was not written by a member.
+            self.counters.too_long += 1;
+        }
     }
 
     /// Whether `asker` may found a cluster as far as this node is concerned: then nobody else may

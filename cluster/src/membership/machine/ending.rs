@@ -1,5 +1,8 @@
 //! How a node ends that was given up, and what those that were removed hear.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
@@ -15,8 +18,11 @@ use crate::membership::status::Status;
 /// Rounds after which a node that was given up ends, whoever has not heard that they were too.
 const ROUNDS: u32 = 4;
 
-/// The most nodes of which it is kept when they were last told what they are to know.
-const TOLD_MAX: usize = 1024;
+/// The most nodes that are told in an interval what they are to know.
+pub(crate) const TOLD_MAX: usize = 1024;
+
+/// The most nodes of other clusters that are spoken of in an interval.
+pub(crate) const FOREIGN_MAX: usize = 16;
 
 /// A node that was given up.
 #[derive(Debug)]
@@ -58,10 +64,17 @@ impl Membership {
 
     /// A member says that this node was removed. Also for sibling machines and links that were told
     /// so in their own words.
+    ///
+    /// Whoever seeks a cluster may have been let in and removed without having heard of either: the
+    /// welcome was lost. Those it asks will never speak to it again, but to the next process start.
     pub fn handle_removed_by(&mut self, cx: &mut Context<'_>, from: &NodeId) {
-        if let Phase::Active(active) = &self.phase {
-            let cluster = active.view.cluster();
-            self.handle_removed(cx, from, cluster);
+        match &self.phase {
+            Phase::Active(active) => {
+                let cluster = active.view.cluster();
+                self.handle_removed(cx, from, cluster);
+            }
+            Phase::Seeking(_) if self.is_asked(from) => self.end(cx, StopReason::Removed),
+            _ => {}
         }
     }
 
@@ -93,6 +106,27 @@ impl Membership {
     }
 }
 
+/// Whether a node was not noted within the interval, and there is room to note it now.
+fn note_first(
+    told: &mut BTreeMap<Uid, Instant>,
+    most: usize,
+    (now, interval): (Instant, Duration),
+    uid: Uid,
+) -> bool {
+    let is_recent = |told: &Instant| now - *told < interval;
+    if told.get(&uid).is_some_and(is_recent) {
+        return false;
+    }
+    if told.len() >= most {
+        told.retain(|_, told| is_recent(told));
+    }
+    let has_room = told.len() < most;
+    if has_room {
+        told.insert(uid, now);
+    }
+    has_room
+}
+
 impl Active {
     /// Gives members up.
     pub(super) fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
@@ -112,8 +146,9 @@ impl Active {
     }
 
     /// Whoever is given up and can hear it hears it first.
-    fn tell_downed(&self, cx: &mut Context<'_>, uids: &[Uid]) {
+    fn tell_downed(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
         for uid in uids {
+            self.given_up.insert(*uid);
             let is_told = *uid != self.uid() && !self.accuses(*uid);
             if let Some(node) = self.view.node(*uid).filter(|_| is_told) {
                 let cluster = self.view.cluster();
@@ -131,7 +166,9 @@ impl Active {
         }
     }
 
-    /// Whether this node's part is over, and why.
+    /// Whether this node's part is over, and why. Those that it gave up itself are to know of it
+    /// first; others hear it of whoever gave them up. Where a whole side goes down each does so by
+    /// itself, and is not there any more to say that it knows.
     pub(super) fn is_over(&self, now: Instant) -> Option<StopReason> {
         if self.has_left(now) {
             return Some(StopReason::Left);
@@ -139,7 +176,8 @@ impl Active {
         let ending = self.ending.as_ref()?;
         let knows = |it: &Member| {
             let is_told = it.uid() == self.uid() || self.view.is_seen_by(it.uid());
-            it.status() != Status::Down || is_told || self.accuses(it.uid())
+            let is_to_know = it.status() == Status::Down && self.given_up.contains(&it.uid());
+            !is_to_know || is_told || self.accuses(it.uid())
         };
         let do_all_know = !self.rounds.wanted && self.view.members().all(knows);
         (do_all_know || now >= ending.deadline).then_some(StopReason::Downed)
@@ -148,17 +186,13 @@ impl Active {
     /// Whether a node was not spoken to lately of what it is to know.
     pub(super) fn is_first_word(&mut self, now: Instant, uid: Uid) -> bool {
         let interval = self.settings.removed_interval;
-        let is_recent = |told: &Instant| now - *told < interval;
-        if self.told.get(&uid).is_some_and(is_recent) {
-            return false;
-        }
-        if self.told.len() >= TOLD_MAX {
-            self.told.retain(|_, told| is_recent(told));
-        }
-        if self.told.len() < TOLD_MAX {
-            self.told.insert(uid, now);
-        }
-        true
+        note_first(&mut self.told, TOLD_MAX, (now, interval), uid)
+    }
+
+    /// The same of a node of another cluster. Few are spoken of: there may be many.
+    pub(super) fn is_first_of_foreign(&mut self, now: Instant, uid: Uid) -> bool {
+        let interval = self.settings.removed_interval;
+        note_first(&mut self.foreign, FOREIGN_MAX, (now, interval), uid)
     }
 
     /// Those that left are quarantined after a while, or when another is at their address.

@@ -111,12 +111,15 @@ impl Membership {
             return;
         };
         let own = active.uid();
-        active.view.see(own);
+        let mut is_seen_by_more = active.view.seen().len() > was_seen;
+        // While something is still to be written down this is taken back below, and is no news.
+        is_seen_by_more |= active.view.see(own) && active.notes.are_written();
         match relation {
-            Relation::Same if active.view.seen().len() > was_seen => active.note_seen(),
+            Relation::Same if is_seen_by_more => active.note_seen(),
             Relation::Before | Relation::Concurrent => active.note_change(),
             Relation::Same | Relation::After => {}
         }
+        active.remember(cx);
         if matches!(relation, Relation::After | Relation::Concurrent) {
             active.send_view(cx, std::slice::from_ref(from), &mut self.counters);
         } else if !view.is_seen_by(own) {
@@ -159,7 +162,7 @@ impl Membership {
         if active.view.cluster() != cluster {
             self.counters.foreign += 1;
             let node = from.clone();
-            if active.is_first_word(cx.now, from.uid) {
+            if active.is_first_of_foreign(cx.now, from.uid) {
                 self.publish_event(cx, Event::ForeignCluster { node, cluster });
             }
             return false;

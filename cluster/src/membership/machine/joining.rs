@@ -1,6 +1,8 @@
 //! How a node finds its cluster, or founds it.
 
 mod founding;
+mod in_use;
+mod letting_in;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,23 +11,31 @@ use std::time::Duration;
 use ringmesh_proto::address::{Address, NodeId};
 use ringmesh_proto::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::in_use::IN_USE;
+use self::in_use::Taken;
+use self::letting_in::Target;
 use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::{Effect, StopReason};
 use crate::membership::command::CommandError;
 use crate::membership::configuration::Configuration;
 use crate::membership::event::Event;
-use crate::membership::gossip::{ClusterId, Gossip};
+use crate::membership::gossip::{ClusterId, Gossip, MEMBERS_MAX};
 use crate::membership::member::Member;
-use crate::membership::message::{Message, Refusal};
-use crate::membership::settings;
+use crate::membership::memory::{Memory, Remembered};
+use crate::membership::message::Message;
+use crate::membership::settings::{self, Settings};
 
 /// How long the answer to a question counts, from when it was asked: less than
 /// [`PROMISE`](super::answering::PROMISE), so whoever counts on one has it still.
 const ANSWER: Duration = Duration::from_millis(1500);
 
-/// How often the time after which a member is asked no more whoever is told to wait waits at most.
-const PATIENCE: u32 = 2;
+/// The most addresses that are asked: those of two clusters of the largest size.
+pub(crate) const CONTACTS_MAX: usize = 2 * MEMBERS_MAX;
+
+/// How much more seldom is asked after the [`seed_timeout`](Settings::seed_timeout).
+const LATE: u32 = 5;
 
 /// Why nobody answered at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +46,11 @@ pub enum ContactFailure {
     Silent,
     /// A process listens and does not want to speak to this one.
     Rejected,
+    /// A process listens, has dialled the address of this node, and another one answered there.
+    AddressInUse,
+    /// A process listens that will never speak to this process start: it was given up, and has not
+    /// even heard that it had been let in.
+    Quarantined,
 }
 
 /// A node that seeks its cluster.
@@ -55,49 +70,55 @@ pub(super) struct Seeking {
 }
 
 /// Somebody who may know the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 struct Contact {
     is_seed: bool,
-    is_remembered: bool,
     answer: Option<Answer>,
+    /// What it said with that of its cluster, unless this node remembers the very same.
+    told: Option<Memory>,
+    /// It said that it is in a cluster, and has not taken that back.
+    is_member: bool,
     /// When anything came from there last.
     heard: Option<Instant>,
     /// Dials that were refused one after the other, and when the first was.
     refusals: Option<(u32, Instant)>,
+    /// It says that this node's address is another's.
+    taken: Option<Taken>,
 }
 
 /// It is in no cluster.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
-    asked: Instant,
-    consent: bool,
-    candidate: bool,
-}
-
-/// A member that was asked to let this node in.
-#[derive(Debug)]
-struct Target {
-    node: NodeId,
-    retry_due: Instant,
-    give_up: Instant,
-    /// However often it says that this node is to wait.
-    give_up_at_last: Instant,
+pub(super) struct Answer {
+    pub(super) asked: Instant,
+    /// Whether this node may found one.
+    pub(super) consent: bool,
+    /// Whether it would do so itself.
+    pub(super) candidate: bool,
+    /// Whether it remembers one.
+    pub(super) remembers: bool,
 }
 
 impl Seeking {
     pub(super) fn poll_timeout(&self) -> Instant {
         let due = self.ask_due.min(self.waiting_due);
         match &self.target {
-            Some(target) => target.retry_due.min(target.give_up).min(self.waiting_due),
+            Some(target) => target.due().min(self.waiting_due),
             None => due,
         }
+    }
+
+    /// How long it is from one question to the next.
+    fn interval(&self, settings: &Settings, now: Instant) -> Duration {
+        let is_late = now - self.began >= settings.seed_timeout;
+        settings.ask_interval * if is_late { LATE } else { 1 }
     }
 
     /// Who did not answer when they were asked last. While one is to let this node in the others
     /// are not asked.
     fn silent(&self) -> Vec<Address> {
         let hears = |heard: Instant| self.asked - heard < ANSWER;
-        let is_silent = |contact: &Contact| !contact.heard.is_some_and(hears);
+        let says = |contact: &Contact| contact.says_in_use(self.asked);
+        let is_silent = |contact: &Contact| !(contact.heard.is_some_and(hears) || says(contact));
         let contacts = self.contacts.iter().filter(|(_, it)| is_silent(it));
         contacts.map(|(address, _)| address.clone()).collect()
     }
@@ -106,6 +127,17 @@ impl Seeking {
 impl Contact {
     fn fresh(&self, now: Instant) -> Option<Answer> {
         self.answer.filter(|it| now - it.asked < ANSWER)
+    }
+}
+
+/// Whoever is remembered is asked as well, as far as there is room: who is not asked agrees to
+/// nothing.
+fn get_to_know(contacts: &mut BTreeMap<Address, Contact>, own: &Address, memory: &Memory) {
+    for Remembered { node, .. } in &*memory.members {
+        let is_known = node.address == *own || contacts.contains_key(&node.address);
+        if !is_known && contacts.len() < CONTACTS_MAX {
+            contacts.insert(node.address.clone(), Contact::default());
+        }
     }
 }
 
@@ -120,21 +152,14 @@ impl Membership {
         }
         let own = &self.own.node.address;
         let (seeds, may_found) = settings::seeds(own, seeds)?;
-        let contact = |is_seed| Contact {
-            is_seed,
-            is_remembered: false,
-            answer: None,
-            heard: None,
-            refusals: None,
+        let seed = Contact {
+            is_seed: true,
+            ..Contact::default()
         };
-        let seeds = seeds.into_iter().map(|seed| (seed, contact(true)));
+        let seeds = seeds.into_iter().map(|address| (address, seed.clone()));
         let mut contacts: BTreeMap<Address, Contact> = seeds.collect();
-        for node in self.memory.iter().flat_map(|it| it.members.iter()) {
-            if node.address != *own {
-                let address = node.address.clone();
-                let known = contacts.entry(address).or_insert_with(|| contact(false));
-                known.is_remembered = true;
-            }
+        if let Some(memory) = &self.memory {
+            get_to_know(&mut contacts, own, memory);
         }
         self.phase = Phase::Seeking(Box::new(Seeking {
             may_found,
@@ -153,6 +178,9 @@ impl Membership {
     pub(super) fn found_by_command(&mut self, cx: &mut Context<'_>) -> Result<(), CommandError> {
         if matches!(self.phase, Phase::Active(_)) {
             return Err(CommandError::AlreadyJoined);
+        }
+        if self.postponed.is_some() {
+            return Err(CommandError::NoVersion);
         }
         self.found(cx);
         Ok(())
@@ -182,6 +210,9 @@ impl Membership {
     /// Asks whoever is to be asked, and founds a cluster if nobody is in one.
     pub(super) fn seek(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
+        if self.give_way(cx) {
+            return;
+        }
         let Phase::Seeking(seeking) = &mut self.phase else {
             return;
         };
@@ -198,34 +229,6 @@ impl Membership {
         }
     }
 
-    /// Asks the member that is to let this node in again. Says whether there is one.
-    fn press(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Seeking(seeking) = &mut self.phase else {
-            return false;
-        };
-        let Some(target) = &mut seeking.target else {
-            return false;
-        };
-        if cx.now >= target.give_up {
-            self.look_on(cx.now);
-            return false;
-        }
-        if cx.now >= target.retry_due {
-            target.retry_due = cx.now + self.settings.join_retry;
-            let node = target.node.clone();
-            self.ask_to_join(cx, &node);
-        }
-        true
-    }
-
-    pub(super) fn ask_to_join(&self, cx: &mut Context<'_>, node: &NodeId) {
-        let join = Message::Join {
-            profile: self.own.as_ref().clone(),
-            configuration: self.settings.configuration.clone(),
-        };
-        self.send(cx, node, &join);
-    }
-
     fn ask(&mut self, cx: &mut Context<'_>) {
         let Phase::Seeking(seeking) = &mut self.phase else {
             return;
@@ -233,9 +236,7 @@ impl Membership {
         if cx.now < seeking.ask_due {
             return;
         }
-        let is_late = cx.now - seeking.began >= self.settings.seed_timeout;
-        let interval = self.settings.ask_interval * if is_late { 5 } else { 1 };
-        seeking.ask_due = cx.now + interval;
+        seeking.ask_due = cx.now + seeking.interval(&self.settings, cx.now);
         seeking.asked = cx.now;
         let question = Message::InitJoin {
             asked: cx.now.as_nanos(),
@@ -263,7 +264,11 @@ impl Membership {
             return;
         };
         contact.answer = None;
+        contact.told = None;
         contact.heard = None;
+        if why == ContactFailure::AddressInUse {
+            contact.note_in_use(now);
+        }
         if why != ContactFailure::Refused {
             contact.refusals = None;
             return;
@@ -275,12 +280,11 @@ impl Membership {
         }
     }
 
-    /// When a question was asked to which an answer came, if this node can have asked it.
-    fn asked_at(&self, now: Instant, asked: u64) -> Option<Instant> {
-        let asked = Instant::from_nanos(asked);
+    /// Whether this node can have asked the question at that time to which an answer came.
+    fn can_have_asked(&self, now: Instant, asked: Instant) -> bool {
         match &self.phase {
-            Phase::Seeking(seeking) => (seeking.began <= asked && asked <= now).then_some(asked),
-            _ => None,
+            Phase::Seeking(seeking) => seeking.began <= asked && asked <= now,
+            _ => false,
         }
     }
 
@@ -291,7 +295,7 @@ impl Membership {
         asked: u64,
         configuration: &Configuration,
     ) {
-        if self.asked_at(cx.now, asked).is_none() {
+        if !self.can_have_asked(cx.now, Instant::from_nanos(asked)) {
             self.counters.untimely += 1;
             return;
         }
@@ -305,16 +309,14 @@ impl Membership {
             return;
         };
         if let Some(contact) = seeking.contacts.get_mut(&from.address) {
-            contact.heard = Some(now);
+            contact.hear(now);
+            contact.answer = None;
+            contact.told = None;
+            contact.is_member = true;
         }
         let others_first = |(node, until): &(NodeId, Instant)| node == from && now < *until;
         if seeking.target.is_none() && !seeking.passed_over.as_ref().is_some_and(others_first) {
-            seeking.target = Some(Target {
-                node: from.clone(),
-                retry_due: now,
-                give_up: now + timeout,
-                give_up_at_last: now + timeout * PATIENCE,
-            });
+            seeking.target = Some(Target::new(from.clone(), now, timeout));
             self.press(cx);
         }
     }
@@ -324,24 +326,28 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         from: &NodeId,
-        asked: u64,
-        consent: bool,
-        candidate: bool,
+        answer: Answer,
+        memory: Option<Memory>,
     ) {
         let now = cx.now;
-        let asked = self.asked_at(now, asked);
-        let (Some(asked), Phase::Seeking(seeking)) = (asked, &mut self.phase) else {
+        let was_asked = self.can_have_asked(now, answer.asked);
+        let Phase::Seeking(seeking) = &mut self.phase else {
             self.counters.untimely += 1;
             return;
         };
+        if !was_asked {
+            self.counters.untimely += 1;
+            return;
+        }
         if let Some(contact) = seeking.contacts.get_mut(&from.address) {
             contact.refusals = None;
-            contact.heard = Some(now);
-            contact.answer = Some(Answer {
-                asked,
-                consent,
-                candidate,
-            });
+            contact.hear(now);
+            contact.is_member = false;
+            contact.answer = Some(answer);
+            contact.told = memory.filter(|it| self.memory.as_ref() != Some(it));
+            if let Some(told) = contact.told.clone() {
+                get_to_know(&mut seeking.contacts, &self.own.node.address, &told);
+            }
         }
         self.seek(cx);
     }
@@ -370,80 +376,14 @@ impl Membership {
 
     /// Whether this node seeks a cluster, and asked that one for it.
     pub(super) fn is_asked(&self, from: &NodeId) -> bool {
+        self.is_sought_at(&from.address)
+    }
+
+    /// Whether this node seeks a cluster, and asks for it there.
+    pub(super) fn is_sought_at(&self, address: &Address) -> bool {
         match &self.phase {
-            Phase::Seeking(seeking) => seeking.contacts.contains_key(&from.address),
+            Phase::Seeking(seeking) => seeking.contacts.contains_key(address),
             _ => false,
-        }
-    }
-
-    fn is_target(&self, from: &NodeId) -> bool {
-        match &self.phase {
-            Phase::Seeking(seeking) => seeking.target.as_ref().is_some_and(|it| it.node == *from),
-            _ => false,
-        }
-    }
-
-    pub(super) fn handle_welcome(&mut self, cx: &mut Context<'_>, from: &NodeId, view: Gossip) {
-        if matches!(self.phase, Phase::Active(_)) {
-            // Once more, or by another one: it is a view as others are.
-            return self.handle_gossip(cx, from, &view);
-        }
-        let own = self.own.node.uid;
-        let is_in = view
-            .member(own)
-            .is_some_and(|it| !it.status().is_departing());
-        let are_both_in = is_in && view.node(from.uid) == Some(from);
-        if !self.is_target(from) {
-            self.counters.untimely += 1;
-        } else if !are_both_in || view.node(own) != Some(&self.own.node) {
-            self.counters.illegal += 1;
-        } else {
-            self.enter(cx, view, Some(from.clone()));
-        }
-    }
-
-    pub(super) fn handle_join_refused(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &NodeId,
-        refusal: Refusal,
-    ) {
-        if !self.is_target(from) {
-            self.counters.untimely += 1;
-            return;
-        }
-        match refusal {
-            Refusal::AddressInUse => {
-                let by = from.clone();
-                self.publish_event(cx, Event::AddressInUse { by });
-                self.end(cx, StopReason::AddressInUse);
-            }
-            Refusal::Incompatible => self.give_up_incompatible(cx, from, Vec::new()),
-            Refusal::Removed => self.end(cx, StopReason::Removed),
-            Refusal::Wait => self.be_patient(cx.now),
-            Refusal::Full | Refusal::ShuttingDown | Refusal::NotMember => {
-                self.look_on(cx.now + self.settings.join_retry);
-            }
-        }
-    }
-
-    fn be_patient(&mut self, now: Instant) {
-        let timeout = self.settings.join_timeout;
-        if let Phase::Seeking(seeking) = &mut self.phase
-            && let Some(target) = &mut seeking.target
-        {
-            target.give_up = (now + timeout).min(target.give_up_at_last);
-        }
-    }
-
-    /// Asks all of them again, from `ask_due` on; whoever could not let this node in is heeded
-    /// again when the others had the time to answer.
-    fn look_on(&mut self, ask_due: Instant) {
-        let others_first = ask_due + ANSWER;
-        if let Phase::Seeking(seeking) = &mut self.phase {
-            let target = seeking.target.take();
-            seeking.passed_over = target.map(|it| (it.node, others_first));
-            seeking.ask_due = ask_due;
         }
     }
 }

@@ -64,7 +64,11 @@ impl fmt::Display for WhyNotConverged {
 
 impl Active {
     pub(super) fn why_not_converged(&self) -> WhyNotConverged {
-        let blockers = self.part().blockers(&self.confirmed);
+        let mut blockers = self.part().blockers(&self.confirmed);
+        let own = self.uid();
+        if !self.notes.are_written() && !blockers.not_seen.contains(&own) {
+            blockers.not_seen.push(own);
+        }
         let nodes = |uids: &[Uid]| {
             let nodes = uids.iter().filter_map(|uid| self.view.node(*uid).cloned());
             nodes.collect::<Vec<NodeId>>()
@@ -86,9 +90,11 @@ impl Active {
     }
 
     fn lead_on(&mut self, cx: &mut Context<'_>) -> bool {
+        self.remember(cx);
         self.confirmed
             .retain(|uid| self.view.member(*uid).is_some());
-        let is_converged = self.part().blockers(&self.confirmed).is_empty();
+        let has_all = self.part().blockers(&self.confirmed).is_empty();
+        let is_converged = has_all && self.notes.are_written();
         if is_converged {
             self.unconverged = None;
         } else {
@@ -115,7 +121,9 @@ impl Active {
         for member in part.members() {
             let uid = member.uid();
             match member.status() {
-                Status::Joining | Status::WeaklyUp if may_enter => moves.up.push(uid),
+                Status::Joining | Status::WeaklyUp if may_enter && self.is_in(uid) => {
+                    moves.up.push(uid);
+                }
                 Status::Leaving => moves.next.push((uid, Status::Exiting)),
                 Status::PreparingForShutdown => {
                     moves.next.push((uid, Status::ReadyForShutdown));
@@ -161,14 +169,20 @@ impl Active {
         if self.unconverged.is_some_and(is_late) && self.may_enter() {
             let part = self.part();
             let accused = part.accused();
-            let is_in =
-                |it: &&Member| it.status() == Status::Joining && !accused.contains(&it.uid());
-            let joining = part.members().filter(is_in);
+            let is_there = |uid: Uid| self.is_in(uid) && !accused.contains(&uid);
+            let enters = |it: &&Member| it.status() == Status::Joining && is_there(it.uid());
+            let joining = part.members().filter(enters);
             moves
                 .next
                 .extend(joining.map(|it| (it.uid(), Status::WeaklyUp)));
         }
         moves
+    }
+
+    /// Whether a newcomer knows that it was let in. One that does not still seeks a cluster, and
+    /// may find another one: it must not count in this one by then.
+    fn is_in(&self, newcomer: Uid) -> bool {
+        self.view.is_seen_by(newcomer)
     }
 
     /// Whether there are enough members, and the cluster is not being shut down.

@@ -1,15 +1,11 @@
-//! How what changed in the view becomes events, a topology, and what is remembered.
+//! How what changed in the view becomes events and a topology.
 
 use std::sync::Arc;
-
-use ringmesh_proto::address::NodeId;
 
 use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::Effect;
 use crate::membership::event::{self, Event, Numbered};
-use crate::membership::member::Member;
-use crate::membership::memory::Memory;
 use crate::membership::status::Status;
 use crate::membership::topology::Topology;
 
@@ -26,15 +22,11 @@ impl Membership {
         let after = Topology::after(&before, &active.view);
         let events = event::difference(&before, &after, &active.view);
         active.bury(cx, &before);
-        let memory = active.memory(&before, &after);
         for event in events {
             self.publish_event(cx, event);
         }
         if after != *before {
             self.publish_topology(cx, after);
-        }
-        if let Some(memory) = memory.filter(|_| self.settings.remembers) {
-            cx.out.push(Effect::Remember(memory));
         }
     }
 
@@ -79,22 +71,5 @@ impl Active {
                 _ => cx.out.push(Effect::Quarantine { node }),
             }
         }
-    }
-
-    /// What is to be remembered, if that changed.
-    fn memory(&self, before: &Topology, after: &Topology) -> Option<Memory> {
-        fn staying(topology: &Topology) -> impl Iterator<Item = &NodeId> {
-            let members = topology.members().iter();
-            let staying = members.filter(|it| !it.status().is_departing());
-            staying.map(Member::node)
-        }
-        let is_new = before.cluster() != after.cluster();
-        if !is_new && staying(before).eq(staying(after)) {
-            return None;
-        }
-        Some(Memory {
-            cluster: self.view.cluster(),
-            members: staying(after).cloned().collect(),
-        })
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::world::{World, at};
+use super::world::{World, at, profile};
 use crate::effect::StopReason;
 use crate::membership::command::Command;
 use crate::membership::event::Event;
+use crate::membership::machine::ContactFailure;
 use crate::membership::message::Message;
 use crate::membership::reachability::Reason;
 use crate::membership::status::Status;
@@ -134,4 +135,49 @@ fn a_removed_process_start_never_comes_back() {
     assert_eq!(world.nodes[&3].stopped, None, "that one was not asked");
     world.hear(3, 1, &Message::Removed { cluster });
     assert_eq!(world.nodes[&3].stopped, Some(StopReason::Removed));
+}
+
+/// It was let in, its welcome was lost, and it was given up before it heard of any of that.
+#[test]
+fn a_newcomer_that_was_removed_before_it_knew_it_was_in_ends() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    world.start(3);
+    world.part(&[3], &[1, 2]);
+    world.join(3, &[at(1)]);
+    let join = Message::Join {
+        profile: profile(3, &[], "default"),
+        configuration: Default::default(),
+    };
+    world.hear(1, 3, &join);
+    world.with(1, |control, cx| {
+        control.membership_mut().down(cx, &[uid(3)])
+    });
+    world.run_until("removed", 5, |world| world.are_up(&[1, 2]));
+    assert_eq!(world.nodes[&3].stopped, None);
+    world.cut.clear();
+    world.run_until("ended", 5, |world| {
+        world.nodes[&3].stopped == Some(StopReason::Removed)
+    });
+    world.start(103);
+    world.join(103, &[at(1)]);
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 103]));
+}
+
+/// Whoever gave it up refuses its connections, and no word of that gets to it but this.
+#[test]
+fn whoever_seeks_and_is_refused_for_good_by_one_it_asks_ends() {
+    let mut world = World::new(1);
+    world.start(2);
+    world.join(2, &[at(1), at(2)]);
+    let refuse = |world: &mut World, by: u64| {
+        let why = ContactFailure::Quarantined;
+        world.with(2, |control, cx| {
+            control.handle_contact_failed(cx, &at(by), why)
+        });
+    };
+    refuse(&mut world, 7);
+    assert_eq!(world.nodes[&2].stopped, None, "it did not ask that one");
+    refuse(&mut world, 1);
+    assert_eq!(world.nodes[&2].stopped, Some(StopReason::Removed));
 }

@@ -7,8 +7,10 @@ use crate::effect::StopReason;
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::Event;
 use crate::membership::reachability::Reason;
-use crate::membership::settings::Settings;
+use crate::membership::settings::{SEEDS_MAX, Settings};
 use crate::membership::status::Status;
+use crate::membership::testing::uid;
+use crate::membership::version::AppVersion;
 
 #[test]
 fn a_node_without_seeds_founds_a_cluster_and_is_up_at_once() {
@@ -207,6 +209,59 @@ fn a_process_start_joins_once() {
 }
 
 #[test]
+fn a_node_whose_version_comes_later_joins_when_it_is_set() {
+    let mut world = World::new(1);
+    world.form(&[1]);
+    world.start(2);
+    world.with(2, |control, _| control.membership_mut().postpone());
+    let too_many = Command::Join {
+        seeds: vec![at(1); SEEDS_MAX + 1],
+    };
+    let refused = world.command(2, too_many);
+    assert!(
+        matches!(refused, Err(CommandError::Seeds(_))),
+        "{refused:?}"
+    );
+    world.join(2, &[at(1)]);
+    let again = world.command(2, Command::Join { seeds: vec![at(1)] });
+    assert_eq!(again, Err(CommandError::AlreadyJoined));
+    let founds = world.command(2, Command::Found);
+    assert_eq!(founds, Err(CommandError::NoVersion));
+    let bodies = world.bodies;
+    world.run_for(Duration::from_secs(30));
+    assert_eq!((world.bodies, world.labels(2).len()), (bodies, 0));
+    let version: AppVersion = "1.2".parse().expect("a version");
+    let set = world.command(2, Command::SetAppVersion(version.clone()));
+    assert_eq!(set, Ok(()));
+    world.run_until("up", 5, |world| world.are_up(&[1, 2]));
+    let known = world.nodes[&1].control.topology().member(uid(2)).cloned();
+    assert_eq!(known.expect("a member").profile().app_version, version);
+    let late = world.command(2, Command::SetAppVersion(version));
+    assert_eq!(late, Err(CommandError::AlreadyJoined));
+}
+
+#[test]
+fn a_node_may_leave_before_its_version_is_known_and_found_a_cluster_after() {
+    for leaves in [true, false] {
+        let mut world = World::new(1);
+        world.start(1);
+        world.with(1, |control, _| control.membership_mut().postpone());
+        world.join(1, &[]);
+        assert_eq!(world.labels(1), [""; 0]);
+        if leaves {
+            let left = world.command(1, Command::Leave { address: None });
+            assert_eq!(left, Ok(()));
+            assert_eq!(world.nodes[&1].stopped, Some(StopReason::Left));
+            continue;
+        }
+        let version = "2.0".parse().expect("a version");
+        let set = world.command(1, Command::SetAppVersion(version));
+        assert_eq!(set, Ok(()));
+        assert!(world.are_up(&[1]));
+    }
+}
+
+#[test]
 fn nobody_joins_a_cluster_that_is_to_be_shut_down() {
     let mut world = World::new(1);
     world.form(&[1, 2]);
@@ -235,4 +290,24 @@ fn nobody_joins_a_cluster_that_is_to_be_shut_down() {
     world.run_until("left", 5, |world| {
         world.nodes[&1].stopped == Some(StopReason::Left)
     });
+}
+
+/// The first seed is started anew and remembers nothing. The cluster cannot let it in yet, because
+/// nobody is removed from it while a member is silent.
+#[test]
+fn the_first_seed_founds_none_while_it_knows_a_member_of_one() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    world.nodes.get_mut(&3).expect("a node").is_paused = true;
+    world.accuse(2, 3, Reason::Silence);
+    world.kill(1);
+    world.start(101);
+    world.join(101, &[at(1), at(2)]);
+    world.run_for(Duration::from_secs(60));
+    assert!(!world.labels(101).contains(&"founded"));
+    // That member restarts as well, without memory: there is nobody left who knows of one.
+    world.kill(2);
+    world.start(102);
+    world.join(102, &[at(1), at(2)]);
+    world.run_until("up", 20, |world| world.are_up(&[101, 102]));
 }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use ringmesh_proto::address::{Address, NodeId};
+
 use super::world::{World, at, node_id, profile};
 use crate::membership::command::Command;
 use crate::membership::event::Event;
-use crate::membership::gossip::ClusterId;
-use crate::membership::memory::Memory;
+use crate::membership::gossip::{ClusterId, MEMBERS_MAX};
+use crate::membership::machine::CONTACTS_MAX;
+use crate::membership::memory::{Memory, Remembered};
+use crate::membership::message::Message;
 use crate::membership::settings::Settings;
+use crate::membership::status::Status;
+use crate::membership::testing;
 
 fn settings() -> Settings {
     Settings {
@@ -17,7 +23,12 @@ fn settings() -> Settings {
 }
 
 fn memory(numbers: &[u64]) -> Option<Memory> {
-    let members = numbers.iter().map(|it| node_id(*it)).collect();
+    let remembered = |number: &u64| Remembered {
+        node: node_id(*number),
+        data_centre: "default".into(),
+        is_settled: true,
+    };
+    let members = numbers.iter().map(remembered).collect();
     let cluster = ClusterId(7);
     Some(Memory { cluster, members })
 }
@@ -35,9 +46,10 @@ fn members_are_remembered_and_forgotten_by_whoever_leaves() {
         start(&mut world, number, None, &[1]);
     }
     world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
+    world.run_for(Duration::from_secs(1));
     let remembered = |world: &World, number| world.nodes[&number].memory.clone();
     let known = remembered(&world, 3).expect("a memory");
-    assert_eq!(*known.members, [node_id(1), node_id(2), node_id(3)]);
+    assert_eq!(memory(&[1, 2, 3]).map(|it| it.members), Some(known.members));
     assert_eq!(
         Some(known.cluster),
         world.nodes[&3].control.topology().cluster()
@@ -49,7 +61,7 @@ fn members_are_remembered_and_forgotten_by_whoever_leaves() {
     world.run_for(Duration::from_secs(1));
     assert_eq!(remembered(&world, 3), None);
     let known = remembered(&world, 1).expect("a memory");
-    assert_eq!(*known.members, [node_id(1), node_id(2)]);
+    assert_eq!(memory(&[1, 2]).map(|it| it.members), Some(known.members));
 }
 
 #[test]
@@ -153,4 +165,188 @@ fn nobody_founds_a_cluster_beside_one_that_went_on_without_the_asker() {
     world.cut.clear();
     world.run_until("up", 10, |world| world.are_up(&[2, 101, 103]));
     assert_eq!(world.nodes[&101].control.topology().cluster(), cluster);
+}
+
+/// The cluster of 1 to 5 went on as one of 2, 3 and 4, and that as one of 2 and 3. Only 3 knows of
+/// the last one, and most of 1 to 5 are there.
+#[test]
+fn what_each_of_those_that_agree_remembers_has_to_agree_as_well() {
+    let mut world = World::new(1);
+    start(&mut world, 2, None, &[2]);
+    world.run_until("up", 5, |world| world.are_up(&[2]));
+    let cluster = world.nodes[&2].control.topology().cluster();
+    world.part(&[2], &[1, 3, 4, 5]);
+    start(&mut world, 101, memory(&[1, 2, 3, 4, 5]), &[1]);
+    start(&mut world, 105, memory(&[1, 2, 3, 4, 5]), &[1]);
+    start(&mut world, 104, memory(&[2, 3, 4]), &[1]);
+    start(&mut world, 103, memory(&[2, 3]), &[1]);
+    world.run_for(Duration::from_secs(30));
+    assert!(!world.labels(101).contains(&"founded"));
+    world.cut.clear();
+    world.run_until("up", 10, |world| world.are_up(&[2, 101, 103, 104, 105]));
+    assert_eq!(world.nodes[&101].control.topology().cluster(), cluster);
+}
+
+/// Whom the asker does not remember it is told of, and asks as well.
+#[test]
+fn whoever_others_remember_is_asked_as_well() {
+    let mut world = World::new(1);
+    start(&mut world, 101, memory(&[1, 2]), &[1]);
+    start(&mut world, 102, memory(&[1, 2, 3, 4]), &[1]);
+    world.run_for(Duration::from_secs(10));
+    assert!(!world.labels(101).contains(&"founded"), "half of four");
+    start(&mut world, 104, memory(&[2, 4]), &[9]);
+    world.run_until("up", 10, |world| world.are_up(&[101, 102, 104]));
+}
+
+#[test]
+fn whoever_forgot_is_as_good_as_others_only_where_all_agree() {
+    let mut world = World::new(1);
+    start(&mut world, 101, memory(&[1, 2, 3]), &[1]);
+    start(&mut world, 102, None, &[1]);
+    world.run_for(Duration::from_secs(10));
+    assert!(!world.labels(101).contains(&"founded"));
+    start(&mut world, 103, None, &[1]);
+    world.run_until("up", 10, |world| world.are_up(&[101, 102, 103]));
+}
+
+/// Else it would leave those out that it was parted from, and found a cluster without asking them.
+#[test]
+fn whoever_was_given_up_writes_nothing_more() {
+    let mut world = World::new(1);
+    for number in [1, 2, 3] {
+        start(&mut world, number, None, &[1]);
+    }
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
+    world.part(&[1], &[2, 3]);
+    let all = [1, 2, 3].map(testing::uid);
+    world.with(1, |control, cx| control.membership_mut().down(cx, &all));
+    world.run_for(Duration::from_secs(10));
+    assert!(world.nodes[&1].stopped.is_some());
+    let known = world.nodes[&1].memory.clone().expect("a memory");
+    assert_eq!(memory(&[1, 2, 3]).map(|it| it.members), Some(known.members));
+    let known = world.nodes[&1].memory.clone();
+    start(&mut world, 101, known, &[1]);
+    world.run_for(Duration::from_secs(10));
+    assert!(!world.labels(101).contains(&"founded"));
+}
+
+#[test]
+fn nobody_moves_on_before_all_have_written_it_down() {
+    let mut world = World::new(1);
+    for number in [1, 2, 3] {
+        start(&mut world, number, None, &[1]);
+    }
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
+    world.run_for(Duration::from_secs(1));
+    world.stuck.insert(2);
+    start(&mut world, 4, None, &[1]);
+    world.run_for(Duration::from_secs(5));
+    let four = |world: &World| [1, 2, 3, 4].map(|at| world.status(4, at));
+    assert_eq!(four(&world), [Some(Status::Joining); 4]);
+    let why = world.nodes[&1].control.membership().why_not_converged();
+    assert_eq!(why.expect("a member").not_seen, [node_id(2)]);
+    // What it had written before it was killed says nothing of 4.
+    let known = world.nodes[&2].memory.clone();
+    assert_eq!(
+        known.map(|it| it.members),
+        memory(&[1, 2, 3]).map(|it| it.members)
+    );
+    world.stuck.clear();
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn a_founder_whose_disk_is_stuck_leads_nobody() {
+    let mut world = World::new(1);
+    world.stuck.insert(1);
+    start(&mut world, 1, None, &[1]);
+    start(&mut world, 2, None, &[1]);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.status(1, 1), Some(Status::Joining));
+    let why = world.nodes[&1].control.membership().why_not_converged();
+    assert_eq!(why.expect("a member").not_seen, [node_id(1)]);
+    world.stuck.clear();
+    world.run_until("up", 5, |world| world.are_up(&[1, 2]));
+}
+
+#[test]
+fn one_over_the_contacts_max_is_not_asked_and_agrees_to_nothing() {
+    let mut world = World::new(1);
+    let member = |number: usize| Remembered {
+        node: NodeId {
+            address: Address::new("demo", &format!("host-{number}"), 7000).expect("an address"),
+            uid: testing::uid(number as u64 + 1),
+        },
+        data_centre: "default".into(),
+        is_settled: true,
+    };
+    let (cluster, names) = (ClusterId(7), |range: std::ops::Range<usize>| {
+        range.map(member)
+    });
+    let known = Memory {
+        cluster,
+        members: names(0..CONTACTS_MAX + 1).collect(),
+    };
+    start(&mut world, 1, Some(known), &[1]);
+    world.run_for(Duration::from_secs(11));
+    let silent = world.events(1).find_map(|event| match event {
+        Event::JoinWaiting { silent } => Some(silent.len()),
+        _ => None,
+    });
+    assert_eq!(silent, Some(CONTACTS_MAX));
+}
+
+/// No member writes that much down: it is told nobody, and so nobody counts on it.
+#[test]
+fn what_no_message_holds_is_not_told() {
+    let mut world = World::new(1);
+    let host = "h".repeat(60);
+    let member = |number: usize| Remembered {
+        node: NodeId {
+            address: Address::new("demo", &format!("{host}{number}"), 7000).expect("an address"),
+            uid: testing::uid(number as u64 + 1),
+        },
+        data_centre: "default".into(),
+        is_settled: true,
+    };
+    let known = Memory {
+        cluster: ClusterId(7),
+        members: (0..MEMBERS_MAX).map(member).collect(),
+    };
+    start(&mut world, 1, Some(known), &[9]);
+    let question = Message::InitJoin {
+        asked: 1,
+        candidate: true,
+        configuration: Default::default(),
+    };
+    let before = world.bodies;
+    world.hear(1, 2, &question);
+    assert_eq!(world.bodies, before);
+    let counters = world.nodes[&1].control.membership().counters().clone();
+    assert_eq!(counters.too_long, 1);
+}
+
+/// One that waits for its disk takes back that it holds the view; that is no news for the others.
+#[test]
+fn members_that_wait_for_their_disks_do_not_talk_without_end() {
+    let mut world = World::new(1);
+    for number in [1, 2, 3] {
+        start(&mut world, number, None, &[1]);
+    }
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
+    world.stuck = [2, 3].into();
+    start(&mut world, 4, None, &[1]);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(
+        world.status(4, 2),
+        Some(Status::Joining),
+        "nobody moves it on"
+    );
+    let before = world.bodies;
+    world.run_for(Duration::from_secs(5));
+    let each_second = (world.bodies - before) / 5;
+    assert!(each_second <= 40, "{each_second} a second, of four");
+    world.stuck.clear();
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3, 4]));
 }

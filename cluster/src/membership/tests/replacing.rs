@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::world::{World, at};
+use super::world::{World, at, profile};
 use crate::effect::StopReason;
 use crate::membership::event::Event;
+use crate::membership::machine::IN_USE;
 use crate::membership::reachability::Reason;
+use crate::membership::settings::Settings;
 use crate::membership::status::Status;
 use crate::membership::testing::uid;
 
@@ -50,6 +52,113 @@ fn whoever_wants_the_address_of_a_member_that_answers_is_refused() {
     assert!(world.are_up(&[1, 2]));
 }
 
+/// A second process with the address of member 2, that its seeds turn away.
+fn turned_away(members: &[u64], seeds: &[u64], by: &[u64]) -> World {
+    turned_away_with(Settings::default(), members, seeds, by)
+}
+
+fn turned_away_with(settings: Settings, members: &[u64], seeds: &[u64], by: &[u64]) -> World {
+    let mut world = World::new(1);
+    world.form(members);
+    world.start_with(settings, profile(102, &[], "default"), None);
+    world.hide(102);
+    world.turned_away = by.iter().map(|seed| (102, *seed)).collect();
+    let seeds: Vec<_> = seeds.iter().map(|seed| at(*seed)).collect();
+    world.join(102, &seeds);
+    world
+}
+
+#[test]
+fn whoever_is_turned_away_for_its_address_by_all_that_answer_gives_up() {
+    let mut world = turned_away(&[1, 2, 3], &[1, 3, 7], &[1, 3]);
+    // A moment is not enough: the other process may be one that just dies.
+    world.run_for(IN_USE);
+    assert_eq!(world.nodes[&102].stopped, None);
+    world.run_until("refused", 1, |world| world.nodes[&102].stopped.is_some());
+    assert_eq!(world.nodes[&102].stopped, Some(StopReason::AddressInUse));
+    let told = Event::AddressInUse {
+        by: vec![at(1), at(3)],
+    };
+    assert!(world.events(102).any(|event| *event == told));
+    assert_eq!(world.labels(102), ["address_in_use", "shutdown"]);
+    // The member has noticed nothing, nor has anybody else.
+    assert!(world.are_up(&[1, 2, 3]));
+    for number in 1..=3 {
+        assert!(!world.labels(number).contains(&"unreachable"));
+    }
+}
+
+/// Late questions come five times as seldom, so that a word would be forgotten before the next.
+#[test]
+fn whoever_asks_seldom_gives_up_for_its_address_too_and_not_for_one_that_reaches_it() {
+    for (ask_ms, seconds) in [(600, 15), (1_000, 25), (4_000, 90)] {
+        let seldom = || Settings {
+            ask_interval: Duration::from_millis(ask_ms),
+            ..Settings::default()
+        };
+        let mut world = turned_away_with(seldom(), &[1, 2, 3], &[1, 3], &[1, 3]);
+        // Late from the beginning: what was said before counts no more.
+        world.part(&[2], &[1, 3]);
+        world.run_for(Duration::from_secs(60));
+        world.cut.clear();
+        world.run_for(IN_USE - Duration::from_millis(500));
+        assert_eq!(world.nodes[&102].stopped, None, "{ask_ms} ms");
+        let is_over = |world: &World| world.nodes[&102].stopped.is_some();
+        world.run_until("refused", seconds, is_over);
+        assert_eq!(world.nodes[&102].stopped, Some(StopReason::AddressInUse));
+        let mut world = turned_away_with(seldom(), &[1, 3], &[1, 3], &[1]);
+        world.run_until("in", 30, |world| world.are_up(&[1, 3, 102]));
+        assert!(!world.labels(102).contains(&"address_in_use"));
+    }
+}
+
+#[test]
+fn one_that_reaches_another_process_keeps_nobody_out() {
+    let mut world = turned_away(&[1, 3], &[1, 3], &[1]);
+    world.run_until("in", 10, |world| world.are_up(&[1, 3, 102]));
+    assert!(!world.labels(102).contains(&"address_in_use"));
+}
+
+#[test]
+fn a_process_that_dies_while_it_answers_for_an_address_makes_room_for_the_next() {
+    let mut world = turned_away(&[1, 2, 3], &[1], &[1, 3]);
+    world.run_for(IN_USE - Duration::from_millis(500));
+    world.kill(2);
+    world.turned_away.clear();
+    world.hidden.clear();
+    world.run_until("back", 10, |world| world.are_up(&[1, 3, 102]));
+}
+
+#[test]
+fn what_was_said_before_a_silence_counts_no_more() {
+    let mut world = turned_away(&[1, 2], &[1], &[1]);
+    world.run_for(IN_USE - Duration::from_millis(500));
+    world.part(&[1], &[2]);
+    world.run_for(IN_USE * 2);
+    world.cut.clear();
+    world.run_for(IN_USE);
+    assert_eq!(world.nodes[&102].stopped, None);
+    world.run_until("refused", 3, |world| world.nodes[&102].stopped.is_some());
+    assert_eq!(world.nodes[&102].stopped, Some(StopReason::AddressInUse));
+}
+
+#[test]
+fn the_first_seed_founds_nothing_while_it_is_turned_away_for_its_address() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    world.part(&[1], &[2]);
+    world.start(102);
+    world.hide(102);
+    // Its own address comes first: it would found a cluster after a silence of five seconds.
+    world.join(102, &[at(2), at(1)]);
+    world.run_for(Duration::from_millis(4500));
+    world.turned_away.insert((102, 1));
+    world.cut.clear();
+    world.run_until("refused", 10, |world| world.nodes[&102].stopped.is_some());
+    assert!(!world.labels(102).contains(&"founded"));
+    assert_eq!(world.nodes[&102].stopped, Some(StopReason::AddressInUse));
+}
+
 #[test]
 fn a_member_is_not_given_up_for_a_claim_that_no_dial_bears_out() {
     let mut world = World::new(1);
@@ -72,7 +181,7 @@ fn one_over_the_most_claims_waits() {
     world.form(&numbers);
     let asked = world.identified;
     for number in &numbers[1..] {
-        let profile = super::world::profile(100 + number, &[], "default");
+        let profile = profile(100 + number, &[], "default");
         let configuration = Default::default();
         let join = Message::Join {
             profile,

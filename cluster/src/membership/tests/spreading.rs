@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::world::{World, at, profile};
 use crate::membership::command::Command;
-use crate::membership::reachability::Reason;
+use crate::membership::machine::Observation;
+use crate::membership::reachability::{Reason, Record, Witness};
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
+use crate::membership::testing::uid;
 
 #[test]
 fn members_that_know_the_same_say_little() {
@@ -31,7 +33,7 @@ fn everything_is_known_to_all_though_a_third_is_lost() {
         world.accuse(2, 5, Reason::Silence);
         let knows = |world: &World, it: u64| {
             let topology = world.nodes[&it].control.topology();
-            topology.is_unreachable(crate::membership::testing::uid(5)) || it == 5
+            topology.is_unreachable(uid(5)) || it == 5
         };
         world.run_until("known", 20, |world| (1..=6).all(|it| knows(world, it)));
         world.clear(2, 5);
@@ -39,6 +41,39 @@ fn everything_is_known_to_all_though_a_third_is_lost() {
             !(1..=6).any(|it| it != 5 && knows(world, it))
         });
     }
+}
+
+/// A view names members alone, so what one said who was removed since is said to nobody.
+#[test]
+fn a_row_is_the_same_everywhere_though_a_witness_was_removed_before_it_was_heard() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    let witness = |number| Witness {
+        observer: uid(number),
+        hears: false,
+    };
+    let record = |witnesses: &[u64]| Record {
+        reason: Reason::Silence,
+        witnesses: witnesses.iter().copied().map(witness).collect(),
+    };
+    let said = record(&[2, 77]);
+    let has_heard = |world: &World, it: u64| {
+        let view = world.nodes[&it].control.membership().gossip();
+        let heard = view.and_then(|it| it.reachability().record(uid(1), uid(3)));
+        heard.cloned()
+    };
+    world.observe(1, 3, Observation::Unreachable(said.clone()));
+    world.run_until("known", 5, |world| has_heard(world, 2).is_some());
+    let row = |world: &World, it: u64| {
+        let view = world.nodes[&it].control.membership().gossip();
+        view.and_then(|it| it.reachability().row(uid(1)).cloned())
+    };
+    assert_eq!(has_heard(&world, 1), Some(record(&[2])));
+    assert_eq!(row(&world, 1), row(&world, 2));
+    // The same once more is no news.
+    let before = row(&world, 1);
+    world.observe(1, 3, Observation::Unreachable(said));
+    assert_eq!(row(&world, 1), before);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What comes from whoever should not speak, or says what cannot be.
 
+use std::time::Duration;
+
 use ringmesh_proto::time::Instant;
 
 use super::world::{World, at, node_id};
@@ -7,10 +9,11 @@ use crate::context::Random;
 use crate::membership::command::Command;
 use crate::membership::event::Event;
 use crate::membership::gossip::{ClusterId, Gossip};
-use crate::membership::machine::Counters;
+use crate::membership::machine::{Counters, FOREIGN_MAX, TOLD_MAX};
 use crate::membership::member::Member;
 use crate::membership::message::{Message, Refusal};
 use crate::membership::reachability::Reason;
+use crate::membership::settings::Settings;
 use crate::membership::status::Status;
 use crate::membership::summary::Summary;
 use crate::membership::testing::{self, uid};
@@ -74,6 +77,52 @@ fn another_cluster_is_reported_once_and_refused() {
     let foreign = Event::ForeignCluster { node, cluster };
     assert_eq!(world.events(1).filter(|it| **it == foreign).count(), 1);
     assert!(world.are_up(&[1, 2]));
+}
+
+/// Process starts that are no members, at a few addresses.
+fn many(count: usize) -> impl Iterator<Item = u64> {
+    let numbers = (1_000..).filter(|number| number % 100 > 2);
+    numbers.take(count)
+}
+
+/// However many there are: each of them would be news.
+#[test]
+fn one_over_the_foreign_max_is_refused_without_a_word_until_later() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    let reported = |world: &World| {
+        let labels = world.labels(1);
+        labels.iter().filter(|it| **it == "foreign_cluster").count()
+    };
+    let mut speak = |from: u64| {
+        let cluster = ClusterId(0xBAD);
+        let member = testing::member(from, "default", Status::Up);
+        world.hear(1, from, &gossip(&Gossip::founded(cluster, member)));
+        reported(&world)
+    };
+    let counts: Vec<usize> = many(TOLD_MAX + FOREIGN_MAX).map(&mut speak).collect();
+    assert_eq!(counts.last(), Some(&FOREIGN_MAX));
+    assert_eq!(counts[FOREIGN_MAX - 1], FOREIGN_MAX);
+    assert_eq!(counters(&world, 1).foreign, counts.len() as u64);
+    world.run_for(Settings::default().removed_interval);
+    let cluster = ClusterId(0xBAD);
+    let member = testing::member(1_001, "default", Status::Up);
+    world.hear(1, 1_001, &gossip(&Gossip::founded(cluster, member)));
+    assert_eq!(reported(&world), FOREIGN_MAX + 1);
+}
+
+#[test]
+fn one_over_the_told_max_hears_nothing_until_later() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    world.run_for(Duration::from_secs(2));
+    let view = world.view(1).clone();
+    let before = world.bodies;
+    for from in many(TOLD_MAX + 10) {
+        world.hear(1, from, &gossip(&view));
+    }
+    assert_eq!(world.bodies - before, TOLD_MAX as u64);
+    assert_eq!(counters(&world, 1).strangers, TOLD_MAX as u64 + 10);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Node {
     followed: Topology,
     pub(crate) stopped: Option<StopReason>,
     pub(crate) memory: Option<Memory>,
+    /// The number of what was written down last.
+    noted: u64,
     pub(crate) quarantined: BTreeSet<Uid>,
     pub(crate) is_paused: bool,
     pub(crate) bytes_sent: u64,
@@ -45,6 +47,7 @@ enum Arrival {
     Body(NodeId, Vec<u8>),
     ContactFailed(Address, ContactFailure),
     Identified(Address, Identity),
+    Remembered(u64, Memory),
 }
 
 #[derive(Debug)]
@@ -62,8 +65,12 @@ pub(crate) struct World {
     /// Bodies sent, and addresses asked who is there.
     pub(crate) bodies: u64,
     pub(crate) identified: usize,
+    /// Nodes whose disks take nothing: what they write waits until they do.
+    pub(crate) stuck: BTreeSet<u64>,
     /// Nodes that no dial reaches.
-    hidden: BTreeSet<u64>,
+    pub(crate) hidden: BTreeSet<u64>,
+    /// Whose contacts are turned away by whom, because another process answers at their address.
+    pub(crate) turned_away: BTreeSet<(u64, u64)>,
     /// Whether those that are lost are given up in the end. Else tests decide that themselves.
     pub(crate) resolves: bool,
 }
@@ -99,7 +106,9 @@ impl World {
             steps: 0,
             bodies: 0,
             identified: 0,
+            stuck: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            turned_away: BTreeSet::new(),
             resolves: false,
         }
     }
@@ -128,6 +137,7 @@ impl World {
             followed,
             stopped: None,
             memory,
+            noted: 0,
             quarantined: BTreeSet::new(),
             is_paused: false,
             bytes_sent: 0,
@@ -213,8 +223,15 @@ impl World {
             Effect::Quarantine { node: banned } => {
                 node.quarantined.insert(banned.uid);
             }
-            Effect::Remember(memory) => node.memory = Some(memory),
+            Effect::Remember {
+                number: note,
+                memory,
+            } => {
+                self.arrive(number, Arrival::Remembered(note, memory));
+            }
             Effect::Forget => node.memory = None,
+            // What is cut here loses bodies, and leaves no connection that hangs.
+            Effect::Probe { .. } => {}
             Effect::Stop { why } => node.stopped = Some(why),
         }
     }
@@ -229,6 +246,10 @@ impl World {
 
     fn contact(&mut self, from: u64, address: Address, body: &[u8]) {
         match self.whoever_is_at(from, &address) {
+            Ok(to) if self.turned_away.contains(&(from, to)) => {
+                let why = ContactFailure::AddressInUse;
+                self.arrive(from, Arrival::ContactFailed(address, why));
+            }
             Ok(to) => self.send(from, to, body),
             Err(why) => self.arrive(from, Arrival::ContactFailed(address, why)),
         }
@@ -268,7 +289,7 @@ impl World {
         self.observe(observer, subject, Observation::Reachable);
     }
 
-    fn observe(&mut self, observer: u64, subject: u64, observation: Observation) {
+    pub(crate) fn observe(&mut self, observer: u64, subject: u64, observation: Observation) {
         let subject = testing::uid(subject);
         self.with(observer, |control, cx| {
             control.membership_mut().observe(cx, subject, observation);
@@ -374,7 +395,8 @@ impl World {
         let Some(node) = self.nodes.get(&to).filter(|it| it.stopped.is_none()) else {
             return;
         };
-        if node.is_paused {
+        let waits = matches!(arrival, Arrival::Remembered(..)) && self.stuck.contains(&to);
+        if node.is_paused || waits {
             let again = (self.now + Duration::from_millis(50), self.sequence);
             self.sequence += 1;
             self.arrivals.insert(again, (to, arrival));
@@ -404,6 +426,13 @@ impl World {
                 self.with(to, |control, cx| {
                     control.handle_identified(cx, &address, identity)
                 });
+            }
+            Arrival::Remembered(number, memory) => {
+                let node = self.nodes.get_mut(&to).expect("a node");
+                if number > node.noted {
+                    (node.noted, node.memory) = (number, Some(memory));
+                }
+                self.with(to, |control, cx| control.handle_remembered(cx, number));
             }
         }
     }

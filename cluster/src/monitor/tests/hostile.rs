@@ -207,7 +207,9 @@ proptest! {
                         let table = view.gossip_mut().reachability_mut();
                         prop_assert!(table.clear(uid(1), subject));
                     }
-                    MonitorOutput::Send { .. } | MonitorOutput::Stalled { .. } => {}
+                    MonitorOutput::Send { .. }
+                    | MonitorOutput::Stalled { .. }
+                    | MonitorOutput::Probe { .. } => {}
                 }
             }
         }

@@ -19,7 +19,7 @@ fn message() -> impl Strategy<Value = Message> {
         Answer::Unknown,
     ]);
     let numbers = (0_u32..4, 0_u32..4);
-    let parts = (0_u8..4, 1_u64..3, numbers, some(), some(), answer);
+    let parts = (0_u8..5, 1_u64..3, numbers, some(), some(), answer);
     parts.prop_map(|(kind, to, (number, carried), base, down, answer)| {
         let to = uid(to);
         match kind {
@@ -41,7 +41,8 @@ fn message() -> impl Strategy<Value = Message> {
                 number,
                 carried,
             },
-            _ => Message::Surrender { to, base },
+            3 => Message::Surrender { to, base },
+            _ => Message::Withdrawn { to, number },
         }
     })
 }

@@ -128,3 +128,27 @@ fn whoever_reaches_none_of_those_that_would_stay_goes() {
     cluster.run(8_000);
     assert_eq!(cluster.numbers(), [0_u64; 0]);
 }
+
+/// Those that cannot go on wait anew for whoever is lost as well, and not for whoever goes first.
+#[test]
+fn a_side_that_cannot_go_on_waits_anew_when_another_is_lost_but_not_when_one_goes() {
+    let small_side = || {
+        let mut cluster = Cluster::up(1..=7);
+        cluster.part(&[&[1, 2, 3], &[4, 5, 6, 7]]);
+        cluster.run(4_000);
+        cluster
+    };
+    let are_there = |it: &Cluster| [1, 2].map(|number| it.nodes.contains_key(&number));
+    let mut cluster = small_side();
+    cluster.part(&[&[1, 2], &[3], &[4, 5, 6, 7]]);
+    cluster.run(9_999);
+    assert_eq!(are_there(&cluster), [true; 2]);
+    cluster.run(2);
+    assert_eq!(are_there(&cluster), [false; 2]);
+    let mut cluster = small_side();
+    cluster.set(1, 3, Status::Down);
+    cluster.run(5_999);
+    assert_eq!(are_there(&cluster), [true; 2]);
+    cluster.run(2);
+    assert_eq!(are_there(&cluster), [false; 2]);
+}

@@ -98,6 +98,9 @@ fn what_is_withdrawn_binds_nobody_and_is_not_agreed_to_when_it_comes_late() {
         carried: 0,
     };
     say(&mut cluster, 3, 1, &withdrawal);
+    let (to, number) = (uid(1), 8);
+    let withdrawn = Message::Withdrawn { to, number }.to_bytes();
+    assert_eq!(std::mem::take(&mut cluster.sent), [(3, 1, withdrawn)]);
     assert_eq!(
         ask(&mut cluster, 3, 1, 8, &ALL, &[4]),
         None,
@@ -119,13 +122,7 @@ fn a_vote_that_heals_before_it_is_won_binds_nobody() {
     assert!(cluster.resolver(1).proposal.is_some());
     assert!(cluster.resolver(2).ballot.named(uid(9)).contains(&uid(4)));
     cluster.mute.clear();
-    cluster.sides = vec![vec![1, 2, 3, 4, 5]];
-    cluster.nodes.retain(|it, _| *it < 4);
-    for observer in [1, 2, 3] {
-        cluster.clear(observer, 4);
-        cluster.clear(observer, 5);
-    }
-    cluster.share();
+    reunite(&mut cluster);
     cluster.run(500);
     for number in [1, 2, 3] {
         assert_eq!(
@@ -135,6 +132,103 @@ fn a_vote_that_heals_before_it_is_won_binds_nobody() {
         );
     }
     assert!(cluster.decided.iter().all(|it| it.1 > 3));
+}
+
+/// 1, 2 and 3 reach 4 and 5 again, which say nothing.
+fn reunite(cluster: &mut Cluster) {
+    cluster.sides = vec![vec![1, 2, 3, 4, 5]];
+    cluster.nodes.retain(|it, _| *it < 4);
+    for observer in [1, 2, 3] {
+        cluster.clear(observer, 4);
+        cluster.clear(observer, 5);
+    }
+    cluster.share();
+}
+
+/// A vote of 1 that 2 agrees to, and that is withdrawn while nothing of 1 is heard.
+fn with_a_lost_withdrawal() -> Cluster {
+    let mut cluster = Cluster::up(1..=5);
+    cluster.part(&[&[1, 2, 3], &[4, 5]]);
+    cluster.mute = vec![3];
+    cluster.run(7_500);
+    assert!(cluster.resolver(2).ballot.named(uid(9)).contains(&uid(4)));
+    cluster.mute = vec![1];
+    reunite(&mut cluster);
+    cluster.run(2_500);
+    assert!(cluster.resolver(2).ballot.named(uid(9)).contains(&uid(4)));
+    cluster
+}
+
+#[test]
+fn a_withdrawal_that_is_lost_is_said_again_until_it_is_answered() {
+    let mut cluster = with_a_lost_withdrawal();
+    let due = |it: &Cluster| it.resolver(1).poll_timeout();
+    assert!(due(&cluster).is_some());
+    cluster.mute = vec![2];
+    cluster.run(1_000);
+    assert_eq!(cluster.resolver(2).ballot.named(uid(9)), set(&[]));
+    assert!(due(&cluster).is_some(), "it was not answered");
+    cluster.mute.clear();
+    cluster.run(1_000);
+    assert_eq!(due(&cluster), None);
+    assert!(cluster.decided.iter().all(|it| it.1 > 3));
+}
+
+#[test]
+fn a_withdrawal_from_whoever_is_no_member_any_more_is_not_said_again() {
+    let mut cluster = with_a_lost_withdrawal();
+    for gone in [2, 3] {
+        cluster.set(1, gone, Status::Down);
+    }
+    assert_eq!(cluster.resolver(1).withdrawals.poll_timeout(), None);
+}
+
+#[test]
+fn a_withdrawal_waits_while_whoever_is_to_hear_it_cannot_be_reached() {
+    let mut cluster = with_a_lost_withdrawal();
+    cluster.part(&[&[1, 3], &[2]]);
+    cluster.mute.clear();
+    let told = |it: &mut Cluster| {
+        let mut told: Vec<u64> = Vec::new();
+        it.now += 1_000;
+        let now = at(it.now);
+        let (_, resolver) = it.nodes.get_mut(&1).expect("it is there");
+        let mut out = Vec::new();
+        resolver.repeat_withdrawals(now, &mut out);
+        for output in out {
+            if let ResolverOutput::Send { to, .. } = output {
+                told.push(to.uid.as_u64());
+            }
+        }
+        told
+    };
+    assert_eq!(told(&mut cluster), [3]);
+    cluster.heal();
+    assert_eq!(told(&mut cluster), [2, 3]);
+}
+
+/// Whoever agrees to a later proposal has let go of the one before.
+#[test]
+fn a_withdrawal_from_whoever_agreed_to_a_later_proposal_is_not_said_again() {
+    let mut cluster = with_a_lost_withdrawal();
+    let withdrawals = |it: &mut Cluster, voter, number| {
+        let known = &mut it.nodes.get_mut(&1).expect("it is there").1.withdrawals;
+        known.settle(uid(voter), number);
+        let again = known.round(at(1_000_000), Duration::from_secs(1), |_| true);
+        again.len()
+    };
+    assert_eq!(withdrawals(&mut cluster, 2, 0), 2, "an earlier one");
+    assert_eq!(withdrawals(&mut cluster, 77, 1), 0, "not due again yet");
+    let next = at(2_000_000);
+    let known = &mut cluster
+        .nodes
+        .get_mut(&1)
+        .expect("it is there")
+        .1
+        .withdrawals;
+    known.settle(uid(2), 1);
+    let again = known.round(next, Duration::from_secs(1), |_| true);
+    assert_eq!(again.len(), 1);
 }
 
 #[test]

@@ -9,9 +9,10 @@ use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::topology::Topology;
 use ringmesh_cluster::watch::NodeEnd;
-use ringmesh_proto::address::{NodeId, Uid};
+use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::HEADER_BYTES;
+use ringmesh_proto::link::PushError;
 
 use super::super::far_links::FarLink;
 use super::super::link::Link;
@@ -36,9 +37,10 @@ impl Core {
                     latest = Some(topology);
                 }
                 Effect::Quarantine { node } => self.quarantine_member(&node),
-                Effect::Remember(memory) => self.write_down(Some(memory)),
+                Effect::Remember { number, memory } => self.write_down(Some((number, memory))),
                 Effect::Forget => self.write_down(None),
                 Effect::Identify { address } => self.identify(address),
+                Effect::Probe { node } => self.probe_member(&node),
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }
@@ -71,75 +73,122 @@ impl Core {
         }
     }
 
+    /// Nothing that waits for a process start will reach it.
+    fn drop_post(&self, uid: Uid) {
+        let dropped = self.cluster.posts.borrow_mut().drop(uid);
+        self.tally.cluster_dropped.add(dropped);
+    }
+
     /// Nothing waits for nodes that are neither members nor linked.
     fn forget_posts(&self, topology: &Topology) {
         let links = self.far.links.borrow();
         let is_wanted = |uid: &Uid| topology.member(*uid).is_some() || links.contains_key(uid);
-        self.cluster
-            .posts
-            .borrow_mut()
-            .retain(|uid, _| is_wanted(uid));
+        let dropped = self.cluster.posts.borrow_mut().keep(is_wanted);
+        self.tally.cluster_dropped.add(dropped);
+    }
+
+    fn is_member(&self, uid: Uid) -> bool {
+        let topology = self.cluster.topology.borrow();
+        topology.as_ref().is_some_and(|it| it.member(uid).is_some())
+    }
+
+    /// A dial of an address came to nothing, or met `there` alone: what waits for another, who is
+    /// no member and has no connection, is not to keep its place from others.
+    pub(super) fn forget_strangers(&self, address: &Address, there: Option<Uid>) {
+        let has_link = |uid| there == Some(uid) || self.link_with(uid).is_some();
+        let is_wanted = |uid| self.is_member(uid) || has_link(uid);
+        let dropped = { self.cluster.posts.borrow_mut() }.keep_at(address, is_wanted);
+        self.tally.cluster_dropped.add(dropped);
+    }
+
+    /// A control link is over.
+    pub(in super::super) fn cluster_link_down(&self, uid: Uid) {
+        if self.cluster.takes_part() && !self.is_member(uid) {
+            self.drop_post(uid);
+        }
     }
 
     /// Sends a body to a member over the control link, or has it wait for one.
     fn send_to_member(self: &Rc<Self>, to: &NodeId, class: Class, body: Arc<[u8]>) {
-        {
-            let mut posts = self.cluster.posts.borrow_mut();
-            let (_, post) = posts
-                .entry(to.uid)
-                .or_insert_with(|| (to.clone(), <_>::default()));
-            post.put(class, body);
+        let is_first = !self.cluster.posts.borrow().has(to.uid);
+        if is_first && let Some(link) = self.link_with(to.uid) {
+            // Whatever has room needs no place among what waits.
+            let is_gone = self.push_to_member(&link, &body);
+            self.enqueue(&link);
+            if is_gone {
+                return;
+            }
         }
+        let lost = {
+            let mut posts = self.cluster.posts.borrow_mut();
+            posts.put(to, (class, body), |uid| self.is_member(uid))
+        };
+        self.tally.cluster_dropped.add(lost);
         self.flush_post(to.uid);
+    }
+
+    /// The control link with a process start, if it has a connection.
+    fn link_with(&self, uid: Uid) -> Option<Rc<Link>> {
+        let links = self.far.links.borrow();
+        let link = links.get(&uid).map(FarLink::link);
+        link.filter(|link| !link.is_lost())
     }
 
     /// Sends what waits for a member, as far as there is room; dials if there is no link.
     pub(super) fn flush_post(self: &Rc<Self>, uid: Uid) {
-        let link = { self.far.links.borrow().get(&uid).map(FarLink::link) };
-        let link = link.filter(|link| !link.is_lost());
-        let Some(link) = link else {
+        if !self.cluster.posts.borrow().has(uid) {
+            return;
+        }
+        let Some(link) = self.link_with(uid) else {
             return self.dial_member(uid);
         };
         let mut posts = self.cluster.posts.borrow_mut();
-        let Some((_, post)) = posts.get_mut(&uid) else {
-            return;
-        };
-        if post.flush(|body| self.push_to_member(&link, body)) {
-            posts.remove(&uid);
+        let mut is_starved = false;
+        posts.flush(uid, |body| match self.try_push_to_member(&link, body) {
+            Ok(()) => true,
+            Err(PushError::TooLarge { .. }) => {
+                // It never will leave, and those behind it may.
+                self.tally.cluster_dropped.add(1);
+                true
+            }
+            Err(error) => {
+                is_starved = error == PushError::NoMemory;
+                false
+            }
+        });
+        if is_starved {
+            posts.starve(uid);
         }
         drop(posts);
         self.enqueue(&link);
     }
 
     fn push_to_member(&self, link: &Link, body: &[u8]) -> bool {
+        self.try_push_to_member(link, body).is_ok()
+    }
+
+    fn try_push_to_member(&self, link: &Link, body: &[u8]) -> Result<(), PushError> {
         let (mut outbound, slabs) = (link.outbound.borrow_mut(), self.slabs_of(link));
-        let is_pushed = outbound.push_cluster(&mut slabs.borrow_mut(), body).is_ok();
-        if is_pushed {
-            self.tally.cluster_frames.add(1);
-            let frame_bytes = HEADER_BYTES + body.len();
-            self.tally.cluster_bytes.add(frame_bytes as u64);
-        }
-        is_pushed
+        outbound.push_cluster(&mut slabs.borrow_mut(), body)?;
+        self.tally.cluster_frames.add(1);
+        let frame_bytes = HEADER_BYTES + body.len();
+        self.tally.cluster_bytes.add(frame_bytes as u64);
+        Ok(())
     }
 
     /// Sends a word that is worth nothing later, if there is room.
     pub(super) fn send_word_to_member(self: &Rc<Self>, link: &Rc<Link>, word: &[u8]) {
-        self.push_to_member(link, word);
+        if !self.push_to_member(link, word) {
+            self.tally.cluster_dropped.add(1);
+        }
         self.enqueue(link);
     }
 
     fn dial_member(self: &Rc<Self>, uid: Uid) {
         if self.is_closing() {
-            self.cluster.posts.borrow_mut().remove(&uid);
-            return;
+            return self.drop_post(uid);
         }
-        let to = {
-            self.cluster
-                .posts
-                .borrow()
-                .get(&uid)
-                .map(|(to, _)| to.clone())
-        };
+        let to = { self.cluster.posts.borrow() }.node(uid).cloned();
         let Some(to) = to else {
             return;
         };
@@ -154,13 +203,24 @@ impl Core {
                 });
             }
             // Another process start is there, or it is quarantined: nothing will reach it.
-            _ => drop(self.cluster.posts.borrow_mut().remove(&uid)),
+            _ => self.drop_post(uid),
         }
+    }
+
+    /// Dials a member anew from which nothing comes.
+    fn probe_member(self: &Rc<Self>, node: &NodeId) {
+        let link = { self.far.links.borrow().get(&node.uid).map(FarLink::link) };
+        let Some(link) = link.filter(|_| !self.is_closing()) else {
+            return;
+        };
+        let is_dialled =
+            self.associate(link.peer, |association, cx| association.handle_silence(cx));
+        self.tally.cluster_probes.add(u64::from(is_dialled));
     }
 
     /// A removed member is not to speak to this node again.
     fn quarantine_member(self: &Rc<Self>, node: &NodeId) {
-        self.cluster.posts.borrow_mut().remove(&node.uid);
+        self.drop_post(node.uid);
         if let Err(error) = self.quarantine(node, "it was removed from the cluster") {
             // Another start is at its address, or it was never met: nothing comes from it.
             tracing::debug!(%node, %error, "a removed member is not quarantined");

@@ -8,25 +8,24 @@
 mod carry;
 mod contacts;
 mod memory;
+mod posts;
+mod search;
 mod slot;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 
 use ringmesh_cluster::context::Context;
 use ringmesh_cluster::control::Control;
 use ringmesh_cluster::effect::Outbox;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::topology::Topology;
-use ringmesh_cluster::post::Post;
 use ringmesh_cluster::watch::NodeEnd;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::Frame;
-use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::quarantine::By;
 use ringmesh_proto::time::Instant;
@@ -34,7 +33,11 @@ use ringmesh_transport::timer::TimerKey;
 
 use self::contacts::Contacts;
 use self::memory::Notebook;
-pub(crate) use self::slot::TopologySlot;
+use self::posts::Posts;
+use self::search::Searches;
+use self::slot::Waiting;
+pub(crate) use self::slot::{TopologySlot, TopologyWait};
+use super::far_links::FarLink;
 use super::link::Link;
 use super::{CONTROL_CORE, Core, Token};
 use crate::cluster::{StopReason, begin};
@@ -46,9 +49,9 @@ pub(super) struct ClusterRoom {
     /// On the control core of a node that takes part.
     machine: RefCell<Option<Control>>,
     out: RefCell<Outbox>,
-    /// What waits for links, or for room on them.
-    posts: RefCell<BTreeMap<Uid, (NodeId, Post)>>,
+    posts: RefCell<Posts>,
     contacts: RefCell<Contacts>,
+    searches: RefCell<Searches>,
     notebook: RefCell<Notebook>,
     timer: Cell<Option<(Instant, TimerKey)>>,
     stirred: Cell<bool>,
@@ -59,14 +62,19 @@ pub(super) struct ClusterRoom {
     /// The cluster as this core knows it, and the stamp of that.
     topology: RefCell<Option<Arc<Topology>>>,
     stamp: Cell<u64>,
-    /// Tasks that wait for another one.
-    waiting: RefCell<Vec<Waker>>,
+    /// Who waits for another one.
+    waiting: RefCell<Waiting>,
 }
 
 impl ClusterRoom {
     /// Whether it has a machine.
     fn takes_part(&self) -> bool {
         self.machine.borrow().is_some()
+    }
+
+    /// Whether something is to be done in this turn or the next.
+    pub(super) fn is_stirred(&self) -> bool {
+        self.stirred.get()
     }
 }
 
@@ -118,7 +126,9 @@ impl Core {
         Some(told)
     }
 
-    /// A member, or whoever says it is one, tells something over its control link.
+    /// A member, or whoever says it is one, tells something over its control link. A node that
+    /// takes part in no cluster lets it pass: others may have it among their seeds, and their links
+    /// carry more than that.
     pub(super) fn handle_cluster_frame(
         &self,
         link: &Rc<Link>,
@@ -128,7 +138,10 @@ impl Core {
         let told = self.tell_cluster(|machine, cx| {
             machine.handle_message(cx, &link.node, frame.payload);
         });
-        told.ok_or(CloseReason::UnexpectedFrame(Kind::Cluster))
+        if told.is_none() {
+            self.tally.cluster_ignored.add(1);
+        }
+        Ok(())
     }
 
     /// A control link is up.
@@ -139,14 +152,33 @@ impl Core {
         }
     }
 
-    /// A control link has more room, or another connection.
+    /// A control link has more room, or another connection; or it has given memory back.
     pub(super) fn cluster_room_came(&self, link: &Link) {
-        let posts = self.cluster.posts.borrow();
-        if link.lane == Lane::Control
-            && posts.contains_key(&link.uid)
-            && let Some(far) = self.far.links.borrow().get(&link.uid)
-        {
-            self.cluster.ready.borrow_mut().push(far.link());
+        if link.lane != Lane::Control {
+            return;
+        }
+        let mut posts = self.cluster.posts.borrow_mut();
+        let mut uids = posts.take_starved();
+        let contacts = self.cluster.contacts.borrow();
+        if posts.has(link.uid) || contacts.are_sought(&link.node.address) {
+            uids.insert(link.uid);
+        }
+        self.make_ready(&uids);
+    }
+
+    /// Memory has come back.
+    pub(super) fn cluster_memory_came(&self) {
+        let starved = self.cluster.posts.borrow_mut().take_starved();
+        self.make_ready(&starved);
+    }
+
+    /// Looks at what waits for these in this turn.
+    fn make_ready(&self, uids: &BTreeSet<Uid>) {
+        let links = self.far.links.borrow();
+        let ready = uids.iter().filter_map(|uid| links.get(uid));
+        let mut all = self.cluster.ready.borrow_mut();
+        all.extend(ready.map(FarLink::link));
+        if !all.is_empty() {
             self.cluster.stirred.set(true);
         }
     }
@@ -191,6 +223,7 @@ impl Core {
         }
         for link in self.cluster.ready.take() {
             self.contact_found(&link);
+            self.forget_strangers(&link.node.address, Some(link.uid));
             self.flush_post(link.uid);
         }
         self.carry_out_cluster();

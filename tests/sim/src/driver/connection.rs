@@ -11,7 +11,8 @@ use ringmesh_proto::frame::body::Grant;
 use ringmesh_proto::frame::{Assembler, Frame, Parse, parse};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::limits::{
-    FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_CONTROL, HANDSHAKE_TIMEOUT, PREFACE_BYTES,
+    FRAME_BYTES_BEFORE_ACCEPT, FRAME_BYTES_CONTROL, FRAME_STALL_TIMEOUT, HANDSHAKE_TIMEOUT,
+    PREFACE_BYTES,
 };
 use ringmesh_proto::quarantine::By;
 use ringmesh_proto::time::Instant;
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) doubted: bool,
     /// Nothing it brings counts; it is closed when all is written, or at that time.
     closing: Option<Instant>,
+    /// When it is over, if nothing more of the frame comes that has begun on it.
+    stalls_at: Option<Instant>,
     assembler: Assembler,
     unwritten: Vec<u8>,
     written: usize,
@@ -54,6 +57,7 @@ impl Connection {
             linked: false,
             doubted: false,
             closing: None,
+            stalls_at: None,
             assembler: Assembler::default(),
             unwritten: Vec::new(),
             written: 0,
@@ -76,6 +80,11 @@ impl Connection {
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
+    }
+
+    /// When it has stood still within a frame for too long.
+    pub(super) fn stalls_at(&self) -> Option<Instant> {
+        self.stalls_at.filter(|_| !self.is_closing())
     }
 
     pub(super) fn queue(&mut self, bytes: &[u8]) {
@@ -145,6 +154,10 @@ impl Driver {
             self.fault(env, key, reason);
         }
         self.scratch = bytes;
+        if let Some(connection) = self.connections.get_mut(&key) {
+            let is_within_frame = connection.linked && !connection.assembler.is_empty();
+            connection.stalls_at = is_within_frame.then(|| env.now + FRAME_STALL_TIMEOUT);
+        }
         if let Some(connection) = self.connections.get(&key)
             && connection.doubted
             && let Some(peer) = connection.peer
@@ -177,7 +190,7 @@ impl Driver {
     }
 
     /// Nothing good comes from a connection any more.
-    fn fault(&mut self, env: &mut Surroundings<'_>, key: ConnKey, reason: CloseReason) {
+    pub(super) fn fault(&mut self, env: &mut Surroundings<'_>, key: ConnKey, reason: CloseReason) {
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
@@ -270,7 +283,7 @@ impl Driver {
 
     pub(super) fn next_lingering(&self) -> Option<Instant> {
         let all = self.connections.values();
-        all.filter_map(|connection| connection.closing).min()
+        all.filter_map(|it| it.closing.or(it.stalls_at)).min()
     }
 
     /// Bytes came on a connection.

@@ -3,7 +3,7 @@
 use ringmesh_proto::effect::ConnKey;
 use ringmesh_proto::frame::Frame;
 use ringmesh_proto::frame::body::{Accept, RefuseReason};
-use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, Verifier};
+use ringmesh_proto::handshake::{Answer, Begin, Company, Introduction, Unvouched, Verifier};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::{address::NodeId, close_reason::CloseReason};
 
@@ -185,13 +185,14 @@ impl Driver {
 
     /// Nobody vouches for a dialler: each host has one place.
     fn deny(&mut self, env: &mut Surroundings<'_>, conn: ConnKey) {
-        if let Some(introduction) = self.verify(env, |verifier, _| verifier.give_up(conn)) {
-            self.turn_down(env, &introduction);
+        if let Some(unvouched) = self.verify(env, |verifier, _| verifier.give_up(conn)) {
+            self.turn_down(env, &unvouched);
         }
     }
 
-    fn turn_down(&mut self, env: &mut Surroundings<'_>, introduction: &Introduction) {
-        let (conn, reason) = (introduction.conn, RefuseReason::Unproven);
+    fn turn_down(&mut self, env: &mut Surroundings<'_>, unvouched: &Unvouched) {
+        let (introduction, reason) = (&unvouched.introduction, unvouched.reason);
+        let conn = introduction.conn;
         self.accept(env, |acceptor, cx| acceptor.refuse(cx, conn, reason));
         let peer = &introduction.peer;
         for follower in self.verify(env, |verifier, _| verifier.take_followers(peer)) {

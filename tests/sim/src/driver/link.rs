@@ -8,6 +8,7 @@ use ringmesh_proto::limits::WINDOW_BYTES_CONTROL;
 use ringmesh_proto::link::{Inbound, Outbound, PushError};
 use ringmesh_proto::slab_pool::SlabPool;
 
+use super::stall::Progress;
 use super::{Driver, LOOKS, Surroundings};
 use crate::happening::{HalfId, Happening, Place};
 use crate::machine::Sent;
@@ -27,6 +28,7 @@ pub(super) struct Link {
     pub(super) rests: bool,
     /// Where the halves stood at the last look, and for how many looks.
     stood: ((u64, u64), u32),
+    pub(super) progress: Progress,
 }
 
 impl Link {
@@ -39,6 +41,7 @@ impl Link {
             connection: Some(up.conn),
             rests: false,
             stood: ((0, 0), 0),
+            progress: Progress::default(),
         }
     }
 
@@ -123,10 +126,14 @@ impl Driver {
                 connection.queue(&piece);
             }
             self.pieces = pieces;
+            let is_owed = link.outbound.in_flight_bytes() > 0;
             if gathered == 0 {
                 return;
             }
             connection.write(env, key);
+            if is_owed {
+                self.expect_progress(env);
+            }
         }
     }
 

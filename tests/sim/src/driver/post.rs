@@ -1,66 +1,14 @@
-//! What waits to be sent to a process start, while there is no link with it or no room on that.
-//!
-//! Of heartbeats and views the latest one is worth all before it; other messages each count, in a
-//! queue that is bounded.
+//! What waits to be sent to a process start, in the production [`Post`].
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ringmesh_cluster::effect::Class;
+use ringmesh_cluster::post::Post;
 use ringmesh_proto::address::{NodeId, Uid};
 
 use super::{Driver, Surroundings};
 use crate::machine::Sent;
-
-/// The most messages that wait for one process start.
-const WAITING_MAX: usize = 64;
-
-/// What waits for one process start.
-#[derive(Debug)]
-pub(super) struct Post {
-    to: NodeId,
-    heartbeat: Option<Arc<[u8]>>,
-    gossip: Option<Arc<[u8]>>,
-    messages: VecDeque<Arc<[u8]>>,
-}
-
-impl Post {
-    fn new(to: NodeId) -> Self {
-        Self {
-            to,
-            heartbeat: None,
-            gossip: None,
-            messages: VecDeque::new(),
-        }
-    }
-
-    /// Says whether there was room.
-    fn put(&mut self, class: Class, body: Arc<[u8]>) -> bool {
-        match class {
-            Class::Heartbeat => self.heartbeat = Some(body),
-            Class::Gossip => self.gossip = Some(body),
-            Class::Message if self.messages.len() < WAITING_MAX => self.messages.push_back(body),
-            Class::Message => return false,
-        }
-        true
-    }
-
-    /// Heartbeats go first, and views last.
-    fn next(&self) -> Option<(Class, Arc<[u8]>)> {
-        let heartbeat = self.heartbeat.clone().map(|it| (Class::Heartbeat, it));
-        let message = || Some((Class::Message, self.messages.front()?.clone()));
-        let gossip = || Some((Class::Gossip, self.gossip.clone()?));
-        heartbeat.or_else(message).or_else(gossip)
-    }
-
-    fn drop_next(&mut self, class: Class) {
-        match class {
-            Class::Heartbeat => self.heartbeat = None,
-            Class::Gossip => self.gossip = None,
-            Class::Message => drop(self.messages.pop_front()),
-        }
-    }
-}
 
 impl Driver {
     /// Has bytes sent to a process start as soon as there is a link with it, and room.
@@ -72,38 +20,52 @@ impl Driver {
         body: Arc<[u8]>,
     ) {
         let uid = to.uid;
-        let post = self.posts.entry(uid).or_insert_with(|| Post::new(to));
-        if !post.put(class, body) {
-            self.not_sent += 1;
-        }
+        let (_, post) = self
+            .posts
+            .entry(uid)
+            .or_insert_with(|| (to, Post::default()));
+        let dropped = post.dropped();
+        post.put(class, body);
+        self.not_sent += post.dropped() - dropped;
         self.flush_post(env, uid);
+    }
+
+    /// Nothing waits for process starts that are neither these nor linked.
+    pub(crate) fn forget_posts(&mut self, members: &BTreeSet<Uid>) {
+        let mut posts = std::mem::take(&mut self.posts);
+        posts
+            .retain(|uid, (to, _)| members.contains(uid) || self.linked(&to.address) == Some(*uid));
+        self.posts = posts;
     }
 
     /// Sends what waits for a process start, as far as that is possible.
     pub(super) fn flush_post(&mut self, env: &mut Surroundings<'_>, uid: Uid) {
-        let Some(mut post) = self.posts.remove(&uid) else {
+        let Some((to, mut post)) = self.posts.remove(&uid) else {
             return;
         };
-        let is_replaced = self.linked(&post.to.address).is_some_and(|it| it != uid);
+        let linked = self.linked(&to.address);
+        let is_replaced = linked.is_some_and(|it| it != uid);
         if is_replaced || self.quarantines.parted(uid).is_some() {
             // Another start is there, or it will not listen: nothing reaches it.
             return;
         }
-        if self.linked(&post.to.address).is_none() {
-            let address = post.to.address.clone();
-            self.posts.insert(uid, post);
-            return self.dial(env, &address);
+        if linked.is_none() {
+            let address = to.address.clone();
+            self.posts.insert(uid, (to, post));
+            return self.dial_once(env, &address);
         }
-        let to = post.to.clone().into();
-        while let Some((class, body)) = post.next() {
-            match self.try_send(env, &to, &body) {
-                Sent::Taken | Sent::TooLong => post.drop_next(class),
-                Sent::Quarantined => return,
-                Sent::NoRoom | Sent::NoLink => {
-                    self.posts.insert(uid, post);
-                    return;
-                }
+        let target = to.clone().into();
+        let mut is_parted = false;
+        let is_empty = post.flush(|body| match self.try_send(env, &target, body) {
+            Sent::Taken | Sent::TooLong => true,
+            Sent::NoRoom | Sent::NoLink => false,
+            Sent::Quarantined => {
+                is_parted = true;
+                false
             }
+        });
+        if !is_empty && !is_parted {
+            self.posts.insert(uid, (to, post));
         }
     }
 }

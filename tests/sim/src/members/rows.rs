@@ -1,12 +1,14 @@
 //! Invariant 11: nobody knows more of whom a member cannot reach than the member itself.
 
+use ringmesh_cluster::membership::Gossip;
+
 use super::Participant;
 use super::views::viewers;
 use crate::invariant::Invariant;
 use crate::world::World;
 
 /// The row of an observer that runs is nowhere further than its own, and where it is as far it is
-/// the same.
+/// the same, if both know of the same removals.
 #[derive(Debug)]
 pub struct Rows;
 
@@ -30,14 +32,12 @@ impl Invariant<Participant> for Rows {
                 let (node, of) = (other.node, observer.node);
                 match own {
                     Some(own) if own.version > row.version => {}
-                    // Of whoever was removed either may have forgotten what was said.
+                    // Where one knows of a removal that the other has not heard of, it has
+                    // forgotten what was said of whoever was removed, or by it.
                     Some(own) if own.version == row.version => {
-                        let gone = |uid| {
-                            let views = [observer.view, other.view];
-                            views.iter().any(|it| it.tombstone(uid).is_some())
-                        };
-                        let here = row.records.iter().filter(|it| !gone(*it.0));
-                        if !here.eq(own.records.iter().filter(|it| !gone(*it.0))) {
+                        let [ours, theirs] = [observer.view, other.view].map(Gossip::tombstones);
+                        let know_the_same = ours.map(|it| it.0).eq(theirs.map(|it| it.0));
+                        if know_the_same && own != row {
                             return Err(format!("node {node} has another row of node {of}"));
                         }
                     }

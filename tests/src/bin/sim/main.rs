@@ -29,6 +29,7 @@ use output::Output;
 struct Arguments {
     /// How many seeds to run.
     #[arg(long, required_unless_present_any = ["replay", "list"])]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first of them.
     #[arg(long, default_value_t = 0)]
@@ -55,7 +56,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["seeds", "list"])]
     replay: Option<u64>,
     /// Where to write what happens in it.
-    #[arg(long, requires = "replay")]
+    #[arg(long, requires = "replay", conflicts_with_all = ["seeds", "list"])]
     trace: Option<PathBuf>,
     /// Names the classes of faults, and the canaries.
     #[arg(long)]
@@ -263,109 +264,4 @@ fn conclude(arguments: &Arguments, output: &mut Output, tally: &Tally, began: In
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(line: &str) -> (Vec<String>, u8) {
-        let words = format!("sim {line}");
-        let arguments = Arguments::try_parse_from(words.split(' ')).expect("a good line");
-        let (said, code) = run(&arguments);
-        (said.lines().map(str::to_owned).collect(), code)
-    }
-
-    /// The part of a verdict that does not depend on time.
-    fn verdict(lines: &[String]) -> String {
-        let last = lines.last().expect("a verdict");
-        let (verdict, _) = last.split_once(" seconds=").expect("its time");
-        verdict.to_owned()
-    }
-
-    #[test]
-    fn a_verdict_depends_neither_on_jobs_nor_on_time() {
-        let (one, code) = said("--seeds 12 --first 7 --jobs 1");
-        let (three, _) = said("--seeds 12 --first 7 --jobs 3");
-        assert_eq!((verdict(&one), code), (verdict(&three), 0));
-        assert_eq!(one[..one.len() - 1], three[..three.len() - 1]);
-        assert!(
-            one[0].starts_with("fault partition injected="),
-            "{}",
-            one[0]
-        );
-        assert!(
-            one.last()
-                .unwrap()
-                .starts_with("verdict pass seeds=12 violations=0 faults_min=")
-        );
-        let (other, _) = said("--seeds 12 --first 8");
-        assert_ne!(verdict(&other), verdict(&one));
-    }
-
-    #[test]
-    fn a_canary_is_found_with_a_line_that_shows_it_again() {
-        let (lines, code) = said("--seeds 5 --canary lose --nodes 3..4 --only crash,delay");
-        assert_eq!(code, 1);
-        assert!(
-            lines[0].starts_with("violation seed=0 invariant=ledger at_ms="),
-            "{lines:?}"
-        );
-        let replay = lines[1]
-            .strip_prefix("replay: sim ")
-            .expect("a line to run");
-        assert!(
-            replay.ends_with("--only crash,delay --canary lose"),
-            "{replay}"
-        );
-        let (again, code) = said(replay);
-        assert_eq!((&again[..2], code), (&lines[..2], 1));
-    }
-
-    #[test]
-    fn a_cluster_whose_sides_each_go_on_is_found() {
-        let (lines, code) = said("--seeds 60 --canary keep-yourself");
-        assert_eq!(code, 1);
-        let severed = |line: &String| line.contains(" invariant=severed ");
-        assert!(lines.iter().any(severed), "{lines:?}");
-    }
-
-    #[test]
-    fn what_is_said_as_json_is_an_object_per_line() {
-        let (lines, code) = said("--replay 3 --nodes 2..3 --cores 1 --json");
-        assert_eq!(code, 0);
-        for line in &lines {
-            assert!(
-                serde_json::from_str::<serde_json::Value>(line)
-                    .unwrap()
-                    .is_object()
-            );
-        }
-        assert!(lines.last().unwrap().contains("\"verdict\":\"pass\""));
-        let (names, _) = said("--list");
-        assert!(
-            names.iter().any(|line| line == "fault one-way"),
-            "{names:?}"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_asked_for_is_refused() {
-        for line in [
-            "",
-            "--seeds x",
-            "--seeds 1 --nodes 5..3",
-            "--seeds 1 --only storm",
-        ] {
-            let words = format!("sim {line}");
-            assert!(
-                Arguments::try_parse_from(words.trim().split(' ')).is_err(),
-                "{line}"
-            );
-        }
-        for line in [
-            "--seeds 1 --nodes 1",
-            "--seeds 1 --nodes 3..1025",
-            "--seeds 1 --cores 257",
-        ] {
-            assert_eq!(said(line), (Vec::new(), 2), "{line}");
-        }
-    }
-}
+mod tests;

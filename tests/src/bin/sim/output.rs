@@ -67,6 +67,16 @@ impl Output {
             let object = json!({"invariant": name, "checks": checks, "violations": violations});
             self.say(&text, &object);
         }
+        for (strategy, [kept, downed_self, down_all]) in tally.outcomes().iter() {
+            let text = format!(
+                "strategy {strategy} kept={kept} downed_self={downed_self} down_all={down_all}"
+            );
+            let object = json!({
+                "strategy": strategy, "kept": kept, "downed_self": downed_self,
+                "down_all": down_all,
+            });
+            self.say(&text, &object);
+        }
     }
 
     /// The last line.

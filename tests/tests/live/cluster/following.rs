@@ -1,9 +1,12 @@
 //! What happens in a cluster, followed on every core; commands from any core.
 
-use std::fs;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use ringmesh::cluster::{ClusterError, ClusterSettings, News, StopReason, Topology};
+use ringmesh::cluster::{
+    AppVersion, ClusterError, ClusterSettings, CommandError, News, StopReason, Topology,
+};
 use ringmesh::{CoreId, Node};
 use ringmesh_tests::live::cores::{on_core, run_on};
 use ringmesh_tests::live::node::{LiveNode, Pending};
@@ -11,6 +14,36 @@ use ringmesh_tests::live::node::{LiveNode, Pending};
 use super::{cluster_of, is_up, of, until_up, watchful};
 
 const CORES: u16 = 3;
+
+#[test]
+fn a_node_whose_version_comes_later_joins_when_a_core_sets_it() {
+    let first = cluster_of(1, &watchful(), |builder| builder);
+    let mut settings = watchful();
+    settings.seeds = Some(vec![first[0].address().clone()]);
+    settings.app_version_later = true;
+    let later = LiveNode::start_with(|builder| builder.cores(2).cluster(settings));
+    let version: AppVersion = "3.1".parse().expect("a version");
+    let set = version.clone();
+    run_on(&later, 1, move |node| async move {
+        let cluster = of(&node);
+        assert_eq!(cluster.state().cluster(), None, "it waits");
+        let founds = cluster.found().await;
+        assert_eq!(founds, Err(ClusterError::Command(CommandError::NoVersion)));
+        cluster.set_app_version(set).await.expect("in time");
+        cluster.up().await;
+    });
+    first
+        .iter()
+        .chain([&later])
+        .for_each(|node| until_up(node, 2));
+    let versions = first[0].run(|node| async move {
+        let state = of(&node).state();
+        let members = state.members().iter();
+        let versions = members.map(|it| it.profile().app_version.clone());
+        versions.collect::<Vec<AppVersion>>()
+    });
+    assert!(versions.contains(&version), "{versions:?}");
+}
 
 /// Follows the events of a core until they have told of so many members in full; then the core
 /// itself knows the same.
@@ -128,15 +161,32 @@ fn a_core_with_nothing_to_do_hears_of_each_topology() {
     }
 }
 
+/// A waker that wakes nobody, and is counted.
+struct Bell;
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {}
+}
+
 #[test]
-fn a_node_that_cannot_write_its_state_down_counts_that_and_goes_on() {
-    let directory = tempfile::tempdir().expect("a directory");
-    // The place of what is written is taken.
-    fs::create_dir(directory.path().join("cluster.state.new")).expect("a directory");
-    let mut settings = ClusterSettings::default();
-    settings.state_dir = Some(directory.path().to_owned());
-    let nodes = cluster_of(1, &settings, |builder| builder);
-    let books = nodes[0].until("a failure", |books| books.cluster_state_failures > 0);
-    assert_eq!(books.dead_sent, 0);
-    until_up(&nodes[0], 1);
+fn whoever_waits_no_more_leaves_nothing_behind() {
+    let node = LiveNode::start_with(|builder| builder.cluster(ClusterSettings::default()));
+    let counted = node.run(|node| async move {
+        let cluster = of(&node);
+        let bell = Arc::new(Bell);
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut context = Context::from_waker(&waker);
+        let (mut up, mut ended) = (Box::pin(cluster.up()), Box::pin(cluster.ended()));
+        for _ in 0..10 {
+            assert!(up.as_mut().poll(&mut context).is_pending());
+            assert!(ended.as_mut().poll(&mut context).is_pending());
+        }
+        let both = Arc::strong_count(&bell);
+        drop(up);
+        let one = Arc::strong_count(&bell);
+        drop(ended);
+        [both, one, Arc::strong_count(&bell)]
+    });
+    // The waker and the bell itself are the last two.
+    assert_eq!(counted, [4, 3, 2]);
 }

@@ -3,6 +3,8 @@
 mod following;
 mod hostile;
 mod idle;
+mod notebook;
+mod seeds;
 mod watches;
 
 use std::sync::mpsc::{Sender, channel};

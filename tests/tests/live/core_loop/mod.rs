@@ -2,4 +2,5 @@
 
 mod endings;
 mod reply_types;
+mod stalls;
 mod turns;

@@ -153,7 +153,7 @@ fn nodes_that_come_and_go_leave_a_node_as_it_was() {
         assert_closed(&books);
         assert_eq!((books.dead_sent, books.dead_received), (0, 0), "{books:#?}");
     }
-    assert_eq!(stays.log().with("WARN"), Vec::<String>::new());
+    assert_eq!(stays.log().warnings(), Vec::<String>::new());
 }
 
 /// Elsewhere each handshake that fails leaves something behind.
@@ -233,7 +233,7 @@ fn a_node_that_stopped_in_order_is_met_again_at_once() {
         });
         serving.stop();
     }
-    assert_eq!(node.log().with("WARN"), Vec::<String>::new());
+    assert_eq!(node.log().warnings(), Vec::<String>::new());
     let mut former = RawPeer::connect(node.id());
     former.me.address = at;
     former.send(&former.opening());

@@ -110,6 +110,7 @@ impl Association {
     fn rest(&mut self, cx: &mut Context<'_>, conn: ConnKey) {
         let reason = CloseReason::Rested;
         cx.out.push(Effect::Close { conn, reason });
+        self.end_beside(cx, reason);
         let Some(kept) = &mut self.link else {
             return;
         };

@@ -117,6 +117,11 @@ impl Association {
         }
     }
 
+    /// Checks that the link can go on where the peer says.
+    pub(super) fn check_grant(&self, cx: &Context<'_>, position: u64) -> Result<(), Violation> {
+        check(cx, position)
+    }
+
     pub(super) fn lost(&self) -> Option<&Lost> {
         self.link.as_ref()?.lost.as_ref()
     }
@@ -153,6 +158,7 @@ impl Association {
     /// The connection of the link is gone. The link is kept if that was no fault of the peer, and
     /// nobody waits for its place.
     pub(super) fn part(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        self.end_beside(cx, CloseReason::Superseded);
         let rival = self.newcomer_uid();
         let more = has_more(cx);
         let Some(kept) = &mut self.link else {

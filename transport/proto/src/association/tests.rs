@@ -1,4 +1,5 @@
 mod acceptor;
+mod beside;
 mod clients;
 mod doubt;
 mod forming;

@@ -299,6 +299,7 @@ impl Association {
 
     /// The link is over, if there is one.
     pub(super) fn link_down(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        self.end_beside(cx, CloseReason::Superseded);
         if let Some(Kept {
             conn, uid, number, ..
         }) = self.link.take()

@@ -250,6 +250,7 @@ fn golden_bytes_of_what_a_quarantine_and_a_client_say() {
         bye(ByeReason::Quarantined),
         refuse(RefuseReason::Quarantined),
         refuse(RefuseReason::Role),
+        refuse(RefuseReason::AddressInUse),
     ];
     assert_eq!(said.each_ref().map(|bytes| hex(bytes)), GOLDEN_OF_OTHERS);
     let bye = Bye::parse(&whole(&said[0])).unwrap();
@@ -258,12 +259,15 @@ fn golden_bytes_of_what_a_quarantine_and_a_client_say() {
     assert_eq!(refuse.reason, RefuseReason::Quarantined);
     let refuse = Refuse::parse(&whole(&said[2])).unwrap();
     assert_eq!(refuse.reason, RefuseReason::Role);
+    let refuse = Refuse::parse(&whole(&said[3])).unwrap();
+    assert_eq!(refuse.reason, RefuseReason::AddressInUse);
 }
 
-const GOLDEN_OF_OTHERS: [&str; 3] = [
+const GOLDEN_OF_OTHERS: [&str; 4] = [
     "02000000005e4d2510000000000000000200",
     "04000000c8a3467a0d0000000000000012006e6f",
     "04000000adc4fac20d0000000000000013006e6f",
+    "0400000014fc2d5f0d0000000000000014006e6f",
 ];
 
 #[test]

@@ -10,6 +10,8 @@
 //! A vouches while a dial of that nonce from that core of it to B is under way, and for nothing
 //! else: whoever forges a hello does not know such a nonce, and does not sit at A's address. Until
 //! then B keeps nothing of the hello but its connection, so a forged one changes nothing at all.
+//! When another start of a process is at that address, it answers that the wanted one does not run
+//! there, and the dialler is told so.
 //!
 //! Of several hellos of one process start from one place the first is asked about, and the others
 //! wait behind it.
@@ -18,11 +20,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Introduction, LocalNode};
-use crate::address::{Address, NodeId};
+use crate::address::{Address, CoreId, NodeId};
 use crate::close_reason::CloseReason;
 use crate::effect::{ConnKey, Context, Effect};
 use crate::frame::Frame;
-use crate::frame::body::{Accept, Hello, RefuseReason};
+use crate::frame::body::{Accept, Hello, Refuse, RefuseReason};
 use crate::kind::Kind;
 use crate::lane::Lane;
 use crate::limits::{INQUIRIES_MAX, VERIFY_TIMEOUT};
@@ -51,6 +53,18 @@ struct Inquiry {
     behind: bool,
     /// The connection that asks, once it was started.
     dial: Option<ConnKey>,
+    /// With what it is to be refused, as far as is known.
+    reason: RefuseReason,
+}
+
+/// A dialler that nobody vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unvouched {
+    /// What it said of itself.
+    pub introduction: Introduction,
+    /// With what it is to be refused: [`RefuseReason::AddressInUse`] if another start of a process
+    /// answered at one of the places of its address, else [`RefuseReason::Unproven`].
+    pub reason: RefuseReason,
 }
 
 /// Whether an introduction may wait for the verdict on another.
@@ -105,6 +119,7 @@ impl Verifier {
             source,
             behind,
             dial: None,
+            reason: RefuseReason::Unproven,
             introduction,
         };
         self.inquiries.insert(inquiry.introduction.conn, inquiry);
@@ -140,13 +155,16 @@ impl Verifier {
         frame: &Frame<'_>,
     ) -> Option<Answer> {
         let conn = self.handle_dial_over(dial)?;
-        let introduction = &self.inquiries.get(&conn)?.introduction;
-        let reason = cx.local.check_vouch(introduction, frame);
+        let inquiry = self.inquiries.get_mut(&conn)?;
+        let reason = cx.local.check_vouch(&inquiry.introduction, frame);
         cx.out.push(Effect::Close { conn: dial, reason });
+        if reason == CloseReason::Refused(RefuseReason::Incarnation) {
+            inquiry.reason = RefuseReason::AddressInUse;
+        }
         if reason != CloseReason::Vouched {
             return Some(Answer::Denied(conn));
         }
-        self.give_up(conn).map(Answer::Vouched)
+        self.take(conn).map(Answer::Vouched)
     }
 
     /// A connection that asks has ended, or is to be. Says about which dialler it was.
@@ -165,8 +183,20 @@ impl Verifier {
         Some(inquiry.introduction)
     }
 
-    /// No place of the claimed address vouched for the dialler. Returns its introduction.
-    pub fn give_up(&mut self, conn: ConnKey) -> Option<Introduction> {
+    /// No place of the claimed address vouched for the dialler.
+    pub fn give_up(&mut self, conn: ConnKey) -> Option<Unvouched> {
+        let Inquiry {
+            introduction,
+            reason,
+            ..
+        } = self.inquiries.remove(&conn)?;
+        Some(Unvouched {
+            introduction,
+            reason,
+        })
+    }
+
+    fn take(&mut self, conn: ConnKey) -> Option<Introduction> {
         Some(self.inquiries.remove(&conn)?.introduction)
     }
 
@@ -175,13 +205,13 @@ impl Verifier {
         let is_follower = |inquiry: &Inquiry| inquiry.behind && inquiry.introduction.peer == *peer;
         let followers = self.inquiries.values().filter(|one| is_follower(one));
         let conns: Vec<ConnKey> = followers.map(|one| one.introduction.conn).collect();
-        let take = |conn| self.give_up(conn);
+        let take = |conn| self.take(conn);
         conns.into_iter().filter_map(take).collect()
     }
 
     /// Takes out one whose time is up, and closes the connection that asks about it. The driver
     /// calls again while [`poll_timeout`](Self::poll_timeout) is due.
-    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) -> Option<Introduction> {
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) -> Option<Unvouched> {
         let mut all = self.inquiries.values();
         let overdue = all.find(|inquiry| inquiry.deadline <= cx.now)?;
         let (conn, dial) = (overdue.introduction.conn, overdue.dial);
@@ -220,23 +250,28 @@ impl Verifier {
 impl LocalNode {
     /// What a connection that asks about an introduction begins with.
     fn inquire(&self, about: &Introduction) -> Vec<u8> {
+        self.ask_at(&about.peer, about.sending_core, about.nonce)
+    }
+
+    /// What a connection begins with that asks a core of a process start about a dial.
+    pub(super) fn ask_at(&self, start: &NodeId, core: CoreId, nonce: u64) -> Vec<u8> {
         let preface = Preface {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             role: Role::Inquirer,
             lane: Lane::Ordinary,
             sending_core: self.core,
-            wanted_core: Some(about.sending_core),
+            wanted_core: Some(core),
             cluster: self.cluster(),
             format_fingerprint: self.format_fingerprint,
             uid: self.id.uid,
-            expected_uid: Some(about.peer.uid),
-            nonce: about.nonce,
+            expected_uid: Some(start.uid),
+            nonce,
         };
         let hello = Hello {
             from: self.id.address.clone(),
-            to: about.peer.address.clone(),
-            offer: self.offer(about.nonce),
+            to: start.address.clone(),
+            offer: self.offer(nonce),
         };
         let mut bytes = preface.encode().to_vec();
         hello.encode(&mut bytes);
@@ -247,7 +282,12 @@ impl LocalNode {
     fn check_vouch(&self, about: &Introduction, frame: &Frame<'_>) -> CloseReason {
         match frame.header.kind {
             Kind::Accept => {}
-            Kind::Refuse => return CloseReason::Refused(RefuseReason::Unproven),
+            Kind::Refuse => {
+                return CloseReason::Refused(match Refuse::parse(frame) {
+                    Ok(refuse) if refuse.reason == RefuseReason::Incarnation => refuse.reason,
+                    _ => RefuseReason::Unproven,
+                });
+            }
             kind => return CloseReason::UnexpectedFrame(kind),
         }
         let accept = match Accept::parse(frame) {

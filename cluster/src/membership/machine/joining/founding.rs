@@ -1,15 +1,18 @@
-//! When a node founds a cluster, and lets others do so.
+//! When a node founds a cluster.
 
 use ringmesh_proto::address::Address;
 use ringmesh_proto::time::Instant;
 
 use super::{Contact, Membership, Phase, Seeking};
+use crate::membership::memory::Word;
 
 impl Membership {
     /// Whether this node may found a cluster, because nobody it asked is in one.
     ///
-    /// Without memory a seed that is not there, or is silent for too long, is no hindrance. With
-    /// memory, more than half of those remembered have to agree.
+    /// Without memory a seed that is not there, or is silent for too long, is no hindrance, unless
+    /// it said that it is in a cluster. Where
+    /// a cluster is remembered, by this node or by one that answered, more than half of those that
+    /// are remembered have to agree ([`memory`](crate::membership::memory)).
     pub(super) fn is_alone(&self, now: Instant) -> bool {
         let Phase::Seeking(seeking) = &self.phase else {
             return false;
@@ -23,42 +26,37 @@ impl Membership {
             let is_candidate = fresh(contact).is_some_and(|it| it.candidate);
             is_candidate && *address < self.own.node.address
         };
+        // Whoever says so is there, and may be in a cluster. Whoever was in one when it was heard
+        // is, until a process at its address says otherwise, or there is none any more.
+        let may_be_member = |it: &Contact| it.is_member && !self.is_absent(it);
+        if contacts().any(|(_, it)| it.says_in_use(now) || may_be_member(it)) {
+            return false;
+        }
         let is_late = now - seeking.began >= self.settings.seed_timeout;
         let is_settled = |contact: &Contact| fresh(contact).is_some() || self.is_absent(contact);
         let mut seeds = contacts().filter(|(_, it)| it.is_seed);
         if contacts().any(goes_first) || !(is_late || seeds.all(|(_, it)| is_settled(it))) {
             return false;
         }
-        self.do_most_remembered(seeking, |contact| {
-            fresh(contact).is_some_and(|it| it.consent)
-        })
+        // Who is remembered, and by whom: only what differs from the own memory is looked at.
+        let told = contacts().filter(|(_, it)| fresh(it).is_some());
+        let told = told.filter_map(|(_, it)| it.told.as_ref());
+        let mut memories = self.memory.iter().chain(told);
+        memories.all(|memory| memory.allows(|address| self.word(seeking, now, address)))
     }
 
-    /// Whether more than half of those that this node remembers say that they are in no cluster.
-    /// Whoever remembers others may know better than the asker who was a member last: so nobody
-    /// founds a cluster beside one that shrank since the asker was in it.
-    pub(in super::super) fn knows_of_no_cluster(&self, now: Instant) -> bool {
-        match &self.phase {
-            Phase::Seeking(seeking) => {
-                self.do_most_remembered(seeking, |contact| contact.fresh(now).is_some())
-            }
-            _ => self.memory.is_none(),
-        }
-    }
-
-    fn do_most_remembered(&self, seeking: &Seeking, agrees: impl Fn(&Contact) -> bool) -> bool {
-        let Some(memory) = &self.memory else {
-            return true;
+    /// What whoever is at an address said, this node included.
+    fn word(&self, seeking: &Seeking, now: Instant, address: &Address) -> Word {
+        let said = |remembers| match remembers {
+            true => Word::Agrees,
+            false => Word::Forgot,
         };
-        let contacts = seeking.contacts.iter();
-        let remembered = contacts.filter(|(_, it)| it.is_remembered);
-        let (agreed, others) = remembered.fold((0, 0), |(agreed, all), (_, it)| {
-            (agreed + usize::from(agrees(it)), all + 1)
-        });
-        let own = &self.own.node.address;
-        let itself = usize::from(memory.members.iter().any(|it| it.address == *own));
-        let all = others + itself;
-        all == 0 || (agreed + itself) * 2 > all
+        if *address == self.own.node.address {
+            return said(self.memory.is_some());
+        }
+        let contact = seeking.contacts.get(address);
+        let answer = contact.and_then(|it| it.fresh(now)).filter(|it| it.consent);
+        answer.map_or(Word::Silent, |it| said(it.remembers))
     }
 
     fn is_absent(&self, contact: &Contact) -> bool {

@@ -1,7 +1,7 @@
 //! The network between two nodes that are pure machines: it delays as its seed says, and keeps the
 //! order on each connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -29,6 +29,8 @@ pub(super) struct Network {
     pub(super) peer_of: BTreeMap<End, End>,
     seed: u64,
     next_conn: u64,
+    /// Ends to which nothing comes any more, whatever is sent: their network is broken.
+    hung: BTreeSet<End>,
     /// In the order sent, per end.
     packets: BTreeMap<End, VecDeque<(Instant, Packet)>>,
 }
@@ -40,6 +42,7 @@ impl Network {
             peer_of: BTreeMap::new(),
             seed,
             next_conn: 0,
+            hung: BTreeSet::new(),
             packets: BTreeMap::new(),
         }
     }
@@ -53,6 +56,9 @@ impl Network {
     }
 
     fn send(&mut self, to: End, packet: Packet) {
+        if self.hung.contains(&to) {
+            return;
+        }
         let delay = Duration::from_micros(10 + self.random() % 3000);
         let queue = self.packets.entry(to).or_default();
         let earliest = queue.back().map_or(self.now, |(last, _)| *last);
@@ -100,6 +106,16 @@ impl Network {
         }
     }
 
+    /// A connection hangs: nothing that is sent on it arrives, nor that it is closed.
+    pub(super) fn hang(&mut self, end: End) {
+        if let Some(peer) = self.peer_of.get(&end).copied() {
+            for end in [end, peer] {
+                self.hung.insert(end);
+                self.silence(&end);
+            }
+        }
+    }
+
     /// Nothing comes to an end any more.
     pub(super) fn silence(&mut self, end: &End) {
         self.packets.remove(end);
@@ -109,6 +125,13 @@ impl Network {
     pub(super) fn forget(&mut self, end: &End) {
         self.peer_of.remove(end);
         self.silence(end);
+    }
+
+    /// When something happens next.
+    pub(super) fn next_at(&self, timeouts: [Option<Instant>; 2]) -> Option<Instant> {
+        let packets = self.packets.values();
+        let packets = packets.filter_map(|queue| Some(queue.front()?.0));
+        packets.chain(timeouts.into_iter().flatten()).min()
     }
 
     /// Lets the time pass to what happens next, given when the time of each node's machines is up.
@@ -209,7 +232,9 @@ pub(super) trait Pair {
     fn run(&mut self, span: Duration) {
         let end = self.network().now + span;
         for _ in 0..100_000 {
-            if self.network().now >= end || !self.step() {
+            let timeouts = [0, 1].map(|index| self.node(index).poll_timeout());
+            let is_due = self.network().next_at(timeouts).is_some_and(|at| at < end);
+            if !is_due || !self.step() {
                 let now = &mut self.network().now;
                 *now = end.max(*now);
                 return;

@@ -220,6 +220,26 @@ proptest! {
     }
 
     #[test]
+    fn a_link_that_one_gave_up_while_it_hung_begins_anew_over_the_dial_beside_it(
+        seed: u64,
+        silent in 0..2usize,
+        dialler in 0..2usize,
+    ) {
+        let mut world = World::new(seed);
+        world.call(dialler, |node, cx| node.association.handle_dial_wanted(cx));
+        world.run(Duration::from_secs(5));
+        world.assert_linked();
+        let conn = world.nodes[silent].link.expect("a link");
+        world.network.hang((silent, conn));
+        let fault = CloseReason::GrantStall;
+        world.call(1 - silent, |node, cx| node.association.handle_link_fault(cx, fault));
+        world.call(silent, |node, cx| assert!(node.association.handle_silence(cx)));
+        world.run(Duration::from_secs(1));
+        world.assert_linked();
+        prop_assert_eq!([0, 1].map(|index| world.nodes[index].losses), [1, 1]);
+    }
+
+    #[test]
     fn no_input_makes_a_call_exceed_its_effects(seed: u64, calls in 1..200usize) {
         let mut bench = Bench::new();
         let mut association = Association::new(local("there", 200).id.address);

@@ -320,6 +320,21 @@ impl World {
         self.network.cut(end, false);
     }
 
+    fn silence(&mut self, index: usize) {
+        self.call(index, |node, cx| {
+            node.association.handle_silence(cx);
+        });
+    }
+
+    /// The connection of the link hangs.
+    fn hang(&mut self) {
+        for index in [0, 1] {
+            if let Some(conn) = self.nodes[index].conn {
+                self.network.hang((index, conn));
+            }
+        }
+    }
+
     fn sever_link(&mut self, index: usize) {
         if let Some(conn) = self.nodes[index].conn {
             self.network.sever((index, conn));
@@ -361,7 +376,9 @@ impl World {
         assert_eq!((one.received, other.received), (other.pushed, one.pushed));
         assert!(
             one.downs.is_empty() && other.downs.is_empty(),
-            "a link ended"
+            "a link ended: {:?} and {:?}",
+            one.downs,
+            other.downs
         );
     }
 
@@ -479,6 +496,56 @@ fn a_node_that_stops_at_rest_says_nothing_and_is_missed_at_the_next_dial() {
     assert_eq!(world.nodes[0].downs, [CloseReason::ResumeTimeout]);
 }
 
+/// Whoever dialled the connection gets through at once; the other one as soon as that has not
+/// answered a probe.
+#[test]
+fn a_link_whose_connection_hangs_goes_on_over_another_one() {
+    for (index, within) in [
+        (0, Duration::from_millis(50)),
+        (1, Duration::from_millis(1_050)),
+    ] {
+        for seed in 0..20 {
+            let mut world = World::linked(seed);
+            world.push(0);
+            world.settle();
+            world.hang();
+            world.push(0);
+            world.push(1);
+            world.settle();
+            assert_eq!(
+                [0, 1].map(|it| world.nodes[it].received),
+                [0, 1],
+                "nothing comes"
+            );
+            world.silence(index);
+            world.run(within);
+            world.assert_all_arrived();
+            world.settle();
+            assert_eq!(world.nodes[0].dials + world.nodes[1].dials, 2);
+        }
+    }
+}
+
+#[test]
+fn a_link_that_only_seemed_silent_goes_on_without_loss_whoever_dials_beside_it() {
+    for seed in 0..200 {
+        let mut world = World::linked(seed);
+        for step in 0..10_u64 {
+            world.push(0);
+            world.push(1);
+            [0, 1].into_iter().for_each(|index| world.silence(index));
+            world.run(Duration::from_micros(seed * 37 % 2_000 * step));
+        }
+        world.settle();
+        world.assert_all_arrived();
+        assert_eq!(
+            world.network.peer_of.len(),
+            2,
+            "one connection has two ends"
+        );
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Push(usize),
@@ -490,6 +557,10 @@ enum Act {
     Wake(usize),
     /// Somebody waits for the peer, or nobody any more.
     Await(usize, bool),
+    /// Nothing has come for a while, as it seems.
+    Silence(usize),
+    /// Nothing that is sent over the connection arrives any more.
+    Hang,
 }
 
 fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
@@ -500,6 +571,8 @@ fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
         1 => (0..2usize).prop_map(Act::Doubt),
         1 => (0..2usize).prop_map(Act::Wake),
         1 => (0..2usize, any::<bool>()).prop_map(|(index, awaits)| Act::Await(index, awaits)),
+        2 => (0..2usize).prop_map(Act::Silence),
+        1 => Just(Act::Hang),
     ];
     // Mostly close together, so that they cross.
     let pause = prop_oneof![4 => 0..4000u64, 1 => 0..400_000u64];
@@ -522,10 +595,17 @@ proptest! {
                     world.call(index, |node, cx| node.association.handle_resume_wanted(cx));
                 }
                 Act::Await(index, awaits) => world.nodes[index].awaits = awaits,
+                Act::Silence(index) => world.silence(index),
+                Act::Hang => world.hang(),
             }
             world.run(Duration::from_micros(pause_us));
         }
         world.nodes.iter_mut().for_each(|node| node.awaits = false);
+        // As monitors have it that hear nothing: for longer than a handshake that hangs too.
+        for _ in 0..12 {
+            [0, 1].into_iter().for_each(|index| world.silence(index));
+            world.run(Duration::from_secs(1));
+        }
         world.settle();
         world.assert_all_arrived();
         // From wherever that left them a push leads to the peer, and idleness to rest.

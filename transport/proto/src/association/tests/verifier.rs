@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::frame::body::{Accept, Hello};
-use crate::handshake::{Answer, Begin, Company, Verifier};
+use crate::handshake::{Answer, Begin, Company, Unvouched, Verifier};
 use crate::limits::{INQUIRIES_MAX, VERIFY_TIMEOUT};
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -43,6 +43,15 @@ fn answer(
     (answer, reason)
 }
 
+/// A dialler that nobody vouches for.
+fn unvouched(uid: u64, conn: u64, reason: RefuseReason) -> Option<Unvouched> {
+    let introduction = introduction(uid, conn);
+    Some(Unvouched {
+        introduction,
+        reason,
+    })
+}
+
 #[test]
 fn a_dialler_that_its_address_vouches_for_is_let_in() {
     let mut bench = Bench::new();
@@ -64,18 +73,19 @@ fn a_dialler_that_its_address_vouches_for_is_let_in() {
 #[test]
 fn a_forged_hello_is_not_vouched_for() {
     let mut bench = Bench::new();
+    let refused = |reason| {
+        (
+            refusal(reason),
+            CloseReason::Refused(RefuseReason::Unproven),
+        )
+    };
     // Another nonce, another process start, no word of it, and a refusal.
     let answers = [
         (bench.answer(200, 6), CloseReason::Answer),
         (bench.answer(201, 5), CloseReason::Answer),
-        (
-            refusal(RefuseReason::Unproven),
-            CloseReason::Refused(RefuseReason::Unproven),
-        ),
-        (
-            refusal(RefuseReason::Incarnation),
-            CloseReason::Refused(RefuseReason::Unproven),
-        ),
+        refused(RefuseReason::Unproven),
+        refused(RefuseReason::Former),
+        refused(RefuseReason::AddressInUse),
     ];
     for (bytes, why) in answers {
         let mut verifier = Verifier::default();
@@ -85,9 +95,63 @@ fn a_forged_hello_is_not_vouched_for() {
         assert_eq!(reason, why);
         // Another place of the address may be asked, and then nobody else.
         assert!(verifier.is_waiting(ConnKey(7)));
-        assert_eq!(verifier.give_up(ConnKey(7)), Some(introduction(200, 7)));
+        let given_up = verifier.give_up(ConnKey(7));
+        assert_eq!(given_up, unvouched(200, 7, RefuseReason::Unproven));
         assert!(!verifier.is_waiting(ConnKey(7)));
     }
+}
+
+#[test]
+fn a_dialler_at_whose_address_another_process_answers_is_to_be_told_so() {
+    // Whatever the other places of the address say, unless one vouches.
+    for (last, in_time) in [(true, true), (false, true), (true, false)] {
+        let mut bench = Bench::new();
+        let mut verifier = Verifier::default();
+        asked(&mut bench, &mut verifier, 200, 7);
+        let (other, silent) = (RefuseReason::Incarnation, RefuseReason::Unproven);
+        for reason in if last {
+            [silent, other]
+        } else {
+            [other, silent]
+        } {
+            assert!(verifier.handle_dialling(ConnKey(7), ConnKey(50)));
+            let (answer, _) = answer(&mut bench, &mut verifier, &refusal(reason));
+            assert_eq!(answer, Some(Answer::Denied(ConnKey(7))));
+        }
+        let mut told = None;
+        if in_time {
+            told = verifier.give_up(ConnKey(7));
+        } else {
+            bench.now = bench.now + VERIFY_TIMEOUT;
+            bench.call(|_, cx| told = verifier.handle_timeout(cx));
+        }
+        assert_eq!(told, unvouched(200, 7, RefuseReason::AddressInUse));
+    }
+    let mut bench = Bench::new();
+    let mut verifier = Verifier::default();
+    asked(&mut bench, &mut verifier, 200, 7);
+    let other = refusal(RefuseReason::Incarnation);
+    let (denied, reason) = answer(&mut bench, &mut verifier, &other);
+    assert_eq!(denied, Some(Answer::Denied(ConnKey(7))));
+    assert_eq!(reason, CloseReason::Refused(RefuseReason::Incarnation));
+    assert!(verifier.handle_dialling(ConnKey(7), ConnKey(50)));
+    let vouch = bench.answer(200, 5);
+    let (vouched, _) = answer(&mut bench, &mut verifier, &vouch);
+    assert_eq!(vouched, Some(Answer::Vouched(introduction(200, 7))));
+}
+
+#[test]
+fn the_refusal_for_an_address_in_use_is_a_failed_dial_that_may_be_repeated() {
+    let mut bench = Bench::new();
+    let (mut association, _) = bench.handshaking();
+    let refused = refusal(RefuseReason::AddressInUse);
+    let effects = bench.call(|_, cx| association.handle_frame(cx, ConnKey(1), &frame(&refused)));
+    let told = CloseReason::Refused(RefuseReason::AddressInUse);
+    let is_told =
+        |effect: &Effect| matches!(effect, Effect::Unreachable { reason, .. } if *reason == told);
+    assert!(effects.iter().any(is_told), "{effects:?}");
+    assert!(!RefuseReason::AddressInUse.is_permanent());
+    assert_eq!(association.status(), Status::BackOff);
 }
 
 #[test]
@@ -151,7 +215,7 @@ fn silence_of_one_over_the_verify_timeout_is_no_vouch() {
     assert_eq!(overdue, None);
     bench.now = at(0) + VERIFY_TIMEOUT;
     let effects = bench.call(|_, cx| overdue = verifier.handle_timeout(cx));
-    assert_eq!(overdue, Some(introduction(200, 7)));
+    assert_eq!(overdue, unvouched(200, 7, RefuseReason::Unproven));
     let reason = CloseReason::HandshakeTimeout;
     let conn = ConnKey(50);
     assert_eq!(effects, [Effect::Close { conn, reason }]);

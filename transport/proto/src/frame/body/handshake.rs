@@ -196,6 +196,8 @@ pub enum RefuseReason {
     /// The dialler came in another role before, and a role is for a whole process start; or the
     /// dialled node is a client, with which nobody makes links.
     Role = 19,
+    /// Another process start answers at the address that the hello claims.
+    AddressInUse = 20,
 }
 
 impl RefuseReason {
@@ -222,6 +224,7 @@ impl RefuseReason {
             17 => Self::Position,
             18 => Self::Quarantined,
             19 => Self::Role,
+            20 => Self::AddressInUse,
             _ => Self::Other,
         }
     }
@@ -251,6 +254,7 @@ impl RefuseReason {
             | Self::Stopping
             | Self::Overloaded
             | Self::Unproven
+            | Self::AddressInUse
             | Self::Collision
             | Self::Position
             | Self::Quarantined => false,
@@ -280,6 +284,7 @@ impl RefuseReason {
             Self::Position => "refuse_position",
             Self::Quarantined => "refuse_quarantined",
             Self::Role => "refuse_role",
+            Self::AddressInUse => "refuse_address_in_use",
         }
     }
 }

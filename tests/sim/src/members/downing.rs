@@ -1,0 +1,116 @@
+//! Which side of a split cluster goes on: the strategies that seeds draw from.
+
+use std::collections::BTreeSet;
+
+use ringmesh_cluster::resolver::{DownAll, KeepMajority, Split, StaticQuorum, Strategy, Verdict};
+use ringmesh_proto::address::Uid;
+
+use crate::random::Random;
+
+/// Which side of a split cluster goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downing {
+    /// The one with more members.
+    KeepMajority,
+    /// The one with so many.
+    StaticQuorum(usize),
+    /// None.
+    DownAll,
+    /// Each: see [`KeepYourself`].
+    KeepYourself,
+}
+
+impl Downing {
+    /// What a seed draws for so many nodes.
+    pub fn drawn(seed: u64, nodes: usize) -> Self {
+        match Random::split(seed, "strategy", 0).below(100) {
+            0..60 => Self::KeepMajority,
+            60..85 => Self::StaticQuorum(nodes / 2 + 1),
+            _ => Self::DownAll,
+        }
+    }
+
+    /// It, for the machines of a node.
+    pub fn strategy(self) -> Box<dyn Strategy> {
+        match self {
+            Self::KeepMajority => Box::new(KeepMajority::default()),
+            Self::StaticQuorum(size) => Box::new(StaticQuorum { size, role: None }),
+            Self::DownAll => Box::new(DownAll),
+            Self::KeepYourself => Box::new(KeepYourself),
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.strategy().name()
+    }
+
+    /// Whether it takes the consent of others.
+    pub fn is_voted(self) -> bool {
+        matches!(self, Self::KeepMajority | Self::StaticQuorum(_))
+    }
+
+    /// Whether the consent of these is enough, of those that count, in order of their addresses.
+    /// Less than the strategies ask for, who take the worst of all that others may count.
+    pub(super) fn is_quorum(self, counted: &[Uid], agreed: &BTreeSet<Uid>) -> bool {
+        let consenting = counted.iter().filter(|uid| agreed.contains(uid)).count();
+        match self {
+            Self::KeepMajority => {
+                let has_first = counted.first().is_some_and(|uid| agreed.contains(uid));
+                let twice = 2 * consenting;
+                twice > counted.len() || twice == counted.len() && has_first
+            }
+            Self::StaticQuorum(size) => consenting >= size,
+            Self::DownAll | Self::KeepYourself => true,
+        }
+    }
+}
+
+/// A strategy by which each side of a split cluster goes on: what must never be, and what the
+/// invariants have to find.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepYourself;
+
+impl Strategy for KeepYourself {
+    fn name(&self) -> &'static str {
+        "keep-yourself"
+    }
+
+    fn is_voted(&self) -> bool {
+        false
+    }
+
+    fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
+        Verdict::Stay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_draw_every_strategy_and_a_quorum_fits_the_nodes() {
+        let drawn: Vec<Downing> = (0..400).map(|seed| Downing::drawn(seed, 5)).collect();
+        let all = [
+            (Downing::KeepMajority, 200..280),
+            (Downing::StaticQuorum(3), 70..130),
+            (Downing::DownAll, 40..80),
+        ];
+        for (one, share) in all {
+            let count = drawn.iter().filter(|it| **it == one).count();
+            assert!(share.contains(&count), "{one:?}: {count}");
+        }
+    }
+
+    #[test]
+    fn less_than_a_quorum_is_none() {
+        let uids: Vec<Uid> = (1..=4).filter_map(Uid::new).collect();
+        let agreed = |of: &[usize]| of.iter().map(|it| uids[*it]).collect::<BTreeSet<Uid>>();
+        let majority = |of: &[usize]| Downing::KeepMajority.is_quorum(&uids, &agreed(of));
+        assert!(majority(&[0, 1]) && majority(&[1, 2, 3]));
+        assert!(!majority(&[1, 2]) && !majority(&[0]));
+        let three = |of: &[usize]| Downing::StaticQuorum(3).is_quorum(&uids, &agreed(of));
+        assert!(three(&[1, 2, 3]) && !three(&[0, 1]));
+    }
+}
