@@ -161,9 +161,7 @@ impl Participant {
         let mut before = Before::of(&self.control, std::mem::take(&mut self.told));
         call(&mut self.control, &mut inner);
         while let Some(effect) = out.pop() {
-            if let Effect::Publish(numbered) = &effect {
-                before.note(&numbered.event);
-            }
+            before.note(&effect);
             self.effects.push_back(effect);
         }
         self.writings.extend(before.writing(&self.control, cx.now));

@@ -4,10 +4,11 @@
 //! not say either, the member itself has written. So two views, and what was heard between them,
 //! tell who moved whom on, and in what state of things, whatever the machines say of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringmesh_cluster::control::Control;
+use ringmesh_cluster::effect::Effect;
 use ringmesh_cluster::membership::clock::VersionVector;
 use ringmesh_cluster::membership::convergence::Part;
 use ringmesh_cluster::membership::event::Event;
@@ -84,6 +85,10 @@ pub(super) struct Before {
     changes: u64,
     told: Told,
     moves: Vec<Move>,
+    /// Whether it showed its view after it had moved somebody on last.
+    is_shown: bool,
+    /// Whom somebody cannot reach only since then.
+    accused_since: BTreeSet<Uid>,
     decision: Option<Arc<Decision>>,
 }
 
@@ -102,17 +107,31 @@ impl Before {
             topology,
             told,
             moves: Vec::new(),
+            is_shown: false,
+            accused_since: BTreeSet::new(),
             decision: None,
         }
     }
 
-    /// An event of the call.
-    pub(super) fn note(&mut self, event: &Event) {
+    /// What the member wants done, as it says so in the call.
+    pub(super) fn note(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Publish(numbered) => self.note_event(&numbered.event),
+            Effect::Topology(_) => self.is_shown = !self.moves.is_empty(),
+            _ => {}
+        }
+    }
+
+    fn note_event(&mut self, event: &Event) {
         let (node, to) = match event {
             Event::Member(member) if is_noted(member.status()) => (member.node(), member.status()),
             Event::Removed { node, .. } => (node, Status::Removed),
             Event::Decision(decision) => {
                 self.decision = Some(Arc::clone(decision));
+                return;
+            }
+            Event::Unreachable { node, .. } if self.is_shown => {
+                self.accused_since.insert(node.uid);
                 return;
             }
             _ => return,
@@ -121,6 +140,8 @@ impl Before {
         if self.status(uid) == Some(to) {
             return;
         }
+        self.is_shown = false;
+        self.accused_since.clear();
         // Whoever is given up and removed in one call is both.
         self.moves
             .retain(|it| it.uid != uid || it.to == Status::Down);
@@ -184,6 +205,11 @@ impl Before {
         moves.any(|it| it.uid == uid && it.to == Status::Down)
     }
 
+    fn last_move(&self, uid: Uid) -> Option<Status> {
+        let mut moves = self.moves.iter().rev();
+        moves.find(|it| it.uid == uid).map(|it| it.to)
+    }
+
     /// The members of the own data centre as they were before the leader moved any of them on: as
     /// they were before the call, or as was heard in it, but for those that were given up in it.
     fn members(&self, view: &Gossip, heard: Option<&Gossip>) -> Vec<Standing> {
@@ -194,20 +220,21 @@ impl Before {
             let told = heard.and_then(|it| it.member(uid)).map(Member::status);
             self.status(uid).max(told).unwrap_or(Status::Joining)
         };
-        let was = |uid| match self.is_given_up(uid) {
-            true => Status::Down,
-            false => was(uid),
+        let was = |uid| match self.last_move(uid) {
+            _ if self.is_given_up(uid) => Status::Down,
+            // Nobody is who did not leave before, be it in the same call.
+            Some(Status::Exiting) => was(uid).max(Status::Leaving),
+            _ => was(uid),
         };
-        let moved = |uid: Uid| self.moves.iter().any(|it| it.uid == uid);
         let standing = |uid: Uid, address: &Address, status| Standing {
             uid,
             address: address.clone(),
             status,
-            is_accused: accused.contains(&uid),
+            is_accused: accused.contains(&uid) && !self.accused_since.contains(&uid),
         };
-        let staying = part.members().map(|it| match moved(it.uid()) {
-            true => standing(it.uid(), it.address(), was(it.uid())),
-            false => standing(it.uid(), it.address(), it.status()),
+        let staying = part.members().map(|it| match self.last_move(it.uid()) {
+            Some(_) => standing(it.uid(), it.address(), was(it.uid())),
+            None => standing(it.uid(), it.address(), it.status()),
         });
         let removed = self.moves.iter().filter(|it| it.to == Status::Removed);
         let removed = removed.map(|it| standing(it.uid, &it.address, was(it.uid)));
