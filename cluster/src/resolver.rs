@@ -375,8 +375,8 @@ fn staying(split: &Split) -> BTreeSet<Uid> {
     split.voters().map(Party::uid).collect()
 }
 
-/// Whether the hosts of all that are lost refuse connections, as all say that watch them from this
-/// side, of whom there are two at least. Two members alone never decide by that.
+/// Whether each that is lost resigned, or its host refuses connections, as all say that watch it
+/// from this side, of whom there are two at least. Two members alone never decide by that.
 fn is_fast(split: &Split, ring: &Ring) -> bool {
     let has_crashed = |party: &Party| {
         let observers = ring.observers_of(party.uid()).into_iter();
@@ -385,7 +385,8 @@ fn is_fast(split: &Split, ring: &Ring) -> bool {
             let mut accusers = party.accusers.iter();
             accusers.any(|(by, record)| by == observer && record.reason == Reason::Refused)
         };
-        party.side == Side::Lost && here.len() >= 2 && here.iter().all(is_refused)
+        let is_dead = party.side == Side::Lost && here.len() >= 2 && here.iter().all(is_refused);
+        is_dead || party.side == Side::Resigned
     };
     split.counted().count() > 2 && split.going().all(has_crashed)
 }

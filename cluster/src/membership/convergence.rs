@@ -17,7 +17,8 @@ use super::status::Status;
 pub struct Blockers {
     /// Members that are not known to hold this version.
     pub not_seen: Vec<Uid>,
-    /// Members that somebody cannot reach and that nobody gave up, each with who says so.
+    /// Members that somebody cannot reach and that nobody gave up, each with who says so. Of one
+    /// that resigned nobody has to.
     pub unreachable: Vec<(Uid, Vec<Uid>)>,
 }
 
@@ -89,8 +90,11 @@ impl<'a> Part<'a> {
         let counting = || self.members().filter(|it| !confirmed.contains(&it.uid()));
         let unseen = |it: &&Member| it.status().is_deciding() && !self.gossip.is_seen_by(it.uid());
         let accused = self.accused();
-        let unreachable = counting().filter(|it| !it.status().is_departing());
-        let unreachable = unreachable.filter(|it| accused.contains(&it.uid()));
+        let is_lost = |it: &&Member| {
+            let is_accused = !it.status().is_departing() && accused.contains(&it.uid());
+            is_accused || self.gossip.has_resigned(it.uid())
+        };
+        let unreachable = counting().filter(is_lost);
         let unreachable = unreachable.map(|it| {
             let observers = self.accusers(it.uid()).map(|(uid, _)| uid);
             (it.uid(), observers.collect())
@@ -169,6 +173,16 @@ mod tests {
         view.see(2);
         assert_eq!(blockers(&view).unreachable, [(uid(3), vec![uid(2)])]);
         view.set(3, Status::Down);
+        assert!(blockers(&view).is_empty());
+    }
+
+    #[test]
+    fn whoever_resigned_is_lost_until_it_was_given_up() {
+        let mut view = View::of(&[(1, Status::Up), (2, Status::Up)]);
+        view.resign(2);
+        view.see(1);
+        assert_eq!(blockers(&view).unreachable, [(uid(2), vec![])]);
+        view.set(2, Status::Down);
         assert!(blockers(&view).is_empty());
     }
 

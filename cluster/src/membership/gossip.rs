@@ -64,6 +64,8 @@ pub struct Tombstone {
 pub struct Gossip {
     cluster: ClusterId,
     members: BTreeMap<Uid, Member>,
+    /// Members that are down because another one said so.
+    given_up: BTreeSet<Uid>,
     /// Members that hold this version or one that comes after it.
     seen: BTreeSet<Uid>,
     reachability: Reachability,
@@ -78,6 +80,7 @@ impl Gossip {
         let mut gossip = Self {
             cluster,
             members: BTreeMap::from([(uid, founder)]),
+            given_up: BTreeSet::new(),
             seen: BTreeSet::new(),
             reachability: Reachability::default(),
             version: VersionVector::default(),
@@ -92,6 +95,7 @@ impl Gossip {
         let gossip = Self {
             cluster: parts.cluster,
             members: parts.members,
+            given_up: parts.given_up,
             seen: parts.seen,
             reachability: parts.reachability,
             version: parts.version,
@@ -171,6 +175,26 @@ impl Gossip {
     /// The member, to be changed; [`touch`](Self::touch) afterwards.
     pub fn member_mut(&mut self, uid: Uid) -> Option<&mut Member> {
         self.members.get_mut(&uid)
+    }
+
+    /// A member gives itself up; [`touch`](Self::touch) afterwards. Says whether that is news.
+    pub fn resign(&mut self, uid: Uid) -> bool {
+        let member = self.members.get_mut(&uid);
+        let member = member.filter(|it| it.status().may_become(Status::Down));
+        member.map(|it| it.become_next(Status::Down)).is_some()
+    }
+
+    /// A member gives another one up; [`touch`](Self::touch) afterwards. Says whether that is news.
+    pub fn give_up(&mut self, uid: Uid) -> bool {
+        self.resign(uid);
+        self.members.contains_key(&uid) && self.given_up.insert(uid)
+    }
+
+    /// Whether a member gave itself up, and no other one has so far. It will not come back; but
+    /// nobody has agreed yet to go on without it, so it is one that is lost.
+    pub fn has_resigned(&self, uid: Uid) -> bool {
+        let is_down = |it: &Member| it.status() == Status::Down;
+        self.member(uid).is_some_and(is_down) && !self.given_up.contains(&uid)
     }
 
     /// Who cannot reach whom, to be changed; [`touch`](Self::touch) afterwards.
@@ -264,6 +288,7 @@ impl Gossip {
                 }
             }
         }
+        self.given_up.extend(&other.given_up);
         self.reachability.merge(&other.reachability);
         self.version.merge(&other.version);
         self.merge_tombstones(other);
@@ -303,6 +328,7 @@ impl Gossip {
         }
         let gone = &self.tombstones;
         self.members.retain(|uid, _| !gone.contains_key(uid));
+        self.given_up.retain(|uid| !gone.contains_key(uid));
         self.seen.retain(|uid| !gone.contains_key(uid));
         self.reachability.retain(|uid| !gone.contains_key(&uid));
         self.version.retain(|uid| !gone.contains_key(&uid));
@@ -317,6 +343,13 @@ impl Gossip {
         let mut named = speak.chain(are_spoken_of).chain(changed);
         if !self.seen.iter().all(is_member) || !named.all(|uid| is_member(&uid)) {
             return Err(GossipError::Stranger);
+        }
+        let is_down = |uid: &Uid| {
+            let member = self.members.get(uid);
+            member.is_some_and(|it| it.status() == Status::Down)
+        };
+        if !self.given_up.iter().all(is_down) {
+            return Err(GossipError::Status);
         }
         if self.tombstones.keys().any(is_member) {
             return Err(GossipError::Removed);
@@ -342,6 +375,7 @@ impl Gossip {
 pub(super) struct Parts {
     pub(super) cluster: ClusterId,
     pub(super) members: BTreeMap<Uid, Member>,
+    pub(super) given_up: BTreeSet<Uid>,
     pub(super) seen: BTreeSet<Uid>,
     pub(super) reachability: Reachability,
     pub(super) version: VersionVector,

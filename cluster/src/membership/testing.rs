@@ -61,11 +61,23 @@ impl View {
     pub(crate) fn add_in(&mut self, data_centre: &str, number: u64, status: Status) {
         let admitted = self.0.admit(member(number, data_centre, status));
         assert_eq!(admitted, Ok(true));
+        if status == Status::Down {
+            self.0.give_up(uid(number));
+        }
     }
 
     pub(crate) fn set(&mut self, number: u64, status: Status) {
+        if status == Status::Down {
+            self.0.give_up(uid(number));
+            return;
+        }
         let member = self.0.member_mut(uid(number)).expect("a member");
         member.become_next(status);
+    }
+
+    /// It gives itself up.
+    pub(crate) fn resign(&mut self, number: u64) {
+        assert!(self.0.resign(uid(number)), "a member");
     }
 
     pub(crate) fn see(&mut self, number: u64) {

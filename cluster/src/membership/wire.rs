@@ -27,6 +27,9 @@ pub fn write_gossip(writer: &mut Writer, gossip: &Gossip, now: Instant) {
     writer.count(gossip.members().len());
     for member in gossip.members() {
         write_member(writer, member);
+        if member.status() == Status::Down {
+            writer.u8(u8::from(!gossip.has_resigned(member.uid())));
+        }
     }
     let seen = gossip.seen().iter().filter_map(|uid| place(*uid));
     writer.count(seen.clone().count());
@@ -90,7 +93,14 @@ pub fn read_gossip(
     now: Instant,
 ) -> Result<Gossip, CodecError> {
     let cluster = ClusterId(reader.u64()?);
-    let list: Vec<Member> = codec::list(reader, |reader| read_member(reader, system))?;
+    let mut given_up = BTreeSet::new();
+    let list: Vec<Member> = codec::list(reader, |reader| {
+        let member = read_member(reader, system)?;
+        if member.status() == Status::Down && codec::flag(reader)? {
+            given_up.insert(member.uid());
+        }
+        Ok(member)
+    })?;
     if !list.is_sorted_by(|a, b| a.uid() < b.uid()) {
         return Err(CodecError::State);
     }
@@ -117,6 +127,7 @@ pub fn read_gossip(
     let parts = Parts {
         cluster,
         members: list.into_iter().map(|it| (it.uid(), it)).collect(),
+        given_up,
         seen: BTreeSet::from_iter(seen),
         reachability,
         version: VersionVector::from_iter(version),

@@ -21,6 +21,8 @@ pub enum Side {
     Indirect,
     /// Somebody on this side agreed before that it goes.
     Named,
+    /// It gave itself up, and nobody has agreed yet to go on without it.
+    Resigned,
     /// It was given up already, and is not removed yet.
     Down,
 }
@@ -33,6 +35,7 @@ impl Side {
             Self::Lost => "lost",
             Self::Indirect => "indirect",
             Self::Named => "named",
+            Self::Resigned => "resigned",
             Self::Down => "down",
         }
     }
@@ -97,6 +100,7 @@ impl Split {
                     .map(|(uid, record)| (uid, record.clone()))
                     .collect(),
                 side: match member.status() {
+                    Status::Down if view.has_resigned(member.uid()) => Side::Resigned,
                     Status::Down => Side::Down,
                     _ => Side::Here,
                 },
@@ -145,8 +149,8 @@ impl Split {
 
     /// Who goes, if this side stays.
     pub fn going(&self) -> impl Iterator<Item = &Party> {
-        let goes = |it: &&Party| matches!(it.side, Side::Lost | Side::Indirect | Side::Named);
-        self.parties.iter().filter(goes)
+        let stays = |it: &Party| matches!(it.side, Side::Here | Side::Down);
+        self.parties.iter().filter(move |it| !stays(it))
     }
 
     /// Whether somebody goes, if this side stays.

@@ -130,9 +130,19 @@ impl Cluster {
             let member = view.member_mut(uid(number)).expect("a member");
             match status {
                 Status::Up => member.become_up(UpNumber(100)),
+                Status::Down => assert!(view.give_up(uid(number)), "a member"),
                 _ => member.become_next(status),
             }
             view.touch(uid(observer));
+        }
+        self.share();
+    }
+
+    /// The last word of a member reaches one that hears it.
+    fn resign(&mut self, observer: u64, number: u64) {
+        if let Some((view, _)) = self.nodes.get_mut(&observer) {
+            assert!(view.resign(uid(number)), "a member");
+            view.touch(uid(number));
         }
         self.share();
     }
@@ -188,9 +198,11 @@ impl Cluster {
                 ResolverOutput::Down { uids } => {
                     let view = &mut node.0;
                     for gone in uids {
-                        view.member_mut(gone)
-                            .expect("a member")
-                            .become_next(Status::Down);
+                        let is_news = match gone == uid(number) {
+                            true => view.resign(gone),
+                            false => view.give_up(gone),
+                        };
+                        assert!(is_news, "{gone} by {number}");
                     }
                     view.touch(uid(number));
                     is_changed = true;

@@ -12,6 +12,8 @@ use crate::membership::testing::{View, member, uid};
 enum Change {
     Admit(u64),
     Move(u64, Status),
+    Resign(u64),
+    GiveUp(u64),
     Up(u64, u32),
     Accuse(u64, Reason),
     Clear(u64),
@@ -21,11 +23,13 @@ enum Change {
 }
 
 fn changes() -> impl Strategy<Value = Change> {
-    let status = proptest::sample::select(&Status::ALL[..8]);
+    let status = proptest::sample::select(&Status::ALL[..7]);
     let reason = (1_u8..=4).prop_map(|number| Reason::from_wire(number).expect("a reason"));
     prop_oneof![
         (4_u64..9).prop_map(Change::Admit),
         (1_u64..9, status).prop_map(|(number, status)| Change::Move(number, status)),
+        (1_u64..9).prop_map(Change::Resign),
+        (1_u64..9).prop_map(Change::GiveUp),
         (1_u64..9, 1_u32..9).prop_map(|(number, up)| Change::Up(number, up)),
         (1_u64..9, reason).prop_map(|(number, reason)| Change::Accuse(number, reason)),
         (1_u64..9).prop_map(Change::Clear),
@@ -60,6 +64,8 @@ fn apply(view: &mut Gossip, own: Uid, change: &Change) -> bool {
             let member = member.filter(|it| it.status().may_become(status));
             member.map(|it| it.become_next(status)).is_some()
         }
+        Change::Resign(number) => view.resign(uid(number)),
+        Change::GiveUp(number) => view.give_up(uid(number)),
         Change::Up(number, up) => {
             let member = view.member_mut(uid(number));
             let member = member.filter(|it| it.status().may_become(Status::Up));

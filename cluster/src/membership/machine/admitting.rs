@@ -205,10 +205,9 @@ impl Active {
             let own = self.uid();
             self.view.reachability_mut().accuse(own, *uid, record);
             // Whoever was leaving in good order has left: it need not be given up.
-            if let Some(member) = self.view.member_mut(*uid)
-                && member.status() < Status::Exiting
-            {
-                member.become_next(Status::Down);
+            let status = self.view.member(*uid).map(Member::status);
+            if status.is_some_and(|it| it < Status::Exiting) {
+                self.view.give_up(*uid);
             }
         }
         if !old.is_empty() {

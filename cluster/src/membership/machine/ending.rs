@@ -130,14 +130,13 @@ fn note_first(
 impl Active {
     /// Gives members up.
     pub(super) fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
-        let mut downed = Vec::new();
+        let (own, mut downed) = (self.uid(), Vec::new());
         for uid in uids {
-            if let Some(member) = self.view.member_mut(*uid)
-                && member.status().may_become(Status::Down)
-            {
-                member.become_next(Status::Down);
-                downed.push(*uid);
-            }
+            let is_news = match *uid == own {
+                true => self.view.resign(own),
+                false => self.view.give_up(*uid),
+            };
+            downed.extend(is_news.then_some(*uid));
         }
         if !downed.is_empty() {
             self.touch();

@@ -27,7 +27,7 @@ struct Moves {
 pub struct WhyNotConverged {
     /// Members that are not known to hold it.
     pub not_seen: Vec<NodeId>,
-    /// Members that somebody cannot reach, and who says so.
+    /// Members that somebody cannot reach, and who says so; or that gave themselves up.
     pub blocking: Vec<(Member, Vec<NodeId>)>,
 }
 
@@ -55,7 +55,11 @@ impl fmt::Display for WhyNotConverged {
         for (member, observers) in &self.blocking {
             let (address, status) = (member.address(), member.status());
             let by = names(observers);
-            write!(f, "{separator}{address} ({status}) is not reached by {by}")?;
+            write!(f, "{separator}{address} ({status}) ")?;
+            match observers.is_empty() {
+                true => f.write_str("gave itself up, and nobody else has so far")?,
+                false => write!(f, "is not reached by {by}")?,
+            }
             separator = "; ";
         }
         Ok(())

@@ -123,10 +123,12 @@ impl Active {
         if !status.may_become(next) {
             return Err(CommandError::TooLate { status });
         }
-        if let Some(member) = self.view.member_mut(uid) {
+        if next == Status::Down {
+            self.view.give_up(uid);
+        } else if let Some(member) = self.view.member_mut(uid) {
             member.become_next(next);
-            self.touch();
         }
+        self.touch();
         Ok(())
     }
 

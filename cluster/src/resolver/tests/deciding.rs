@@ -279,10 +279,10 @@ fn of_a_side_that_cannot_go_on_nobody_waits_because_others_went() {
     let (two, three) = (due(&cluster, 2), due(&cluster, 3));
     assert!(due(&cluster, 1) < two && two < three);
     // The word of each that goes reaches the others, and then it is silent.
-    cluster.set(3, 1, Status::Down);
+    cluster.resign(3, 1);
     assert_eq!(due(&cluster, 2), two);
     cluster.accuse(3, 1, Reason::Silence);
-    cluster.set(3, 2, Status::Down);
+    cluster.resign(3, 2);
     assert_eq!(due(&cluster, 3), three);
 }
 

@@ -143,11 +143,10 @@ impl World {
         self.change(number, |view| {
             let mut is_new = false;
             for uid in uids {
-                let member = view.member_mut(*uid);
-                if let Some(it) = member.filter(|it| it.status().may_become(Status::Down)) {
-                    it.become_next(Status::Down);
-                    is_new = true;
-                }
+                is_new |= match *uid == super::uid(number) {
+                    true => view.resign(*uid),
+                    false => view.give_up(*uid),
+                };
             }
             is_new
         });

@@ -146,9 +146,39 @@ fn a_side_that_cannot_go_on_waits_anew_when_another_is_lost_but_not_when_one_goe
     cluster.run(2);
     assert_eq!(are_there(&cluster), [false; 2]);
     let mut cluster = small_side();
-    cluster.set(1, 3, Status::Down);
+    cluster.resign(1, 3);
     cluster.run(5_999);
     assert_eq!(are_there(&cluster), [true; 2]);
     cluster.run(2);
     assert_eq!(are_there(&cluster), [false; 2]);
+}
+
+/// It was away while the others of its side went: nobody is left who could contradict it, and they
+/// may be a cluster again by now.
+#[test]
+fn whoever_is_left_by_those_that_resigned_is_no_majority() {
+    let mut cluster = Cluster::up(1..=5);
+    for gone in 2..=4 {
+        cluster.resign(1, gone);
+        cluster.crash(gone);
+    }
+    assert!(!cluster.has_quorum(1));
+    cluster.run(7_000);
+    assert_eq!(cluster.numbers(), [] as [u64; 0]);
+    assert_eq!(cluster.reasons(), ["outvoted"]);
+}
+
+#[test]
+fn one_that_resigned_is_given_up_by_those_that_stay_and_soon() {
+    let mut cluster = Cluster::up(1..=5);
+    cluster.resign(1, 4);
+    cluster.crash(4);
+    assert!(cluster.has_quorum(1));
+    assert!(cluster.nodes[&1].0.has_resigned(uid(4)));
+    cluster.run(1_499);
+    assert_eq!(cluster.decided.len(), 0);
+    cluster.run(2);
+    assert_eq!(cluster.given_up(2), [4]);
+    assert!(!cluster.nodes[&2].0.has_resigned(uid(4)));
+    assert_eq!(cluster.reasons(), ["voted"]);
 }
