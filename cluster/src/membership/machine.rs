@@ -15,6 +15,7 @@ mod admitting;
 mod answering;
 mod ending;
 mod estranged;
+mod foreign;
 mod gossiping;
 mod joining;
 mod leading;
@@ -80,6 +81,8 @@ pub struct Membership {
     /// While the version of its program is not known.
     postponed: Option<Postponed>,
     promise: Option<Promise>,
+    /// When nodes of other clusters were last spoken of.
+    foreign: BTreeMap<Uid, Instant>,
     topology: Arc<Topology>,
     /// The number of the last event.
     events: u64,
@@ -139,6 +142,7 @@ impl Membership {
             phase: Phase::Idle,
             postponed: None,
             promise: None,
+            foreign: BTreeMap::new(),
             topology: Arc::new(topology),
             events: 0,
             counters: Counters::default(),
@@ -178,9 +182,9 @@ impl Membership {
             } => self.answer_init_join(cx, from, asked, candidate, &configuration),
             Message::InCluster {
                 asked,
+                cluster,
                 configuration,
-                ..
-            } => self.handle_in_cluster(cx, from, asked, &configuration),
+            } => self.handle_in_cluster(cx, from, (asked, cluster), &configuration),
             Message::NotInCluster {
                 asked,
                 consent,
@@ -207,6 +211,7 @@ impl Membership {
             Message::ExitingConfirmed => self.handle_exiting_confirmed(from),
             Message::Removed { cluster } => self.handle_removed(cx, from, cluster),
             Message::Stranger { cluster } => self.handle_stranger(cx, from, cluster),
+            Message::Foreign { cluster } => self.handle_foreign(cx, from, cluster),
         }
     }
 

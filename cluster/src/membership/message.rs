@@ -36,6 +36,7 @@ const TAG_STATUS: u8 = 9;
 const TAG_EXITING_CONFIRMED: u8 = 10;
 const TAG_REMOVED: u8 = 11;
 const TAG_STRANGER: u8 = 12;
+const TAG_FOREIGN: u8 = 13;
 
 /// What a node tells another of who is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +100,11 @@ pub enum Message {
     /// The recipient spoke as a member, and the sender has never heard of it.
     Stranger {
         /// Of which cluster.
+        cluster: ClusterId,
+    },
+    /// The recipient is in another cluster than the sender.
+    Foreign {
+        /// In which the sender is.
         cluster: ClusterId,
     },
 }
@@ -194,7 +200,7 @@ impl Message {
             }
             Self::Status(summary) => summary.write(&mut writer),
             Self::ExitingConfirmed => {}
-            Self::Removed { cluster } | Self::Stranger { cluster } => {
+            Self::Removed { cluster } | Self::Stranger { cluster } | Self::Foreign { cluster } => {
                 writer.u64(cluster.0);
             }
         }
@@ -215,6 +221,7 @@ impl Message {
             Self::ExitingConfirmed => TAG_EXITING_CONFIRMED,
             Self::Removed { .. } => TAG_REMOVED,
             Self::Stranger { .. } => TAG_STRANGER,
+            Self::Foreign { .. } => TAG_FOREIGN,
         }
     }
 
@@ -303,6 +310,9 @@ fn read(
             cluster: ClusterId(reader.u64()?),
         },
         TAG_STRANGER => Message::Stranger {
+            cluster: ClusterId(reader.u64()?),
+        },
+        TAG_FOREIGN => Message::Foreign {
             cluster: ClusterId(reader.u64()?),
         },
         _ => return Err(CodecError::Unknown),

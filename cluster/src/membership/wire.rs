@@ -241,9 +241,12 @@ mod tests {
             (1, Status::Up),
             (2, Status::Leaving),
             (3, Status::Joining),
+            (4, Status::Up),
+            (5, Status::Down),
             (9, Status::Down),
         ];
         let mut view = View::of(&members);
+        view.resign(4);
         view.accuse(1, 3, Reason::Silence);
         view.accuse(2, 3, Reason::Refused);
         let witnesses = vec![Witness {

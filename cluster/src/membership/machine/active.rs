@@ -53,8 +53,6 @@ pub(super) struct Active {
     pub(super) given_up: BTreeSet<Uid>,
     /// When members that were removed were last told so.
     pub(super) told: BTreeMap<Uid, Instant>,
-    /// When nodes of other clusters were last spoken of.
-    pub(super) foreign: BTreeMap<Uid, Instant>,
     /// When it may ask to be let in once more.
     pub(super) rejoin_due: Instant,
     pub(super) exiting: Option<Exiting>,
@@ -86,7 +84,6 @@ impl Active {
             claims: BTreeMap::new(),
             given_up: BTreeSet::new(),
             told: BTreeMap::new(),
-            foreign: BTreeMap::new(),
             rejoin_due,
             exiting: None,
             ending: None,
@@ -192,7 +189,6 @@ impl Active {
         self.view.prune(now);
         let interval = self.settings.removed_interval;
         self.told.retain(|_, told| now - *told < interval);
-        self.foreign.retain(|_, told| now - *told < interval);
         let timeout = self.settings.join_timeout;
         self.claims.retain(|_, claim| now - claim.since < timeout);
         let view = &self.view;

@@ -62,6 +62,12 @@ impl Membership {
         true
     }
 
+    /// Whether a node of another cluster was not spoken of lately. Few are: there may be many.
+    pub(super) fn is_first_of_foreign(&mut self, now: Instant, uid: Uid) -> bool {
+        let interval = self.settings.removed_interval;
+        note_first(&mut self.foreign, FOREIGN_MAX, (now, interval), uid)
+    }
+
     /// A member says that this node was removed. Also for sibling machines and links that were told
     /// so in their own words.
     ///
@@ -186,12 +192,6 @@ impl Active {
     pub(super) fn is_first_word(&mut self, now: Instant, uid: Uid) -> bool {
         let interval = self.settings.removed_interval;
         note_first(&mut self.told, TOLD_MAX, (now, interval), uid)
-    }
-
-    /// The same of a node of another cluster. Few are spoken of: there may be many.
-    pub(super) fn is_first_of_foreign(&mut self, now: Instant, uid: Uid) -> bool {
-        let interval = self.settings.removed_interval;
-        note_first(&mut self.foreign, FOREIGN_MAX, (now, interval), uid)
     }
 
     /// Those that left are quarantined after a while, or when another is at their address.

@@ -17,7 +17,6 @@ use crate::context::{Context, Random};
 use crate::effect::Class;
 use crate::membership::clock::Relation;
 use crate::membership::convergence::{Part, leader_among};
-use crate::membership::event::Event;
 use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::member::Member;
 use crate::membership::message::{self, Message};
@@ -160,11 +159,7 @@ impl Membership {
             return false;
         };
         if active.view.cluster() != cluster {
-            self.counters.foreign += 1;
-            let node = from.clone();
-            if active.is_first_of_foreign(cx.now, from.uid) {
-                self.publish_event(cx, Event::ForeignCluster { node, cluster });
-            }
+            self.refuse_foreign(cx, from, cluster);
             return false;
         }
         if active.view.node(from.uid) != Some(from) {

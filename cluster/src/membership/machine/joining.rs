@@ -292,9 +292,12 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         from: &NodeId,
-        asked: u64,
+        (asked, cluster): (u64, ClusterId),
         configuration: &Configuration,
     ) {
+        if matches!(&self.phase, Phase::Active(it) if it.view.cluster() != cluster) {
+            return self.refuse_foreign(cx, from, cluster);
+        }
         if !self.can_have_asked(cx.now, Instant::from_nanos(asked)) {
             self.counters.untimely += 1;
             return;
@@ -314,9 +317,13 @@ impl Membership {
             contact.told = None;
             contact.is_member = true;
         }
+        let target = seeking.target.as_ref();
+        if target.is_some_and(|it| it.cluster != cluster) {
+            return self.refuse_foreign(cx, from, cluster);
+        }
         let others_first = |(node, until): &(NodeId, Instant)| node == from && now < *until;
         if seeking.target.is_none() && !seeking.passed_over.as_ref().is_some_and(others_first) {
-            seeking.target = Some(Target::new(from.clone(), now, timeout));
+            seeking.target = Some(Target::new(from.clone(), cluster, now, timeout));
             self.press(cx);
         }
     }

@@ -53,10 +53,11 @@ fn every() -> Vec<(Message, &'static str)> {
         (Message::ExitingConfirmed, GOLDEN[9]),
         (Message::Removed { cluster }, GOLDEN[10]),
         (Message::Stranger { cluster }, GOLDEN[11]),
+        (Message::Foreign { cluster }, GOLDEN[12]),
     ]
 }
 
-const GOLDEN: [&str; 12] = [
+const GOLDEN: [&str; 13] = [
     "01090000000000000003000000000000000101000873747261746567790d6b6565702d6d616a6f726974\
      79",
     "020900000000000000030000000000000002010000000000000000",
@@ -77,6 +78,7 @@ const GOLDEN: [&str; 12] = [
     "0a0900000000000000",
     "0b09000000000000000201000000000000",
     "0c09000000000000000201000000000000",
+    "0d09000000000000000201000000000000",
 ];
 
 #[test]
@@ -91,7 +93,7 @@ fn the_bytes_of_each_message_are_fixed_and_come_back() {
         let read = Message::decode(&bytes, "demo", NOW);
         assert_eq!(read, Ok((Some(uid(9)), message)));
     }
-    assert!(tags.iter().copied().eq(1..=12), "{tags:?}");
+    assert!(tags.iter().copied().eq(1..=13), "{tags:?}");
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn a_message_that_ends_anywhere_else_is_refused() {
             "{message:?}"
         );
     }
-    let unknown = [[13].as_slice(), &[0; 8]].concat();
+    let unknown = [[14].as_slice(), &[0; 8]].concat();
     assert_eq!(
         Message::decode(&unknown, "demo", NOW),
         Err(CodecError::Unknown)

@@ -7,6 +7,7 @@ use ringmesh_proto::time::Instant;
 use super::world::{World, at, node_id};
 use crate::context::Random;
 use crate::membership::command::Command;
+use crate::membership::configuration::Configuration;
 use crate::membership::event::Event;
 use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::machine::{Counters, FOREIGN_MAX, TOLD_MAX};
@@ -189,7 +190,7 @@ fn only_whoever_was_asked_may_welcome_or_refuse() {
     world.hear(3, 2, &Message::Incompatible { names });
     let cluster = ClusterId(1);
     let asked = world.now.as_nanos() + 1;
-    let configuration = crate::membership::configuration::Configuration::default();
+    let configuration = Configuration::default();
     let message = Message::InCluster {
         asked,
         cluster,
@@ -296,4 +297,54 @@ fn a_cluster_that_one_message_cannot_hold_lets_nobody_in() {
     assert!((half * 4 / 5..=half).contains(&body), "{body} bytes");
     let leave = Command::Leave { address: None };
     world.command(1, leave).expect("a member");
+}
+
+/// What one of two clusters says of itself reaches a node of the other: both sides say so.
+#[test]
+fn whoever_meets_another_cluster_tells_it_of_its_own() {
+    let mut world = World::new(2);
+    world.form(&[1, 2]);
+    world.start(9);
+    assert_eq!(world.command(9, Command::Found), Ok(()));
+    let (ours, theirs) = (world.view(1).cluster(), world.view(9).cluster());
+    // A late answer to a question that 1 asked before it found its cluster.
+    let asked = 0;
+    let configuration = Configuration::default();
+    let late = Message::InCluster {
+        asked,
+        cluster: theirs,
+        configuration,
+    };
+    world.hear(1, 9, &late);
+    world.run_for(Duration::from_secs(1));
+    let foreign = |world: &World, at: u64, node, cluster| {
+        let event = Event::ForeignCluster { node, cluster };
+        world.events(at).filter(|it| **it == event).count()
+    };
+    assert_eq!(foreign(&world, 1, node_id(9), theirs), 1);
+    assert_eq!(foreign(&world, 9, node_id(1), ours), 1);
+    assert_eq!(counters(&world, 1).foreign, 1, "nobody answers the answer");
+    world.hear(9, 1, &Message::Foreign { cluster: theirs });
+    assert_eq!(counters(&world, 9).untimely, 1, "it is in the same");
+}
+
+/// Its seeds are of two clusters: it says so, and becomes a member of the first that answers.
+#[test]
+fn whoever_seeks_and_finds_two_clusters_says_so() {
+    let mut world = World::new(3);
+    for founder in [1, 2] {
+        world.start(founder);
+        assert_eq!(world.command(founder, Command::Found), Ok(()));
+    }
+    world.start(3);
+    world.join(3, &[at(1), at(2)]);
+    world.run_for(Duration::from_secs(5));
+    let (joined, other) = match world.view(3).cluster() == world.view(1).cluster() {
+        true => (1, 2),
+        false => (2, 1),
+    };
+    let (node, cluster) = (node_id(other), world.view(other).cluster());
+    let foreign = Event::ForeignCluster { node, cluster };
+    assert_eq!(world.events(3).filter(|it| **it == foreign).count(), 1);
+    assert!(world.are_up(&[joined, 3]));
 }

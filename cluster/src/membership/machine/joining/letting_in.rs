@@ -8,7 +8,7 @@ use ringmesh_proto::time::Instant;
 use super::{ANSWER, Membership, Phase};
 use crate::context::Context;
 use crate::effect::StopReason;
-use crate::membership::gossip::Gossip;
+use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::message::{Message, Refusal};
 
 /// How often the time after which a member is asked no more whoever is told to wait waits at most.
@@ -18,6 +18,8 @@ const PATIENCE: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Target {
     node: NodeId,
+    /// In which cluster it is.
+    pub(super) cluster: ClusterId,
     retry_due: Instant,
     give_up: Instant,
     /// However often it says that this node is to wait.
@@ -25,9 +27,10 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(node: NodeId, now: Instant, timeout: Duration) -> Self {
+    pub(super) fn new(node: NodeId, cluster: ClusterId, now: Instant, timeout: Duration) -> Self {
         Self {
             node,
+            cluster,
             retry_due: now,
             give_up: now + timeout,
             give_up_at_last: now + timeout * PATIENCE,
