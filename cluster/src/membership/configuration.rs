@@ -15,7 +15,8 @@ pub const SETTING_VALUE_BYTES_MAX: usize = 255;
 
 /// The names and values that a node compares with those of a cluster when it joins.
 ///
-/// They travel as they are, so nothing that is secret belongs here. A setting that only one side
+/// They travel as they are, to whoever asks for the cluster: so nothing that is secret belongs
+/// here, and what is [named like a secret](is_sensitive) is refused. A setting that only one side
 /// names is not compared: so versions of a program that differ in their settings may meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration(BTreeMap<Box<str>, Box<str>>);
@@ -36,6 +37,38 @@ pub enum ConfigurationError {
         /// The name, or its beginning.
         name: String,
     },
+    /// It is named like a secret, which must never be sent.
+    #[error(
+        "the setting {name:?} is named like a secret, and whatever is compared is sent to whoever \
+         asks: leave it out, or compare something that tells nothing of it"
+    )]
+    Sensitive {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Words that make the name of a setting that of a secret.
+const SENSITIVE: [&str; 9] = [
+    "cookie",
+    "credential",
+    "credentials",
+    "key",
+    "passphrase",
+    "passwd",
+    "password",
+    "secret",
+    "token",
+];
+
+/// Whether a setting is named like a secret: one of the words of its name is that of one, such as
+/// `password`, `secret`, `token` or `key`, as in `db.admin_password` or `tls-key`.
+pub fn is_sensitive(name: &str) -> bool {
+    let mut words = name.split(|it: char| !it.is_alphanumeric());
+    words.any(|word| {
+        let word = word.to_lowercase();
+        SENSITIVE.contains(&word.as_str()) || SENSITIVE.contains(&word.trim_end_matches('s'))
+    })
 }
 
 impl Configuration {
@@ -44,6 +77,14 @@ impl Configuration {
     /// # Errors
     /// [`ConfigurationError`]; nothing changed.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigurationError> {
+        if is_sensitive(name) {
+            let name = name.chars().take(SETTING_NAME_BYTES_MAX).collect();
+            return Err(ConfigurationError::Sensitive { name });
+        }
+        self.insert(name, value)
+    }
+
+    fn insert(&mut self, name: &str, value: &str) -> Result<(), ConfigurationError> {
         let is_name = (1..=SETTING_NAME_BYTES_MAX).contains(&name.len());
         if !is_name || value.len() > SETTING_VALUE_BYTES_MAX {
             let name = name.chars().take(SETTING_NAME_BYTES_MAX).collect();
@@ -81,7 +122,7 @@ impl Configuration {
             if last.is_some_and(|(last, _)| **last >= *name) {
                 return Err(CodecError::State);
             }
-            let set = configuration.set(name, value);
+            let set = configuration.insert(name, value);
             set.map_err(|_| CodecError::State)?;
         }
         Ok(configuration)
@@ -107,6 +148,31 @@ mod tests {
         assert_eq!(mine.differing(&theirs), ["b".into()]);
         assert_eq!(theirs.differing(&mine), ["b".into()]);
         assert!(mine.differing(&mine).is_empty());
+    }
+
+    #[test]
+    fn what_is_named_like_a_secret_is_never_sent() {
+        let mut configuration = of(&[("shards", "64")]);
+        let secrets = [
+            "password",
+            "db.admin_password",
+            "tls-key",
+            "API.TOKENS",
+            "a/client/secret",
+            "auth cookie",
+        ];
+        for name in secrets {
+            let refused = configuration.set(name, "hunter2");
+            let name = name.to_owned();
+            assert_eq!(refused, Err(ConfigurationError::Sensitive { name }));
+        }
+        let mut writer = Writer::default();
+        configuration.write(&mut writer);
+        let sent = writer.finish();
+        assert!(!sent.windows(7).any(|it| it == b"hunter2"));
+        for name in ["keyspace", "monkey", "tokenizer.language", "secretary"] {
+            assert_eq!(configuration.set(name, "1"), Ok(()), "{name}");
+        }
     }
 
     #[test]
