@@ -183,6 +183,12 @@ impl Control {
         self.follow(cx);
     }
 
+    /// The same of whoever is at that address, when it is not known which process start that is.
+    pub fn handle_quarantined_at(&mut self, cx: &mut Context<'_>, address: &Address) {
+        self.membership.handle_removed_at(cx, address);
+        self.follow(cx);
+    }
+
     /// What was to be [remembered](crate::effect::Effect::Remember) up to that number is written
     /// down. To be called as well if that cannot be: the node goes on without.
     pub fn handle_remembered(&mut self, cx: &mut Context<'_>, number: u64) {

@@ -222,9 +222,6 @@ impl Membership {
         address: &Address,
         why: ContactFailure,
     ) {
-        if why == ContactFailure::Quarantined && self.is_sought_at(address) {
-            return self.end(cx, StopReason::Removed);
-        }
         self.note_contact_failed(cx.now, address, why);
         self.seek(cx);
         self.settle(cx);

@@ -263,6 +263,9 @@ impl Participant {
 
     /// Nobody answers.
     fn not_found(&mut self, cx: &mut Cx<'_>, address: &Address, reason: CloseReason) {
+        if reason.quarantined_by() == Some(By::Peer) {
+            self.call(cx, |it, inner| it.handle_quarantined_at(inner, address));
+        }
         let evidence = self.evidence.get(address);
         if reason == CloseReason::DialRefused
             && let Some(uid) = evidence.and_then(Evidence::handle_refused)
@@ -274,7 +277,6 @@ impl Participant {
         };
         let why = match reason {
             CloseReason::DialRefused => ContactFailure::Refused,
-            _ if reason.quarantined_by() == Some(By::Peer) => ContactFailure::Quarantined,
             CloseReason::Refused(RefuseReason::AddressInUse) => ContactFailure::AddressInUse,
             CloseReason::Refused(_) => ContactFailure::Rejected,
             _ => ContactFailure::Silent,

@@ -111,6 +111,12 @@ impl Active {
         self.own_member().map_or(Status::Removed, Member::status)
     }
 
+    /// Whether this node has never been a member in full.
+    pub(super) fn was_never_up(&self) -> bool {
+        let own = self.own_member();
+        own.is_none_or(|it| !it.up_number().is_given())
+    }
+
     /// Whether this node says that it cannot reach the member.
     pub(super) fn accuses(&self, subject: Uid) -> bool {
         let reachability = self.view.reachability();

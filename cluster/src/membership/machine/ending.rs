@@ -84,6 +84,24 @@ impl Membership {
         }
     }
 
+    /// Whoever is at an address said that this node was removed, and not which process start it
+    /// is. The member there is believed, as if it had.
+    pub fn handle_removed_at(&mut self, cx: &mut Context<'_>, address: &Address) {
+        if self.is_sought_at(address) {
+            return self.end(cx, StopReason::Removed);
+        }
+        let mut there = self
+            .gossip()
+            .into_iter()
+            .flat_map(|it| it.members_at(address));
+        let by = there.find(|it| it.status() != Status::Down);
+        let by = by.map(|it| it.node().clone());
+        drop(there);
+        if let Some(by) = by {
+            self.handle_removed_by(cx, &by);
+        }
+    }
+
     pub(super) fn handle_removed(
         &mut self,
         cx: &mut Context<'_>,

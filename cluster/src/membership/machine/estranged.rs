@@ -9,6 +9,7 @@ use ringmesh_proto::address::NodeId;
 
 use super::{Membership, Phase};
 use crate::context::Context;
+use crate::effect::StopReason;
 use crate::membership::gossip::ClusterId;
 use crate::membership::message::Message;
 use crate::membership::status::Status;
@@ -30,7 +31,8 @@ impl Membership {
     ///
     /// The news of a newcomer is on its way for a while, and whoever was let in by somebody that
     /// lives needs no second one: so this is heeded only once that should have arrived. And only
-    /// while one of the two is a newcomer: all know a member that was up when they came.
+    /// while one of the two is a newcomer: all know a member that was up when they came. A newcomer
+    /// that was asked to leave meanwhile has left by that.
     pub(super) fn handle_stranger(
         &mut self,
         cx: &mut Context<'_>,
@@ -48,6 +50,10 @@ impl Membership {
             return;
         };
         let own = active.own_status();
+        if own == Status::Leaving && cx.now >= active.rejoin_due && active.was_never_up() {
+            // Those that know it are gone. It needs nobody's knowledge to leave.
+            return self.end(cx, StopReason::Left);
+        }
         let is_new = own.is_entering() || other.is_entering();
         let stays = |status: Status| status <= Status::Up;
         if !is_new || !stays(own) || !stays(other) || cx.now < active.rejoin_due {

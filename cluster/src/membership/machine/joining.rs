@@ -48,9 +48,6 @@ pub enum ContactFailure {
     Rejected,
     /// A process listens, has dialled the address of this node, and another one answered there.
     AddressInUse,
-    /// A process listens that will never speak to this process start: it was given up, and has not
-    /// even heard that it had been let in.
-    Quarantined,
 }
 
 /// A node that seeks its cluster.

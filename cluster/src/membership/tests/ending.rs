@@ -6,7 +6,6 @@ use super::world::{World, at, profile};
 use crate::effect::StopReason;
 use crate::membership::command::Command;
 use crate::membership::event::Event;
-use crate::membership::machine::ContactFailure;
 use crate::membership::message::Message;
 use crate::membership::reachability::Reason;
 use crate::membership::status::Status;
@@ -171,13 +170,24 @@ fn whoever_seeks_and_is_refused_for_good_by_one_it_asks_ends() {
     world.start(2);
     world.join(2, &[at(1), at(2)]);
     let refuse = |world: &mut World, by: u64| {
-        let why = ContactFailure::Quarantined;
-        world.with(2, |control, cx| {
-            control.handle_contact_failed(cx, &at(by), why)
-        });
+        world.with(2, |control, cx| control.handle_quarantined_at(cx, &at(by)));
     };
     refuse(&mut world, 7);
     assert_eq!(world.nodes[&2].stopped, None, "it did not ask that one");
     refuse(&mut world, 1);
     assert_eq!(world.nodes[&2].stopped, Some(StopReason::Removed));
+}
+
+/// It never had a link with that one, so it cannot tell which start of it refuses.
+#[test]
+fn a_member_that_is_refused_for_good_at_the_address_of_another_ends() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    let refuse = |world: &mut World, by: u64| {
+        world.with(3, |control, cx| control.handle_quarantined_at(cx, &at(by)));
+    };
+    refuse(&mut world, 7);
+    assert_eq!(world.nodes[&3].stopped, None, "no member is there");
+    refuse(&mut world, 1);
+    assert_eq!(world.nodes[&3].stopped, Some(StopReason::Removed));
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::world::{World, at};
+use crate::effect::StopReason;
+use crate::membership::command::Command;
 use crate::membership::event::Event;
 use crate::membership::gossip::ClusterId;
 use crate::membership::message::{Message, Refusal};
@@ -111,4 +113,23 @@ fn whoever_is_to_wait_for_ever_asks_others_as_well() {
         _ => None,
     });
     assert!(silent.eq([vec![at(2)]]));
+}
+
+/// Nobody that lives could take note of its leaving.
+#[test]
+fn a_newcomer_that_leaves_and_that_nobody_knows_has_left() {
+    let mut world = estranged();
+    world.part(&[4], &[2, 3]);
+    assert_eq!(world.command(4, Command::Leave { address: None }), Ok(()));
+    let cluster = world.view(4).cluster();
+    world.hear(4, 2, &Message::Stranger { cluster });
+    assert_eq!(
+        world.nodes[&4].stopped, None,
+        "its news may be on their way"
+    );
+    world.run_for(Duration::from_secs(6));
+    world.hear(4, 9, &Message::Stranger { cluster });
+    assert_eq!(world.nodes[&4].stopped, None, "that is no member");
+    world.hear(4, 2, &Message::Stranger { cluster });
+    assert_eq!(world.nodes[&4].stopped, Some(StopReason::Left));
 }

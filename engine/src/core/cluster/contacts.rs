@@ -68,13 +68,17 @@ impl Core {
         peer: PeerIndex,
         reason: CloseReason,
     ) {
+        if reason.quarantined_by() == Some(By::Peer)
+            && let Some(address) = self.address_of_peer(peer)
+        {
+            self.tell_cluster(|machine, cx| machine.handle_quarantined_at(cx, &address));
+        }
         let is_wanted_by_none = self.cluster.contacts.borrow().0.is_empty();
         if is_wanted_by_none && self.cluster.posts.borrow().is_empty() {
             return;
         }
         let why = match reason {
             CloseReason::DialRefused => ContactFailure::Refused,
-            _ if reason.quarantined_by() == Some(By::Peer) => ContactFailure::Quarantined,
             // Its own dial goes first, and brings the link.
             CloseReason::Refused(RefuseReason::Superseded) => return,
             CloseReason::Refused(RefuseReason::AddressInUse) => ContactFailure::AddressInUse,
