@@ -3,8 +3,9 @@
 //! While somebody cannot be reached the view does not converge, and nobody knows whether the other
 //! side is dead or has only lost its way here. After a time in which nothing changed, each member
 //! looks at how the view [falls apart](Split), and a [`Strategy`] says whether this side stays. If
-//! not, each member goes down itself. If so, the first by address of those that stay gives up the
-//! others, for all on its side; with a voted strategy only after enough of them have agreed.
+//! not, each member goes down itself: it resigns, and whoever hears of that has lost it as it would
+//! one that cannot be reached. If so, the first by address of those that stay gives up the others,
+//! for all on its side; with a voted strategy only after enough of them have agreed.
 //!
 //! - **Inputs:** the view after each change, messages, a stall of this node, that somebody said it
 //!   was removed, time.

@@ -8,16 +8,17 @@
 //! in **each** of these memories, the asker's own and those it was told, more than half have to
 //! agree ([`Memory::allows`]). Silence agrees to nothing.
 //!
-//! Why that is enough: a member writes down who is in its view **before** it says that it holds the
-//! view, and nobody moves on, in or out before all that decide say so. So what is written down
+//! Why that is enough: a member writes down who is in its view **before** it says that it holds
+//! the view, and nobody moves on, in or out before all that decide say so. So what is written down
 //! differs from the cluster as it is by such members at most as were on their way in or out: those
 //! are [not settled](Remembered::is_settled), and in the worst case each that agrees is out of the
 //! cluster, and each that does not is in. More than half in that case are more than half of the
 //! cluster as it was when it was written down. Whoever the cluster has lost since was given up by
-//! at least half of those that counted; so one of these is among those that agree. It wrote down
-//! what came of it, told that to the asker, and more than half of *that* memory had to agree; and
-//! so on, up to the cluster as it is now. There, at least half of the members that count would have
-//! to go on, and more than half of them agreed that they do not.
+//! at least half of those that counted, be it after it had [given itself
+//! up](Gossip::has_resigned); so one of these is among those that agree. It wrote down what came
+//! of it, told that to the asker, and more than half of *that* memory had to agree; and so on, up
+//! to the cluster as it is now. There, at least half of the members that count would have to go
+//! on, and more than half of them agreed that they do not.
 //!
 //! Whoever remembers nothing has never held a view, or has left and forgotten. Where all that are
 //! remembered agree it does as well as the others; else it counts as if it did not agree, for it
@@ -30,10 +31,9 @@
 //! What the argument does not cover: a strategy that is not voted and the command `down` give
 //! members up that may go on; and whoever was replaced by a later process start at its address was
 //! given up by nobody. A disk that cannot be written holds up nobody for long, so what is on it may
-//! be older than what others counted on. Whoever gives itself up was given up by nobody either: one
-//! that stood still meanwhile may go on alone, while the others found another. Only the first seed
-//! founds a cluster: with seeds in another order on another node there are two that do, and only
-//! [promises](super::machine) for a while keep them apart.
+//! be older than what others counted on. Only the first seed founds a cluster: where seeds are in
+//! another order on another node there are two that do, and only [promises](super::machine) keep
+//! them apart for a while.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

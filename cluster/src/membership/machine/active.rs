@@ -9,6 +9,7 @@ use ringmesh_proto::time::Instant;
 use super::admitting::Claim;
 use super::ending::Ending;
 use super::gossiping::Rounds;
+use super::leading::Ground;
 use super::leaving::Exiting;
 use super::remembering::Notes;
 use super::{Counters, Observation};
@@ -41,6 +42,8 @@ pub(super) struct Active {
     pub(super) notes: Notes,
     pub(super) rounds: Rounds,
     pub(super) leader_due: Instant,
+    /// What it was when it was last looked for what the leader has to do.
+    pub(super) led: Option<Ground>,
     /// Since when the view has not been converged.
     pub(super) unconverged: Option<Instant>,
     /// Members that said they are exiting and may be removed.
@@ -78,6 +81,7 @@ impl Active {
             notes: Notes::default(),
             rounds,
             leader_due,
+            led: None,
             unconverged: None,
             confirmed: BTreeSet::new(),
             departed: BTreeMap::new(),
@@ -173,6 +177,7 @@ impl Active {
         if cx.now >= self.leader_due {
             // What the leader has to do follows in any case.
             self.leader_due = cx.now + self.settings.leader_interval;
+            self.led = None;
             self.forget_old(cx.now);
         }
         self.gossip_round(cx, counters);

@@ -6,13 +6,21 @@ use std::fmt;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
-use super::Active;
+use super::{Active, Revision};
 use crate::context::Context;
 use crate::effect::Class;
 use crate::membership::convergence::Part;
 use crate::membership::member::{Member, UpNumber};
 use crate::membership::message::Message;
 use crate::membership::status::Status;
+
+/// What the leader goes by, but for the time: while it is the same there is nothing new to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ground {
+    revision: Revision,
+    confirmed: usize,
+    is_written: bool,
+}
 
 /// What the leader does in one step.
 #[derive(Debug, Default)]
@@ -90,13 +98,22 @@ impl Active {
     /// Does what the leader has to do, if this node leads.
     pub(super) fn lead(&mut self, cx: &mut Context<'_>) {
         // Each step moves somebody on, and nobody moves back.
-        while self.lead_on(cx) {}
+        while self.led != Some(self.ground()) && self.lead_on(cx) {}
+    }
+
+    fn ground(&self) -> Ground {
+        Ground {
+            revision: self.revision,
+            confirmed: self.confirmed.len(),
+            is_written: self.notes.are_written(),
+        }
     }
 
     fn lead_on(&mut self, cx: &mut Context<'_>) -> bool {
         self.remember(cx);
         self.confirmed
             .retain(|uid| self.view.member(*uid).is_some());
+        self.led = Some(self.ground());
         let has_all = self.part().blockers(&self.confirmed).is_empty();
         let is_converged = has_all && self.notes.are_written();
         if is_converged {
