@@ -206,3 +206,33 @@ fn a_cut_that_heals_in_time_leaves_all_of_them() {
         world.finish().unwrap();
     }
 }
+
+/// One stood still while the others, each cut off from each, gave themselves up. When it went on it
+/// took the cluster for its own, as nobody was left to contradict; the others were started again,
+/// and found another. Now whoever gave itself up is lost like any other, and most are.
+#[test]
+fn one_that_stood_still_while_the_others_went_is_no_cluster_of_its_own() {
+    for seed in 0..4 {
+        let mut world = held(seed, 5);
+        let mut script = Script::new().start(0..5).at(secs(10));
+        for (one, others) in [(0, &[1, 2, 3][..]), (1, &[2, 3]), (2, &[3])] {
+            script = script.befall_for(secs(15), Fault::partition(&[one], others));
+        }
+        world.follow(script);
+        world.run(secs(20)).unwrap();
+        let (first, last) = (cluster(&world, 4), world.uid(4));
+        world.befall(Fault::Pause { node: 4 }, Some(secs(40)));
+        world.run(secs(5)).unwrap();
+        assert_eq!(world.running().count(), 1, "{seed}: the others went");
+        assert!((0..4).all(|node| world.start(node)));
+        world.run(secs(20)).unwrap();
+        let second = cluster(&world, 0);
+        assert!(second.is_some() && second != first, "{seed}");
+        world.run(secs(25)).unwrap();
+        assert_ne!(world.uid(4), last, "{seed}: it went too");
+        world.start(4);
+        world.run(secs(20)).unwrap();
+        assert_eq!(cluster(&world, 4), second, "{seed}");
+        world.finish().unwrap();
+    }
+}
