@@ -57,7 +57,7 @@ use self::proposal::Proposal;
 pub use self::settings::{ResolverSettings, Unstable, stable_after};
 pub use self::split::{Party, Side, Split, Tally};
 use self::stability::Stability;
-pub use self::strategy::{DownAll, KeepMajority, StaticQuorum, Strategy, Verdict};
+pub use self::strategy::{DownAll, KeepMajority, KeepOldest, StaticQuorum, Strategy, Verdict};
 use self::withdrawals::Withdrawals;
 use crate::membership::convergence::Part;
 use crate::membership::reachability::Reason;

@@ -182,6 +182,34 @@ impl Split {
         self.parties.iter().any(|it| it.uid() == uid && it.stays())
     }
 
+    /// Whoever may be the oldest of those that count, down and not removed or not: the oldest by
+    /// number and, while that one leaves and may be gone already elsewhere, the next.
+    ///
+    /// See [`tally`](Self::tally) for what may be elsewhere.
+    pub fn possibly_oldest(&self, takes_part: impl Fn(&Member) -> bool) -> Vec<Uid> {
+        let counts = |it: &&Party| {
+            let is_down = it.member.status() == Status::Down && it.was_up();
+            (it.is_counted() || is_down) && takes_part(&it.member)
+        };
+        let mut all: Vec<&Party> = self.parties.iter().filter(counts).collect();
+        all.sort_by(|a, b| a.member.by_age(&b.member));
+        let is_sure = |it: &&&Party| it.member.status() != Status::Leaving || self.is_certain();
+        let leaving = all.iter().take_while(|it| !is_sure(it)).count();
+        all.truncate(leaving + 1);
+        all.iter().map(|it| it.uid()).collect()
+    }
+
+    /// Whether this side counts what others count: it alone moves members on.
+    fn is_certain(&self) -> bool {
+        let mut deciding = self
+            .parties
+            .iter()
+            .filter(|it| it.member.status().is_deciding());
+        deciding
+            .next()
+            .is_some_and(|it| it.is_counted() && it.stays())
+    }
+
     /// Who consents, of those that count, set against all that may count elsewhere.
     ///
     /// What another side counts may differ from what this one counts, for members have moved on
@@ -193,13 +221,7 @@ impl Split {
     /// One member alone moves the others on, the first by address of those that decide. If it stays
     /// it acts for this side, and knows all it did itself; then this side counts what it sees.
     pub fn tally(&self, consenting: &BTreeSet<Uid>, takes_part: impl Fn(&Member) -> bool) -> Tally {
-        let mut deciding = self
-            .parties
-            .iter()
-            .filter(|it| it.member.status().is_deciding());
-        let is_certain = deciding
-            .next()
-            .is_some_and(|it| it.is_counted() && it.stays());
+        let is_certain = self.is_certain();
         let mut tally = Tally::default();
         for party in self.parties.iter().filter(|it| takes_part(&it.member)) {
             let consents = consenting.contains(&party.uid());

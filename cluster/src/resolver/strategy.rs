@@ -148,3 +148,84 @@ impl Strategy for DownAll {
         Verdict::Leave("all go down when somebody is lost")
     }
 }
+
+/// The side with the oldest member goes on: for those that would rather keep one than most, such as
+/// where the oldest does what is done once in the cluster.
+///
+/// It is not voted, so it is right only as far as both sides see the same. Each goes by what it
+/// knows in the worst case: where the other side may have taken in members that this one has only
+/// seen on their way, or let some go, both may go down. But two sides that do not see the same cut,
+/// as where bytes pass one way only, may both go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepOldest {
+    /// Whether the oldest goes down if it is alone on its side and two others or more are on the
+    /// other: then they go on. Without that they go down with it gone, however many they are.
+    pub down_if_alone: bool,
+    /// Only members with this role count; others go with the side they are on. If none has it, no
+    /// side goes on.
+    pub role: Option<Box<str>>,
+}
+
+impl Default for KeepOldest {
+    fn default() -> Self {
+        Self {
+            down_if_alone: true,
+            role: None,
+        }
+    }
+}
+
+impl KeepOldest {
+    fn takes_part(&self, it: &Member) -> bool {
+        let role = self.role.as_deref();
+        role.is_none_or(|role| it.roles().has(role))
+    }
+
+    /// Whether the side with the oldest stays, if so many are on it and so many on the other.
+    fn keeps(&self, with: usize, without: usize) -> bool {
+        !self.down_if_alone || with != 1 || without < 2
+    }
+}
+
+impl Strategy for KeepOldest {
+    fn name(&self) -> &'static str {
+        "keep-oldest"
+    }
+
+    fn is_voted(&self) -> bool {
+        false
+    }
+
+    fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {
+        let takes_part = |it: &Member| self.takes_part(it);
+        let tally = split.tally(consenting, takes_part);
+        let oldest = split.possibly_oldest(takes_part);
+        let is_here = |uid: &Uid| consenting.contains(uid);
+        let known: Vec<bool> = split
+            .counted()
+            .filter(|it| takes_part(&it.member))
+            .map(|it| is_here(&it.uid()))
+            .collect();
+        let here = known.iter().filter(|it| **it).count();
+        // As it is seen here, and as it may be at worst.
+        let cases = [
+            (here, known.len() - here),
+            (tally.consenting, tally.counted - tally.consenting),
+        ];
+        if oldest.is_empty() {
+            Verdict::Leave("no member has the role")
+        } else if oldest.iter().all(is_here) {
+            match cases.iter().all(|(here, there)| self.keeps(*here, *there)) {
+                true => Verdict::Stay,
+                false => Verdict::Leave("the oldest is alone"),
+            }
+        } else if oldest.iter().any(is_here) {
+            Verdict::Leave("the oldest may have left")
+        } else {
+            match cases.iter().any(|(here, there)| self.keeps(*there, *here)) {
+                true => Verdict::Leave("the oldest is not here"),
+                false => Verdict::Stay,
+            }
+        }
+    }
+}

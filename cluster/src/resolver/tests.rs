@@ -8,6 +8,7 @@ use crate::membership::testing::{View, member, node, uid};
 mod deciding;
 mod hostile;
 mod model;
+mod oldest;
 mod parting;
 mod voting;
 

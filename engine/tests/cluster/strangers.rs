@@ -82,6 +82,8 @@ fn two_clusters_of_one_name_stay_two() {
     let welcomed = both.wait_for("a welcome", |said| said.is("welcomed"));
     let of = ids.iter().position(|id| *id == welcomed.line["cluster_id"]);
     let of = of.expect("one of the two");
+    let met = both.wait_for("the other one", |said| said.is("foreign_cluster"));
+    assert_eq!(met.line["member"], addresses[1 - of]);
     let own = both.command("state")["member"].clone();
     clusters.0[of].wait_for_event("up", own.as_str().expect("an address"));
     for (place, node) in clusters.0.iter().enumerate() {
