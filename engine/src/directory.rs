@@ -116,7 +116,7 @@ pub(crate) fn is_at(generation: u64) -> bool {
 
 /// Spawns the directory, as the first actor of a core.
 pub(crate) fn spawn(core: &std::rc::Rc<Core>) -> Result<(), SpawnError> {
-    let me = core.spawn(None, Directory)?;
+    let me = core.bear(None, None, Directory, |_| None)?;
     assert_eq!(
         (me.recipient.slot, me.recipient.generation),
         (SLOT, GENERATION),

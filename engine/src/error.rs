@@ -132,6 +132,17 @@ pub enum SpawnError {
         /// How many there are.
         cores: u16,
     },
+    /// `core.reserve_control_core` of the [settings](crate::Settings) keeps actors off that core.
+    /// Name another one of [`Node::actor_cores`](crate::Node::actor_cores), or spawn from a task
+    /// there: see [`Node::spawn_task_on`](crate::Node::spawn_task_on).
+    #[error(
+        "core {core} is reserved for the node itself (core.reserve_control_core): spawn on another \
+             one, with `spawn_on`, `spawn_each`, or in a task of `spawn_task_on`"
+    )]
+    CoreReserved {
+        /// The core.
+        core: u16,
+    },
     /// As many errands wait for that core as may; it is stuck or overloaded.
     #[error("core {core} is overloaded: too many errands wait for it")]
     CoreOverloaded {

@@ -50,7 +50,8 @@ impl Node {
         self.core.identity()
     }
 
-    /// Spawns an actor without a name; only its ref reaches it.
+    /// Spawns an actor without a name; only its ref reaches it. It lives on this core, which
+    /// [`SpawnError::CoreReserved`] refuses if it is to be free of actors.
     ///
     /// # Errors
     /// [`SpawnError`]; the actor was dropped.
@@ -102,6 +103,12 @@ impl Node {
         self.core.cores()
     }
 
+    /// The numbers of those that actors may live on: all, but for the control core if
+    /// `core.reserve_control_core` of the [settings](crate::Settings) keeps that free of them.
+    pub fn actor_cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
+        self.core.actor_cores()
+    }
+
     /// Spawns on `core` the actor that `factory` makes there; the actor itself need not be `Send`.
     ///
     /// # Errors
@@ -128,8 +135,8 @@ impl Node {
         self.core.spawn_on(core, name, factory).await
     }
 
-    /// Spawns one actor on every core, each made there by a clone of `factory`; the refs are in the
-    /// order of the cores.
+    /// Spawns one actor on every core that [takes actors](Self::actor_cores), each made there by a
+    /// clone of `factory`; the refs are in the order of those cores.
     ///
     /// # Errors
     /// The first [`SpawnError`]; the actors of the cores before it run.
@@ -137,8 +144,8 @@ impl Node {
         &self,
         factory: impl Fn(CoreId) -> A + Clone + Send + 'static,
     ) -> Result<Vec<Ref<A::Api>>, SpawnError> {
-        let mut refs = Vec::with_capacity(self.cores().len());
-        for core in self.cores() {
+        let mut refs = Vec::with_capacity(self.actor_cores().len());
+        for core in self.actor_cores() {
             let factory = factory.clone();
             refs.push(self.spawn_on(core, move || factory(core)).await?);
         }

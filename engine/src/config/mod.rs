@@ -96,6 +96,8 @@ pub struct Settings {
     pub cores: usize,
     /// `core.cpus`.
     pub cpus: Vec<usize>,
+    /// `core.reserve_control_core`.
+    pub reserve_control_core: bool,
     /// `core.mesh_slots`.
     pub mesh_slots: usize,
     /// `link.links_per_association_max`.
@@ -188,6 +190,7 @@ impl Settings {
             idle: IdleMode::default(),
             cores: 1,
             cpus: Vec::new(),
+            reserve_control_core: false,
             mesh_slots: 1024,
             links_per_association_max: 64,
             mailbox_messages_max: 1024,

@@ -15,7 +15,7 @@ struct Rule {
     broken: fn(&Settings) -> Option<String>,
 }
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 7] = [
     Rule {
         keys: [("link", "window_bytes"), ("link", "frame_bytes_max")],
         broken: |settings| {
@@ -94,6 +94,16 @@ const RULES: [Rule; 6] = [
                     "CPUs are listed for {cpus} of {cores} cores: list as many in core.cpus as \
                      core.count says, or none"
                 )
+            })
+        },
+    },
+    Rule {
+        keys: [("core", "reserve_control_core"), ("core", "count")],
+        broken: |settings| {
+            (settings.reserve_control_core && settings.cores == 1).then(|| {
+                "the one core is reserved, so no actor could live on the node: set core.count to 2 \
+                 at least, or core.reserve_control_core to \"off\""
+                    .to_owned()
             })
         },
     },

@@ -5,7 +5,7 @@ use ringmesh_proto::limits;
 
 use super::cluster;
 use super::key::{Key, Kind, Range};
-use super::kinds::{DAY_MS, HOUR_MS, MS, US, from_to, time, units, whole};
+use super::kinds::{DAY_MS, HOUR_MS, MS, US, from_to, switch, time, units, whole};
 use super::peers::{ROLE, VERIFY_PEERS};
 use super::placement::{ALLOW, RULES};
 use super::texts::{advertise, advertised, control, idle_name, set_control, set_idle};
@@ -38,7 +38,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 56] = [
+pub(super) static KEYS: [Key; 57] = [
     Key {
         section: "node",
         name: "system",
@@ -157,6 +157,18 @@ pub(super) static KEYS: [Key; 56] = [
                 settings.cpus = cpus.into_iter().map(|cpu| cpu as usize).collect();
             },
         },
+    },
+    Key {
+        section: "core",
+        name: "reserve_control_core",
+        meaning: "Whether core 0, the control core, is kept free of actors of the program: \
+                  \"on\" or \"off\". It then does the work of the node itself, such as joins, \
+                  heartbeats and what else nodes tell each other, and runs the tasks that are \
+                  started there, the future given to `run` among them.",
+        too_small: "off, a handler that holds core 0 holds up all that.",
+        too_large: "on, there is one core less for actors, `Node::spawn` fails on core 0, and a \
+                    node of one core does not start.",
+        kind: switch!(reserve_control_core),
     },
     Key {
         section: "core",

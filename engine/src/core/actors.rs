@@ -36,16 +36,18 @@ pub(super) enum Way {
 }
 
 impl Core {
-    /// Spawns an actor without a parent.
+    /// Spawns an actor of a user without a parent.
     pub(crate) fn spawn<A: Actor>(
         self: &Rc<Self>,
         name: Option<&str>,
         actor: A,
     ) -> Result<Ref<A::Api>, SpawnError> {
+        self.takes_actors(self.id)?;
         self.bear(None, name, actor, |_| None)
     }
 
-    /// Spawns an actor of this core, as the child of another if there is one.
+    /// Spawns an actor of this core, as the child of another if there is one: of the node itself,
+    /// or of a user where the core [takes those](Self::takes_actors).
     pub(crate) fn bear<A: Actor>(
         self: &Rc<Self>,
         parent: Option<Recipient>,
@@ -138,6 +140,7 @@ impl Core {
         parent: Option<Recipient>,
         factory: impl FnOnce() -> Result<A, E>,
     ) -> Result<Ref<A::Api>, StartError<E>> {
+        self.takes_actors(self.id)?;
         let actor = self.first_of(factory)?;
         Ok(self.bear(parent, None, actor, |_| None)?)
     }
@@ -153,6 +156,7 @@ impl Core {
             name,
             supervision,
         } = props;
+        self.takes_actors(self.id)?;
         let actor = self.first_of(&factory)?;
         let supervised = |me| {
             let is_needed = supervision != Supervision::Stop;

@@ -9,7 +9,7 @@ use ringmesh_proto::address::CoreId;
 use super::mesh::TooManyErrands;
 use super::shared::core_id;
 use super::user_code::panic_message;
-use super::{Core, Errand};
+use super::{CONTROL_CORE, Core, Errand};
 use crate::actor::Actor;
 use crate::error::SpawnError;
 use crate::reference::Ref;
@@ -54,6 +54,7 @@ impl Core {
         name: Option<String>,
         factory: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Ref<A::Api>, SpawnError> {
+        self.takes_actors(core)?;
         self.run_on(core, move |there| there.spawn(name.as_deref(), factory()))
             .await
     }
@@ -61,6 +62,30 @@ impl Core {
     /// The numbers of the node's cores.
     pub(crate) fn cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
         (0..self.settings.cores).map(core_id)
+    }
+
+    /// Those that actors of users may live on: all, or all but the control core, which is first.
+    pub(crate) fn actor_cores(&self) -> impl ExactSizeIterator<Item = CoreId> + use<> {
+        let first = usize::from(self.settings.reserve_control_core);
+        (first..self.settings.cores).map(core_id)
+    }
+
+    /// Refuses a core that is kept free of actors of users.
+    pub(crate) fn takes_actors(&self, core: CoreId) -> Result<(), SpawnError> {
+        if core == CONTROL_CORE && self.settings.reserve_control_core {
+            return Err(SpawnError::CoreReserved { core: core.0 });
+        }
+        Ok(())
+    }
+
+    /// The core for an actor that is to live on `wanted`, or that nobody wants anywhere: then this
+    /// one, or, if it takes none, the one whose turn it is.
+    pub(crate) fn core_for(&self, wanted: Option<CoreId>) -> Result<CoreId, SpawnError> {
+        match wanted {
+            Some(wanted) => self.takes_actors(wanted).map(|()| wanted),
+            None if self.takes_actors(self.id).is_ok() => Ok(self.id),
+            None => Ok(self.shared.nursery.next_core(self.actor_cores())),
+        }
     }
 }
 

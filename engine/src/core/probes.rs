@@ -36,6 +36,7 @@ impl Core {
         self: &Rc<Self>,
         name: Option<&str>,
     ) -> Result<(Ref<P>, Probe), SpawnError> {
+        self.takes_actors(self.id())?;
         let make = |me, birth| Rc::new(ActorCell::probing::<P>(self, me, birth));
         let (me, cell) = self.bear_cell(None, name, false, make)?;
         let waiting = Rc::<Cell<Option<Waker>>>::default();

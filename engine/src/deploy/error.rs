@@ -99,6 +99,15 @@ pub enum SpawnAtError {
         /// The core that the placement names.
         core: CoreId,
     },
+    /// The node keeps that core for itself, by `core.reserve_control_core` of its settings: name
+    /// another one, or none.
+    #[error("the node at {node} has reserved its core {core}: name another one, or none")]
+    CoreReserved {
+        /// The node.
+        node: Address,
+        /// The core that the placement names.
+        core: CoreId,
+    },
     /// The program there is older, and knows nothing of this.
     #[error("the node at {node} cannot be asked to spawn: its program is older")]
     TooOld {

@@ -162,7 +162,10 @@ pub(super) fn raise(core: &Rc<Core>, order: Order) -> Result<Made, Unmade> {
     } = order;
     let kit = in_this_version(core, kit, seat.as_mut())?;
     let token = match escalates(kit.supervision) {
-        true => Some(core.spawn(None, Token).map_err(Unmade::Spawn)?),
+        true => Some(
+            core.bear(None, None, Token, |_| None)
+                .map_err(Unmade::Spawn)?,
+        ),
         false => None,
     };
     let guardian = Guardian {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ringmesh_proto::address::{CoreId, Uid};
 
 use super::{AllowList, Factories, Factory, Placements};
+use crate::core::CONTROL_CORE;
 
 /// Actors that one process start may have here at one time, those included that are being made.
 pub(super) const CHILDREN_OF_ORIGIN_MAX: usize = 1 << 14;
@@ -100,10 +101,10 @@ impl Nursery {
         self.offer.get().map(|offer| &offer.placements)
     }
 
-    /// The core whose turn it is, of so many.
-    pub(super) fn next_core(&self, cores: u16) -> CoreId {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % usize::from(cores.max(1));
-        CoreId(u16::try_from(turn).unwrap_or_default())
+    /// The core whose turn it is, of these.
+    pub(crate) fn next_core(&self, mut cores: impl ExactSizeIterator<Item = CoreId>) -> CoreId {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % cores.len().max(1);
+        cores.nth(turn).unwrap_or(CONTROL_CORE)
     }
 
     /// A seat for the child that `stand_in`, of that process start, stands for, with so many bytes
@@ -329,7 +330,7 @@ mod tests {
     #[test]
     fn the_cores_take_turns() {
         let nursery = Nursery::default();
-        let turns = [0; 5].map(|_| nursery.next_core(2).0);
-        assert_eq!(turns, [0, 1, 0, 1, 0]);
+        let turns = [0; 5].map(|_| nursery.next_core([4, 7].map(CoreId).into_iter()).0);
+        assert_eq!(turns, [4, 7, 4, 7, 4]);
     }
 }

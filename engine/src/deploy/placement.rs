@@ -42,7 +42,8 @@ pub(crate) struct Site {
 }
 
 impl Placement {
-    /// On the core of its parent, or of whoever spawns it.
+    /// On the core of its parent, or of whoever spawns it; if that is a control core that
+    /// `core.reserve_control_core` keeps free, on each of the others in turn.
     pub fn here() -> Self {
         Self::of(vec![Site::default()])
     }
@@ -52,8 +53,8 @@ impl Placement {
         Self::here().on_core(core)
     }
 
-    /// On the node at `address`, which spreads such actors over its cores. If that is this very
-    /// node, [here](Self::here).
+    /// On the node at `address`, which spreads such actors over its cores, a reserved one aside. If
+    /// that is this very node, [here](Self::here).
     pub fn node(address: Address) -> Self {
         Self::in_turn([address])
     }

@@ -78,10 +78,13 @@ fn admit(
     let older = factory.reads(args).map_err(Refused::of)?;
     let cores = core.cores().len();
     let cores = u16::try_from(cores).unwrap_or(u16::MAX);
-    let target = match spawn.core {
-        None => nursery.next_core(cores),
-        Some(wanted) if wanted < cores => CoreId(wanted),
-        Some(_) => return Err(Refused::of(SpawnVerdict::NoSuchCore)),
+    let target = match spawn.core.map(CoreId) {
+        None => nursery.next_core(core.actor_cores()),
+        Some(wanted) if wanted.0 >= cores => return Err(Refused::of(SpawnVerdict::NoSuchCore)),
+        Some(wanted) if core.takes_actors(wanted).is_err() => {
+            return Err(Refused::of(SpawnVerdict::CoreReserved));
+        }
+        Some(wanted) => wanted,
     };
     let place = ActorPlace {
         slot: spawn.stand_in.slot,

@@ -44,19 +44,20 @@ pub(crate) async fn spawn_at<W: Spawnable>(
     };
     let site = core.site_of(parent, kit.name.as_deref(), &placement);
     let node = site.node.filter(|node| *node != core.identity().address);
-    let is_here = site.core.is_none_or(|wanted| wanted == core.id());
-    if node.is_none() && is_here {
-        let made = factory::make::<W>(&core, parent, kit);
-        return made.map_err(|unmade| unmade.into_error(W::KEY));
-    }
-    let posting = Posting::begin(&core, parent, &kit)?;
     let within = within.unwrap_or_else(|| core.settings().ask_timeout);
-    let (uid, home, made) = match (node, site.core) {
-        (Some(node), wanted) => posting.ask::<W>(node, wanted, kit, within).await?,
-        (None, wanted) => {
-            let wanted = wanted.unwrap_or_else(|| core.id());
-            posting.raise::<W>(wanted, kit, within).await?
+    let (posting, (uid, home, made)) = if let Some(node) = node {
+        let posting = Posting::begin(&core, parent, &kit)?;
+        let asked = posting.ask::<W>(node, site.core, kit, within).await?;
+        (posting, asked)
+    } else {
+        let wanted = core.core_for(site.core)?;
+        if wanted == core.id() {
+            let made = factory::make::<W>(&core, parent, kit);
+            return made.map_err(|unmade| unmade.into_error(W::KEY));
         }
+        let posting = Posting::begin(&core, parent, &kit)?;
+        let raised = posting.raise::<W>(wanted, kit, within).await?;
+        (posting, raised)
     };
     posting.tie(uid, home, &made)?;
     Ok(actor_at(uid, home, made.child))
@@ -235,6 +236,10 @@ fn made_of<W: Spawnable>(
         SpawnVerdict::NoSuchCore => match on {
             Some(core) => SpawnAtError::NoSuchCore { node, core },
             None => no_room("the node says that it has no such core, and was not told which"),
+        },
+        SpawnVerdict::CoreReserved => match on {
+            Some(core) => SpawnAtError::CoreReserved { node, core },
+            None => no_room("the node says that its core is reserved, and was not told which"),
         },
     })
 }

@@ -105,6 +105,8 @@ pub enum SpawnVerdict {
     ArgumentsTooOld,
     /// The factory knows older versions of its arguments alone.
     ArgumentsTooNew,
+    /// The node keeps the core of that number for itself.
+    CoreReserved,
 }
 
 /// A [`Supervision`].

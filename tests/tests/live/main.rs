@@ -34,6 +34,7 @@ mod quarantine;
 mod questions;
 mod refs;
 mod refusals;
+mod reserved;
 mod resting;
 mod resume;
 mod selections;

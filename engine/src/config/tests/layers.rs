@@ -140,3 +140,36 @@ fn a_value_has_the_place_of_the_layer_that_won() {
     assert_eq!(place(&settings), SettingSource::Code);
     assert_eq!(place(&Settings::new("demo")), SettingSource::Default);
 }
+
+#[test]
+fn a_reserved_control_core_comes_from_every_layer_and_needs_another_core() {
+    const VARIABLE: &str = "RINGMESH__CORE__RESERVE_CONTROL_CORE";
+    let key = "core.reserve_control_core";
+    let with_cores = |mut inputs: Inputs, cores: &str| {
+        inputs.layers.set("core.count", cores);
+        inputs
+    };
+    let refused = "the one core is reserved";
+    let remedy = "set core.count to 2 at least, or core.reserve_control_core to \"off\"";
+    let layers: [fn() -> Inputs; 4] = [
+        || Inputs::file("[core]\nreserve_control_core = 'on'\n"),
+        || Inputs::variable(VARIABLE, "on"),
+        || Inputs::pair("core.reserve_control_core=on"),
+        || Inputs::code(|settings| settings.reserve_control_core = true),
+    ];
+    let places = ["node.toml:2:24: ", VARIABLE, "command line", "code"];
+    for (layer, place) in layers.into_iter().zip(places) {
+        let settings = with_cores(layer(), "2").resolve().unwrap();
+        assert!(settings.reserve_control_core);
+        let line = layer().refusal();
+        assert!(line.starts_with(place) && line.contains(key), "{line}");
+        assert!(line.contains(refused) && line.contains(remedy), "{line}");
+    }
+    // A later layer takes it back.
+    let mut inputs = Inputs::code(|settings| settings.reserve_control_core = true);
+    inputs.layers.set(key, "off");
+    assert!(!inputs.resolve().unwrap().reserve_control_core);
+    let line = Inputs::variable(VARIABLE, "true").refusal();
+    assert!(line.contains("\"on\" or \"off\""), "{line}");
+    assert!(!Settings::new("demo").reserve_control_core);
+}

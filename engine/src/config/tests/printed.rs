@@ -28,7 +28,7 @@ fn changed() -> Settings {
                 "verify_peers" => "off".to_owned(),
                 "role" => "client".to_owned(),
                 "rules" => "/user/boss/*=ringmesh://demo@a:1;/user/log=here".to_owned(),
-                "take_part" => "on".to_owned(),
+                "reserve_control_core" | "take_part" => "on".to_owned(),
                 "seeds" => "alone".to_owned(),
                 "members_min_of_role" => "front=2".to_owned(),
                 "downing" => "static-quorum size=3 role=front".to_owned(),

@@ -11,6 +11,8 @@ mod memory;
 mod posts;
 mod search;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -34,6 +34,11 @@ impl TopologySlot {
         self.lock().clone()
     }
 
+    /// How many there were.
+    pub(super) fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Acquire)
+    }
+
     fn put(&self, topology: Option<Arc<Topology>>, last_event: Option<u64>) {
         {
             let mut latest = self.lock();
@@ -124,7 +129,7 @@ impl Core {
 
     /// Reads the latest topology, once a turn. Says whether it is another one.
     pub(super) fn read_topology(&self) -> bool {
-        let stamp = self.shared.topology.stamp.load(Ordering::Acquire);
+        let stamp = self.shared.topology.stamp();
         if self.cluster.stamp.replace(stamp) == stamp {
             return false;
         }
