@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ringmesh::cluster::{AppVersion, ClusterSettings, Roles, Status};
 use ringmesh::{Actor, Cx, Ref, Terminated, Uid, protocol};
+use ringmesh_cluster::detector::Judge;
 use ringmesh_cluster::membership::Profile;
 use ringmesh_cluster::membership::configuration::Configuration;
 use ringmesh_cluster::membership::message::{Message, Refusal};
@@ -140,7 +141,12 @@ impl Claimant {
 
 #[test]
 fn whoever_took_the_link_of_a_member_does_not_take_its_place_while_that_answers() {
-    let nodes = cluster_of(2, &watchful(), |builder| builder);
+    // Nobody misses it meanwhile: its own dial would go before that of the claimant.
+    let mut patient = watchful();
+    patient.monitor.judge = Judge::Deadline {
+        silence: Duration::from_secs(60),
+    };
+    let nodes = cluster_of(2, &patient, |builder| builder);
     let [node, member] = &nodes[..] else {
         panic!("two nodes");
     };
