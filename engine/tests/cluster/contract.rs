@@ -9,9 +9,7 @@ use crate::process::{Node, Nodes, free_addresses, program};
 
 #[test]
 fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(1);
     let node = Node::start(&program, &addresses[0], &[], &[]);
     node.wait_for_event("up", &addresses[0]);
@@ -60,9 +58,7 @@ fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
 
 #[test]
 fn answers_have_their_keys() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let nodes = Nodes::up(&program, 2);
     let has = |line: &Value, keys: &[&str]| {
         for key in keys {
@@ -113,9 +109,7 @@ fn answers_have_their_keys() {
 
 #[test]
 fn whoever_says_that_a_member_is_out_of_reach_is_named_by_its_address() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let gone = nodes.0.remove(2);
     gone.signal("KILL");
@@ -130,9 +124,7 @@ fn whoever_says_that_a_member_is_out_of_reach_is_named_by_its_address() {
 
 #[test]
 fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let quiet = nodes.0.remove(2);
     quiet.end_commands();
@@ -161,9 +153,7 @@ fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
 
 #[test]
 fn whoever_was_removed_is_quarantined_by_those_that_removed_it() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let gone = nodes.0.remove(2);
     nodes.0[0].command(&format!("down {}", gone.address));
@@ -177,9 +167,7 @@ fn whoever_was_removed_is_quarantined_by_those_that_removed_it() {
 
 #[test]
 fn without_json_a_line_is_its_event_a_member_and_pairs() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1:0"]).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
@@ -208,9 +196,7 @@ fn without_json_a_line_is_its_event_a_member_and_pairs() {
 
 #[test]
 fn wrong_arguments_are_told_apart_from_a_node_that_cannot_run() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let wrong: [&[&str]; 5] = [
         &[],
         &["--bind", "nowhere"],

@@ -6,6 +6,7 @@
 mod busy;
 mod contract;
 mod ends;
+mod example;
 mod forms;
 mod network;
 mod parts;

@@ -13,9 +13,7 @@ const REMOVAL: Duration = Duration::from_secs(16);
 /// All at once: they wait for the most part.
 #[test]
 fn cuts() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     thread::scope(|scope| {
         let cases: [fn(&Path); 5] = [
             three_of_five_go_on_and_two_end,

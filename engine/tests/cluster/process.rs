@@ -1,7 +1,6 @@
 //! Nodes as processes of their own, which a test starts, reads and ends.
 
 use std::cell::RefCell;
-use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -14,18 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::example::example;
+
 /// No test waits for anything for longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The program of the example; the test's own stands in a folder beside the one of the examples.
-pub(crate) fn program() -> Option<PathBuf> {
-    let tests = env::current_exe().expect("a test has a path");
-    let path = tests.parent()?.parent()?.join("examples/node");
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: the examples are not built; `cargo test -p ringmesh` builds them");
-    None
+/// The program of the example.
+pub(crate) fn program() -> PathBuf {
+    example("node")
 }
 
 /// Addresses of the loopback that are nobody else's: a port that a node leaves for a while is not
