@@ -4,6 +4,7 @@
 //! that.
 
 mod busy;
+mod cables;
 mod contract;
 mod ends;
 mod example;
@@ -11,4 +12,5 @@ mod forms;
 mod network;
 mod parts;
 mod process;
+mod relay;
 mod strangers;

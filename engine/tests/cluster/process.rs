@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,13 @@ use crate::example::example;
 
 /// No test waits for anything for longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// When silence has to make a member unreachable, counted from its begin.
+pub(crate) const UNREACHABLE: RangeInclusive<Duration> =
+    Duration::from_millis(3500)..=Duration::from_millis(6500);
+
+/// What the others may take to give members up that they lost: to find it out, and to be sure.
+pub(crate) const REMOVAL: Duration = Duration::from_secs(16);
 
 /// The program of the example.
 pub(crate) fn program() -> PathBuf {
@@ -309,4 +317,20 @@ pub(crate) fn wait_until_written(directory: &Path, cluster: &str, addresses: &[S
 pub(crate) fn within(what: &str, took: Duration, bound: Duration) {
     println!("{what}: {took:.3?} (bound {bound:?})");
     assert!(took <= 2 * bound, "{what} took {took:?}");
+}
+
+/// Prints when something happened first and last, and fails at half the earliest it should and at
+/// twice the latest.
+pub(crate) fn between(
+    what: &str,
+    first: Duration,
+    last: Duration,
+    bounds: RangeInclusive<Duration>,
+) {
+    println!("{what}: {first:.3?} to {last:.3?} (bounds {bounds:?})");
+    assert!(
+        2 * first >= *bounds.start(),
+        "{what} after {first:?} already"
+    );
+    assert!(last <= 2 * *bounds.end(), "{what} after {last:?} only");
 }
