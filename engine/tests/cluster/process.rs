@@ -299,13 +299,18 @@ impl Nodes {
     }
 }
 
-/// Waits until a node has written down in its directory who is in its cluster.
+/// Waits until a node has written down in its directory who is in its cluster, each as a member in
+/// full: one that is on its way in counts for less when it is asked whether the cluster is over.
 pub(crate) fn wait_until_written(directory: &Path, cluster: &str, addresses: &[String]) {
     let deadline = Instant::now() + PATIENCE;
     let file = directory.join("cluster.state");
     let is_written = || {
         let text = fs::read_to_string(&file).unwrap_or_default();
-        text.contains(cluster) && addresses.iter().all(|it| text.contains(it))
+        let is_in = |address: &String| {
+            let mut members = text.lines().filter(|line| line.starts_with("member "));
+            members.any(|line| line.contains(address))
+        };
+        text.contains(cluster) && addresses.iter().all(is_in)
     };
     while !is_written() {
         assert!(Instant::now() < deadline, "nothing in {directory:?}");
