@@ -1,26 +1,18 @@
 //! The examples run, as a reader of the README would run them.
 
-use std::env;
+#[path = "cluster/example.rs"]
+mod example;
+
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use self::example::example;
+
 /// The longest that anything here may take. It only has to be finite.
 const WAIT: Duration = Duration::from_secs(60);
-
-/// An example's program; the test's own stands in a folder beside the one of the examples.
-fn example(name: &str) -> Option<PathBuf> {
-    let tests = env::current_exe().expect("a test has a path");
-    let path = tests.parent()?.parent()?.join("examples").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: the examples are not built; `cargo test -p ringmesh` builds them");
-    None
-}
 
 /// A program that ends with the test, whatever becomes of it.
 struct Running(Child);
@@ -77,9 +69,7 @@ fn output_of(command: &mut Command) -> String {
 
 #[test]
 fn one_process_greets_another() {
-    let Some(hello) = example("hello") else {
-        return;
-    };
+    let hello = example("hello");
     let (_serving, path) = Running::serving(&mut Command::new(&hello));
     for number in 1..=2 {
         let greeting = output_of(Command::new(&hello).arg(&path));
@@ -89,27 +79,22 @@ fn one_process_greets_another() {
 
 #[test]
 fn all_cores_count_primes() {
-    if let Some(cores) = example("cores") {
-        let counted = output_of(Command::new(cores).arg("100000"));
-        assert!(
-            counted.starts_with("9592 primes below 100000,"),
-            "{counted}"
-        );
-    }
+    let counted = output_of(Command::new(example("cores")).arg("100000"));
+    assert!(
+        counted.starts_with("9592 primes below 100000,"),
+        "{counted}"
+    );
 }
 
 #[test]
 fn a_pipeline_loses_nothing() {
-    if let Some(pipeline) = example("pipeline") {
-        assert_eq!(output_of(&mut Command::new(pipeline)), "40200\n");
-    }
+    let output = output_of(&mut Command::new(example("pipeline")));
+    assert_eq!(output, "40200\n");
 }
 
 #[test]
 fn settings_alone_spread_a_program_over_three_processes() {
-    let Some(spread) = example("spread") else {
-        return;
-    };
+    let spread = example("spread");
     let alone = output_of(&mut Command::new(&spread));
     assert_eq!(alone, "19686 numbers have eight ones; nodes: 1\n");
     let others = [0, 1].map(|_| Running::serving(Command::new(&spread).arg("0")));

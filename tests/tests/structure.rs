@@ -84,6 +84,7 @@ const WALLS: [Wall; 10] = [
             "loom",
             "proptest",
             "serde_json",
+            "socket2",
             "tempfile",
             "tracing-subscriber",
             "trybuild",

@@ -6,8 +6,10 @@
 //! cargo run --example node -- --bind 127.0.0.1:7002 --seed 127.0.0.1:7001
 //! ```
 //!
-//! What happens is printed to stdout, an event in a line, and commands are read from stdin. Logs go
-//! to stderr, as `RUST_LOG` says. The exit code is 0 when the node left its cluster, 1 when it
+//! What happens is printed to stdout, an event in a line, and commands are read from stdin. A line
+//! is the event, the member that it is about if there is one, and `key=value` pairs; a value that
+//! is no single word is written as in JSON, a text in quotes. With `--json` the whole line is. Logs
+//! go to stderr, as `RUST_LOG` says. The exit code is 0 when the node left its cluster, 1 when it
 //! could not run, 2 for wrong arguments, 3 when it was given up or removed, 4 when it could not
 //! join.
 

@@ -216,21 +216,26 @@ fn place(address: &Address) -> String {
     }
 }
 
-/// The event, the member if there is one, and all else as `key=value`.
+/// The event, the member if there is one, and all else as `key=value`. Blanks stand between these
+/// and in quotes, nowhere else.
 fn plain(fields: &Map<String, Value>) -> String {
-    let bare = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let mut text = fields.get("event").map(bare).unwrap_or_default();
+    let mut text = fields.get("event").map(word).unwrap_or_default();
     if let Some(member) = fields.get("member").filter(|it| !it.is_null()) {
-        text += &format!(" {}", bare(member));
+        text += &format!(" {}", word(member));
     }
     for (key, value) in fields {
         if key != "event" && key != "member" {
-            text += &format!(" {key}={}", bare(value));
+            text += &format!(" {key}={}", word(value));
         }
     }
     text
+}
+
+/// A text as it is if it is one word, and all else as in JSON: a text in quotes, with escapes.
+fn word(value: &Value) -> String {
+    let breaks = |it: char| it.is_whitespace() || it.is_control() || it == '"';
+    match value.as_str() {
+        Some(text) if !text.is_empty() && !text.contains(breaks) => text.to_owned(),
+        _ => value.to_string(),
+    }
 }

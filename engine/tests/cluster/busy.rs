@@ -7,9 +7,7 @@ use crate::process::{Node, Nodes, Said, free_addresses, program};
 /// Five nodes whose cores handle messages of 1 to 10 ms one behind the other: more work than the
 /// machine has processors, and nobody is accused for it.
 fn labour(span: Duration) {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(5);
     let start = |at: &String| Node::start(&program, at, &addresses, &["--busy"]);
     let nodes = Nodes(addresses.iter().map(start).collect());
@@ -49,8 +47,7 @@ fn cores_at_work_accuse_nobody() {
     labour(Duration::from_secs(60));
 }
 
-/// `cargo test --release -p ringmesh -- --ignored for_long`: of the whole package, which builds the
-/// example.
+/// `cargo test --release -p ringmesh -- --ignored for_long`.
 #[test]
 #[ignore = "takes ten minutes"]
 fn cores_at_work_accuse_nobody_for_long() {

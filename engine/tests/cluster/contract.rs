@@ -1,7 +1,8 @@
 //! What scripts rely on: the words, keys and codes of the program.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -9,9 +10,7 @@ use crate::process::{Node, Nodes, free_addresses, program};
 
 #[test]
 fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(1);
     let node = Node::start(&program, &addresses[0], &[], &[]);
     node.wait_for_event("up", &addresses[0]);
@@ -60,9 +59,7 @@ fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
 
 #[test]
 fn answers_have_their_keys() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let nodes = Nodes::up(&program, 2);
     let has = |line: &Value, keys: &[&str]| {
         for key in keys {
@@ -113,9 +110,7 @@ fn answers_have_their_keys() {
 
 #[test]
 fn whoever_says_that_a_member_is_out_of_reach_is_named_by_its_address() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let gone = nodes.0.remove(2);
     gone.signal("KILL");
@@ -130,9 +125,7 @@ fn whoever_says_that_a_member_is_out_of_reach_is_named_by_its_address() {
 
 #[test]
 fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let quiet = nodes.0.remove(2);
     quiet.end_commands();
@@ -161,9 +154,7 @@ fn the_end_of_the_commands_changes_nothing_and_an_interrupt_ends_it() {
 
 #[test]
 fn whoever_was_removed_is_quarantined_by_those_that_removed_it() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let gone = nodes.0.remove(2);
     nodes.0[0].command(&format!("down {}", gone.address));
@@ -177,14 +168,11 @@ fn whoever_was_removed_is_quarantined_by_those_that_removed_it() {
 
 #[test]
 fn without_json_a_line_is_its_event_a_member_and_pairs() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1:0"]).stdin(Stdio::null());
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-    let stdout = child.stdout.take().expect("it was asked for");
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let mut running = Running::start(command.stdout(Stdio::piped()));
+    let mut lines = running.lines();
     let first = lines.next().unwrap_or_default();
     let words: Vec<&str> = first.split(' ').collect();
     assert!(
@@ -199,18 +187,107 @@ fn without_json_a_line_is_its_event_a_member_and_pairs() {
     );
     let own = format!("up {}", words[1]);
     assert!(lines.any(|line| line.starts_with(&own)), "it is up");
-    let pid = child.id().to_string();
+    let pid = running.0.id().to_string();
     let sent = Command::new("kill").args(["-s", "TERM", &pid]).status();
     assert!(sent.expect("there is a kill").success());
     assert_eq!(lines.last().as_deref(), Some("exit code=0"));
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(running.0.wait().expect("it ends").code(), Some(0));
+}
+
+/// A program that ends with the test, whatever becomes of that.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("it starts"))
+    }
+
+    /// What it prints.
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        let stdout = self.0.stdout.take().expect("it was asked for");
+        BufReader::new(stdout).lines().map_while(Result::ok)
+    }
+}
+
+/// The words of a plain line; blanks in quotes are part of one.
+fn words(line: &str) -> Vec<&str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let words = line.split(|it: char| {
+        if !is_escaped && it == '"' {
+            is_quoted = !is_quoted;
+        }
+        is_escaped = is_quoted && !is_escaped && it == '\\';
+        !is_quoted && it == ' '
+    });
+    words.collect()
+}
+
+#[test]
+fn without_json_a_value_with_blanks_stands_in_quotes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Where a directory stands no state can be written down.
+    fs::create_dir(directory.path().join("cluster.state.new")).expect("it is writable");
+    let mut command = Command::new(program());
+    command.args(["--bind", "127.0.0.1:0", "--state-dir"]);
+    command.arg(directory.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let mut lines = running.lines();
+    // The text of the first line with an event, by key; all lines are pairs until there.
+    let mut text_of = |event: &str, key: &str| {
+        let line = lines.find(|line| {
+            let words = words(line);
+            let pairs = words.iter().skip(1);
+            // Whom it is about comes first.
+            let mut pairs = pairs.skip_while(|it| it.starts_with("127.0.0.1:"));
+            assert!(pairs.all(|it| it.contains('=')), "{line}");
+            words[0] == event
+        });
+        let line = line.unwrap_or_else(|| panic!("no {event}"));
+        let prefix = format!("{key}=");
+        let mut words = words(&line).into_iter();
+        let text = words.find_map(|it| it.strip_prefix(&prefix));
+        let text = text.map(str::to_owned);
+        text.unwrap_or_else(|| panic!("no {key}: {line}"))
+    };
+    let text_in = |quoted: &str| -> String {
+        let text: String = serde_json::from_str(quoted).expect("a text in quotes");
+        assert!(text.contains(' '), "{text}");
+        text
+    };
+    text_in(&text_of("state_unwritten", "why"));
+    let mut stdin = running.0.stdin.take().expect("it was asked for");
+    let mut tell = |line: &str| writeln!(stdin, "{line}").expect("it reads commands");
+    let odd = r#"down "a\" b  c"#;
+    tell(odd);
+    // One answer to one command.
+    let answer = text_of("error", "command");
+    assert_eq!(text_in(&answer), odd);
+    tell("dance");
+    assert_eq!(text_of("error", "command"), "dance");
+    tell("down 127.0.0.1:1");
+    text_in(&text_of("error", "message"));
+    tell("why");
+    text_in(&text_of("why", "text"));
+    tell("explain");
+    text_in(&text_of("decision", "why"));
+    tell("leave");
+    assert_eq!(text_of("ok", "command"), "leave");
+    assert_eq!(text_of("exit", "code"), "0");
+    assert_eq!(running.0.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
 fn wrong_arguments_are_told_apart_from_a_node_that_cannot_run() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let wrong: [&[&str]; 5] = [
         &[],
         &["--bind", "nowhere"],

@@ -9,9 +9,7 @@ use crate::process::{
 
 #[test]
 fn five_nodes_are_one_cluster_whatever_the_order_in_which_they_start() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let orders = [
         [0, 1, 2, 3, 4],
         [4, 3, 2, 1, 0],
@@ -37,9 +35,7 @@ fn five_nodes_are_one_cluster_whatever_the_order_in_which_they_start() {
 
 #[test]
 fn a_node_without_seeds_founds_a_cluster_alone_and_leaves_it_when_told_to_stop() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(1);
     let alone = Node::start(
         &program,
@@ -72,9 +68,7 @@ fn a_node_without_seeds_founds_a_cluster_alone_and_leaves_it_when_told_to_stop()
 
 #[test]
 fn another_system_is_no_member_and_joins_nobody() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(2);
     let ours = Node::start(&program, &addresses[0], &addresses[..1], &[]);
     ours.wait_for_event("up", &addresses[0]);
@@ -91,9 +85,7 @@ fn another_system_is_no_member_and_joins_nobody() {
 
 #[test]
 fn wrong_words_and_a_taken_port_end_with_their_codes() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(1);
     let first = Node::start(&program, &addresses[0], &[], &[]);
     first.wait_for_event("up", &addresses[0]);
@@ -105,9 +97,7 @@ fn wrong_words_and_a_taken_port_end_with_their_codes() {
 
 #[test]
 fn who_remembers_a_cluster_founds_no_second_one_beside_it() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let directories = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
     let addresses = free_addresses(3);
     let start = |place: usize| {
@@ -139,9 +129,7 @@ fn who_remembers_a_cluster_founds_no_second_one_beside_it() {
 
 #[test]
 fn a_damaged_state_file_keeps_a_node_from_starting() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("cluster.state"), "nonsense").expect("it is writable");
     let directory = directory.path().to_str().expect("a text");

@@ -4,10 +4,13 @@
 //! that.
 
 mod busy;
+mod cables;
 mod contract;
 mod ends;
+mod example;
 mod forms;
 mod network;
 mod parts;
 mod process;
+mod relay;
 mod strangers;

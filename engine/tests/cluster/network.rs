@@ -9,7 +9,8 @@ use std::process::{self, Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::process::{Node, Nodes, PATIENCE};
+use crate::cables::{Cables, pairs};
+use crate::process::{Node, PATIENCE};
 
 /// No host has it.
 const NOBODY: &str = "02:00:00:00:00:ff";
@@ -18,7 +19,7 @@ const NOBODY: &str = "02:00:00:00:00:ff";
 pub(crate) struct Network {
     /// What the names of its namespaces begin with.
     name: String,
-    hosts: usize,
+    addresses: Vec<String>,
 }
 
 impl Network {
@@ -28,7 +29,9 @@ impl Network {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("ringmesh-{}-{number}", process::id());
         // What was made of it goes when it is dropped, whatever fails.
-        let this = Self { name, hosts };
+        let addresses = (0..hosts).map(|host| format!("{}:7400", place(host)));
+        let addresses = addresses.collect();
+        let this = Self { name, addresses };
         match this.build() {
             Ok(()) => Some(this),
             Err(why) => {
@@ -43,7 +46,7 @@ impl Network {
         run(&format!("netns add {hub}"))?;
         run(&format!("-n {hub} link add hub type bridge"))?;
         run(&format!("-n {hub} link set hub up"))?;
-        for host in 0..self.hosts {
+        for host in 0..self.addresses.len() {
             let (own, hardware) = (self.namespace(host), hardware(host));
             run(&format!("netns add {own}"))?;
             run(&format!(
@@ -61,25 +64,35 @@ impl Network {
         format!("{}-{}", self.name, of.to_string())
     }
 
-    /// Where the node of a host listens.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        let hosts = 0..self.hosts;
-        hosts.map(|host| format!("{}:7400", place(host))).collect()
+    /// Tells hosts on one side what hardware addresses those on the other have.
+    fn teach(&self, one: &[usize], other: &[usize], hardware: impl Fn(usize) -> String) {
+        for (from, to) in pairs(one, other) {
+            let (own, to, hardware) = (self.namespace(from), place(to), hardware(to));
+            run(&format!(
+                "-n {own} neigh replace {to} lladdr {hardware} dev eth0 nud permanent"
+            ))
+            .expect("a host learns a hardware address");
+        }
+    }
+}
+
+impl Cables for Network {
+    fn place(&self) -> &'static str {
+        "between hosts"
     }
 
-    /// Starts the node of a host, with all as seeds.
-    pub(crate) fn start(&self, program: &Path, host: usize, more: &[&str]) -> Node {
-        let addresses = self.addresses();
+    fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    fn start(&self, program: &Path, host: usize, more: &[&str]) -> Node {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace(host)]);
         command.arg(program);
-        Node::launch(command, &addresses[host], &addresses, more)
+        Node::launch(command, &self.addresses[host], &self.addresses, more)
     }
 
-    /// Waits until nobody listens on a host whose node was killed, as [`wait_until_free`] does.
-    ///
-    /// [`wait_until_free`]: crate::process::wait_until_free
-    pub(crate) fn wait_until_free(&self, host: usize) {
+    fn wait_until_free(&self, host: usize) {
         let deadline = Instant::now() + PATIENCE;
         let own = self.namespace(host);
         let is_taken = || {
@@ -94,50 +107,19 @@ impl Network {
         }
     }
 
-    /// Starts a node on each host, and waits until all know that all are up.
-    pub(crate) fn up(&self, program: &Path) -> Nodes {
-        let hosts = 0..self.hosts;
-        let nodes = Nodes(hosts.map(|host| self.start(program, host, &[])).collect());
-        nodes.wait_until_up();
-        nodes.forget();
-        nodes
-    }
-
-    /// Loses all that hosts on one side send to those on another, from now on.
-    pub(crate) fn mute(&self, from: &[usize], to: &[usize]) {
+    fn mute(&self, from: &[usize], to: &[usize]) {
         self.teach(from, to, |_| NOBODY.to_owned());
     }
 
-    /// Cuts two sides apart.
-    pub(crate) fn cut(&self, one: &[usize], other: &[usize]) {
-        self.mute(one, other);
-        self.mute(other, one);
-    }
-
-    /// Joins two sides again.
-    pub(crate) fn heal(&self, one: &[usize], other: &[usize]) {
+    fn heal(&self, one: &[usize], other: &[usize]) {
         self.teach(one, other, hardware);
         self.teach(other, one, hardware);
-    }
-
-    /// Tells hosts on one side what hardware addresses those on the other have.
-    fn teach(&self, one: &[usize], other: &[usize], hardware: impl Fn(usize) -> String) {
-        for (from, to) in one
-            .iter()
-            .flat_map(|from| other.iter().map(move |to| (from, to)))
-        {
-            let (own, to, hardware) = (self.namespace(from), place(*to), hardware(*to));
-            run(&format!(
-                "-n {own} neigh replace {to} lladdr {hardware} dev eth0 nud permanent"
-            ))
-            .expect("a host learns a hardware address");
-        }
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for host in 0..self.hosts {
+        for host in 0..self.addresses.len() {
             // It may not have come to be.
             let _ = run(&format!("netns del {}", self.namespace(host)));
         }

@@ -1,10 +1,10 @@
 //! Nodes as processes of their own, which a test starts, reads and ends.
 
 use std::cell::RefCell;
-use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,18 +14,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::example::example;
+
 /// No test waits for anything for longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The program of the example; the test's own stands in a folder beside the one of the examples.
-pub(crate) fn program() -> Option<PathBuf> {
-    let tests = env::current_exe().expect("a test has a path");
-    let path = tests.parent()?.parent()?.join("examples/node");
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: the examples are not built; `cargo test -p ringmesh` builds them");
-    None
+/// When silence has to make a member unreachable, counted from its begin.
+pub(crate) const UNREACHABLE: RangeInclusive<Duration> =
+    Duration::from_millis(3500)..=Duration::from_millis(6500);
+
+/// What the others may take to give members up that they lost: to find it out, and to be sure.
+pub(crate) const REMOVAL: Duration = Duration::from_secs(16);
+
+/// The program of the example.
+pub(crate) fn program() -> PathBuf {
+    example("node")
 }
 
 /// Addresses of the loopback that are nobody else's: a port that a node leaves for a while is not
@@ -296,13 +299,18 @@ impl Nodes {
     }
 }
 
-/// Waits until a node has written down in its directory who is in its cluster.
+/// Waits until a node has written down in its directory who is in its cluster, each as a member in
+/// full: one that is on its way in counts for less when it is asked whether the cluster is over.
 pub(crate) fn wait_until_written(directory: &Path, cluster: &str, addresses: &[String]) {
     let deadline = Instant::now() + PATIENCE;
     let file = directory.join("cluster.state");
     let is_written = || {
         let text = fs::read_to_string(&file).unwrap_or_default();
-        text.contains(cluster) && addresses.iter().all(|it| text.contains(it))
+        let is_in = |address: &String| {
+            let mut members = text.lines().filter(|line| line.starts_with("member "));
+            members.any(|line| line.contains(address))
+        };
+        text.contains(cluster) && addresses.iter().all(is_in)
     };
     while !is_written() {
         assert!(Instant::now() < deadline, "nothing in {directory:?}");
@@ -314,4 +322,20 @@ pub(crate) fn wait_until_written(directory: &Path, cluster: &str, addresses: &[S
 pub(crate) fn within(what: &str, took: Duration, bound: Duration) {
     println!("{what}: {took:.3?} (bound {bound:?})");
     assert!(took <= 2 * bound, "{what} took {took:?}");
+}
+
+/// Prints when something happened first and last, and fails at half the earliest it should and at
+/// twice the latest.
+pub(crate) fn between(
+    what: &str,
+    first: Duration,
+    last: Duration,
+    bounds: RangeInclusive<Duration>,
+) {
+    println!("{what}: {first:.3?} to {last:.3?} (bounds {bounds:?})");
+    assert!(
+        2 * first >= *bounds.start(),
+        "{what} after {first:?} already"
+    );
+    assert!(last <= 2 * *bounds.end(), "{what} after {last:?} only");
 }

@@ -17,9 +17,7 @@ fn see_no_harm(nodes: &Nodes) {
 
 #[test]
 fn another_process_does_not_get_the_address_of_a_member_that_lives() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let mut nodes = Nodes::up(&program, 3);
     let seeds = [nodes.0[0].address.clone(), nodes.0[1].address.clone()];
     let address = nodes.0[2].address.clone();
@@ -46,9 +44,7 @@ fn another_process_does_not_get_the_address_of_a_member_that_lives() {
 
 #[test]
 fn who_would_decide_otherwise_about_lost_members_is_not_let_in() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let nodes = Nodes::up(&program, 2);
     let seeds = [nodes.0[0].address.clone()];
     let other = ["--set", "cluster.downing=down-all"];
@@ -63,9 +59,7 @@ fn who_would_decide_otherwise_about_lost_members_is_not_let_in() {
 
 #[test]
 fn two_clusters_of_one_name_stay_two() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let addresses = free_addresses(2);
     let alone = |at: &String| Node::start(&program, at, &[], &[]);
     let clusters = Nodes(addresses.iter().map(alone).collect());
@@ -96,9 +90,7 @@ fn two_clusters_of_one_name_stay_two() {
 
 #[test]
 fn a_state_directory_that_is_none_keeps_a_node_from_starting() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");
     fs::write(&file, "").expect("it is writable");
@@ -109,9 +101,7 @@ fn a_state_directory_that_is_none_keeps_a_node_from_starting() {
 
 #[test]
 fn who_cannot_write_its_state_down_is_a_member_all_the_same() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let directory = tempfile::tempdir().expect("a directory");
     // Root may write everywhere, but not where a directory stands.
     let new = directory.path().join("cluster.state.new");
@@ -132,9 +122,7 @@ fn who_cannot_write_its_state_down_is_a_member_all_the_same() {
 
 #[test]
 fn all_that_start_anew_at_once_are_one_new_cluster() {
-    let Some(program) = program() else {
-        return;
-    };
+    let program = program();
     let directory = tempfile::tempdir().expect("a directory");
     let addresses = free_addresses(3);
     let start = |place: usize| {
