@@ -3,7 +3,9 @@
 use ringmesh_cluster::membership::configuration::{Configuration, ConfigurationError};
 use ringmesh_cluster::membership::gossip::MEMBERS_MAX;
 use ringmesh_cluster::membership::roles::check_role;
-use ringmesh_cluster::resolver::{DownAll, KeepMajority, ResolverSettings, StaticQuorum, Strategy};
+use ringmesh_cluster::resolver::{
+    DownAll, KeepMajority, KeepOldest, ResolverSettings, StaticQuorum, Strategy,
+};
 
 /// Which side goes on when a cluster falls apart: the same on all members, which is checked when a
 /// node joins.
@@ -21,6 +23,14 @@ pub enum Downing {
     StaticQuorum {
         /// So many are enough.
         size: usize,
+        /// Only members with this role count.
+        role: Option<String>,
+    },
+    /// The side with the oldest member; see [`KeepOldest`]. It is not voted: where both sides do
+    /// not see the same cut, both may go on.
+    KeepOldest {
+        /// Whether the oldest goes if it is alone and two others or more are on the other side.
+        down_if_alone: bool,
         /// Only members with this role count.
         role: Option<String>,
     },
@@ -43,6 +53,13 @@ impl Downing {
                 size: *size,
                 role: name(role),
             }),
+            Self::KeepOldest {
+                down_if_alone,
+                role,
+            } => Box::new(KeepOldest {
+                down_if_alone: *down_if_alone,
+                role: name(role),
+            }),
             Self::DownAll => Box::new(DownAll),
         }
     }
@@ -58,6 +75,13 @@ impl Downing {
             Self::StaticQuorum { size, role } => {
                 format!("static-quorum size={size}{}", with(role))
             }
+            Self::KeepOldest {
+                down_if_alone,
+                role,
+            } => {
+                let alone = if *down_if_alone { "" } else { " alone=stays" };
+                format!("keep-oldest{alone}{}", with(role))
+            }
             Self::DownAll => "down-all".to_owned(),
         }
     }
@@ -70,18 +94,23 @@ impl Downing {
         let other = String::new;
         let mut words = text.split_whitespace();
         let name = words.next().ok_or_else(other)?;
-        let (mut role, mut size) = (None, None);
+        let (mut role, mut size, mut alone) = (None, None, None);
         for word in words {
             match word.split_once('=').ok_or_else(other)? {
                 ("role", it) if role.is_none() => role = Some(it.to_owned()),
                 ("size", it) if size.is_none() => size = Some(it.parse().map_err(|_| other())?),
+                ("alone", it @ ("goes" | "stays")) if alone.is_none() => alone = Some(it),
                 _ => return Err(other()),
             }
         }
-        let downing = match (name, size, role) {
-            ("keep-majority", None, role) => Self::KeepMajority { role },
-            ("static-quorum", Some(size), role) => Self::StaticQuorum { size, role },
-            ("down-all", None, None) => Self::DownAll,
+        let downing = match (name, size, alone, role) {
+            ("keep-majority", None, None, role) => Self::KeepMajority { role },
+            ("static-quorum", Some(size), None, role) => Self::StaticQuorum { size, role },
+            ("keep-oldest", None, alone, role) => Self::KeepOldest {
+                down_if_alone: alone != Some("stays"),
+                role,
+            },
+            ("down-all", None, None, None) => Self::DownAll,
             _ => return Err(other()),
         };
         let checked = downing.check();
@@ -95,7 +124,7 @@ impl Downing {
     /// What cannot be.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (size, role) = match self {
-            Self::KeepMajority { role } => (None, role),
+            Self::KeepMajority { role } | Self::KeepOldest { role, .. } => (None, role),
             Self::StaticQuorum { size, role } => (Some(*size), role),
             Self::DownAll => return Ok(()),
         };
@@ -136,7 +165,18 @@ mod tests {
                 size: 3,
                 role: None,
             },
-            Downing::StaticQuorum { size: 3, role },
+            Downing::StaticQuorum {
+                size: 3,
+                role: role.clone(),
+            },
+            Downing::KeepOldest {
+                down_if_alone: true,
+                role: None,
+            },
+            Downing::KeepOldest {
+                down_if_alone: false,
+                role,
+            },
             Downing::DownAll,
         ];
         for downing in all {
@@ -146,8 +186,13 @@ mod tests {
         }
         let wrong = [
             "",
-            "keep-oldest",
+            "keep-youngest",
             "keep-majority size=3",
+            "keep-majority alone=goes",
+            "keep-oldest size=3",
+            "keep-oldest alone",
+            "keep-oldest alone=perhaps",
+            "keep-oldest alone=goes alone=goes",
             "static-quorum",
             "static-quorum size=0",
             "static-quorum size=1025",

@@ -233,14 +233,15 @@ pub(super) const DOWNING: Key = Key {
     section: "cluster",
     name: "downing",
     meaning: "Which side goes on when the cluster falls apart. \"keep-majority\": the one with \
-              more members. \"static-quorum size=N\": the one with so many. \"down-all\": none. \
-              With \"role=R\" behind it only members with that role count. The same on all \
-              members.",
+              more members. \"static-quorum size=N\": the one with so many. \"keep-oldest\": that \
+              of the oldest member, which goes if it is alone and others are not, but for \
+              \"alone=stays\". \"down-all\": none. With \"role=R\" behind it only members with \
+              that role count. The same on all members.",
     too_small: "a quorum of half the members or less lets no side go on.",
     too_large: "a quorum of all members lets no side go on when one is lost.",
     kind: Kind::Text {
-        form: "\"keep-majority\", \"static-quorum size=3\" or \"down-all\", and perhaps \"role=R\" \
-               behind it",
+        form: "\"keep-majority\", \"static-quorum size=3\", \"keep-oldest\" or \"down-all\", and \
+               perhaps \"role=R\" behind it",
         get: |settings| settings.cluster.downing.text(),
         set: |settings, text| {
             settings.cluster.downing = Downing::parse(text)?;
