@@ -91,6 +91,7 @@ impl Control {
     #[must_use]
     pub fn with_strategy(mut self, strategy: Box<dyn Strategy>) -> Self {
         let own = self.membership.profile().node.uid;
+        self.membership.set_electorate(strategy.electorate());
         self.resolver = Resolver::new(self.resolver_settings, strategy, own);
         self
     }

@@ -96,8 +96,9 @@ impl<'a> Part<'a> {
         };
         let unreachable = counting().filter(is_lost);
         let unreachable = unreachable.map(|it| {
-            let observers = self.accusers(it.uid()).map(|(uid, _)| uid);
-            (it.uid(), observers.collect())
+            let has_resigned = self.gossip.has_resigned(it.uid());
+            let observers = self.accusers(it.uid()).filter(|_| !has_resigned);
+            (it.uid(), observers.map(|(uid, _)| uid).collect())
         });
         Blockers {
             not_seen: counting().filter(unseen).map(Member::uid).collect(),

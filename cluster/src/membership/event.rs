@@ -82,7 +82,7 @@ pub enum Event {
         /// Who.
         node: Option<NodeId>,
     },
-    /// A member of another cluster spoke to this node.
+    /// A node is in another cluster, though it and this one know of each other.
     ForeignCluster {
         /// Who.
         node: NodeId,

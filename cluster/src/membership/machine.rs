@@ -49,7 +49,7 @@ use self::postponing::Postponed;
 use super::command::{Command, CommandError};
 use super::gossip::Gossip;
 use super::member::Profile;
-use super::memory::Memory;
+use super::memory::{Electorate, Memory};
 use super::message::Message;
 use super::reachability::Record;
 use super::settings::{Settings, SettingsError};
@@ -77,6 +77,7 @@ pub struct Membership {
     settings: Arc<Settings>,
     own: Arc<Profile>,
     memory: Option<Memory>,
+    electorate: Electorate,
     phase: Phase,
     /// While the version of its program is not known.
     postponed: Option<Postponed>,
@@ -139,6 +140,7 @@ impl Membership {
             settings: Arc::new(settings),
             own: Arc::new(own),
             memory,
+            electorate: Electorate::default(),
             phase: Phase::Idle,
             postponed: None,
             promise: None,
@@ -147,6 +149,12 @@ impl Membership {
             events: 0,
             counters: Counters::default(),
         })
+    }
+
+    /// Not most of all members decide that some go on without others, but these. To be called
+    /// before this node joins.
+    pub fn set_electorate(&mut self, electorate: Electorate) {
+        self.electorate = electorate;
     }
 
     /// A message of another node came, which the link names.

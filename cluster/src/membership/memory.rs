@@ -11,7 +11,7 @@
 //! Why that is enough: a member writes down who is in its view **before** it says that it holds
 //! the view, and nobody moves on, in or out before all that decide say so. So what is written down
 //! differs from the cluster as it is by such members at most as were on their way in or out: those
-//! are [not settled](Remembered::is_settled), and in the worst case each that agrees is out of the
+//! are [not settled](Voice::Passing), and in the worst case each that agrees is out of the
 //! cluster, and each that does not is in. More than half in that case are more than half of the
 //! cluster as it was when it was written down. Whoever the cluster has lost since was given up by
 //! at least half of those that counted, be it after it had [given itself
@@ -35,7 +35,7 @@
 //! another order on another node there are two that do, and only [promises](super::machine) keep
 //! them apart for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, NodeId};
@@ -61,8 +61,76 @@ pub struct Remembered {
     pub node: NodeId,
     /// Its data centre.
     pub data_centre: Box<str>,
-    /// Whether it was a member in full: neither on its way in nor on its way out.
-    pub is_settled: bool,
+    /// What its word is worth.
+    pub voice: Voice,
+}
+
+/// What the word of a member that is remembered is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Voice {
+    /// It is no help, but waited for: it was on its way in or out, or those that would go on
+    /// without others do not ask most of them.
+    Passing = 0,
+    /// It was one of those of whom most decide who goes on.
+    Settled = 1,
+    /// It had no say in that.
+    None = 2,
+}
+
+/// Who decides that some members go on without others. So these are who has to agree, that they do
+/// not, before another cluster is founded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Electorate {
+    /// More than half of the members with the role, or of all.
+    Most {
+        /// The role.
+        role: Option<Box<str>>,
+    },
+    /// Whoever sees a reason to: fewer than half may go on.
+    Anybody,
+}
+
+impl Default for Electorate {
+    fn default() -> Self {
+        Self::Most { role: None }
+    }
+}
+
+impl Electorate {
+    /// Who of a data centre's members has a say.
+    fn has_say(&self, member: &Member) -> bool {
+        match self {
+            Self::Most { role: Some(role) } => member.roles().has(role),
+            Self::Most { role: None } | Self::Anybody => true,
+        }
+    }
+
+    /// What the word of a member is worth; `is_anybody` if anybody of its data centre has a say.
+    fn voice(&self, member: &Member, is_anybody: bool) -> Voice {
+        match self {
+            Self::Most { .. } if is_anybody && !self.has_say(member) => Voice::None,
+            Self::Most { .. } if is_anybody && is_settled(member.status()) => Voice::Settled,
+            _ => Voice::Passing,
+        }
+    }
+}
+
+impl Voice {
+    /// The number on the wire.
+    pub const fn to_wire(self) -> u8 {
+        self as u8
+    }
+
+    /// The voice with this number on the wire.
+    pub const fn from_wire(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Passing),
+            1 => Some(Self::Settled),
+            2 => Some(Self::None),
+            _ => None,
+        }
+    }
 }
 
 /// What whoever is at an address said of its being in a cluster.
@@ -84,13 +152,14 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, is_settled: bool, word: Word) {
-        match (word, is_settled) {
+    fn add(&mut self, voice: Voice, word: Word) {
+        match (word, voice) {
+            (_, Voice::None) => {}
             (Word::Silent, _) => self.silent += 1,
-            (Word::Agrees, true) => self.agree += 1,
-            (Word::Forgot, true) => self.forgot += 1,
+            (Word::Agrees, Voice::Settled) => self.agree += 1,
+            (Word::Forgot, Voice::Settled) => self.forgot += 1,
             // In the worst case it is not in the cluster any more, or never was.
-            (Word::Agrees | Word::Forgot, false) => {}
+            (Word::Agrees | Word::Forgot, Voice::Passing) => {}
         }
     }
 
@@ -101,11 +170,16 @@ impl Count {
 
 impl Memory {
     /// What there is to remember of a view.
-    pub fn of(view: &Gossip) -> Self {
-        let remembered = |it: &Member| Remembered {
-            node: it.node().clone(),
-            data_centre: it.roles().data_centre().into(),
-            is_settled: is_settled(it.status()),
+    pub fn of(view: &Gossip, electorate: &Electorate) -> Self {
+        let with_say = view.members().filter(|it| electorate.has_say(it));
+        let with_say: BTreeSet<&str> = with_say.map(|it| it.roles().data_centre()).collect();
+        let remembered = |it: &Member| {
+            let data_centre = it.roles().data_centre();
+            Remembered {
+                node: it.node().clone(),
+                data_centre: data_centre.into(),
+                voice: electorate.voice(it, with_say.contains(data_centre)),
+            }
         };
         Self {
             cluster: view.cluster(),
@@ -119,7 +193,7 @@ impl Memory {
         let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
         for it in &*self.members {
             let count = counts.entry(&it.data_centre).or_default();
-            count.add(it.is_settled, word(&it.node.address));
+            count.add(it.voice, word(&it.node.address));
         }
         counts.values().all(Count::is_enough)
     }
@@ -134,14 +208,17 @@ const fn is_settled(status: Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::node;
+    use super::super::testing::{View, node};
     use super::*;
 
     fn memory(members: &[(u64, bool)]) -> Memory {
         let remembered = |(number, is_settled): &(u64, bool)| Remembered {
             node: node(*number),
             data_centre: if *number < 10 { "here" } else { "there" }.into(),
-            is_settled: *is_settled,
+            voice: match is_settled {
+                true => Voice::Settled,
+                false => Voice::Passing,
+            },
         };
         Memory {
             cluster: ClusterId(7),
@@ -194,6 +271,32 @@ mod tests {
         let entering = memory(&[(1, false), (2, false)]);
         assert!(!allows(&entering, &[1], &[]));
         assert!(allows(&entering, &[1], &[2]));
+    }
+
+    #[test]
+    fn of_those_with_a_say_most_have_to_agree_and_where_nobody_has_one_all() {
+        let mut view = View::of(&[(1, Status::Up), (2, Status::Up), (3, Status::Leaving)]);
+        view.add_in("east", 4, Status::Up);
+        view.add_in("east", 5, Status::Up);
+        let voices = |electorate: &Electorate| -> Vec<Voice> {
+            let memory = Memory::of(view.gossip(), electorate);
+            memory.members.iter().map(|it| it.voice).collect()
+        };
+        use Voice::{None as Mute, Passing, Settled};
+        let all = [Settled, Settled, Passing, Settled, Settled];
+        assert_eq!(voices(&Electorate::default()), all);
+        let role = |role: &str| Electorate::Most {
+            role: Some(role.into()),
+        };
+        let one = [Passing, Passing, Passing, Settled, Settled];
+        assert_eq!(voices(&role("dc-east")), one, "nobody of the other has it");
+        assert_eq!(voices(&role("back")), [Passing; 5]);
+        assert_eq!(voices(&Electorate::Anybody), [Passing; 5]);
+        let mut members = memory(&[(1, true), (2, true), (3, true), (4, true)]);
+        let mute = Arc::get_mut(&mut members.members).expect("one owner");
+        mute[2..].iter_mut().for_each(|it| it.voice = Mute);
+        assert!(!allows(&members, &[1, 3, 4], &[]), "one of two");
+        assert!(allows(&members, &[1, 2], &[]), "the others are not asked");
     }
 
     #[test]

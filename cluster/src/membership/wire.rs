@@ -13,7 +13,7 @@ use ringmesh_proto::time::Instant;
 use super::clock::VersionVector;
 use super::gossip::{ClusterId, Gossip, MEMBERS_MAX, Parts, TOMBSTONE_AGE, Tombstone};
 use super::member::{Member, Profile, UpNumber};
-use super::memory::{Memory, Remembered};
+use super::memory::{Memory, Remembered, Voice};
 use super::reachability::{Reachability, Reason, Record, Row, Witness};
 use super::roles::Roles;
 use super::status::Status;
@@ -197,7 +197,7 @@ pub fn write_memory(writer: &mut Writer, memory: &Memory) {
     writer.u64(memory.cluster.0).count(memory.members.len());
     for it in &*memory.members {
         writer.uid(it.node.uid).address(&it.node.address);
-        writer.text(&it.data_centre).u8(u8::from(it.is_settled));
+        writer.text(&it.data_centre).u8(it.voice.to_wire());
     }
 }
 
@@ -211,7 +211,7 @@ pub fn read_memory(reader: &mut Reader<'_>, system: &str) -> Result<Memory, Code
         Ok(Remembered {
             node: codec::node(reader, system)?,
             data_centre: codec::text(reader)?.into(),
-            is_settled: codec::flag(reader)?,
+            voice: Voice::from_wire(reader.u8()?).ok_or(CodecError::Number)?,
         })
     })?;
     if members.len() > MEMBERS_MAX {
@@ -231,6 +231,7 @@ fn read_tombstone(reader: &mut Reader<'_>, now: Instant) -> Result<(Uid, Tombsto
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Electorate;
     use super::super::testing::{View, uid};
     use super::*;
 
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn one_over_the_members_max_is_more_than_anybody_remembers() {
         let of = |members: usize| {
-            let it = &Memory::of(&rich()).members[0];
+            let it = &Memory::of(&rich(), &Electorate::default()).members[0];
             let (cluster, members) = (ClusterId(7), vec![it.clone(); members].into());
             let memory = Memory { cluster, members };
             let mut writer = Writer::default();

@@ -191,7 +191,7 @@ impl fmt::Display for Explanation {
         let (after, so_far) = (self.stable_after, self.stable_for);
         write!(f, "\nunchanged for {so_far:.1?} of {after:.1?}")?;
         if self.is_fast {
-            f.write_str(", and every lost host refuses")?;
+            f.write_str(", and all that are lost refuse or resigned")?;
         }
         if let Some(due) = self.due_in {
             write!(f, "; due in {due:.1?}")?;

@@ -182,16 +182,19 @@ impl Split {
         self.parties.iter().any(|it| it.uid() == uid && it.stays())
     }
 
+    /// Those that count, and those that did until they went down and are not removed yet.
+    pub fn once_up(&self) -> impl Iterator<Item = &Party> {
+        let is_down = |it: &Party| it.member.status() == Status::Down && it.was_up();
+        let parties = self.parties.iter();
+        parties.filter(move |it| it.is_counted() || is_down(it))
+    }
+
     /// Whoever may be the oldest of those that count, down and not removed or not: the oldest by
     /// number and, while that one leaves and may be gone already elsewhere, the next.
     ///
     /// See [`tally`](Self::tally) for what may be elsewhere.
     pub fn possibly_oldest(&self, takes_part: impl Fn(&Member) -> bool) -> Vec<Uid> {
-        let counts = |it: &&Party| {
-            let is_down = it.member.status() == Status::Down && it.was_up();
-            (it.is_counted() || is_down) && takes_part(&it.member)
-        };
-        let mut all: Vec<&Party> = self.parties.iter().filter(counts).collect();
+        let mut all: Vec<&Party> = self.once_up().filter(|it| takes_part(&it.member)).collect();
         all.sort_by(|a, b| a.member.by_age(&b.member));
         let is_sure = |it: &&&Party| it.member.status() != Status::Leaving || self.is_certain();
         let leaving = all.iter().take_while(|it| !is_sure(it)).count();

@@ -16,6 +16,8 @@ pub(super) struct Stability {
     /// that it joins, leaves, or is removed.
     stages: BTreeMap<Uid, Stage>,
     lost: BTreeSet<Uid>,
+    /// Whether somebody was to go.
+    was_split: bool,
     records: Vec<(Uid, Uid, Reason)>,
     /// Since when all of that is the same.
     pub(super) since: Instant,
@@ -73,9 +75,11 @@ impl Stability {
         let has_moved_on = stages.iter().any(|it| *it.1 != Stage::Down && moved_on(it));
         let is_down = |uid: &Uid| stages.get(uid) == Some(&Stage::Down);
         let is_same = lost.is_subset(&self.lost) && self.lost.difference(&lost).all(is_down);
-        if has_moved_on || !is_same {
+        let is_split = split.is_split();
+        if has_moved_on || !is_same || (is_split && !self.was_split) {
             self.since_but_downs = now;
         }
+        self.was_split = is_split;
         if has_changed || records != self.records {
             self.quiet_since = now;
         }

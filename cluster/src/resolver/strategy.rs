@@ -7,6 +7,7 @@ use ringmesh_proto::address::Uid;
 
 use super::split::Split;
 use crate::membership::Member;
+use crate::membership::memory::Electorate;
 
 /// What becomes of this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub trait Strategy: fmt::Debug {
         let _ = split;
         true
     }
+
+    /// Who decides that a side goes on. Members that were all started again found a cluster only
+    /// with the word of these that they do not go on.
+    fn electorate(&self) -> Electorate {
+        match self.is_voted() {
+            true => Electorate::default(),
+            false => Electorate::Anybody,
+        }
+    }
 }
 
 /// The side with more members goes on, or of two equal halves that with the first by address.
@@ -75,6 +85,11 @@ impl Strategy for KeepMajority {
         } else {
             Verdict::Leave("no majority here")
         }
+    }
+
+    fn electorate(&self) -> Electorate {
+        let role = self.role.clone();
+        Electorate::Most { role }
     }
 
     /// Not while nobody has the role: then no side goes on, and there is no majority to be in.
@@ -125,6 +140,11 @@ impl Strategy for StaticQuorum {
         }
     }
 
+    fn electorate(&self) -> Electorate {
+        let role = self.role.clone();
+        Electorate::Most { role }
+    }
+
     fn is_viable(&self, split: &Split) -> bool {
         let counted = split.counted().filter(|it| self.takes_part(&it.member));
         counted.count() >= self.size
@@ -146,6 +166,11 @@ impl Strategy for DownAll {
 
     fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
         Verdict::Leave("all go down when somebody is lost")
+    }
+
+    /// Nobody goes on without others: as long as most are in no cluster, nobody is.
+    fn electorate(&self) -> Electorate {
+        Electorate::default()
     }
 }
 
@@ -201,11 +226,8 @@ impl Strategy for KeepOldest {
         let tally = split.tally(consenting, takes_part);
         let oldest = split.possibly_oldest(takes_part);
         let is_here = |uid: &Uid| consenting.contains(uid);
-        let known: Vec<bool> = split
-            .counted()
-            .filter(|it| takes_part(&it.member))
-            .map(|it| is_here(&it.uid()))
-            .collect();
+        let known = split.once_up().filter(|it| takes_part(&it.member));
+        let known: Vec<bool> = known.map(|it| is_here(&it.uid())).collect();
         let here = known.iter().filter(|it| **it).count();
         // As it is seen here, and as it may be at worst.
         let cases = [

@@ -10,16 +10,19 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ringmesh_cluster::membership::ClusterId;
-use ringmesh_cluster::membership::memory::{Memory, Remembered};
+use ringmesh_cluster::membership::memory::{Memory, Remembered, Voice};
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::checksum::of_bytes;
 
 const NAME: &str = "cluster.state";
 const FIRST_LINE: &str = "ringmesh cluster state 2";
 
-/// Begins the line of a member in full, and that of one on its way in or out.
-const SETTLED: &str = "member";
-const PASSING: &str = "passing";
+/// What the line of a member begins with: it is one in full, its word is no help, or it has no say.
+const WORDS: [(&str, Voice); 3] = [
+    ("member", Voice::Settled),
+    ("passing", Voice::Passing),
+    ("mute", Voice::None),
+];
 
 /// The longest file that is read, in bytes: a thousand members with the longest addresses.
 const STATE_BYTES_MAX: u64 = 512 << 10;
@@ -119,7 +122,8 @@ fn print(memory: &Memory) -> String {
     let mut text = format!("{FIRST_LINE}\ncluster {}\n", memory.cluster);
     for it in &*memory.members {
         let NodeId { address, uid } = &it.node;
-        let word = if it.is_settled { SETTLED } else { PASSING };
+        let word = WORDS.iter().find(|(_, voice)| *voice == it.voice);
+        let word = word.map_or("passing", |(word, _)| word);
         let _ = writeln!(text, "{word} {uid} {address} {}", it.data_centre);
     }
     let sum = checksum(&text);
@@ -148,18 +152,15 @@ fn parse(text: &str) -> Result<Memory, &'static str> {
 
 fn member(line: &str) -> Option<Remembered> {
     let mut words = line.splitn(4, ' ');
-    let is_settled = match words.next()? {
-        SETTLED => true,
-        PASSING => false,
-        _ => return None,
-    };
+    let word = words.next()?;
+    let (_, voice) = WORDS.into_iter().find(|(known, _)| *known == word)?;
     let uid = Uid::new(number(words.next()?)?)?;
     let address = words.next()?.parse().ok()?;
     let data_centre = words.next()?.into();
     Some(Remembered {
         node: NodeId { address, uid },
         data_centre,
-        is_settled,
+        voice,
     })
 }
 
@@ -187,7 +188,11 @@ mod tests {
                 uid: Uid::new(*number).unwrap(),
             },
             data_centre: "east".into(),
-            is_settled: *number != 2,
+            voice: match number {
+                2 => Voice::Passing,
+                3 => Voice::None,
+                _ => Voice::Settled,
+            },
         };
         Memory {
             cluster: ClusterId(0x0123_4567_89AB_CDEF),
@@ -209,7 +214,7 @@ mod tests {
         let directory = parent.path().join("deep/down");
         assert_eq!(load(&directory).unwrap(), None);
         let alone = memory(&[]);
-        for saved in [memory(&[1, 2]), alone] {
+        for saved in [memory(&[1, 2, 3]), alone] {
             save(&directory, &saved).unwrap();
             assert_eq!(load(&directory).unwrap(), Some(saved));
         }

@@ -26,7 +26,8 @@ pub const LARGE_SHARE: u64 = 50;
 #[derive(Debug, Default)]
 pub struct Tally {
     hashes: BTreeMap<u64, u64>,
-    faults: Vec<u64>,
+    /// Of each seed how many faults took effect.
+    faults: BTreeMap<u64, u64>,
     classes: [ClassTally; Class::ALL.len()],
     partitioned: u64,
     outcomes: Outcomes,
@@ -52,7 +53,7 @@ impl Tally {
     /// Adds what came of a seed.
     pub fn add(&mut self, report: &Report) {
         self.hashes.insert(report.seed, report.hash);
-        self.faults.push(report.faults_total());
+        self.faults.insert(report.seed, report.faults_total());
         for (class, count) in self.classes.iter_mut().zip(report.faults) {
             class.injected += count;
             class.seeds += u64::from(count > 0);
@@ -127,7 +128,7 @@ impl Tally {
 
     /// The fewest faults of a seed, and the median.
     pub fn faults(&self) -> (u64, u64) {
-        let mut faults = self.faults.clone();
+        let mut faults: Vec<u64> = self.faults.values().copied().collect();
         faults.sort_unstable();
         let median = faults.get(faults.len() / 2);
         let both = faults.first().zip(median);
@@ -148,9 +149,9 @@ impl Tally {
         if seeds < COVERED_FROM {
             return gaps;
         }
-        let (fewest, _) = self.faults();
-        if fewest < FAULTS_MIN {
-            gaps.push(format!("a seed had {fewest} faults, of {FAULTS_MIN}"));
+        let fewest = self.faults.iter().min_by_key(|(_, faults)| **faults);
+        if let Some((seed, fewest)) = fewest.filter(|(_, faults)| **faults < FAULTS_MIN) {
+            gaps.push(format!("seed {seed} had {fewest} faults, of {FAULTS_MIN}"));
         }
         let allowed = |class: &Class| only.is_empty() || only.contains(class);
         let mut ask = |what: &str, found: u64, share: u64| {

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::membership::convergence::Part;
 use crate::membership::gossip::Gossip;
 use crate::membership::member::{Member, Profile};
+use crate::membership::memory::Electorate;
 use crate::membership::reachability::Witness;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -35,6 +36,8 @@ pub(crate) struct Revision {
 pub(super) struct Active {
     pub(super) settings: Arc<Settings>,
     pub(super) own: Arc<Profile>,
+    /// Who decides that some go on without others.
+    pub(super) electorate: Electorate,
     pub(super) view: Gossip,
     /// Whether the view has changed since it was published.
     pub(super) is_news: bool,
@@ -67,6 +70,7 @@ impl Active {
         now: Instant,
         settings: Arc<Settings>,
         own: Arc<Profile>,
+        electorate: Electorate,
         view: Gossip,
     ) -> Self {
         let rounds = Rounds::new(now, settings.gossip_interval);
@@ -75,6 +79,7 @@ impl Active {
         Self {
             settings,
             own,
+            electorate,
             view,
             is_news: true,
             revision: Revision::default(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringmesh_proto::address::NodeId;
 use ringmesh_proto::time::Instant;
 
+use super::joining::ANSWER;
 use super::{Membership, Phase};
 use crate::context::Context;
 use crate::effect::Class;
@@ -75,9 +76,12 @@ impl Membership {
     }
 
     /// Whether `asker` may found a cluster as far as this node is concerned: then nobody else may
-    /// for a while, this node included.
+    /// for a while, this node included. Whoever knows of a cluster lets nobody.
     fn promise_to(&mut self, now: Instant, asker: &NodeId) -> bool {
         if self.is_candidate() && self.own.node.address <= asker.address {
+            return false;
+        }
+        if matches!(&self.phase, Phase::Seeking(it) if it.knows_member_but(&asker.address)) {
             return false;
         }
         let is_others = |it: &Promise| it.to != *asker && it.until > now;
@@ -89,8 +93,28 @@ impl Membership {
         true
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_consented(&self) -> bool {
+        self.promise.is_some()
+    }
+
     pub(super) fn has_promised(&self, now: Instant) -> bool {
         self.promise.as_ref().is_some_and(|it| it.until > now)
+    }
+
+    /// Whether this node is bound to somebody else than `by`, whom it let found a cluster, and of
+    /// whom it does not know yet whether it did. Who found one with the word of this node may count
+    /// on it: it must not go on with another that is as good as over.
+    pub(super) fn is_bound_to_another(&self, now: Instant, by: &NodeId) -> bool {
+        let Some(promise) = self.promise.as_ref().filter(|it| it.to != *by) else {
+            return false;
+        };
+        let Phase::Seeking(seeking) = &self.phase else {
+            return false;
+        };
+        let answer = seeking.answer_of(&promise.to.address);
+        let is_free = answer.is_some_and(|it| it.asked >= promise.until);
+        !is_free && now < promise.until + ANSWER
     }
 
     fn is_candidate(&self) -> bool {

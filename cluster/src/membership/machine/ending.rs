@@ -157,6 +157,11 @@ impl Active {
         let (own, mut downed) = (self.uid(), Vec::new());
         for uid in uids {
             let is_news = match *uid == own {
+                // It counts no more, and must not count against those that stay.
+                true if self.own_status() == Status::Exiting => {
+                    self.exit_now(cx.now);
+                    false
+                }
                 true => self.view.resign(own),
                 false => self.view.give_up(*uid),
             };

@@ -50,7 +50,9 @@ impl Membership {
             return;
         };
         let own = active.own_status();
-        if own == Status::Leaving && cx.now >= active.rejoin_due && active.was_never_up() {
+        let is_unknown = active.view.seen().iter().all(|it| *it == active.uid());
+        let may_go = own == Status::Leaving && is_unknown && active.was_never_up();
+        if may_go && cx.now >= active.rejoin_due {
             // Those that know it are gone. It needs nobody's knowledge to leave.
             return self.end(cx, StopReason::Left);
         }

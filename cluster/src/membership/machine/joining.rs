@@ -29,7 +29,7 @@ use crate::membership::settings::{self, Settings};
 
 /// How long the answer to a question counts, from when it was asked: less than
 /// [`PROMISE`](super::answering::PROMISE), so whoever counts on one has it still.
-const ANSWER: Duration = Duration::from_millis(1500);
+pub(super) const ANSWER: Duration = Duration::from_millis(1500);
 
 /// The most addresses that are asked: those of two clusters of the largest size.
 pub(crate) const CONTACTS_MAX: usize = 2 * MEMBERS_MAX;
@@ -102,6 +102,20 @@ impl Seeking {
             Some(target) => target.due().min(self.waiting_due),
             None => due,
         }
+    }
+
+    /// Whether somebody else said that it is in a cluster, and nothing else since.
+    pub(super) fn knows_member_but(&self, asker: &Address) -> bool {
+        let mut others = self
+            .contacts
+            .iter()
+            .filter(|(address, _)| *address != asker);
+        others.any(|(_, it)| it.is_member && it.heard.is_some())
+    }
+
+    /// What whoever is at an address answered last, if it is in no cluster.
+    pub(super) fn answer_of(&self, address: &Address) -> Option<Answer> {
+        self.contacts.get(address)?.answer
     }
 
     /// How long it is from one question to the next.
@@ -193,10 +207,13 @@ impl Membership {
         let cluster = view.cluster();
         view.see(self.own.node.uid);
         let (settings, own) = (Arc::clone(&self.settings), Arc::clone(&self.own));
-        let mut active = Active::new(cx.now, settings, own, view);
+        let electorate = self.electorate.clone();
+        let mut active = Active::new(cx.now, settings, own, electorate, view);
         active.note_change();
         self.phase = Phase::Active(Box::new(active));
         self.memory = None;
+        // As a member it tells them that it is one.
+        self.foreign.clear();
         let event = match by {
             Some(by) => Event::Welcomed { cluster, by },
             None => Event::Founded { cluster },
@@ -314,6 +331,12 @@ impl Membership {
             contact.told = None;
             contact.is_member = true;
         }
+        if self.is_bound_to_another(now, from) {
+            return;
+        }
+        let Phase::Seeking(seeking) = &mut self.phase else {
+            return;
+        };
         let target = seeking.target.as_ref();
         if target.is_some_and(|it| it.cluster != cluster) {
             return self.refuse_foreign(cx, from, cluster);

@@ -39,6 +39,11 @@ impl Membership {
         match &mut self.phase {
             Phase::Active(active) => {
                 let own = own.clone();
+                if is_own {
+                    // They are to have heard of it before one says that it knows no such node.
+                    let due = cx.now + self.settings.join_retry;
+                    active.rejoin_due = active.rejoin_due.max(due);
+                }
                 active.move_at(address.unwrap_or(&own), Status::Leaving)
             }
             _ if is_own => {
@@ -117,18 +122,22 @@ impl Active {
             let address = address.clone();
             return Err(CommandError::NoSuchMember { address });
         };
+        if next == Status::Down {
+            if self.view.give_up(uid) {
+                self.touch();
+            }
+            return Ok(());
+        }
         if status == next {
             return Ok(());
         }
         if !status.may_become(next) {
             return Err(CommandError::TooLate { status });
         }
-        if next == Status::Down {
-            self.view.give_up(uid);
-        } else if let Some(member) = self.view.member_mut(uid) {
+        if let Some(member) = self.view.member_mut(uid) {
             member.become_next(next);
+            self.touch();
         }
-        self.touch();
         Ok(())
     }
 
@@ -187,6 +196,15 @@ impl Active {
         });
         let next = fit.into_iter().take(NEXT_LEADERS);
         next.map(|it| it.node().clone()).collect()
+    }
+
+    /// Leaves without waiting for anybody.
+    pub(super) fn exit_now(&mut self, now: Instant) {
+        self.exiting = Some(Exiting {
+            is_done: true,
+            deadline: now,
+            give_up: now,
+        });
     }
 
     /// Whether this node has left as far as it can.

@@ -38,7 +38,7 @@ impl Active {
         }
         if self.notes.looked != Some(self.revision.view) {
             self.notes.looked = Some(self.revision.view);
-            let memory = Memory::of(&self.view);
+            let memory = Memory::of(&self.view, &self.electorate);
             if self.notes.latest.as_ref() != Some(&memory) {
                 self.notes.number += 1;
                 self.notes.latest = Some(memory.clone());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::context::Random;
+use crate::membership::memory::Electorate;
 use crate::membership::status::Status;
 use crate::membership::testing::{View, profile, uid};
 
@@ -33,7 +34,7 @@ fn every() -> Vec<(Message, &'static str)> {
         asked: 3,
         consent: true,
         candidate: false,
-        memory: Some(Memory::of(view.gossip())),
+        memory: Some(Memory::of(view.gossip(), &Electorate::default())),
     };
     let names = vec!["strategy".into()];
     let join = Message::Join {

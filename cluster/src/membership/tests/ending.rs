@@ -191,3 +191,36 @@ fn a_member_that_is_refused_for_good_at_the_address_of_another_ends() {
     refuse(&mut world, 1);
     assert_eq!(world.nodes[&3].stopped, Some(StopReason::Removed));
 }
+
+/// It counts no more, so it must not count against those that stay by going down.
+#[test]
+fn whoever_is_exiting_and_would_go_down_has_left() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    let leave = Command::Leave { address: None };
+    assert_eq!(world.command(3, leave), Ok(()));
+    world.run_until("exiting", 5, |world| {
+        world.status(3, 3) == Some(Status::Exiting)
+    });
+    world.with(3, |control, cx| {
+        control.membership_mut().down(cx, &[uid(3)])
+    });
+    assert_eq!(world.nodes[&3].stopped, Some(StopReason::Left));
+    assert!(!world.view(1).has_resigned(uid(3)));
+}
+
+#[test]
+fn a_member_that_resigned_is_given_up_by_command() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    world.part(&[3], &[]);
+    world.with(3, |control, cx| {
+        control.membership_mut().down(cx, &[uid(3)])
+    });
+    world.run_until("known", 5, |world| world.view(1).has_resigned(uid(3)));
+    assert_eq!(world.command(1, down(3)), Ok(()));
+    assert!(!world.view(1).has_resigned(uid(3)));
+    world.run_until("removed", 5, |world| {
+        world.view(2).tombstone(uid(3)).is_some()
+    });
+}

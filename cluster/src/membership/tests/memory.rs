@@ -9,7 +9,8 @@ use crate::membership::command::Command;
 use crate::membership::event::Event;
 use crate::membership::gossip::{ClusterId, MEMBERS_MAX};
 use crate::membership::machine::CONTACTS_MAX;
-use crate::membership::memory::{Memory, Remembered};
+use crate::membership::machine::ContactFailure;
+use crate::membership::memory::{Memory, Remembered, Voice};
 use crate::membership::message::Message;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -26,7 +27,7 @@ fn memory(numbers: &[u64]) -> Option<Memory> {
     let remembered = |number: &u64| Remembered {
         node: node_id(*number),
         data_centre: "default".into(),
-        is_settled: true,
+        voice: Voice::Settled,
     };
     let members = numbers.iter().map(remembered).collect();
     let cluster = ClusterId(7);
@@ -279,7 +280,7 @@ fn one_over_the_contacts_max_is_not_asked_and_agrees_to_nothing() {
             uid: testing::uid(number as u64 + 1),
         },
         data_centre: "default".into(),
-        is_settled: true,
+        voice: Voice::Settled,
     };
     let (cluster, names) = (ClusterId(7), |range: std::ops::Range<usize>| {
         range.map(member)
@@ -308,7 +309,7 @@ fn what_no_message_holds_is_not_told() {
             uid: testing::uid(number as u64 + 1),
         },
         data_centre: "default".into(),
-        is_settled: true,
+        voice: Voice::Settled,
     };
     let known = Memory {
         cluster: ClusterId(7),
@@ -349,4 +350,65 @@ fn members_that_wait_for_their_disks_do_not_talk_without_end() {
     assert!(each_second <= 40, "{each_second} a second, of four");
     world.stuck.clear();
     world.run_until("up", 5, |world| world.are_up(&[1, 2, 3, 4]));
+}
+
+/// Whoever founds a cluster with its word counts on that: another one that still stands, though
+/// most of its members are started anew, is not to go on with it.
+#[test]
+fn who_let_a_node_found_a_cluster_joins_no_other_before_it_knows_what_came_of_that() {
+    let says = |world: &mut World, from: u64, cluster: u64| {
+        let message = Message::InCluster {
+            asked: world.now.as_nanos(),
+            cluster: ClusterId(cluster),
+            configuration: Default::default(),
+        };
+        let before = world.bodies;
+        world.hear(2, from, &message);
+        world.bodies - before
+    };
+    let asked = || {
+        let mut world = World::new(1);
+        start(&mut world, 2, memory(&[1, 2, 3]), &[1]);
+        let question = Message::InitJoin {
+            asked: 1,
+            candidate: true,
+            configuration: Default::default(),
+        };
+        world.hear(2, 1, &question);
+        assert_eq!(says(&mut world, 3, 7), 0, "it is bound to 1");
+        world
+    };
+    assert_eq!(says(&mut asked(), 1, 8), 1, "it asks to be let in there");
+    let mut world = asked();
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(says(&mut world, 3, 7), 0, "1 may be slow to say");
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(says(&mut world, 3, 7), 1, "nothing is heard of 1");
+}
+
+#[test]
+fn who_knows_of_a_member_lets_nobody_found_a_cluster() {
+    let mut world = World::new(1);
+    start(&mut world, 2, memory(&[1, 2, 3]), &[1]);
+    let in_cluster = Message::InCluster {
+        asked: world.now.as_nanos(),
+        cluster: ClusterId(7),
+        configuration: Default::default(),
+    };
+    world.hear(2, 3, &in_cluster);
+    let consents = |world: &mut World| {
+        let question = Message::InitJoin {
+            asked: 1,
+            candidate: true,
+            configuration: Default::default(),
+        };
+        world.hear(2, 1, &question);
+        world.nodes[&2].control.membership().has_consented()
+    };
+    assert!(!consents(&mut world));
+    let failed = |control: &mut crate::control::Control, cx: &mut crate::context::Context<'_>| {
+        control.handle_contact_failed(cx, &at(3), ContactFailure::Refused);
+    };
+    world.with(2, failed);
+    assert!(consents(&mut world));
 }

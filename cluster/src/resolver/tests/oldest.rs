@@ -95,3 +95,12 @@ fn all_go_when_things_keep_changing() {
         "the one that was cut off, and the others"
     );
 }
+
+#[test]
+fn an_oldest_that_resigned_because_it_was_alone_takes_nobody_with_it() {
+    let mut cluster = Cluster::of(&statuses(&[1, 2, 3, 4, 5], &[]), KeepOldest::default());
+    cluster.resign(2, 1);
+    cluster.crash(1);
+    cluster.run(8_000);
+    assert_eq!(cluster.numbers(), [2, 3, 4, 5]);
+}
