@@ -75,6 +75,8 @@ pub struct Standing {
     pub status: Status,
     /// Whether somebody whose word counts says that it cannot be reached.
     pub is_accused: bool,
+    /// Whether it gave itself up, and nobody else has, not in this call either.
+    pub has_resigned: bool,
 }
 
 /// What a member knew before a call, what it is told in it, and what it says of it.
@@ -83,6 +85,8 @@ pub(super) struct Before {
     topology: Arc<Topology>,
     /// How many changes of its own its view had.
     changes: u64,
+    /// Who had given itself up, and had been given up by nobody else.
+    resigned: BTreeSet<Uid>,
     told: Told,
     moves: Vec<Move>,
     /// Whether it showed its view after it had moved somebody on last.
@@ -102,8 +106,13 @@ impl Before {
         let topology = Arc::clone(control.topology());
         let own = topology.own().uid;
         let view = control.membership().gossip();
+        let resigned = view.into_iter().flat_map(|view| {
+            let members = view.members().map(Member::uid);
+            members.filter(|uid| view.has_resigned(*uid))
+        });
         Self {
             changes: view.map_or(0, |view| view.version().of(own)),
+            resigned: resigned.collect(),
             topology,
             told,
             moves: Vec::new(),
@@ -127,7 +136,7 @@ impl Before {
             Event::Member(member) if is_noted(member.status()) => (member.node(), member.status()),
             Event::Removed { node, .. } => (node, Status::Removed),
             Event::Decision(decision) => {
-                self.decision = Some(Arc::clone(decision));
+                self.note_decision(decision);
                 return;
             }
             Event::Unreachable { node, .. } if self.is_shown => {
@@ -152,6 +161,18 @@ impl Before {
             let address = node.address.clone();
             self.moves.push(Move { uid, address, to });
         }
+    }
+
+    /// Of whoever was down already nothing else tells that it is given up.
+    fn note_decision(&mut self, decision: &Arc<Decision>) {
+        self.decision = Some(Arc::clone(decision));
+        let down = decision.down.iter();
+        let again = down.filter(|node| self.resigned.contains(&node.uid));
+        self.moves.extend(again.map(|node| Move {
+            uid: node.uid,
+            address: node.address.clone(),
+            to: Status::Down,
+        }));
     }
 
     fn status(&self, uid: Uid) -> Option<Status> {
@@ -205,6 +226,17 @@ impl Before {
         moves.any(|it| it.uid == uid && it.to == Status::Down)
     }
 
+    /// Whether it was lost by its own word alone, as far as was known and heard in the call.
+    fn has_resigned(&self, standing: &Standing, heard: Option<&Gossip>) -> bool {
+        let uid = standing.uid;
+        let is_told = heard.is_some_and(|it| {
+            let is_member = it.member(uid).is_some();
+            it.tombstone(uid).is_some() || (is_member && !it.has_resigned(uid))
+        });
+        let is_wanted = matches!(&self.told, Told::Down(at) if *at == standing.address);
+        self.resigned.contains(&uid) && !self.is_given_up(uid) && !is_told && !is_wanted
+    }
+
     fn last_move(&self, uid: Uid) -> Option<Status> {
         let mut moves = self.moves.iter().rev();
         moves.find(|it| it.uid == uid).map(|it| it.to)
@@ -231,6 +263,7 @@ impl Before {
             address: address.clone(),
             status,
             is_accused: accused.contains(&uid) && !self.accused_since.contains(&uid),
+            has_resigned: false,
         };
         let staying = part.members().map(|it| match self.last_move(it.uid()) {
             Some(_) => standing(it.uid(), it.address(), was(it.uid())),
@@ -238,7 +271,11 @@ impl Before {
         });
         let removed = self.moves.iter().filter(|it| it.to == Status::Removed);
         let removed = removed.map(|it| standing(it.uid, &it.address, was(it.uid)));
-        staying.chain(removed).collect()
+        let judged = staying.chain(removed).map(|it| Standing {
+            has_resigned: self.has_resigned(&it, heard),
+            ..it
+        });
+        judged.collect()
     }
 }
 

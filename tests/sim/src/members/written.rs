@@ -11,8 +11,8 @@ use crate::invariant::Invariant;
 use crate::world::World;
 
 /// Whoever makes a member up, ready or exiting, or removes one, leads its data centre; no member
-/// that is waited for was said to be unreachable then; and all that decide, and still run, held
-/// its view, whatever it thought of that.
+/// that is waited for was said to be unreachable then, or lost by its own word alone; and all that
+/// decide, and still run, held its view, whatever it thought of that.
 #[derive(Debug, Default)]
 pub struct Written {
     writings: Writings,
@@ -54,6 +54,12 @@ fn judge(
     let leader = leader(&writing.members, own);
     if leader != Some(own) {
         return Err(format!("node {node} wrote {led}; {leader:?} leads"));
+    }
+    if let Some(it) = writing.members.iter().find(|it| it.has_resigned) {
+        let uid = it.uid;
+        return Err(format!(
+            "node {node} wrote {led}; {uid} gave itself up, and nobody else did"
+        ));
     }
     let viewers = viewers(world);
     let viewer = |uid| viewers.iter().find(|it| it.uid == uid);

@@ -89,6 +89,17 @@ fn a_leader_that_waits_for_nobody_is_found() {
     });
     let why = judge(&mut written, &world, 0).unwrap_err();
     assert!(why.ends_with("is unreachable"), "{why}");
+
+    let (mut world, last) = four();
+    let mut written = Written::default();
+    forge(&mut world, 0, |view| assert!(view.resign(last)));
+    judge(&mut written, &world, 0).unwrap();
+    let now = world.clock(0).read(world.now());
+    forge(&mut world, 0, |view| {
+        view.remove(now, last);
+    });
+    let why = judge(&mut written, &world, 0).unwrap_err();
+    assert!(why.ends_with("nobody else did"), "{why}");
 }
 
 #[test]
