@@ -26,14 +26,14 @@
 //! again, whatever their disks have lost: all agree then.
 //!
 //! Data centres decide on their own members, each for itself: so more than half have to agree in
-//! each of them.
+//! each of them. Where only some members have a say in what becomes of the others these have to,
+//! and where fewer than half may go on by themselves all have: the [`Electorate`] says who.
 //!
-//! What the argument does not cover: a strategy that is not voted and the command `down` give
-//! members up that may go on; and whoever was replaced by a later process start at its address was
-//! given up by nobody. A disk that cannot be written holds up nobody for long, so what is on it may
-//! be older than what others counted on. Only the first seed founds a cluster: where seeds are in
-//! another order on another node there are two that do, and only [promises](super::machine) keep
-//! them apart for a while.
+//! What the argument does not cover: the command `down` gives members up that may go on; and
+//! whoever was replaced by a later process start at its address was given up by nobody. A disk
+//! that cannot be written holds up nobody for long, so what is on it may be older than what others
+//! counted on. Only the first seed founds a cluster: where seeds are in another order on another
+//! node there are two that do, and only [promises](super::machine) keep them apart for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
