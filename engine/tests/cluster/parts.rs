@@ -50,7 +50,7 @@ fn cuts_between_hosts() {
 }
 
 /// Where no hosts can be made it is this that shows what a cut does. Whoever may not make any may
-/// not lock much memory either: 8 MiB are enough for the rings of eighteen nodes.
+/// not lock much memory either, and then cases wait for a [room](crate::room).
 #[test]
 fn cuts_in_a_relay() {
     run_all(3, |hosts| Some(Box::new(Relay::of(hosts))));
