@@ -144,6 +144,7 @@ fn a_cut_that_heals_in_time_removes_nobody(program: &Path, cables: &dyn Cables) 
     let start = |host| cables.start(program, host, &patient);
     let nodes = Nodes((0..5).map(start).collect());
     nodes.wait_until_up();
+    nodes.forget();
     let (one, other) = nodes.0.split_at(3);
     let (here, there) = ([0, 1, 2], [3, 4]);
     let began = Instant::now();
