@@ -164,7 +164,9 @@ pub(super) static KEYS: [Key; 57] = [
         meaning: "Whether core 0, the control core, is kept free of actors of the program: \
                   \"on\" or \"off\". It then does the work of the node itself, such as joins, \
                   heartbeats and what else nodes tell each other, and runs the tasks that are \
-                  started there, the future given to `run` among them.",
+                  started there, the future given to `run` among them. What `Node::spawn_at` \
+                  places \"here\" from such a task lives on another core, with a path that begins \
+                  with `/user/remote/`; at the name it was given there is only its stand-in.",
         too_small: "off, a handler that holds core 0 holds up all that.",
         too_large: "on, there is one core less for actors, `Node::spawn` fails on core 0, and a \
                     node of one core does not start.",

@@ -126,7 +126,8 @@ pub struct Deploy<W: Spawnable> {
 }
 
 impl<W: Spawnable> Deploy<W> {
-    /// A `W` made of `args`, on the core of whoever spawns it.
+    /// A `W` made of `args`, [here](Placement::here): on the core of whoever spawns it, or under
+    /// `/user/remote/` on another one if that is a control core that is kept free of actors.
     pub fn new(args: W::Args) -> Self {
         Self {
             args,

@@ -42,8 +42,11 @@ pub(crate) struct Site {
 }
 
 impl Placement {
-    /// On the core of its parent, or of whoever spawns it; if that is a control core that
-    /// `core.reserve_control_core` keeps free, on each of the others in turn.
+    /// On the core of its parent, or of whoever spawns it.
+    ///
+    /// If that is a control core that `core.reserve_control_core` keeps free, on each of the others
+    /// in turn: its path then begins with `/user/remote/`, as that of any actor on another core,
+    /// and at the name it was given [`resolve`](crate::Node::resolve) finds only its stand-in.
     pub fn here() -> Self {
         Self::of(vec![Site::default()])
     }

@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::iter;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::process::{Node, Nodes, free_addresses, program};
+use crate::process::{Node, Nodes, PATIENCE, free_addresses, program};
+use crate::room::{Room, room};
 
 #[test]
 fn commands_that_cannot_be_carried_out_are_answered_with_errors() {
@@ -187,33 +193,53 @@ fn without_json_a_line_is_its_event_a_member_and_pairs() {
     );
     let own = format!("up {}", words[1]);
     assert!(lines.any(|line| line.starts_with(&own)), "it is up");
-    let pid = running.0.id().to_string();
+    let pid = running.child.id().to_string();
     let sent = Command::new("kill").args(["-s", "TERM", &pid]).status();
     assert!(sent.expect("there is a kill").success());
     assert_eq!(lines.last().as_deref(), Some("exit code=0"));
-    assert_eq!(running.0.wait().expect("it ends").code(), Some(0));
+    assert_eq!(running.child.wait().expect("it ends").code(), Some(0));
 }
 
 /// A program that ends with the test, whatever becomes of that.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// Given back once it has ended.
+    _room: Rc<Room>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 impl Running {
     fn start(command: &mut Command) -> Self {
-        Self(command.spawn().expect("it starts"))
+        let _room = room();
+        let child = command.spawn().expect("it starts");
+        Self { child, _room }
     }
 
-    /// What it prints.
+    /// What it prints, to its end: none comes later than [`PATIENCE`] from now.
     fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
-        let stdout = self.0.stdout.take().expect("it was asked for");
-        BufReader::new(stdout).lines().map_while(Result::ok)
+        let stdout = self.child.stdout.take().expect("it was asked for");
+        let (say, lines) = channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            // Whoever failed does not want the rest.
+            lines.try_for_each(|line| say.send(line).ok())
+        });
+        let deadline = Instant::now() + PATIENCE;
+        iter::from_fn(move || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) => Some(line),
+                Err(RecvTimeoutError::Disconnected) => None,
+                Err(RecvTimeoutError::Timeout) => panic!("it goes on after {PATIENCE:?}"),
+            }
+        })
     }
 }
 
@@ -264,7 +290,7 @@ fn without_json_a_value_with_blanks_stands_in_quotes() {
         text
     };
     text_in(&text_of("state_unwritten", "why"));
-    let mut stdin = running.0.stdin.take().expect("it was asked for");
+    let mut stdin = running.child.stdin.take().expect("it was asked for");
     let mut tell = |line: &str| writeln!(stdin, "{line}").expect("it reads commands");
     let odd = r#"down "a\" b  c"#;
     tell(odd);
@@ -282,7 +308,7 @@ fn without_json_a_value_with_blanks_stands_in_quotes() {
     tell("leave");
     assert_eq!(text_of("ok", "command"), "leave");
     assert_eq!(text_of("exit", "code"), "0");
-    assert_eq!(running.0.wait().expect("it ends").code(), Some(0));
+    assert_eq!(running.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

@@ -60,11 +60,15 @@ fn build(name: &str, folder: &Path) -> PathBuf {
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["build", "--message-format=json-render-diagnostics"]);
     command.args(["--profile", profile, "--example", name]);
-    let target = folder
-        .parent()
-        .filter(|it| it.join("CACHEDIR.TAG").exists());
-    if let Some(target) = target {
-        command.arg("--target-dir").arg(target);
+    // The target directory alone has this file. With `--target` a folder of that is between.
+    let is_root = |it: &&Path| it.join(".rustc_info.json").exists();
+    let mut above = folder.ancestors().skip(1);
+    let (near, far) = (above.next(), above.next());
+    if let Some(root) = near.filter(is_root) {
+        command.arg("--target-dir").arg(root);
+    } else if let Some((root, target)) = far.filter(is_root).zip(near.and_then(Path::file_name)) {
+        command.arg("--target-dir").arg(root);
+        command.arg("--target").arg(target);
     }
     println!("building the example {name}");
     let done = command

@@ -13,4 +13,5 @@ mod network;
 mod parts;
 mod process;
 mod relay;
+mod room;
 mod strangers;

@@ -50,7 +50,7 @@ fn cuts_between_hosts() {
 }
 
 /// Where no hosts can be made it is this that shows what a cut does. Whoever may not make any may
-/// not lock much memory either: 8 MiB are enough for the rings of eighteen nodes.
+/// not lock much memory either, and then cases wait for a [room](crate::room).
 #[test]
 fn cuts_in_a_relay() {
     run_all(3, |hosts| Some(Box::new(Relay::of(hosts))));
@@ -144,6 +144,7 @@ fn a_cut_that_heals_in_time_removes_nobody(program: &Path, cables: &dyn Cables) 
     let start = |host| cables.start(program, host, &patient);
     let nodes = Nodes((0..5).map(start).collect());
     nodes.wait_until_up();
+    nodes.forget();
     let (one, other) = nodes.0.split_at(3);
     let (here, there) = ([0, 1, 2], [3, 4]);
     let began = Instant::now();

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::example::example;
+use crate::room::{Room, room};
 
 /// No test waits for anything for longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -79,6 +81,8 @@ pub(crate) struct Node {
     stdin: RefCell<Option<ChildStdin>>,
     lines: Receiver<Said>,
     said: RefCell<Vec<Said>>,
+    /// Given back once it has ended.
+    _room: Rc<Room>,
 }
 
 impl Node {
@@ -99,6 +103,7 @@ impl Node {
             command.args(["--seed", seed]);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let room = room();
         let mut child = command.spawn().expect("the example starts");
         let stdout = child.stdout.take().expect("it was asked for");
         let stdin = child.stdin.take().expect("it was asked for");
@@ -118,6 +123,7 @@ impl Node {
             stdin: RefCell::new(Some(stdin)),
             lines,
             said: RefCell::default(),
+            _room: room,
         }
     }
 

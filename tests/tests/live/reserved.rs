@@ -2,18 +2,19 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::time::Instant;
 
 use bytes::Bytes;
 use ringmesh::testkit::TestProbe;
 use ringmesh::{
-    CoreId, Counters, Engine, EngineError, Node, Placement, Props, Ref, SendError, SpawnAtError,
-    SpawnError, StartError, Supervision,
+    CoreId, Counters, Engine, EngineError, Node, Placement, Props, Ref, ResolveError, SendError,
+    SpawnAtError, SpawnError, StartError, Supervision,
 };
-use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::cores::{books_of, on_core, run_on, settled};
 use ringmesh_tests::live::messages::{Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi};
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::pupil::{Lesson, Pupil, PupilApi, pupil};
+use ringmesh_tests::live::{SYSTEM, WAIT};
 
 const CONTROL: CoreId = CoreId(0);
 
@@ -140,6 +141,37 @@ fn what_may_live_anywhere_is_spread_over_the_others() {
     assert_eq!(actors_of_control(&there), 1, "the directory");
 }
 
+#[test]
+fn what_is_placed_here_lives_elsewhere_and_its_name_is_that_of_a_stand_in() {
+    let spawn = |node: &LiveNode| {
+        node.run(|node| async move {
+            let pupil = node.spawn_at(pupil("abc").named("one")).await;
+            let pupil = pupil.expect("room");
+            let what = "path".to_owned();
+            let learnt = pupil.ask(Lesson { what }).await.expect("an answer");
+            let path = format!("{}/user/one", node.address());
+            let found = node.resolve::<PupilApi>(&path).await;
+            (pupil, learnt.text.to_string(), found)
+        })
+    };
+    let node = reserved(2);
+    let (pupil, path, found) = spawn(&node);
+    assert_eq!(home(&node, pupil), "1");
+    assert!(path.starts_with(&node.path("remote/")), "{path}");
+    assert!(path.contains("/one#"), "{path}");
+    let stand_in = found.expect_err("it speaks another protocol");
+    assert!(
+        matches!(stand_in, ResolveError::WrongProtocol { .. }),
+        "{stand_in}"
+    );
+    // Unless the control core takes actors.
+    let open = LiveNode::start_with(|builder| builder.cores(2).spawnable::<Pupil>());
+    let (pupil, path, found) = spawn(&open);
+    assert_eq!(home(&open, pupil), "0");
+    assert!(path.starts_with(&open.path("one#")), "{path}");
+    assert_eq!(found.expect("it is there"), pupil);
+}
+
 /// Sends that a busy core makes.
 const RECORDS: u64 = 5000;
 
@@ -200,8 +232,10 @@ fn it_dispatches_no_message_of_users_while_the_others_are_busy() {
     outside.finish();
     let handled = |books: &[Counters], core: usize| books[core].delivered - before[core].delivered;
     let is_handled = |books: &[Counters]| handled(books, 1) + handled(books, 2) >= 5 * RECORDS;
+    let begin = Instant::now();
     let mut after = settled(&[&node]);
     while !is_handled(&after) {
+        assert!(begin.elapsed() < WAIT, "{after:#?}");
         after = settled(&[&node]);
     }
     assert_eq!(handled(&after, 0), 0, "{:#?}", after[0]);
