@@ -72,6 +72,9 @@ pub struct Plan {
 /// Faults without which a seed shows too little: of some classes hardly a third takes effect.
 const FAULTS_MIN: usize = 64;
 
+/// Classes of faults with fewer than which a seed has resets besides.
+const CLASSES_MIN: usize = 4;
+
 /// How long before the end nobody is started any more.
 const SETTLING: Duration = Duration::from_secs(30);
 
@@ -144,10 +147,14 @@ impl Swarm {
         let allowed = |class: &Class| self.only.is_empty() || self.only.contains(class);
         let mut random = Random::split(seed, "classes", 0);
         // All are drawn, whichever are allowed.
-        let drawn: Vec<Class> = Class::ALL
+        let mut drawn: Vec<Class> = Class::ALL
             .into_iter()
             .filter(|class| random.chance(share(*class)))
             .collect();
+        // A node that is down or stands still suffers nothing else: links do all the same.
+        if drawn.len() < CLASSES_MIN && !drawn.contains(&Class::Reset) {
+            drawn.push(Class::Reset);
+        }
         let mut classes: Vec<Class> = drawn.into_iter().filter(allowed).collect();
         if classes.is_empty() {
             classes.extend(Class::ALL.into_iter().filter(allowed).take(1));
