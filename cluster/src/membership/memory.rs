@@ -34,6 +34,7 @@
 //! that cannot be written holds up nobody for long, so what is on it may be older than what others
 //! counted on. Only the first seed founds a cluster: where seeds are in another order on another
 //! node there are two that do, and only [promises](super::machine) keep them apart for a while.
+//! Whoever agreed is bound for a few seconds, and by nothing that is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,7 +83,8 @@ pub enum Voice {
 /// not, before another cluster is founded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Electorate {
-    /// More than half of the members with the role, or of all.
+    /// More than half of the members with the role, or of all. One with the role that was on its
+    /// way in or out is waited for.
     Most {
         /// The role.
         role: Option<Box<str>>,

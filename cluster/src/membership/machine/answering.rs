@@ -84,9 +84,14 @@ impl Membership {
         if matches!(&self.phase, Phase::Seeking(it) if it.knows_member_but(&asker.address)) {
             return false;
         }
+        let own = &self.own.node.address;
         let is_others = |it: &Promise| it.to != *asker && it.until > now;
         if self.promise.as_ref().is_some_and(is_others) {
             return false;
+        }
+        if let Phase::Seeking(seeking) = &mut self.phase {
+            // To hear what comes of it.
+            seeking.get_to_know(own, &asker.address);
         }
         let (to, until) = (asker.clone(), now + PROMISE);
         self.promise = Some(Promise { to, until });
@@ -106,7 +111,9 @@ impl Membership {
     /// whom it does not know yet whether it did. Who found one with the word of this node may count
     /// on it: it must not go on with another that is as good as over.
     pub(super) fn is_bound_to_another(&self, now: Instant, by: &NodeId) -> bool {
-        let Some(promise) = self.promise.as_ref().filter(|it| it.to != *by) else {
+        // Another start of it means that the one before is gone, and what it founded with it.
+        let promise = self.promise.as_ref();
+        let Some(promise) = promise.filter(|it| it.to.address != by.address) else {
             return false;
         };
         let Phase::Seeking(seeking) = &self.phase else {

@@ -5,7 +5,7 @@
 //! cluster says so, and the stranger asks that one to let it in as well. That it is let in twice
 //! harms nobody: both views name one process start, and merge into that which is further on.
 
-use ringmesh_proto::address::NodeId;
+use ringmesh_proto::address::{NodeId, Uid};
 
 use super::{Membership, Phase};
 use crate::context::Context;
@@ -50,10 +50,12 @@ impl Membership {
             return;
         };
         let own = active.own_status();
-        let is_unknown = active.view.seen().iter().all(|it| *it == active.uid());
+        // Those that know of its leaving, if any do, are gone.
+        let is_gone = |it: &Uid| *it == active.uid() || active.accuses(*it);
+        let is_unknown = active.view.seen().iter().all(is_gone);
         let may_go = own == Status::Leaving && is_unknown && active.was_never_up();
         if may_go && cx.now >= active.rejoin_due {
-            // Those that know it are gone. It needs nobody's knowledge to leave.
+            // It needs nobody's knowledge to leave.
             return self.end(cx, StopReason::Left);
         }
         let is_new = own.is_entering() || other.is_entering();

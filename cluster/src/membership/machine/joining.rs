@@ -104,13 +104,18 @@ impl Seeking {
         }
     }
 
-    /// Whether somebody else said that it is in a cluster, and nothing else since.
+    /// Whether a member is to let this node in, or another one than `asker` said that it is in a
+    /// cluster when it was asked last.
     pub(super) fn knows_member_but(&self, asker: &Address) -> bool {
-        let mut others = self
-            .contacts
-            .iter()
-            .filter(|(address, _)| *address != asker);
-        others.any(|(_, it)| it.is_member && it.heard.is_some())
+        let hears = |heard: Instant| self.asked - heard < ANSWER;
+        let says_so = |it: &Contact| it.is_member && it.heard.is_some_and(hears);
+        let mut others = self.contacts.iter().filter(|it| it.0 != asker);
+        self.target.is_some() || others.any(|(_, it)| says_so(it))
+    }
+
+    /// Whoever is at an address is asked as well, as far as there is room.
+    pub(super) fn get_to_know(&mut self, own: &Address, address: &Address) {
+        get_to_know(&mut self.contacts, own, address);
     }
 
     /// What whoever is at an address answered last, if it is in no cluster.
@@ -143,12 +148,16 @@ impl Contact {
 
 /// Whoever is remembered is asked as well, as far as there is room: who is not asked agrees to
 /// nothing.
-fn get_to_know(contacts: &mut BTreeMap<Address, Contact>, own: &Address, memory: &Memory) {
+fn get_to_know_all(contacts: &mut BTreeMap<Address, Contact>, own: &Address, memory: &Memory) {
     for Remembered { node, .. } in &*memory.members {
-        let is_known = node.address == *own || contacts.contains_key(&node.address);
-        if !is_known && contacts.len() < CONTACTS_MAX {
-            contacts.insert(node.address.clone(), Contact::default());
-        }
+        get_to_know(contacts, own, &node.address);
+    }
+}
+
+fn get_to_know(contacts: &mut BTreeMap<Address, Contact>, own: &Address, address: &Address) {
+    let is_known = address == own || contacts.contains_key(address);
+    if !is_known && contacts.len() < CONTACTS_MAX {
+        contacts.insert(address.clone(), Contact::default());
     }
 }
 
@@ -170,7 +179,7 @@ impl Membership {
         let seeds = seeds.into_iter().map(|address| (address, seed.clone()));
         let mut contacts: BTreeMap<Address, Contact> = seeds.collect();
         if let Some(memory) = &self.memory {
-            get_to_know(&mut contacts, own, memory);
+            get_to_know_all(&mut contacts, own, memory);
         }
         self.phase = Phase::Seeking(Box::new(Seeking {
             may_found,
@@ -244,6 +253,8 @@ impl Membership {
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) {
+        // Who lets another one found it would not: the word of others is better kept for that one.
+        let is_free = !self.has_promised(cx.now);
         let Phase::Seeking(seeking) = &mut self.phase else {
             return;
         };
@@ -254,7 +265,7 @@ impl Membership {
         seeking.asked = cx.now;
         let question = Message::InitJoin {
             asked: cx.now.as_nanos(),
-            candidate: seeking.may_found,
+            candidate: seeking.may_found && is_free,
             configuration: self.settings.configuration.clone(),
         };
         let body: Arc<[u8]> = question.encode(None, cx.now).into();
@@ -373,7 +384,7 @@ impl Membership {
             contact.answer = Some(answer);
             contact.told = memory.filter(|it| self.memory.as_ref() != Some(it));
             if let Some(told) = contact.told.clone() {
-                get_to_know(&mut seeking.contacts, &self.own.node.address, &told);
+                get_to_know_all(&mut seeking.contacts, &self.own.node.address, &told);
             }
         }
         self.seek(cx);

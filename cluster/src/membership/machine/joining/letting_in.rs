@@ -94,7 +94,7 @@ impl Membership {
             .member(own)
             .is_some_and(|it| !it.status().is_departing());
         let are_both_in = is_in && view.node(from.uid) == Some(from);
-        if !self.is_target(from) {
+        if !self.is_target(from) || self.is_bound_to_another(cx.now, from) {
             self.counters.untimely += 1;
         } else if !are_both_in || view.node(own) != Some(&self.own.node) {
             self.counters.illegal += 1;
