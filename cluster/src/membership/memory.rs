@@ -189,8 +189,8 @@ impl Memory {
         }
     }
 
-    /// Whether another cluster may be founded as far as this memory goes: more than half of those
-    /// that are remembered agree, or all.
+    /// Whether another cluster may be founded as far as this memory goes: of each data centre more
+    /// than half of those agree that have a say in it, or all.
     pub fn allows(&self, word: impl Fn(&Address) -> Word) -> bool {
         let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
         for it in &*self.members {

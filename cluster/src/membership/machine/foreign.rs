@@ -19,13 +19,9 @@ impl Membership {
         from: &NodeId,
         cluster: ClusterId,
     ) {
-        self.counters.foreign += 1;
-        if !self.is_first_of_foreign(cx.now, from.uid) {
-            return;
-        }
-        let node = from.clone();
-        self.publish_event(cx, Event::ForeignCluster { node, cluster });
-        if let Phase::Active(active) = &self.phase {
+        if self.note_foreign(cx, from, cluster)
+            && let Phase::Active(active) = &self.phase
+        {
             let cluster = active.view.cluster();
             self.send(cx, from, &Message::Foreign { cluster });
         }
@@ -39,14 +35,21 @@ impl Membership {
         cluster: ClusterId,
     ) {
         let is_other = matches!(&self.phase, Phase::Active(it) if it.view.cluster() != cluster);
-        if !is_other {
+        if is_other {
+            self.note_foreign(cx, from, cluster);
+        } else {
             self.counters.untimely += 1;
-            return;
         }
+    }
+
+    /// Publishes that a node is in another cluster. Says whether it did: it was not said lately.
+    fn note_foreign(&mut self, cx: &mut Context<'_>, from: &NodeId, cluster: ClusterId) -> bool {
         self.counters.foreign += 1;
-        if self.is_first_of_foreign(cx.now, from.uid) {
+        let is_news = self.is_first_of_foreign(cx.now, from.uid);
+        if is_news {
             let node = from.clone();
             self.publish_event(cx, Event::ForeignCluster { node, cluster });
         }
+        is_news
     }
 }

@@ -10,9 +10,9 @@ impl Membership {
     /// Whether this node may found a cluster, because nobody it asked is in one.
     ///
     /// Without memory a seed that is not there, or is silent for too long, is no hindrance, unless
-    /// it said that it is in a cluster. Where
-    /// a cluster is remembered, by this node or by one that answered, more than half of those that
-    /// are remembered have to agree ([`memory`](crate::membership::memory)).
+    /// it said that it is in a cluster. Where a cluster is remembered, by this node or by one that
+    /// answered, more than half of those that decide in it have to agree, or all of them
+    /// ([`memory`](crate::membership::memory)).
     pub(super) fn is_alone(&self, now: Instant) -> bool {
         let Phase::Seeking(seeking) = &self.phase else {
             return false;
