@@ -13,6 +13,7 @@
 //! - [`post`]: what waits to be sent to a node.
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
+//! - [`lease`]: what may be held by one at a time, for a while.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod control;
 pub mod detector;
 pub mod effect;
 pub mod evidence;
+pub mod lease;
 pub mod membership;
 pub mod monitor;
 pub mod post;
