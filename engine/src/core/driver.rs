@@ -98,7 +98,8 @@ impl Driver {
         core.tally.turns.add(1);
         let began = core.clock.now();
         core.begin_turn();
-        let mut busy = core.receive_parcels();
+        let parcels = core.receive_parcels();
+        let mut busy = parcels;
         core.io.borrow_mut().poll(&mut core.events.borrow_mut());
         while let Some(event) = core.next_event() {
             core.handle_event(event);
@@ -107,6 +108,9 @@ impl Driver {
         busy |= core.serve_control();
         let mut budget = Budget::new(core.clock.now(), &core.settings);
         busy |= core.dispatch(&mut budget);
+        if parcels {
+            core.answer_cores();
+        }
         busy |= core.deliver_notices(&mut budget);
         busy |= core.poll_tasks(&budget);
         core.look_if_wanted();
@@ -119,6 +123,9 @@ impl Driver {
         core.depart_when_read();
         core.say_local_room();
         busy |= core.send_pending();
+        if parcels {
+            core.give_room();
+        }
         core.parsed.take();
         // Behind everything that somebody waits for. The next turn begins with this time: a core
         // that looks out does so for a microsecond, and one that slept reads the clock again.

@@ -127,8 +127,11 @@ impl Core {
         let told: Vec<CoreId> = {
             let mesh = self.mesh.borrow();
             let mut wanted = self.locals.lines.wanted.borrow_mut();
+            // More may have been handled than had been sent when the word was: others, that did not
+            // wait, found room meanwhile.
             let is_free = |(core, sent): &mut (CoreId, u64)| {
-                *sent - mesh.handled[usize::from(core.0)].total() < LOCAL_MESSAGES_MAX
+                let handled = mesh.handled[usize::from(core.0)].total();
+                sent.saturating_sub(handled) < LOCAL_MESSAGES_MAX
             };
             let free = wanted.extract_if(.., is_free);
             free.map(|(core, _)| core).collect()
