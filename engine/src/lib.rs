@@ -60,6 +60,7 @@ mod refusal;
 mod resolve;
 mod rt;
 mod selection;
+pub mod shutdown;
 mod subscription;
 mod supervision;
 mod tell;

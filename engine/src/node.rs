@@ -12,7 +12,6 @@ use ringmesh_proto::address::{Address, CoreId, NodeId};
 use crate::actor::{Actor, Protocol};
 use crate::client::ClientAccessError;
 use crate::cluster::Cluster;
-use crate::core::shared::Stop;
 use crate::core::{Core, Probe, Rest};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
@@ -27,6 +26,7 @@ use crate::props::{Props, StartError};
 use crate::quarantine::QuarantineError;
 use crate::reference::Ref;
 use crate::selection::{SelectError, Selection};
+use crate::shutdown::{CoordinatedShutdown, ShutdownReason};
 use crate::testkit::VirtualTime;
 
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
@@ -401,14 +401,21 @@ impl Node {
         self.core.shared().control.get().copied()
     }
 
-    /// Ends when the node begins to stop: on SIGTERM or SIGINT, or after [`Node::shutdown`].
+    /// Ends when the node stops: in the last of the [phases](crate::shutdown) that SIGTERM, SIGINT
+    /// or [`Node::shutdown`] begin, or that its end as a member does.
     pub async fn until_shutdown(&self) {
         poll_fn(|context| self.core.poll_stopping(context)).await;
     }
 
-    /// Begins to stop the node. The future given to `run` goes on until it ends by itself.
+    /// Begins to shut the node down, in [phases](crate::shutdown). The future given to `run` goes
+    /// on until it ends by itself.
     pub fn shutdown(&self) {
-        self.core.shared().stop(Stop::Begun);
+        self.core.shared().ask_to_stop(ShutdownReason::Asked, 0);
+    }
+
+    /// The shutdown of the node: tasks may be added to its phases.
+    pub fn coordinated_shutdown(&self) -> CoordinatedShutdown {
+        CoordinatedShutdown::new(Rc::clone(&self.core))
     }
 }
 

@@ -29,9 +29,18 @@ pub(crate) fn termination_signalfd() -> io::Result<File> {
 
 /// Blocks the termination signals for this thread and the threads it starts later.
 pub(crate) fn block_termination() -> io::Result<()> {
+    mask_termination(libc::SIG_BLOCK)
+}
+
+/// Has this thread take them again, as the process does where none does.
+pub(crate) fn unblock_termination() -> io::Result<()> {
+    mask_termination(libc::SIG_UNBLOCK)
+}
+
+fn mask_termination(how: libc::c_int) -> io::Result<()> {
     let signals = termination_set();
     // SAFETY: reads the set, which outlives the call; a null old set is allowed.
-    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
+    let error = unsafe { libc::pthread_sigmask(how, &signals, std::ptr::null_mut()) };
     if error == 0 {
         Ok(())
     } else {

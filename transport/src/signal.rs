@@ -24,6 +24,15 @@ pub fn block_termination_signals() -> io::Result<()> {
     descriptor::block_termination()
 }
 
+/// Has the next SIGTERM or SIGINT end the process at once, by the default action of the signal:
+/// for after the first was heard, when a program may have become deaf.
+///
+/// # Errors
+/// The error of `pthread_sigmask`.
+pub fn unblock_termination_signals() -> io::Result<()> {
+    descriptor::unblock_termination()
+}
+
 /// A source of termination signals.
 ///
 /// A signal is pending for the process, and whoever reads it first takes it from all others. So

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use ringmesh::cluster::{Cluster, ClusterError, ClusterEvents, CommandError, News, Topology};
 use ringmesh::{EngineError, Events, Node, NodeEvent};
 use std::pin::pin;
@@ -32,9 +32,6 @@ use self::report::{Line, Reporter};
 
 /// The exit code for wrong arguments or settings.
 const USAGE: u8 = 2;
-
-/// How long a node that was told to stop may take to leave its cluster.
-const LEAVE_TIME_MAX: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -116,32 +113,16 @@ async fn run(node: Node, seeds: Vec<ringmesh::Address>, reporter: Reporter) -> u
         // The events end with the node alone.
         select(&mut told, &mut asked).await;
     }
-    let code = leave(&node, &cluster, &mut told).await;
+    // By now it has left, as far as the phases of the shutdown had time for that.
+    let is_left_behind = cluster.end().is_none() && cluster.self_member().is_some();
+    let code = match node.coordinated_shutdown().exit_code() {
+        0 if is_left_behind => 1,
+        code => code,
+    };
     // Whatever was told to the end, and the end itself.
     let mut enough = pin!(node.sleep(Duration::from_millis(50)));
     select(&mut told, &mut enough).await;
     code
-}
-
-/// Leaves the cluster, if it has not ended already. Gives the exit code.
-async fn leave(
-    node: &Node,
-    cluster: &Cluster,
-    told: &mut (impl Future<Output = ()> + Unpin),
-) -> u8 {
-    // It fails when the node has left already, or is leaving.
-    let _ = cluster.leave().await;
-    let ended = async {
-        let ended = pin!(cluster.ended());
-        match select(ended, pin!(node.sleep(LEAVE_TIME_MAX))).await {
-            Either::Left((why, _)) => why.exit_code(),
-            Either::Right(_) => 1,
-        }
-    };
-    match select(pin!(ended), told).await {
-        Either::Left((code, _)) => code,
-        Either::Right(((), ended)) => ended.await,
-    }
 }
 
 /// Prints what happens, until the node has ended.

@@ -89,11 +89,17 @@ impl Cluster {
     /// Ends when this node has no part in the cluster any more, and says why. A node that was never
     /// a member waits for ever, unless it cannot join.
     pub async fn ended(&self) -> StopReason {
-        self.until(|_| self.core.cluster_end().is_some()).await;
-        self.core.cluster_end().expect("that is what it waited for")
+        self.until(|_| self.end().is_some()).await;
+        self.end().expect("that is what it waited for")
     }
 
-    async fn until(&self, is_so: impl Fn(&Topology) -> bool) {
+    /// Why this node has no part in the cluster any more, if that is so.
+    pub fn end(&self) -> Option<StopReason> {
+        self.core.cluster_end()
+    }
+
+    /// Ends when the topology is as `is_so` says.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Topology) -> bool) {
         let mut wait = TopologyWait::new(&self.core);
         poll_fn(|context| {
             if is_so(&self.state()) {

@@ -17,6 +17,7 @@ mod placement;
 mod problem;
 mod reference;
 mod rules;
+mod shutdown;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use self::problem::{ConfigurationError, SettingSource};
 use self::table::KEYS;
 use crate::cluster::ClusterSettings;
 use crate::look_up::LookUp;
+use crate::shutdown::ShutdownSettings;
 
 /// What a core does when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,8 @@ pub struct Settings {
     pub placement: String,
     /// `spawn.allow`.
     pub spawn_allow: String,
+    /// How the node shuts down: `shutdown.*`.
+    pub shutdown: ShutdownSettings,
     /// `control.bind`.
     pub control: Option<SocketAddr>,
     /// What the layers above the code have set, and where.
@@ -187,6 +191,7 @@ impl Settings {
             advertise: None,
             look_up: LookUp::default(),
             cluster: ClusterSettings::default(),
+            shutdown: ShutdownSettings::default(),
             idle: IdleMode::default(),
             cores: 1,
             cpus: Vec::new(),
@@ -254,6 +259,7 @@ impl Settings {
         }
         rules::check(self)?;
         let problem = |problem| ConfigurationError::new(None, SettingSource::Code, problem);
+        self.shutdown.check().map_err(problem)?;
         self.cluster.check().map_err(problem)
     }
 

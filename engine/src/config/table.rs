@@ -8,6 +8,7 @@ use super::key::{Key, Kind, Range};
 use super::kinds::{DAY_MS, HOUR_MS, MS, US, from_to, switch, time, units, whole};
 use super::peers::{ROLE, VERIFY_PEERS};
 use super::placement::{ALLOW, RULES};
+use super::shutdown;
 use super::texts::{advertise, advertised, control, idle_name, set_control, set_idle};
 use super::{IdleMode, PEERS_CEILING};
 
@@ -38,7 +39,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 57] = [
+pub(super) static KEYS: [Key; 63] = [
     Key {
         section: "node",
         name: "system",
@@ -456,6 +457,12 @@ pub(super) static KEYS: [Key; 57] = [
     cluster::DOWNING,
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,
+    shutdown::PHASE_TIMEOUT,
+    shutdown::PHASES,
+    shutdown::ON_SIGNAL,
+    shutdown::ON_LEAVING,
+    shutdown::ON_DOWNED,
+    shutdown::EXIT_CODES,
     Key {
         section: "control",
         name: "bind",

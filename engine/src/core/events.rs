@@ -11,7 +11,6 @@ use super::budget::Budget;
 use super::link::{Connection, Link, Stage, id_of};
 use super::peers::PeerIndex;
 use super::receive::{self, Left};
-use super::shared::Stop;
 use super::{Core, Token};
 
 impl Core {
@@ -42,7 +41,7 @@ impl Core {
             Event::AcceptPaused { error } => {
                 tracing::warn!(%error, "accepting connections paused");
             }
-            Event::Terminate => self.shared.stop(Stop::Begun),
+            Event::Terminate => self.terminate(),
             Event::Doorbell => {
                 self.tasks.collect_foreign();
                 self.follow_stop();

@@ -76,6 +76,7 @@ mod select;
 mod send;
 mod service;
 pub(crate) mod shared;
+mod shutdown;
 mod slow;
 mod snapshot;
 mod stall;
@@ -133,6 +134,7 @@ pub(crate) use probes::{Catch, Probe};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, Shared, TableId};
+pub(crate) use shutdown::PhaseTask;
 pub(crate) use start::{Failure, Seat, Surroundings};
 pub(crate) use tasks::PanicPayload;
 pub(crate) use ticks::Pace;
@@ -162,6 +164,7 @@ use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
 use rest::Idleness;
+use shutdown::ShutdownRoom;
 use slow::LatestBatch;
 use stop::Phase;
 use tasks::Tasks;
@@ -256,6 +259,7 @@ pub(crate) struct Core {
     /// What it sees of the other cores.
     lookout: Lookout,
     phase: RefCell<Phase>,
+    shutdown: ShutdownRoom,
     /// Tasks in `until_shutdown`.
     stop_waiters: RefCell<Vec<Waker>>,
     /// Who waited for an event that was told in this turn.

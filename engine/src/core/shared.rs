@@ -23,6 +23,7 @@ use super::held::HeldCores;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
 use super::select::Page;
+use super::shutdown::Progress;
 use crate::cluster::{Numbered, StopReason};
 use crate::dead_letter::DeadLetter;
 use crate::deploy::Nursery;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) cluster_events: Arc<Office<Numbered>>,
     /// Why this node has no part in it any more.
     pub(super) cluster_end: OnceLock<StopReason>,
+    /// Why the node shuts down, and how far it is.
+    pub(super) shutdown: Progress,
     /// Who is quarantined.
     pub(super) parted: Arc<Parted>,
     /// What clients reach.
@@ -100,6 +103,8 @@ pub(crate) struct Named {
 pub(crate) enum Stop {
     /// Nobody wants it.
     No,
+    /// Its phases run, on the control core.
+    Asked,
     /// `until_shutdown` is over.
     Begun,
     /// The main future is over: flush, say goodbye, and end.
@@ -159,6 +164,7 @@ impl Shared {
             topology: TopologySlot::default(),
             cluster_events: Arc::new(Office::new(CLUSTER_EVENTS_KEPT)),
             cluster_end: OnceLock::new(),
+            shutdown: Progress::new(cores),
             parted: Arc::default(),
             registered: Registered::default(),
             // Each lane has peers of its own, and each core forgets a node only after it has met
@@ -218,16 +224,22 @@ impl Shared {
     /// Brings the node's end this far, and tells every core.
     pub(crate) fn stop(&self, stop: Stop) {
         if self.stop.fetch_max(stop as u8, Ordering::AcqRel) < stop as u8 {
-            (0..self.cores).for_each(|core| self.ring(core_id(core)));
+            self.ring_all();
         }
+    }
+
+    /// Has every core look at what changed.
+    pub(super) fn ring_all(&self) {
+        (0..self.cores).for_each(|core| self.ring(core_id(core)));
     }
 
     /// How far the node's end is.
     pub(crate) fn stopping(&self) -> Stop {
         match self.stop.load(Ordering::Acquire) {
             0 => Stop::No,
-            1 => Stop::Begun,
-            2 => Stop::Over,
+            1 => Stop::Asked,
+            2 => Stop::Begun,
+            3 => Stop::Over,
             _ => Stop::Failed,
         }
     }

@@ -34,6 +34,7 @@ use super::local::Locals;
 use super::peers::PeerTable;
 use super::rest::Idleness;
 use super::shared::core_id;
+use super::shutdown::ShutdownRoom;
 use super::slow::LatestBatch;
 use super::stop::Phase;
 use super::tasks::Tasks;
@@ -67,6 +68,7 @@ impl Core {
         } = seat;
         let (io, node) = open(id, &settings, &shared, &seat.surroundings.networks)?;
         let ends = ends(&settings, &node, id);
+        let plan = settings.shutdown.plan().map_err(EngineError::Cluster)?;
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -118,6 +120,7 @@ impl Core {
             idleness: Idleness::default(),
             lookout: Lookout::default(),
             phase: RefCell::new(Phase::default()),
+            shutdown: ShutdownRoom::new(plan),
             stop_waiters: RefCell::default(),
             event_readers: RefCell::default(),
             parting: RefCell::default(),

@@ -53,6 +53,7 @@ impl Core {
     pub(super) fn follow_stop(self: &Rc<Self>) {
         match self.shared.stopping() {
             Stop::No => {}
+            Stop::Asked => self.begin_phases(),
             Stop::Begun => self.begin_stopping(),
             Stop::Over => self.leave(),
             Stop::Failed => self.flush_overdue(),
@@ -66,9 +67,14 @@ impl Core {
             *phase = Phase::Stopping;
             drop(phase);
             tracing::info!("the node is stopping");
-            let waiting = std::mem::take(&mut *self.stop_waiters.borrow_mut());
-            waiting.into_iter().for_each(|waker| self.wake(waker));
+            self.wake_stop_waiters();
         }
+    }
+
+    /// Wakes whoever waits for the stop, or for word that it comes.
+    pub(super) fn wake_stop_waiters(&self) {
+        let waiting = std::mem::take(&mut *self.stop_waiters.borrow_mut());
+        waiting.into_iter().for_each(|waker| self.wake(waker));
     }
 
     /// Ready when the node has begun to stop.
@@ -76,6 +82,12 @@ impl Core {
         if !matches!(*self.phase.borrow(), Phase::Running) {
             return Poll::Ready(());
         }
+        self.await_stop(context);
+        Poll::Pending
+    }
+
+    /// Has a task woken by the stop.
+    pub(super) fn await_stop(&self, context: &Context<'_>) {
         let is_known = {
             let waiters = self.stop_waiters.borrow();
             waiters.iter().any(|known| known.will_wake(context.waker()))
@@ -84,7 +96,6 @@ impl Core {
             let waker = context.waker().clone();
             self.stop_waiters.borrow_mut().push(waker);
         }
-        Poll::Pending
     }
 
     /// The main future has ended: all cores stop.

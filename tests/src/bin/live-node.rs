@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
+use ringmesh::shutdown::phase;
 use ringmesh::{Address, Engine, IdleMode, Node, NodeBuilder, Placement, Ref, SendError};
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::hoard::{HOARDER, Hoarder, LATCH, Latch};
@@ -66,6 +67,9 @@ enum Task {
     },
     /// Runs two nodes until SIGTERM has stopped both. First line: `ready`.
     Pair,
+    /// Waits for SIGTERM, and then in its shutdown without an end. First line: `ready`, and then
+    /// `lingering`.
+    Linger,
     /// Has pupils made at another node, which end with this one. First line: `spawned N`.
     Parent {
         /// The address of a node with a factory of them.
@@ -131,6 +135,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Task::Farewell { to, records } => farewell(builder, to, records),
         Task::Pair => pair(&builder),
+        Task::Linger => linger(builder),
         Task::Parent { to, children } => parent(builder, to, children),
         Task::Stream { to, records } => stream(builder, to, records),
     }
@@ -197,6 +202,20 @@ fn pair(builder: &NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("ready");
         node.until_shutdown().await;
         second.join().map_err(|_| "the second node panicked")???;
+        Ok(())
+    })?
+}
+
+fn linger(builder: NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
+    builder.run(move |node| async move {
+        let for_ever = |_| async {
+            println!("lingering");
+            std::future::pending::<Result<(), &str>>().await
+        };
+        let shutdown = node.coordinated_shutdown();
+        shutdown.add_task(phase::SERVICE_STOP, "lingerer", for_ever)?;
+        println!("ready");
+        node.until_shutdown().await;
         Ok(())
     })?
 }

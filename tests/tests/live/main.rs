@@ -39,6 +39,7 @@ mod resting;
 mod resume;
 mod selections;
 mod shared_links;
+mod shutdown;
 mod silence;
 mod spawn;
 mod testkit;

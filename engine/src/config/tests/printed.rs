@@ -32,6 +32,9 @@ fn changed() -> Settings {
                 "seeds" => "alone".to_owned(),
                 "members_min_of_role" => "front=2".to_owned(),
                 "downing" => "static-quorum size=3 role=front".to_owned(),
+                "phases" => "drain before=service-stop recover=off".to_owned(),
+                "on_signal" | "on_leaving" | "on_downed" => "off".to_owned(),
+                "exit_codes" => "downed=7".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),
@@ -163,6 +166,7 @@ fn the_table_is_in_order_and_complete() {
             "placement",
             "spawn",
             "cluster",
+            "shutdown",
             "control"
         ]
     );

@@ -16,8 +16,8 @@ use ringmesh_proto::link::PushError;
 
 use super::super::far_links::FarLink;
 use super::super::link::Link;
-use super::super::shared::Stop;
 use super::super::{CONTROL_CORE, Core};
+use crate::shutdown::{ShutdownReason, phase};
 
 impl Core {
     pub(super) fn carry_out_cluster(self: &Rc<Self>) {
@@ -47,13 +47,26 @@ impl Core {
         self.publish_cluster(latest, news);
     }
 
-    /// Once this node is exiting it says that its work is done: what there is of that goes on until
-    /// the node itself is stopped.
+    /// Once this node leaves it shuts down, and in time says that its work is done. If that is not
+    /// to be it says so at once: what there is of its work goes on until it is stopped.
     fn follow_topology(self: &Rc<Self>, topology: &Topology) {
         self.forget_posts(topology);
         self.far_members(topology);
-        let is_exiting = topology.own_status() == Some(Status::Exiting);
-        if is_exiting && !self.cluster.has_exited.replace(true) {
+        let status = topology.own_status();
+        let leaves = matches!(status, Some(Status::Leaving | Status::Exiting));
+        if leaves && self.settings.shutdown.on_leaving {
+            self.shared.ask_to_stop(ShutdownReason::Leaving, 0);
+            self.follow_stop();
+        }
+        if status == Some(Status::Exiting) && !self.phases_say_exited() {
+            self.say_exited();
+        }
+    }
+
+    /// Says that the work of this node is done, if it is exiting.
+    pub(in super::super) fn say_exited(&self) {
+        let status = self.cluster.own_status();
+        if status == Some(Status::Exiting) && !self.cluster.has_exited.replace(true) {
             self.tell_cluster(|machine, cx| machine.handle_command(cx, Command::Exited));
         }
     }
@@ -234,7 +247,16 @@ impl Core {
             why = why.label(),
             "this node is no member of its cluster any more"
         );
+        let reason = ShutdownReason::of_end(&why);
         let _ = self.shared.cluster_end.set(why);
-        self.shared.stop(Stop::Begun);
+        let settings = &self.settings.shutdown;
+        let has_phases = match reason {
+            ShutdownReason::Leaving => settings.on_leaving,
+            _ => settings.on_downed,
+        };
+        match self.phase_number(phase::CLUSTER_SHUTDOWN) {
+            Ok(from) if has_phases => self.shared.ask_to_stop(reason, from),
+            _ => self.shared.stop_at_once(reason),
+        }
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ringmesh_cluster::context::Context;
 use ringmesh_cluster::control::Control;
 use ringmesh_cluster::effect::Outbox;
+use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::topology::Topology;
 use ringmesh_cluster::watch::NodeEnd;
@@ -72,6 +73,12 @@ impl ClusterRoom {
     /// Whether it has a machine.
     fn takes_part(&self) -> bool {
         self.machine.borrow().is_some()
+    }
+
+    /// Where this node is in its life as a member, as its machine knows.
+    fn own_status(&self) -> Option<Status> {
+        let machine = self.machine.borrow();
+        machine.as_ref().and_then(|it| it.topology().own_status())
     }
 
     /// Whether something is to be done in this turn or the next.

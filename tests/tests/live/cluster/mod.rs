@@ -5,6 +5,7 @@ mod hostile;
 mod idle;
 mod notebook;
 mod seeds;
+mod shutdown;
 mod watches;
 
 use std::sync::mpsc::{Sender, channel};
@@ -68,12 +69,16 @@ struct Frozen {
 }
 
 impl Frozen {
+    /// Stands still when this returns.
     fn freeze(node: &LiveNode) -> Self {
         let (_thaw, wait) = channel::<()>();
+        let (stand, stands) = channel();
         let thawed = node.begin(move |_| async move {
+            let _ = stand.send(());
             // The end of the other side ends it.
             let _ = wait.recv_timeout(WAIT);
         });
+        stands.recv_timeout(WAIT).expect("the node runs its jobs");
         Self { _thaw, thawed }
     }
 

@@ -152,6 +152,8 @@ fn whoever_took_the_link_of_a_member_does_not_take_its_place_while_that_answers(
     };
     // It shows no life for as long as its link is in doubt.
     let frozen = Frozen::freeze(member);
+    // What it sent before is read.
+    node.counters();
     let mut claimant = Claimant::of(member, node);
     claimant.asks_to_join();
     assert_eq!(claimant.next_refusal(), Refusal::Wait);

@@ -1,0 +1,171 @@
+//! The shutdown of the node: what waits on each core for which phase, and the phases one by one.
+
+mod progress;
+mod run;
+mod together;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringmesh_transport::signal;
+
+pub(super) use self::progress::Progress;
+pub(crate) use self::together::PhaseTask;
+use super::{CONTROL_CORE, Core};
+use crate::shutdown::{Plan, SHUTDOWN_TASKS_MAX, ShutdownError, ShutdownReason};
+
+/// What makes a task when its phase begins.
+pub(crate) type MakeTask = Box<dyn FnOnce() -> PhaseTask>;
+
+/// A core's part in the shutdown of its node.
+#[derive(Debug)]
+pub(super) struct ShutdownRoom {
+    plan: Plan,
+    waiting: RefCell<Vec<Waiting>>,
+    next: Cell<u64>,
+    /// Whether the phases run, on the control core.
+    runs: Cell<bool>,
+}
+
+/// A task that waits for its phase.
+struct Waiting {
+    phase: usize,
+    number: u64,
+    name: Box<str>,
+    make: MakeTask,
+}
+
+impl ShutdownRoom {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            waiting: RefCell::default(),
+            next: Cell::default(),
+            runs: Cell::default(),
+        }
+    }
+}
+
+impl Core {
+    /// The place of a phase.
+    pub(crate) fn phase_number(&self, name: &str) -> Result<usize, ShutdownError> {
+        let found = self.shutdown.plan.find(name);
+        found.ok_or_else(|| ShutdownError::NoSuchPhase {
+            phase: name.to_owned(),
+        })
+    }
+
+    /// Has a task wait on this core for its phase.
+    pub(crate) fn add_phase_task(
+        &self,
+        phase: &str,
+        name: &str,
+        make: MakeTask,
+    ) -> Result<u64, ShutdownError> {
+        let at = self.phase_number(phase)?;
+        let room = &self.shutdown;
+        if room.waiting.borrow().len() >= SHUTDOWN_TASKS_MAX {
+            return Err(ShutdownError::TooManyTasks);
+        }
+        let number = room.next.replace(room.next.get() + 1);
+        room.waiting.borrow_mut().push(Waiting {
+            phase: at,
+            number,
+            name: Box::from(name),
+            make,
+        });
+        self.count_phase_tasks();
+        if self.shared.shutdown.has_begun(at) && self.cancel_phase_task(number) {
+            let phase = phase.to_owned();
+            return Err(ShutdownError::TooLate { phase });
+        }
+        Ok(number)
+    }
+
+    /// Takes a task back, if it still waits.
+    pub(crate) fn cancel_phase_task(&self, number: u64) -> bool {
+        let taken = {
+            let mut waiting = self.shutdown.waiting.borrow_mut();
+            let place = waiting.iter().position(|it| it.number == number);
+            place.map(|it| waiting.remove(it))
+        };
+        self.count_phase_tasks();
+        taken.is_some()
+    }
+
+    fn count_phase_tasks(&self) {
+        let count = self.shutdown.waiting.borrow().len();
+        self.shared.shutdown.set_tasks(self.id, count);
+    }
+
+    /// The tasks of a phase, in the order they were added.
+    fn take_phase_tasks(&self, phase: usize) -> Vec<(Box<str>, MakeTask)> {
+        let mut waiting = self.shutdown.waiting.borrow_mut();
+        let taken = waiting.extract_if(.., |it| it.phase == phase);
+        let taken = taken.map(|it| (it.name, it.make)).collect();
+        drop(waiting);
+        self.count_phase_tasks();
+        taken
+    }
+
+    /// A termination signal came: the next one ends the process.
+    pub(super) fn terminate(&self) {
+        if self.settings.shutdown.on_signal {
+            self.shared.ask_to_stop(ShutdownReason::Signal, 0);
+        } else {
+            self.shared.stop_at_once(ShutdownReason::Signal);
+        }
+        if let Err(error) = signal::unblock_termination_signals() {
+            tracing::warn!(%error, "a second signal will not end the process at once");
+        }
+    }
+
+    /// Runs the phases, if this is the control core; once.
+    pub(super) fn begin_phases(self: &Rc<Self>) {
+        let is_new = self.shared.phases_end().is_none();
+        if self.id == CONTROL_CORE && is_new && !self.shutdown.runs.replace(true) {
+            self.tasks.spawn(run::phases(Rc::clone(self)));
+        }
+        self.wake_stop_waiters();
+    }
+
+    /// Ready when the node shuts down: why.
+    pub(crate) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<ShutdownReason> {
+        match self.shared.stop_reason() {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                self.await_stop(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when the phases are over: what came of them.
+    pub(crate) fn poll_phases(&self, context: &mut Context<'_>) -> Poll<Result<(), ShutdownError>> {
+        match self.shared.phases_end() {
+            Some(how) => Poll::Ready(how),
+            None => {
+                self.await_stop(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the phases have yet to say that the work of this node is done.
+    pub(super) fn phases_say_exited(&self) -> bool {
+        let done = self.phase_number(crate::shutdown::phase::CLUSTER_EXITING_DONE);
+        let is_ahead = done.is_ok_and(|it| !self.shared.shutdown.has_begun(it));
+        self.shutdown.runs.get() && is_ahead
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting")
+            .field("phase", &self.phase)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
