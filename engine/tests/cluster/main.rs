@@ -13,5 +13,6 @@ mod network;
 mod parts;
 mod process;
 mod relay;
+mod rolling;
 mod room;
 mod strangers;
