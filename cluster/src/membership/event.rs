@@ -96,6 +96,14 @@ pub enum Event {
         /// In what.
         names: Vec<Box<str>>,
     },
+    /// This node joins although its configuration differs from that of a member: it was told not to
+    /// [mind](super::Settings::enforces_configuration).
+    ConfigurationDiffers {
+        /// The member.
+        by: NodeId,
+        /// In what.
+        names: Vec<Box<str>>,
+    },
     /// This node cannot join: another process answers at its address. It comes when all that were
     /// asked and answer have said so for three seconds, or when a member that is to let it in has
     /// links with both.
@@ -146,6 +154,7 @@ impl Event {
             Self::RoleLeader { .. } => "role_leader",
             Self::ForeignCluster { .. } => "foreign_cluster",
             Self::Incompatible { .. } => "incompatible",
+            Self::ConfigurationDiffers { .. } => "configuration_differs",
             Self::AddressInUse { .. } => "address_in_use",
             Self::JoinWaiting { .. } => "join_waiting",
             Self::Decision(_) => "decision",

@@ -17,6 +17,11 @@ pub const SEEDS_MAX: usize = 64;
 pub struct Settings {
     /// What has to be the same on all members.
     pub configuration: Configuration,
+    /// Whether a node whose configuration differs keeps out: yes. If not, it joins nevertheless and
+    /// says so, and asks that of nobody else: for as long as a cluster goes from one configuration
+    /// to another, member by member. What its members decide by must not differ then either: with
+    /// two strategies two sides may go on.
+    pub enforces_configuration: bool,
     /// The time between two rounds in which views are compared, changed or not: 1 s. Shorter costs
     /// traffic; longer, what was lost on the way is found out later.
     pub gossip_interval: Duration,
@@ -68,6 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             configuration: Configuration::default(),
+            enforces_configuration: true,
             gossip_interval: Duration::from_secs(1),
             push_interval: Duration::from_millis(40),
             push_fanout: 3,
@@ -153,6 +159,14 @@ pub(crate) const LEAST: Duration = Duration::from_millis(1);
 const MOST: Duration = Duration::from_secs(60 * 60);
 
 impl Settings {
+    /// What others may keep this node out by, and it them: nothing if that is not enforced.
+    pub(super) fn compared(&self) -> Configuration {
+        match self.enforces_configuration {
+            true => self.configuration.clone(),
+            false => Configuration::default(),
+        }
+    }
+
     /// Checks them.
     ///
     /// # Errors

@@ -97,6 +97,10 @@ impl Reporter {
             Event::Incompatible {
                 by,
                 names: differing,
+            }
+            | Event::ConfigurationDiffers {
+                by,
+                names: differing,
             } => line.of(by).with("names", names(differing)),
             Event::AddressInUse { by } => line.with("by", places(by)),
             Event::JoinWaiting { silent } => line.with("silent", places(silent)),

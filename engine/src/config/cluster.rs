@@ -270,6 +270,32 @@ pub(super) const FAST_STABLE_AFTER: Key = Key {
     kind: time_or_none!(cluster.resolver.fast_stable_after),
 };
 
+pub(super) const CONFIGURATION_CHECK: Key = Key {
+    section: "cluster",
+    name: "configuration_check",
+    meaning: "Whether the node joins only if all that has to be the same on all members is: \
+              \"enforce\". With \"report\" it joins nevertheless and tells of the difference, and \
+              asks it of nobody: for rolling restarts that bring another configuration.",
+    too_small: "\"report\", members that decide by different strategies may go on on two sides: \
+                not for longer than the restarts take.",
+    too_large: "\"enforce\", a configuration changes only with all members stopped.",
+    kind: Kind::Text {
+        form: "\"enforce\" or \"report\"",
+        get: |settings| {
+            let enforces = settings.cluster.membership.enforces_configuration;
+            if enforces { "enforce" } else { "report" }.to_owned()
+        },
+        set: |settings, text| {
+            settings.cluster.membership.enforces_configuration = match text {
+                "enforce" => true,
+                "report" => false,
+                _ => return Err(String::new()),
+            };
+            Ok(())
+        },
+    },
+};
+
 fn pairs(cluster: &ClusterSettings) -> Vec<String> {
     let of_role = cluster.membership.members_min_of_role.iter();
     of_role

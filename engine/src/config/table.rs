@@ -39,7 +39,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 63] = [
+pub(super) static KEYS: [Key; 64] = [
     Key {
         section: "node",
         name: "system",
@@ -457,6 +457,7 @@ pub(super) static KEYS: [Key; 63] = [
     cluster::DOWNING,
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,
+    cluster::CONFIGURATION_CHECK,
     shutdown::PHASE_TIMEOUT,
     shutdown::PHASES,
     shutdown::ON_SIGNAL,

@@ -140,12 +140,8 @@ impl Active {
         if self.view.members().any(is_ready) {
             return Err(Refusal::ShuttingDown);
         }
-        if !self
-            .settings
-            .configuration
-            .differing(configuration)
-            .is_empty()
-        {
+        let differing = self.settings.compared().differing(configuration);
+        if !differing.is_empty() {
             return Err(Refusal::Incompatible);
         }
         if self.view.members_at(&profile.node.address).next().is_some() {

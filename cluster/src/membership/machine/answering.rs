@@ -39,14 +39,14 @@ impl Membership {
         candidate: bool,
         configuration: &Configuration,
     ) {
-        let differing = self.settings.configuration.differing(configuration);
+        let differing = self.settings.compared().differing(configuration);
         let answer = match &self.phase {
             Phase::Active(active) if !active.own_status().is_departing() => {
                 if differing.is_empty() {
                     Message::InCluster {
                         asked,
                         cluster: active.view().cluster(),
-                        configuration: self.settings.configuration.clone(),
+                        configuration: self.settings.compared(),
                     }
                 } else {
                     self.counters.refused_joins += 1;

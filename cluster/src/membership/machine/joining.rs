@@ -266,7 +266,7 @@ impl Membership {
         let question = Message::InitJoin {
             asked: cx.now.as_nanos(),
             candidate: seeking.may_found && is_free,
-            configuration: self.settings.configuration.clone(),
+            configuration: self.settings.compared(),
         };
         let body: Arc<[u8]> = question.encode(None, cx.now).into();
         for address in seeking.contacts.keys() {
@@ -328,7 +328,7 @@ impl Membership {
             return;
         }
         let differing = self.settings.configuration.differing(configuration);
-        if !differing.is_empty() {
+        if !differing.is_empty() && self.settings.enforces_configuration {
             self.give_up_incompatible(cx, from, differing);
             return;
         }
@@ -356,6 +356,10 @@ impl Membership {
         if seeking.target.is_none() && !seeking.passed_over.as_ref().is_some_and(others_first) {
             seeking.target = Some(Target::new(from.clone(), cluster, now, timeout));
             self.press(cx);
+            if !differing.is_empty() {
+                let (by, names) = (from.clone(), differing);
+                self.publish_event(cx, Event::ConfigurationDiffers { by, names });
+            }
         }
     }
 

@@ -194,6 +194,37 @@ fn a_cluster_with_another_configuration_is_not_joined() {
 }
 
 #[test]
+fn a_cluster_goes_from_one_configuration_to_another_member_by_member() {
+    let with = |value: &str, enforces| {
+        let mut settings = Settings::default();
+        settings.configuration.set("strategy", value).expect("fits");
+        settings.enforces_configuration = enforces;
+        settings
+    };
+    let mut world = World::new(1);
+    let start = |world: &mut World, number, settings| {
+        world.start_with(settings, profile(number, &[], "default"), None);
+        let seed = if number == 1 { vec![] } else { vec![at(1)] };
+        world.join(number, &seed);
+    };
+    start(&mut world, 1, with("keep-majority", true));
+    world.run_for(Duration::from_secs(1));
+    // The newcomer says that it differs, and joins.
+    start(&mut world, 2, with("static-quorum", false));
+    world.run_until("up", 5, |world| world.are_up(&[1, 2]));
+    assert_eq!(world.labels(2)[0], "configuration_differs");
+    // One of those that mind is still let in, by whomever; and one that minds another thing is not.
+    start(&mut world, 3, with("keep-majority", true));
+    world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
+    assert!(!world.labels(3).contains(&"configuration_differs"));
+    start(&mut world, 4, with("static-quorum", true));
+    world.run_for(Duration::from_secs(2));
+    let names: Vec<Box<str>> = vec!["strategy".into()];
+    let stopped = world.nodes[&4].stopped.clone();
+    assert_eq!(stopped, Some(StopReason::Incompatible { names }));
+}
+
+#[test]
 fn a_process_start_joins_once() {
     let mut world = World::new(1);
     world.form(&[1, 2]);

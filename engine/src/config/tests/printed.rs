@@ -34,6 +34,7 @@ fn changed() -> Settings {
                 "downing" => "static-quorum size=3 role=front".to_owned(),
                 "phases" => "drain before=service-stop recover=off".to_owned(),
                 "on_signal" | "on_leaving" | "on_downed" => "off".to_owned(),
+                "configuration_check" => "report".to_owned(),
                 "exit_codes" => "downed=7".to_owned(),
                 _ => "orders2".to_owned(),
             }),

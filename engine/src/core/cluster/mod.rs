@@ -43,7 +43,7 @@ pub(crate) use self::slot::{TopologySlot, TopologyWait};
 use super::far_links::FarLink;
 use super::link::Link;
 use super::{CONTROL_CORE, Core, Token};
-use crate::cluster::{StopReason, begin};
+use crate::cluster::{ClusterSettings, StopReason, begin};
 use crate::error::EngineError;
 
 /// What a core has of the cluster.
@@ -98,7 +98,7 @@ impl Core {
             let text = "a client is no member: change node.role or cluster.take_part";
             return Err(EngineError::Cluster(text.to_owned()));
         }
-        let begun = begin(settings, self.identity())?;
+        let begun = begin(&self.patient(settings), self.identity())?;
         let notebook = begun.state_dir.map(Notebook::in_directory);
         self.cluster.notebook.replace(notebook.unwrap_or_default());
         let topology = Arc::clone(begun.machine.topology());
@@ -113,6 +113,17 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Settings by which the machine waits as long for the end of this node's work, once it is
+    /// exiting, as the phases of the shutdown up to that may take.
+    fn patient(&self, settings: &ClusterSettings) -> ClusterSettings {
+        let mut settings = settings.clone();
+        if self.settings.shutdown.on_leaving {
+            let patience = &mut settings.membership.exit_timeout;
+            *patience = self.time_of_work().max(*patience);
+        }
+        settings
     }
 
     /// Why this node has no part in the cluster any more, if that is so.

@@ -8,13 +8,16 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ringmesh_transport::signal;
 
 pub(super) use self::progress::Progress;
 pub(crate) use self::together::PhaseTask;
 use super::{CONTROL_CORE, Core};
-use crate::shutdown::{Plan, SHUTDOWN_TASKS_MAX, ShutdownError, ShutdownReason};
+use crate::shutdown::{
+    PHASE_TIME_MAX, Plan, SHUTDOWN_TASKS_MAX, ShutdownError, ShutdownReason, phase,
+};
 
 /// What makes a task when its phase begins.
 pub(crate) type MakeTask = Box<dyn FnOnce() -> PhaseTask>;
@@ -153,9 +156,17 @@ impl Core {
         }
     }
 
+    /// How long it may take until the phases say that the work of this node is done.
+    pub(super) fn time_of_work(&self) -> Duration {
+        let phases = self.shutdown.plan.phases().iter();
+        let work = phases.take_while(|it| &*it.name != phase::CLUSTER_EXITING_DONE);
+        let time: Duration = work.map(|it| it.timeout).sum();
+        time.min(PHASE_TIME_MAX)
+    }
+
     /// Whether the phases have yet to say that the work of this node is done.
     pub(super) fn phases_say_exited(&self) -> bool {
-        let done = self.phase_number(crate::shutdown::phase::CLUSTER_EXITING_DONE);
+        let done = self.phase_number(phase::CLUSTER_EXITING_DONE);
         let is_ahead = done.is_ok_and(|it| !self.shared.shutdown.has_begun(it));
         self.shutdown.runs.get() && is_ahead
     }

@@ -67,7 +67,7 @@ impl Membership {
     pub(in crate::membership::machine) fn ask_to_join(&self, cx: &mut Context<'_>, node: &NodeId) {
         let join = Message::Join {
             profile: self.own.as_ref().clone(),
-            configuration: self.settings.configuration.clone(),
+            configuration: self.settings.compared(),
         };
         self.send(cx, node, &join);
     }
