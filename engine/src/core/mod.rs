@@ -260,8 +260,6 @@ pub(crate) struct Core {
     lookout: Lookout,
     phase: RefCell<Phase>,
     shutdown: ShutdownRoom,
-    /// Tasks in `until_shutdown`.
-    stop_waiters: RefCell<Vec<Waker>>,
     /// Who waited for an event that was told in this turn.
     event_readers: RefCell<Vec<Waker>>,
     /// Process starts that were quarantined in this turn.

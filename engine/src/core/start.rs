@@ -68,7 +68,6 @@ impl Core {
         } = seat;
         let (io, node) = open(id, &settings, &shared, &seat.surroundings.networks)?;
         let ends = ends(&settings, &node, id);
-        let plan = settings.shutdown.plan().map_err(EngineError::Cluster)?;
         shared.core_ready(id, io.doorbell());
         Ok(Rc::new(Self {
             acceptor: RefCell::new(Acceptor::new(settings.half_open_max)),
@@ -120,8 +119,7 @@ impl Core {
             idleness: Idleness::default(),
             lookout: Lookout::default(),
             phase: RefCell::new(Phase::default()),
-            shutdown: ShutdownRoom::new(plan),
-            stop_waiters: RefCell::default(),
+            shutdown: ShutdownRoom::new(&settings)?,
             event_readers: RefCell::default(),
             parting: RefCell::default(),
             tally: shared.pages.of_core(usize::from(id.0)),

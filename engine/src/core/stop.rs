@@ -73,7 +73,7 @@ impl Core {
 
     /// Wakes whoever waits for the stop, or for word that it comes.
     pub(super) fn wake_stop_waiters(&self) {
-        let waiting = std::mem::take(&mut *self.stop_waiters.borrow_mut());
+        let waiting = std::mem::take(&mut *self.shutdown.waiters.borrow_mut());
         waiting.into_iter().for_each(|waker| self.wake(waker));
     }
 
@@ -89,12 +89,12 @@ impl Core {
     /// Has a task woken by the stop.
     pub(super) fn await_stop(&self, context: &Context<'_>) {
         let is_known = {
-            let waiters = self.stop_waiters.borrow();
+            let waiters = self.shutdown.waiters.borrow();
             waiters.iter().any(|known| known.will_wake(context.waker()))
         };
         if !is_known {
             let waker = context.waker().clone();
-            self.stop_waiters.borrow_mut().push(waker);
+            self.shutdown.waiters.borrow_mut().push(waker);
         }
     }
 

@@ -151,7 +151,7 @@ impl CoordinatedShutdown {
         let codes = &self.core.settings().shutdown.exit_codes;
         let code = |reason: ShutdownReason| {
             let set = codes.get(reason.label()).copied();
-            set.unwrap_or(reason.exit_code())
+            set.unwrap_or_else(|| reason.exit_code())
         };
         let of_end = end.map_or(0, code);
         match self.reason() {

@@ -7,7 +7,7 @@ mod together;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringmesh_transport::signal;
@@ -15,6 +15,8 @@ use ringmesh_transport::signal;
 pub(super) use self::progress::Progress;
 pub(crate) use self::together::PhaseTask;
 use super::{CONTROL_CORE, Core};
+use crate::config::Settings;
+use crate::error::EngineError;
 use crate::shutdown::{
     PHASE_TIME_MAX, Plan, SHUTDOWN_TASKS_MAX, ShutdownError, ShutdownReason, phase,
 };
@@ -30,6 +32,8 @@ pub(super) struct ShutdownRoom {
     next: Cell<u64>,
     /// Whether the phases run, on the control core.
     runs: Cell<bool>,
+    /// Tasks in `until_shutdown`, or that wait for word of the phases.
+    pub(super) waiters: RefCell<Vec<Waker>>,
 }
 
 /// A task that waits for its phase.
@@ -41,13 +45,16 @@ struct Waiting {
 }
 
 impl ShutdownRoom {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self {
-            plan,
+    pub(super) fn new(settings: &Settings) -> Result<Self, EngineError> {
+        let plan = settings.shutdown.plan();
+        Ok(Self {
+            // The settings are checked before a core begins.
+            plan: plan.map_err(EngineError::Cluster)?,
             waiting: RefCell::default(),
             next: Cell::default(),
             runs: Cell::default(),
-        }
+            waiters: RefCell::default(),
+        })
     }
 }
 
