@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use futures_util::future::select;
-use ringmesh::cluster::{Cluster, ClusterError, ClusterEvents, CommandError, News, Topology};
+use ringmesh::cluster::{ClusterError, ClusterEvents, CommandError, News, Topology};
 use ringmesh::{EngineError, Events, Node, NodeEvent};
 use std::pin::pin;
 
