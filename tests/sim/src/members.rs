@@ -143,6 +143,13 @@ impl Participant {
         self
     }
 
+    /// It joins only when it was told the version of its program.
+    #[must_use]
+    pub fn with_version_later(mut self) -> Self {
+        self.control = self.control.with_version_later();
+        self
+    }
+
     /// The machines.
     pub fn control(&self) -> &Control {
         &self.control

@@ -3,6 +3,7 @@
 mod bites;
 mod large;
 mod regressions;
+mod rolling;
 
 use std::time::Duration;
 
