@@ -18,7 +18,7 @@ struct Wall {
     tests: &'static [&'static str],
 }
 
-const WALLS: [Wall; 10] = [
+const WALLS: [Wall; 11] = [
     Wall {
         package: "ringmesh-proto",
         folder: "transport/proto",
@@ -47,6 +47,14 @@ const WALLS: [Wall; 10] = [
         workspace: &["ringmesh-proto"],
         external: &["rkyv", "rustc-hash", "thiserror"],
         tests: &["proptest"],
+    },
+    Wall {
+        package: "ringmesh-lease",
+        folder: "lease",
+        // Itself, with all features: its tests are of all stores.
+        workspace: &["ringmesh-cluster", "ringmesh-lease", "ringmesh-proto"],
+        external: &["rustix", "serde_json", "thiserror", "ureq"],
+        tests: &["rustls", "tempfile"],
     },
     Wall {
         package: "ringmesh-macros",
@@ -183,10 +191,11 @@ const WALLS: [Wall; 10] = [
 ];
 
 /// The folders of the root that hold code; `deploy` comes with the first deployment.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "bench",
     "cluster",
     "engine",
+    "lease",
     "loadgen",
     "tests",
     "transport",
