@@ -2,6 +2,7 @@
 
 mod bites;
 mod large;
+mod leasing;
 mod regressions;
 
 use std::time::Duration;
@@ -121,7 +122,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 21, "{checks:?}");
+    assert_eq!(checks.len(), 22, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 
