@@ -1,6 +1,7 @@
 //! Worlds of members: they find each other, and go on together.
 
 mod bites;
+mod choosing;
 mod large;
 mod leasing;
 mod regressions;
