@@ -47,7 +47,7 @@ use self::joining::{Answer, Seeking};
 pub use self::leading::WhyNotConverged;
 use self::postponing::Postponed;
 use super::command::{Command, CommandError};
-use super::gossip::Gossip;
+use super::gossip::{Gossip, Warrant};
 use super::member::Profile;
 use super::memory::{Electorate, Memory};
 use super::message::Message;
@@ -280,10 +280,25 @@ impl Membership {
         self.settle(cx);
     }
 
-    /// Gives members up, as was decided.
-    pub fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
+    /// Gives members up, as was decided, in one step with the lease by which it was, if it was by
+    /// one.
+    pub fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid], warrant: Option<Warrant>) {
         if let Phase::Active(active) = &mut self.phase {
-            active.down(cx, uids);
+            active.down(cx, uids, warrant);
+        }
+        self.settle(cx);
+    }
+
+    /// Nobody was given up by that lease, nor by any before it that is not in this node's view.
+    pub fn note_warrant(&mut self, cx: &mut Context<'_>, warrant: Warrant) {
+        self.down(cx, &[], Some(warrant));
+    }
+
+    /// Makes a version of the view that nobody has seen yet: whoever says that it holds it knows
+    /// what was done before that.
+    pub fn renew_version(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.touch();
         }
         self.settle(cx);
     }

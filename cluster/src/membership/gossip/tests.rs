@@ -18,6 +18,7 @@ enum Change {
     Accuse(u64, Reason),
     Clear(u64),
     Remove(u64),
+    Note(u64),
     /// Takes over the view of another node.
     Take(usize),
 }
@@ -34,6 +35,7 @@ fn changes() -> impl Strategy<Value = Change> {
         (1_u64..9, reason).prop_map(|(number, reason)| Change::Accuse(number, reason)),
         (1_u64..9).prop_map(Change::Clear),
         (4_u64..9).prop_map(Change::Remove),
+        (1_u64..9).prop_map(Change::Note),
         (0_usize..3).prop_map(Change::Take),
     ]
 }
@@ -79,6 +81,10 @@ fn apply(view: &mut Gossip, own: Uid, change: &Change) -> bool {
         }
         Change::Clear(number) => view.reachability_mut().clear(own, uid(number)),
         Change::Remove(number) => view.remove(Instant::ZERO, uid(number)).is_some(),
+        Change::Note(number) => {
+            let (token, holder) = (Token(number), Some(own));
+            view.note_warrant("x", Warrant { token, holder })
+        }
         Change::Take(_) => unreachable!("taken before"),
     }
 }

@@ -220,7 +220,9 @@ fn whoever_was_given_up_writes_nothing_more() {
     world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
     world.part(&[1], &[2, 3]);
     let all = [1, 2, 3].map(testing::uid);
-    world.with(1, |control, cx| control.membership_mut().down(cx, &all));
+    world.with(1, |control, cx| {
+        control.membership_mut().down(cx, &all, None)
+    });
     world.run_for(Duration::from_secs(10));
     assert!(world.nodes[&1].stopped.is_some());
     let known = world.nodes[&1].memory.clone().expect("a memory");

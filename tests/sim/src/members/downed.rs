@@ -7,7 +7,7 @@ use ringmesh_cluster::resolver::{Answer, Decision, Why};
 use ringmesh_proto::address::Uid;
 
 use super::Participant;
-use super::downing::Downing;
+use super::downing::{Downing, lease};
 use super::views::viewers;
 use super::writing::{Move, Told, Writing, Writings};
 use crate::happening::Happening;
@@ -15,7 +15,8 @@ use crate::invariant::Invariant;
 use crate::world::World;
 
 /// Whoever gives others up does so by a decision that names them, for which, if the strategy is
-/// voted, a quorum is on record whose members have agreed, as they say themselves; or because its
+/// voted, a quorum is on record whose members have agreed, as they say themselves, and if it takes
+/// a lease, whoever decides has that, as the store says; or because its
 /// user wants it, or because another process was started at their address, and theirs is gone.
 /// Whoever was given up is a member nowhere in the end, and does not run.
 #[derive(Debug)]
@@ -62,9 +63,11 @@ impl Downed {
         let decision = decision.filter(|by| by.down.iter().any(|node| node.uid == it.uid));
         if let Some(decision) = decision {
             let is_own = decision.down.iter().all(|node| node.uid == own);
-            return match is_own || !self.downing.is_voted() {
-                true => Ok(()),
-                false => self.judge_votes(world, own, decision),
+            return match self.downing {
+                _ if is_own => Ok(()),
+                Downing::LeaseMajority => judge_lease(world, own, decision),
+                downing if downing.is_voted() => self.judge_votes(world, own, decision),
+                _ => Ok(()),
             };
         }
         let mut running = world.running().map(|node| world.uid(node));
@@ -107,6 +110,20 @@ impl Downed {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether whoever decides has the lease by which it does.
+fn judge_lease(world: &World<Participant>, own: Uid, decision: &Decision) -> Result<(), String> {
+    let Some(token) = decision.token.filter(|_| decision.why == Why::Leased) else {
+        return Err(format!("no lease, it was {}", decision.why.label()));
+    };
+    let members = decision.explanation.members.iter();
+    let mut nodes = members.map(|it| &it.node).filter(|it| it.uid == own);
+    let has = |node| world.store().has(world.now(), &lease(), node, token);
+    match nodes.next().is_some_and(has) {
+        true => Ok(()),
+        false => Err(format!("it does not have the lease by {token}")),
     }
 }
 
