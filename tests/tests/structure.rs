@@ -68,6 +68,7 @@ const WALLS: [Wall; 11] = [
         folder: "engine",
         workspace: &[
             "ringmesh-cluster",
+            "ringmesh-lease",
             "ringmesh-macros",
             "ringmesh-proto",
             "ringmesh-transport",

@@ -38,7 +38,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 57] = [
+pub(super) static KEYS: [Key; 58] = [
     Key {
         section: "node",
         name: "system",
@@ -456,6 +456,7 @@ pub(super) static KEYS: [Key; 57] = [
     cluster::DOWNING,
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,
+    cluster::LEASE_STORE,
     Key {
         section: "control",
         name: "bind",

@@ -32,6 +32,7 @@ fn changed() -> Settings {
                 "seeds" => "alone".to_owned(),
                 "members_min_of_role" => "front=2".to_owned(),
                 "downing" => "static-quorum size=3 role=front".to_owned(),
+                "lease_store" => "directory /mnt/leases".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),

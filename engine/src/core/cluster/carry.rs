@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh_cluster::effect::{Class, Effect, StopReason};
-use ringmesh_cluster::lease::{Answer, Ask};
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
@@ -42,19 +41,11 @@ impl Core {
                 Effect::Forget => self.write_down(None),
                 Effect::Identify { address } => self.identify(address),
                 Effect::Probe { node } => self.probe_member(&node),
-                Effect::Lease(ask) => self.ask_for_lease(&ask),
+                Effect::Lease(ask) => self.ask_lease(ask),
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }
         self.publish_cluster(latest, news);
-    }
-
-    /// There is nobody to ask.
-    fn ask_for_lease(self: &Rc<Self>, ask: &Ask) {
-        let why = "no lease store".into();
-        self.tell_cluster(|machine, cx| {
-            machine.handle_lease(cx, ask.number, Answer::Failed { why });
-        });
     }
 
     /// Once this node is exiting it says that its work is done: what there is of that goes on until
