@@ -198,6 +198,12 @@ fn lease_name(system: &str, data_centre: &str) -> LeaseName {
     name.expect("it is made of letters that a name may have, and not too long")
 }
 
+/// Whether a lease of that name is one that decides in some cluster.
+pub(super) fn is_reserved(name: &LeaseName) -> bool {
+    let name = name.as_str();
+    name.starts_with("downing-") || name.ends_with("--downing")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +290,7 @@ mod tests {
         let names = places.map(|(system, data_centre)| lease_name(system, data_centre));
         for (at, name) in names.iter().enumerate() {
             assert!(!names[..at].contains(name), "{name}");
+            assert!(is_reserved(name), "{name}");
         }
     }
 }

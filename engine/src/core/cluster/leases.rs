@@ -1,12 +1,14 @@
 //! What is asked of whoever gives leases to this node, carried out apart: a store that is slow
 //! holds up no core.
 //!
-//! The store lives on a thread of its own, which carries out one ask at a time. Of those that wait
-//! for it the newest of each lease counts: what an older one wanted is not wanted any more. A node
-//! that stops waits for what is given back, and for what is under way, for as long as its last
-//! bytes may take; a store that hangs for longer is left behind with its thread.
+//! The store lives on a thread of its own, which carries out one ask at a time: first those of the
+//! cluster's machine, then those of the program's leases as they came. Of the asks of one user for
+//! one lease the newest counts: what an older one wanted is not wanted any more. A node that stops
+//! waits for what is given back, and for what is under way, for as long as its last bytes may take;
+//! a store that hangs for longer is left behind with its thread.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -14,12 +16,30 @@ use std::thread::{self, JoinHandle};
 use futures_channel::oneshot;
 use ringmesh_cluster::lease::{Answer, Ask, Deed, LeaseName};
 use ringmesh_lease::Store;
+use ringmesh_proto::address::CoreId;
+use ringmesh_proto::time::Instant;
 
-use super::super::Core;
+use super::super::{CONTROL_CORE, Core};
+use crate::cluster::LeaseStore;
 use crate::error::EngineError;
 
 /// Asks for so many leases wait at most.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 256;
+
+/// Who asks: the machine of the cluster, or a lease of the program by its number on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LeaseUser {
+    /// The machine. First of all.
+    Machine,
+    Lease(CoreId, u64),
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+enum Reply {
+    ToMachine,
+    ToLease(oneshot::Sender<Answer>),
+}
 
 /// What is asked of the store, and who carries it out.
 #[derive(Debug, Default)]
@@ -27,7 +47,16 @@ pub(super) struct LeaseDesk {
     /// There is no store without one, or it is gone.
     clerk: Option<Clerk>,
     is_busy: bool,
-    waiting: BTreeMap<LeaseName, Ask>,
+    waiting: BTreeMap<(LeaseUser, LeaseName), Waiting>,
+    /// How many asks have come.
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    arrival: u64,
+    ask: Ask,
+    reply: Reply,
 }
 
 /// The thread of the store.
@@ -61,38 +90,53 @@ impl LeaseDesk {
         })
     }
 
-    /// Has an ask wait in place of an older one for its lease, or says that there is no room.
-    fn put(&mut self, ask: Ask) -> Put {
-        let is_new = !self.waiting.contains_key(&ask.name);
+    /// Has an ask wait, at the place of an older one for its lease, or says that there is no room.
+    fn put(&mut self, user: LeaseUser, ask: Ask, reply: Reply) -> Put {
+        let key = (user, ask.name.clone());
         if self.clerk.is_none() {
-            Put::Refused("this node has no lease store, or it is gone")
-        } else if is_new && self.waiting.len() >= WAITING_MAX {
-            Put::Refused("asks for too many leases wait")
-        } else {
-            match self.waiting.insert(ask.name.clone(), ask) {
-                Some(_) => Put::Replaced,
-                None => Put::Waits,
+            return Put::Refused(reply, "this node has no lease store, or it is gone");
+        }
+        self.arrivals += 1;
+        let has_room = self.waiting.len() < WAITING_MAX;
+        match self.waiting.entry(key) {
+            Entry::Occupied(mut older) => {
+                let older = older.get_mut();
+                (older.ask, older.reply) = (ask, reply);
+                Put::Replaced
             }
+            Entry::Vacant(place) if has_room => {
+                let arrival = self.arrivals;
+                place.insert(Waiting {
+                    arrival,
+                    ask,
+                    reply,
+                });
+                Put::Waits
+            }
+            Entry::Vacant(_) => Put::Refused(reply, "asks for too many leases wait"),
         }
     }
 
-    /// What is to be asked next, if the store has nothing to do: what has waited longest.
-    fn take(&mut self) -> Option<Ask> {
+    /// What is to be asked next, if the store has nothing to do.
+    fn take(&mut self) -> Option<(Ask, Reply)> {
         if self.is_busy {
             return None;
         }
-        let oldest = self.waiting.values().min_by_key(|ask| ask.number);
-        let name = oldest.map(|ask| ask.name.clone())?;
-        let ask = self.waiting.remove(&name);
-        self.is_busy = ask.is_some();
-        ask
+        let rank = |((user, _), it): &(&(LeaseUser, LeaseName), &Waiting)| {
+            (*user != LeaseUser::Machine, it.arrival)
+        };
+        let next = self.waiting.iter().min_by_key(rank);
+        let key = next.map(|(key, _)| key.clone())?;
+        let Waiting { ask, reply, .. } = self.waiting.remove(&key)?;
+        self.is_busy = true;
+        Some((ask, reply))
     }
 
     /// Nothing but what is given back is asked for any more. Says how much is left out.
     fn wind_up(&mut self) -> usize {
         let before = self.waiting.len();
-        let is_last = |ask: &Ask| matches!(ask.deed, Deed::Release(_));
-        self.waiting.retain(|_, ask| is_last(ask));
+        let is_last = |it: &Waiting| matches!(it.ask.deed, Deed::Release(_));
+        self.waiting.retain(|_, it| is_last(it));
         before - self.waiting.len()
     }
 
@@ -102,12 +146,12 @@ impl LeaseDesk {
 }
 
 /// What becomes of an ask.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Put {
     Waits,
     /// An older one is not asked any more.
     Replaced,
-    Refused(&'static str),
+    Refused(Reply, &'static str),
 }
 
 /// Carries out errands, one after the other, until nobody can give any.
@@ -119,21 +163,42 @@ fn serve(mut store: Box<dyn Store>, given: &Receiver<Errand>) {
 }
 
 impl Core {
-    /// Asks the store, now or when it has nothing else to do.
+    /// Asks the store for the machine, now or when it has nothing else to do.
     pub(super) fn ask_lease(self: &Rc<Self>, ask: Ask) {
+        self.put_ask(LeaseUser::Machine, ask, Reply::ToMachine);
+    }
+
+    /// Asks the store for a lease of the program, from any core. Nobody answers if there is too
+    /// much to do, or something newer is asked.
+    pub(crate) fn ask_for_lease(
+        self: &Rc<Self>,
+        user: LeaseUser,
+        ask: Ask,
+    ) -> oneshot::Receiver<Answer> {
+        let (say, heard) = oneshot::channel();
+        let put = move |control: &Rc<Self>| control.put_ask(user, ask, Reply::ToLease(say));
+        if self.id == CONTROL_CORE {
+            put(self);
+        } else if self.send_errand(CONTROL_CORE, Box::new(put)).is_err() {
+            tracing::debug!("the control core has too much to do to ask for a lease");
+        }
+        heard
+    }
+
+    fn put_ask(self: &Rc<Self>, user: LeaseUser, ask: Ask, reply: Reply) {
         self.tally.lease_asks.add(1);
         let number = ask.number;
-        let put = { self.cluster.leases.borrow_mut() }.put(ask);
+        let put = { self.cluster.leases.borrow_mut() }.put(user, ask, reply);
         match put {
             Put::Waits => {}
             Put::Replaced => self.tally.lease_asks_dropped.add(1),
-            Put::Refused(why) => return self.lease_answered(number, failed(why)),
+            Put::Refused(reply, why) => return self.lease_answered(number, reply, failed(why)),
         }
         self.ask_next_lease();
     }
 
     fn ask_next_lease(self: &Rc<Self>) {
-        let Some(ask) = { self.cluster.leases.borrow_mut() }.take() else {
+        let Some((ask, reply)) = { self.cluster.leases.borrow_mut() }.take() else {
             return;
         };
         let (say, heard) = oneshot::channel();
@@ -152,8 +217,8 @@ impl Core {
             };
             { core.cluster.leases.borrow_mut() }.is_busy = false;
             match answer {
-                Ok(answer) => core.lease_answered(number, answer),
-                Err(_) => core.lease_store_gone(number),
+                Ok(answer) => core.lease_answered(number, reply, answer),
+                Err(_) => core.lease_store_gone(number, reply),
             }
             core.ask_next_lease();
         };
@@ -161,25 +226,33 @@ impl Core {
     }
 
     /// The store panicked, and its thread with it.
-    fn lease_store_gone(self: &Rc<Self>, number: u64) {
+    fn lease_store_gone(&self, number: u64, reply: Reply) {
         tracing::error!("the lease store panicked: no lease is given to this node any more");
         let waiting = {
             let mut desk = self.cluster.leases.borrow_mut();
             desk.clerk = None;
             std::mem::take(&mut desk.waiting)
         };
-        let numbers = waiting.into_values().map(|ask| ask.number);
-        for number in numbers.chain([number]) {
-            self.lease_answered(number, failed("the lease store panicked"));
+        let waiting = waiting.into_values().map(|it| (it.ask.number, it.reply));
+        for (number, reply) in waiting.chain([(number, reply)]) {
+            self.lease_answered(number, reply, failed("the lease store panicked"));
         }
     }
 
-    fn lease_answered(&self, number: u64, answer: Answer) {
+    fn lease_answered(&self, number: u64, reply: Reply, answer: Answer) {
         if let Answer::Failed { why } = &answer {
             self.tally.lease_failures.add(1);
             tracing::debug!(number, %why, "a lease was asked for in vain");
         }
-        self.tell_cluster(|machine, cx| machine.handle_lease(cx, number, answer));
+        match reply {
+            Reply::ToMachine => {
+                self.tell_cluster(|machine, cx| machine.handle_lease(cx, number, answer));
+            }
+            Reply::ToLease(say) => {
+                // It may not be waited for any more.
+                let _ = say.send(answer);
+            }
+        }
     }
 
     /// Whether the store has nothing to do any more for a node that stops.
@@ -187,7 +260,38 @@ impl Core {
         let dropped = { self.cluster.leases.borrow_mut() }.wind_up();
         self.tally.lease_asks_dropped.add(dropped as u64);
         self.ask_next_lease();
-        self.cluster.leases.borrow().is_done()
+        self.cluster.leases.borrow().is_done() && self.cluster.leases_ending.get() == 0
+    }
+
+    /// Whether anything gives leases to this node.
+    pub(crate) fn has_lease_store(&self) -> bool {
+        let is_named = self.settings.cluster.lease_store != LeaseStore::None;
+        is_named || self.cluster.lease_store.is_some()
+    }
+
+    /// What no other lease on this node is called.
+    pub(crate) fn next_lease(&self) -> LeaseUser {
+        let number = self.cluster.leases_made.get() + 1;
+        self.cluster.leases_made.set(number);
+        LeaseUser::Lease(self.id, number)
+    }
+
+    /// The time by which a lease is held: as it is now, not when the turn began.
+    pub(crate) fn lease_time(&self) -> Instant {
+        self.clock.peek()
+    }
+
+    /// A lease of the program on this core is given back from now on: the node does not end before,
+    /// if its time suffices.
+    pub(crate) fn lease_ends(&self) {
+        let ending = &self.cluster.leases_ending;
+        ending.set(ending.get() + 1);
+    }
+
+    /// That is done.
+    pub(crate) fn lease_ended(&self) {
+        let ending = &self.cluster.leases_ending;
+        ending.set(ending.get() - 1);
     }
 
     /// The node ends: so does the thread of the store, if that has nothing under way.
@@ -237,47 +341,71 @@ mod tests {
         }
     }
 
+    fn waits(desk: &mut LeaseDesk, user: LeaseUser, ask: Ask) -> bool {
+        match desk.put(user, ask, Reply::ToMachine) {
+            Put::Waits => true,
+            Put::Replaced => false,
+            Put::Refused(_, why) => panic!("{why}"),
+        }
+    }
+
+    fn take(desk: &mut LeaseDesk) -> Option<u64> {
+        desk.take().map(|(ask, _)| ask.number)
+    }
+
+    const PROGRAM: LeaseUser = LeaseUser::Lease(CoreId(0), 1);
+
     #[test]
     fn the_newest_ask_for_each_lease_is_carried_out_one_at_a_time() {
         let mut desk = desk();
-        for (number, name, put) in [
-            (1, "b", Put::Waits),
-            (2, "a", Put::Waits),
-            (3, "b", Put::Replaced),
-        ] {
-            assert_eq!(desk.put(ask(number, name, Deed::Acquire)), put);
+        let mut acquire =
+            |user, number, name| waits(&mut desk, user, ask(number, name, Deed::Acquire));
+        assert!(acquire(PROGRAM, 5, "b") && acquire(PROGRAM, 6, "a"));
+        assert!(!acquire(PROGRAM, 7, "b"), "in place of the older one");
+        let other = LeaseUser::Lease(CoreId(1), 1);
+        assert!(
+            acquire(other, 1, "b"),
+            "another holder's numbers are others"
+        );
+        assert!(acquire(LeaseUser::Machine, 2, "b"));
+        for number in [2, 7, 6, 1] {
+            assert_eq!(take(&mut desk), Some(number));
+            assert_eq!(take(&mut desk), None, "one is under way");
+            desk.is_busy = false;
         }
-        assert_eq!(desk.take().map(|it| it.number), Some(2));
-        assert_eq!(desk.take(), None, "one is under way");
-        desk.is_busy = false;
-        assert_eq!(desk.take().map(|it| it.number), Some(3));
-        desk.is_busy = false;
-        assert_eq!(desk.take(), None);
+        assert_eq!(take(&mut desk), None);
         assert!(desk.is_done());
     }
 
     #[test]
     fn one_over_the_waiting_max_is_refused() {
         let mut desk = desk();
-        let mut put =
-            |number: usize| desk.put(ask(number as u64, &format!("shop-{number}"), Deed::Acquire));
-        assert!((0..WAITING_MAX).all(|number| put(number) == Put::Waits));
-        assert!(matches!(put(WAITING_MAX), Put::Refused(_)));
-        assert_eq!(put(0), Put::Replaced, "there is room in its place");
-        let nobody = LeaseDesk::default().put(ask(1, "a", Deed::Acquire));
-        assert!(matches!(nobody, Put::Refused(_)), "there is no store");
+        let mut put = |number: usize| {
+            let ask = ask(number as u64, &format!("shop-{number}"), Deed::Acquire);
+            desk.put(PROGRAM, ask, Reply::ToMachine)
+        };
+        assert!((0..WAITING_MAX).all(|number| matches!(put(number), Put::Waits)));
+        assert!(matches!(put(WAITING_MAX), Put::Refused(..)));
+        assert!(
+            matches!(put(0), Put::Replaced),
+            "there is room in its place"
+        );
+        let ask = ask(1, "a", Deed::Acquire);
+        let nobody = LeaseDesk::default().put(PROGRAM, ask, Reply::ToMachine);
+        assert!(matches!(nobody, Put::Refused(..)), "there is no store");
     }
 
     #[test]
     fn a_desk_that_winds_up_gives_back_and_asks_nothing_else() {
         let mut desk = desk();
         let token = ringmesh_lease::Token(1);
-        desk.put(ask(1, "a", Deed::Acquire));
-        desk.put(ask(2, "b", Deed::Renew(token)));
-        desk.put(ask(3, "c", Deed::Release(token)));
+        let deeds = [Deed::Acquire, Deed::Renew(token), Deed::Release(token)];
+        for (number, (name, deed)) in ["a", "b", "c"].into_iter().zip(deeds).enumerate() {
+            assert!(waits(&mut desk, PROGRAM, ask(number as u64, name, deed)));
+        }
         assert_eq!(desk.wind_up(), 2);
         assert!(!desk.is_done());
-        assert_eq!(desk.take().map(|it| it.number), Some(3));
+        assert_eq!(take(&mut desk), Some(2));
         assert!(!desk.is_done(), "it is under way");
     }
 }

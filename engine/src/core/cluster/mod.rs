@@ -37,6 +37,7 @@ use ringmesh_transport::timer::TimerKey;
 
 use self::contacts::Contacts;
 use self::leases::LeaseDesk;
+pub(crate) use self::leases::LeaseUser;
 use self::memory::Notebook;
 use self::posts::Posts;
 use self::search::Searches;
@@ -59,6 +60,9 @@ pub(super) struct ClusterRoom {
     searches: RefCell<Searches>,
     notebook: RefCell<Notebook>,
     leases: RefCell<LeaseDesk>,
+    /// Leases of the program that this core made, and those of them that are being given back.
+    leases_made: Cell<u64>,
+    leases_ending: Cell<usize>,
     /// Makes the program's own lease store, if it has one.
     lease_store: Option<StoreFactory>,
     timer: Cell<Option<(Instant, TimerKey)>>,

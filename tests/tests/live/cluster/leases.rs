@@ -2,17 +2,18 @@
 //! and what a store that is slow, or broken, does to them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringmesh::cluster::{ClusterSettings, Downing, LeaseStore};
+use futures_channel::oneshot;
+use ringmesh::cluster::{ClusterSettings, Downing, Lease, LeaseError, LeaseStore};
 use ringmesh::lease::{
     Answer, Ask, Clock, Deed, LeaseName, MemoryStore, Store, SystemClock, Token,
 };
-use ringmesh::{Engine, EngineError, MetricsReader, NodeBuilder};
-use ringmesh_tests::live::node::LiveNode;
+use ringmesh::{CoreId, Engine, EngineError, MetricsReader, Node, NodeBuilder};
+use ringmesh_tests::live::node::{LiveNode, Pending};
 use ringmesh_tests::live::{SYSTEM, WAIT};
 
 use super::{Frozen, cluster_of, of, until_up, watchful};
@@ -210,4 +211,164 @@ fn a_store_that_panics_fails_every_ask_and_the_node_goes_on() {
     assert_eq!(node.log().with("the lease store panicked").len(), 1);
     until_up(&node, 1);
     node.stop();
+}
+
+/// Two nodes of one cluster, with two cores each, and one store.
+fn two() -> (Vec<LiveNode>, MemoryStore) {
+    let store = MemoryStore::new(Arc::new(SystemClock::default()));
+    let nodes = cluster_of(2, &watchful(), |builder| {
+        let store = store.clone();
+        builder.cores(2).lease_store(move || store.clone())
+    });
+    (nodes, store)
+}
+
+fn shop() -> LeaseName {
+    LeaseName::new("shop").expect("a name")
+}
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(3);
+
+/// A node that has it, until it is told to give it back.
+fn holds(node: &LiveNode) -> (Token, Sender<()>, Pending<()>) {
+    let ((say, heard), (tell, told)) = (channel(), channel::<()>());
+    let held = node.begin(move |node| async move {
+        let lease = of(&node)
+            .lease(shop(), TIME_TO_LIVE)
+            .expect("there is a store");
+        let token = lease.acquire().await;
+        say.send(token).expect("the test listens");
+        while told.try_recv() == Err(TryRecvError::Empty) {
+            assert_eq!(lease.token(), Some(token), "it is kept");
+            node.sleep(Duration::from_millis(1)).await;
+        }
+        lease.release();
+        assert_eq!((lease.token(), lease.time_left()), (None, Duration::ZERO));
+        lease.lost().await;
+    });
+    let token = heard.recv_timeout(WAIT).expect("it is given");
+    (token, tell, held)
+}
+
+#[test]
+fn of_two_nodes_that_want_a_lease_one_has_it_and_the_other_when_that_gives_it_back() {
+    let (nodes, store) = two();
+    let (first, give_back, held) = holds(&nodes[0]);
+    let (owner, _) = store.holder(&shop()).expect("it is held");
+    let waits = begin_on_another_core(&nodes[1], move |lease| async move {
+        let token = lease.acquire().await;
+        (token, lease.time_left() > Duration::ZERO)
+    });
+    // The other has asked, and was told who has it.
+    let asks = store.asks();
+    until(|| store.asks() > asks + 2);
+    assert_eq!(store.holder(&shop()), Some((owner, first)));
+    give_back.send(()).expect("it waits");
+    held.finish();
+    let (second, is_left) = waits.finish();
+    assert_eq!((second, is_left), (Token(first.0 + 1), true));
+    // It was dropped with what waited for it.
+    until(|| store.holder(&shop()).is_none());
+}
+
+fn until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + WAIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "in vain");
+        thread::yield_now();
+    }
+}
+
+/// Begins something with a lease on the second core of a node.
+fn begin_on_another_core<R, Fut>(
+    node: &LiveNode,
+    job: impl FnOnce(Lease) -> Fut + Send + 'static,
+) -> Pending<R>
+where
+    R: Send + 'static,
+    Fut: Future<Output = R> + 'static,
+{
+    node.begin(move |node| async move {
+        let (say, heard) = oneshot::channel();
+        let task = move |node: Node| async move {
+            let lease = of(&node)
+                .lease(shop(), TIME_TO_LIVE)
+                .expect("there is a store");
+            // The test may have failed.
+            let _ = say.send(job(lease).await);
+        };
+        let begun = node.spawn_task_on(CoreId(1), task).await;
+        begun.expect("there is room");
+        heard.await.expect("it ends")
+    })
+}
+
+#[test]
+fn a_lease_is_lost_in_time_when_its_store_is_and_whoever_had_it_is_told() {
+    let (nodes, store) = two();
+    let lost = nodes[0].begin(|node| async move {
+        let lease = of(&node)
+            .lease(shop(), TIME_TO_LIVE)
+            .expect("there is a store");
+        let token = lease.acquire().await;
+        let left = lease.time_left();
+        lease.lost().await;
+        assert_eq!(lease.token(), None);
+        (token, left, lease.heard())
+    });
+    until(|| store.holder(&shop()).is_some());
+    store.set_outage(Some("the disk is full"));
+    let (token, left, heard) = lost.finish();
+    assert!(left < TIME_TO_LIVE, "less than it was given for: {left:?}");
+    assert_eq!(heard.as_deref(), Some("the disk is full"));
+    // Whoever gives it counts on for a while.
+    let holder = store.holder(&shop());
+    assert_eq!(holder.map(|(_, token)| token), Some(token));
+    store.set_outage(None);
+    let (next, ..) = holds(&nodes[1]);
+    assert_eq!(next, Token(token.0 + 1));
+}
+
+#[test]
+fn a_node_that_ends_gives_back_what_its_main_future_had() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let store = MemoryStore::new(clock);
+    let (made, hour) = (store.clone(), Duration::from_secs(3600));
+    let mut settings = watchful();
+    settings.seeds = Some(Vec::new());
+    let node = Engine::node(SYSTEM).cluster(settings);
+    let node = node.lease_store(move || made.clone());
+    let ran = node.run(move |node| async move {
+        let lease = of(&node).lease(shop(), hour).expect("there is a store");
+        lease.acquire().await
+    });
+    assert_eq!(ran.expect("it runs"), Token(1));
+    assert_eq!(store.holder(&shop()), None);
+}
+
+#[test]
+fn a_lease_that_cannot_be_is_refused() {
+    let (nodes, store) = two();
+    let refusals = nodes[0].run(|node| async move {
+        let refusal = |name: &str, time| {
+            let name = LeaseName::new(name).expect("a name");
+            of(&node).lease(name, time).expect_err("it cannot be")
+        };
+        let hour = Duration::from_secs(3600);
+        [
+            refusal("tests--default--downing", TIME_TO_LIVE),
+            refusal("shop", Duration::from_millis(999)),
+            refusal("shop", hour + Duration::from_nanos(1)),
+        ]
+    });
+    let [downing, short, long] = refusals;
+    assert_eq!(downing, LeaseError::Reserved);
+    assert_eq!(
+        (short, long),
+        (LeaseError::TimeToLive, LeaseError::TimeToLive)
+    );
+    assert_eq!(store.asks(), 0);
+    let nodes = cluster_of(1, &watchful(), |builder| builder);
+    let refusal = nodes[0].run(|node| async move { of(&node).lease(shop(), TIME_TO_LIVE).err() });
+    assert_eq!(refusal, Some(LeaseError::NoStore));
 }
