@@ -48,7 +48,7 @@ pub use self::leading::WhyNotConverged;
 use self::postponing::Postponed;
 use super::command::{Command, CommandError};
 use super::gossip::{Gossip, Warrant};
-use super::member::Profile;
+use super::member::{Member, Profile};
 use super::memory::{Electorate, Memory};
 use super::message::Message;
 use super::reachability::Record;
@@ -399,6 +399,15 @@ impl Membership {
         }
     }
 
+    /// Whether somebody may have to be told who is in the cluster when this node has left it: that
+    /// few may go on, and others know of none of them but this one.
+    fn is_memory_needed(&self) -> bool {
+        let own = self.own.node.uid;
+        let mut members = self.gossip().into_iter().flat_map(Gossip::members);
+        let goes_on = |it: &Member| it.uid() != own && it.status() != Status::Down;
+        self.electorate == Electorate::Anybody && members.any(goes_on)
+    }
+
     /// It has ended its part in the cluster.
     fn end(&mut self, cx: &mut Context<'_>, why: StopReason) {
         if matches!(self.phase, Phase::Ended) {
@@ -409,9 +418,10 @@ impl Membership {
             StopReason::Left => status.map(|it| it.max(Status::Exiting)),
             _ => status.map(|it| it.max(Status::Down)),
         };
+        let is_needed = self.is_memory_needed();
         self.phase = Phase::Ended;
         self.publish_end(cx, previous);
-        if why == StopReason::Left && self.settings.remembers {
+        if why == StopReason::Left && self.settings.remembers && !is_needed {
             cx.out.push(Effect::Forget);
         }
         cx.out.push(Effect::Stop { why });

@@ -248,7 +248,6 @@ fn read_warrant(reader: &mut Reader<'_>) -> Result<(Box<str>, Warrant), CodecErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::gossip::WARRANTS_MAX;
     use super::super::memory::Electorate;
     use super::super::testing::{View, uid};
     use super::*;
@@ -320,30 +319,6 @@ mod tests {
         };
         assert_eq!(of(MEMBERS_MAX), Ok(true));
         assert_eq!(of(MEMBERS_MAX + 1), Err(CodecError::State));
-    }
-
-    #[test]
-    fn one_over_the_warrants_max_is_in_no_view() {
-        let of = |count: usize| {
-            let mut view = View::of(&[(1, Status::Up)]);
-            let (token, holder) = (Token(7), Some(uid(1)));
-            for number in 0..count {
-                let name = format!("{number:03}");
-                view.gossip_mut()
-                    .note_warrant(&name, Warrant { token, holder });
-            }
-            let mut bytes = written(view.gossip());
-            // The length of the list, behind which each has a name of three bytes.
-            let list = bytes.len() - view.gossip().warrants().len() * 20 - 2;
-            if count > WARRANTS_MAX {
-                bytes[list..list + 2].copy_from_slice(&(count as u16).to_le_bytes());
-                bytes.extend_from_slice(b"\x03zzz");
-                bytes.extend_from_slice(&[1; 16]);
-            }
-            read(&bytes).map(|read| read.warrants().len())
-        };
-        assert_eq!(of(WARRANTS_MAX), Ok(WARRANTS_MAX));
-        assert_eq!(of(WARRANTS_MAX + 1), Err(CodecError::State));
     }
 
     #[test]

@@ -233,6 +233,30 @@ fn one_over_the_tombstones_max_takes_the_place_of_the_oldest() {
 }
 
 #[test]
+fn one_over_the_warrants_max_is_not_noted_nor_merged_nor_in_any_view() {
+    let full = |first: usize| {
+        let mut view = View::of(&[(1, Status::Up)]).gossip().clone();
+        let holder = None;
+        let token = Token(7);
+        let names = (first..).take(WARRANTS_MAX).map(|it| format!("{it}"));
+        names.for_each(|name| assert!(view.note_warrant(&name, Warrant { token, holder })));
+        view
+    };
+    let mut view = full(0);
+    let (token, holder) = (Token(8), None);
+    assert!(!view.note_warrant("more", Warrant { token, holder }));
+    assert!(
+        view.note_warrant("0", Warrant { token, holder }),
+        "a later one"
+    );
+    assert_eq!(view.check(), Ok(()));
+    assert_eq!(view.merge(&full(1)), Err(GossipError::TooMany));
+    view.warrants
+        .insert("more".into(), Warrant { token, holder });
+    assert_eq!(view.check(), Err(GossipError::TooMany));
+}
+
+#[test]
 fn names_of_strangers_and_of_the_dead_make_no_view() {
     let view = View::of(&[(1, Status::Up), (2, Status::Down)]);
     let gossip = view.gossip();

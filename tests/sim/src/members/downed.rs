@@ -18,7 +18,9 @@ use crate::world::World;
 /// voted, a quorum is on record whose members have agreed, as they say themselves, and if it takes
 /// a lease, whoever decides has that, as the store says; or because its
 /// user wants it, or because another process was started at their address, and theirs is gone.
-/// Whoever was given up is a member nowhere in the end, and does not run.
+/// Whoever was given up is a member nowhere in the end, and does not run. By a lease a side may go
+/// on that is so small that it is gone before anybody else hears of it: then it is as if it had
+/// given nobody up.
 #[derive(Debug)]
 pub struct Downed {
     downing: Downing,
@@ -145,13 +147,20 @@ impl Invariant<Participant> for Downed {
     }
 
     fn finish(&mut self, world: &World<Participant>) -> Result<u64, String> {
-        for viewer in viewers(world) {
+        let viewers = viewers(world);
+        let is_known = |uid: &Uid| {
+            let mut others = viewers.iter().filter(|it| it.uid != *uid);
+            others.any(|it| it.view.tombstone(*uid).is_some())
+        };
+        let is_leased = self.downing == Downing::LeaseMajority;
+        let is_downed = |uid: &Uid| self.downed.contains(uid) && (!is_leased || is_known(uid));
+        for viewer in &viewers {
             let node = viewer.node;
-            if self.downed.contains(&viewer.uid) {
+            if is_downed(&viewer.uid) {
                 return Err(format!("node {node} was given up, and runs"));
             }
             let mut members = viewer.view.members().map(|it| it.uid());
-            if let Some(uid) = members.find(|uid| self.downed.contains(uid)) {
+            if let Some(uid) = members.find(is_downed) {
                 return Err(format!(
                     "{uid} was given up, and is a member at node {node}"
                 ));

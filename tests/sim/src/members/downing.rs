@@ -23,7 +23,7 @@ pub enum Downing {
     DownAll,
     /// The one with the oldest: no seed draws it, for it may let both.
     KeepOldest,
-    /// The one that gets a [lease].
+    /// The one that gets a lease.
     LeaseMajority,
     /// Each: see [`KeepYourself`].
     KeepYourself,

@@ -186,3 +186,16 @@ fn a_decision_by_a_lease_that_is_not_held_is_found() {
     assert!(judge(|it| it.token = None).is_err());
     assert!(judge(|it| it.token = it.token.map(|it| Token(it.0 + 1))).is_err());
 }
+
+#[test]
+#[ignore = "takes minutes: cargo test -p ringmesh-sim --lib -- --ignored soak_leases"]
+fn soak_leases() {
+    let subject = Members {
+        downing: Some(Downing::LeaseMajority),
+        ..Members::default()
+    };
+    for seed in 0..3_000 {
+        let report = run(&subject, &Swarm::default(), seed, Trace::hashed());
+        assert_eq!(report.violation, None, "seed {seed}");
+    }
+}
