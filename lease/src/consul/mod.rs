@@ -69,7 +69,8 @@ impl ConsulSettings {
 /// renewed for its time to live, and never sooner by itself (it may take twice as long): so nobody
 /// watches a clock here. A session can be ended by others, and ends when its node leaves the
 /// catalogue; then the lock-delay holds the lease back for as long as its holder may count on it.
-/// It has no health checks, which would end it sooner.
+/// It has no health checks, which would end it sooner. So the lease of a holder that died is free
+/// after up to twice its time to live, and the lock-delay.
 ///
 /// # Tokens
 ///

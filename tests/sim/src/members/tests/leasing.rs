@@ -135,6 +135,35 @@ fn no_side_goes_on_without_the_store_and_all_are_one_cluster_again_behind_that()
     }
 }
 
+/// One that went on alone left its cluster to a newcomer that nobody else knew of, and forgot it:
+/// the others, started again, founded another one. Now it tells them of the newcomer.
+#[test]
+fn who_left_its_cluster_to_a_newcomer_tells_the_others_of_it() {
+    for seed in 0..4 {
+        let mut world = leased(seed, 4);
+        let script = Script::new().start(0..3).at(secs(15));
+        let script = script.befall(power_cut(0)).befall(power_cut(1));
+        let leave = Command::Leave { address: None };
+        let script = script.at(secs(45)).start([3]).at(secs(60));
+        world.follow(script.command(2, leave));
+        world.run(secs(75)).unwrap();
+        assert!(world.running().eq([3]), "seed {seed}");
+        let cluster = |world: &World<Participant>, node| {
+            let machine: &Participant = world.machine(node)?;
+            machine.control().topology().cluster()
+        };
+        let known = cluster(&world, 3);
+        assert!(known.is_some() && up(&world, 3) == 1, "seed {seed}");
+        world.heal();
+        world.run(secs(30)).unwrap();
+        assert!(
+            (0..4).all(|node| cluster(&world, node) == known),
+            "seed {seed}"
+        );
+        world.finish().unwrap();
+    }
+}
+
 /// Works under a lease until far beyond its time.
 #[test]
 fn who_goes_on_with_a_lease_that_another_was_given_is_found() {
