@@ -38,7 +38,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 57] = [
+pub(super) static KEYS: [Key; 60] = [
     Key {
         section: "node",
         name: "system",
@@ -453,6 +453,9 @@ pub(super) static KEYS: [Key; 57] = [
     cluster::GOSSIP_INTERVAL,
     cluster::HEARTBEAT_INTERVAL,
     cluster::HEARTBEAT_PAUSE,
+    cluster::DC_HEARTBEAT_INTERVAL,
+    cluster::DC_HEARTBEAT_PAUSE,
+    cluster::DC_FIRST_ANSWER,
     cluster::DOWNING,
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,
