@@ -93,7 +93,8 @@ const fn cross_data_centre(members: usize) -> u32 {
 
 impl Membership {
     pub(super) fn handle_gossip(&mut self, cx: &mut Context<'_>, from: &NodeId, view: &Gossip) {
-        if !self.may_speak(cx, from, view.cluster()) {
+        let is_introduced = self.introduces(from, view);
+        if !is_introduced && !self.may_speak(cx, from, view.cluster()) {
             return;
         }
         if view.tombstone(self.own.node.uid).is_some() {
@@ -103,7 +104,7 @@ impl Membership {
         let Phase::Active(active) = &mut self.phase else {
             return;
         };
-        if !active.is_legal(view) {
+        if !active.is_legal(view, is_introduced) {
             self.counters.illegal += 1;
             return;
         }
@@ -180,12 +181,16 @@ impl Membership {
 
 impl Active {
     /// Whether another member can have a view, given what this one knows: nobody knows more of this
-    /// node's changes than itself.
-    fn is_legal(&self, view: &Gossip) -> bool {
+    /// node's changes than itself. Only whoever introduces itself may never have heard of it.
+    fn is_legal(&self, view: &Gossip, is_introduced: bool) -> bool {
         let own = self.uid();
         let row = |view: &Gossip| view.reachability().row(own).map_or(0, |row| row.version);
         let is_own = view.version().of(own) <= self.view.version().of(own);
-        let is_word = row(view) <= row(&self.view) && view.node(own) == Some(&self.own.node);
+        let is_known = match view.node(own) {
+            Some(node) => *node == self.own.node,
+            None => is_introduced,
+        };
+        let is_word = row(view) <= row(&self.view) && is_known;
         let mut changes = view.version().iter().map(|(_, changes)| changes);
         let mut rows = view.reachability().rows().map(|(_, row)| row.version);
         let is_numbered = |it: &Member| match it.status() {
@@ -251,6 +256,7 @@ impl Active {
         if let Some(elsewhere) = self.pick_elsewhere(&mut cx.random) {
             return self.send_summary(cx, &elsewhere);
         }
+        self.look_elsewhere(cx);
         let (unseen, seen) = self.targets_at_home();
         let members = self.view.members().len();
         let wants_unseen = seen.is_empty() || cx.random.chance(different_view(members));

@@ -1,5 +1,6 @@
 //! Members of several data centres: none waits for another one, and all learn what becomes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_proto::address::NodeId;
@@ -8,6 +9,8 @@ use ringmesh_proto::time::Instant;
 use super::world::{World, at, profile};
 use crate::membership::command::Command;
 use crate::membership::event::{self, Event};
+use crate::membership::member::Member;
+use crate::membership::message::Message;
 use crate::membership::reachability::Reason;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -346,4 +349,69 @@ fn what_changes_at_once_is_told_in_order() {
     assert_eq!(labels[..4], order);
     assert_eq!(labels[4..], ["dc_unreachable", "dc_reachable", "leader"]);
     assert!(after.unreachable_data_centres().eq(["east"]));
+}
+
+/// Has another process start take the place of one, by way of a member next to it.
+fn replace(world: &mut World, number: u64, place: &str, by: u64) {
+    world.kill(number);
+    start(world, 100 + number, place, by);
+    world.run_until("replaced", 60, |world| {
+        world.status(100 + number, by) == Some(Status::Up)
+    });
+}
+
+/// All members that others knew were gone: those that took their places were strangers for ever.
+#[test]
+fn a_data_centre_that_was_replaced_while_it_was_cut_off_is_known_again() {
+    let mut world = two();
+    cut(&mut world);
+    start(&mut world, 14, "west", 12);
+    world.run_until("up", 10, |world| world.status(14, 12) == Some(Status::Up));
+    for number in WEST {
+        leave(&mut world, number);
+        world.run_until("left", 10, |world| world.status(number, 14).is_none());
+    }
+    world.run_for(secs(20));
+    assert_eq!(world.status(14, 1), None);
+    world.cut.clear();
+    world.run_until("one view", 30, |world| world.are_up(&[1, 2, 3, 14]));
+    // Whoever is new says nothing of data centres for a while, and nobody of it.
+    let all = [1, 2, 3, 14];
+    world.run_until("back", 40, |world| {
+        all.iter().all(|it| dark(world, *it).is_empty())
+    });
+}
+
+#[test]
+fn two_data_centres_that_were_both_replaced_while_cut_off_find_each_other() {
+    let mut world = two();
+    cut(&mut world);
+    for (numbers, place) in [(EAST, "east"), (WEST, "west")] {
+        let [one, two, three] = numbers;
+        replace(&mut world, one, place, two);
+        replace(&mut world, two, place, 100 + one);
+        replace(&mut world, three, place, 100 + two);
+    }
+    let all = ALL.map(|it| 100 + it);
+    let knows = |world: &World, of: u64, at: u64| world.status(of, at).is_some();
+    assert!(!knows(&world, 111, 101) && !knows(&world, 101, 111));
+    world.cut.clear();
+    world.run_until("one view", 60, |world| world.are_up(&all));
+    world.run_until("back", 40, |world| {
+        all.iter().all(|it| dark(world, *it).is_empty())
+    });
+}
+
+/// A view of whoever was removed, is of another cluster or of this data centre is no introduction.
+#[test]
+fn a_stranger_of_the_own_data_centre_is_no_member_by_its_word() {
+    let mut world = two();
+    for (place, is_taken) in [("east", false), ("west", true)] {
+        let mut view = world.view(1).clone();
+        let stranger = Member::joining(Arc::new(profile(31, &[], place)));
+        view.admit(stranger).expect("room");
+        view.touch(uid(31));
+        world.hear(1, 31, &Message::Gossip(Box::new(view)));
+        assert_eq!(world.status(31, 1).is_some(), is_taken, "{place}");
+    }
 }
