@@ -1,6 +1,7 @@
 //! Worlds of members: they find each other, and go on together.
 
 mod bites;
+mod data_centres;
 mod large;
 mod regressions;
 
@@ -121,7 +122,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 21, "{checks:?}");
+    assert_eq!(checks.len(), 22, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 
