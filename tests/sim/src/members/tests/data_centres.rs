@@ -8,6 +8,7 @@ use ringmesh_cluster::membership::event::Numbered;
 
 use super::*;
 use crate::members::data_centres::NAMES;
+use crate::script::Step;
 
 /// What each node heard of whole data centres.
 type Heard = Rc<RefCell<BTreeMap<usize, Vec<String>>>>;
@@ -168,6 +169,34 @@ fn a_data_centre_that_comes_back_is_one_of_the_cluster_again() {
     for node in [0, 2, 4] {
         let expected = ["dc_unreachable east", "dc_reachable east"];
         assert_eq!(heard.borrow()[&node], expected);
+    }
+}
+
+/// While two data centres were cut off from each other each process of both was started anew, one
+/// after the other. Then none of one knew anybody who lives in the other, and they stayed two for
+/// ever. Now those that speak for them ask who is at the addresses that they know.
+#[test]
+fn data_centres_of_which_each_process_was_replaced_while_they_were_cut_off_are_one_again() {
+    for seed in 0..3 {
+        let (mut world, _) = two(seed, 4);
+        let cut = Step::Befall(border(4), Some(secs(90)));
+        let mut script = Script::new().start(0..4).at(secs(15)).step(cut);
+        for (node, at) in [(0, 20), (1, 23), (2, 45), (3, 48)] {
+            let loses_power = false;
+            let crash = Fault::Crash { node, loses_power };
+            script = script.at(secs(at)).befall_for(secs(1), crash);
+        }
+        world.follow(script);
+        world.run(secs(100)).unwrap();
+        let known = |world: &World<Participant>, at: usize, of: usize| {
+            let topology = world.machine(at).unwrap().control().topology();
+            topology.member(world.uid(of).unwrap()).is_some()
+        };
+        let across = [(0, 1), (0, 3), (1, 0), (1, 2), (2, 1), (3, 0)];
+        assert!(!across.iter().any(|it| known(&world, it.0, it.1)), "{seed}");
+        assert!(known(&world, 0, 2) && known(&world, 1, 3), "{seed}");
+        world.run(secs(60)).unwrap();
+        world.finish().unwrap();
     }
 }
 
