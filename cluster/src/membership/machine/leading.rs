@@ -33,8 +33,8 @@ struct Moves {
 /// Whether all members that count hold this node's view; if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WhyNotConverged {
-    /// Members that are not known to hold it: of the own data centre, or of all while nobody was
-    /// ever a member in full of it.
+    /// Members that are not known to hold it: of the own data centre, or of all while nobody
+    /// decides in it.
     pub not_seen: Vec<NodeId>,
     /// Members that somebody cannot reach, and who says so; or that gave themselves up.
     pub blocking: Vec<(Member, Vec<NodeId>)>,
@@ -209,7 +209,7 @@ impl Active {
     }
 
     /// What the leader does while not all hold the view, or can be reached; or while not all of the
-    /// other data centres have heard of this one, which has no member in full yet.
+    /// other data centres have heard of this one, in which nobody decides yet.
     fn add_weak_moves(&self, now: Instant, moves: &mut Moves) {
         let is_late = |since: Instant| {
             let after = self.settings.weakly_up_after;
@@ -250,10 +250,13 @@ impl Active {
             && !self.view.members().any(is_closing)
     }
 
-    /// Who has not heard of a data centre that has no member in full yet. All of the whole cluster
-    /// have to before the first one is numbered, so that the first number is given once.
+    /// Who has not heard of a data centre in which nobody decides, for none was ever a member in
+    /// full, or those that were have left. All of the whole cluster have to before the first one is
+    /// numbered: others may have been let in elsewhere, each for the first, and a number is given
+    /// once.
     fn unaware(&self, part: &Part<'_>) -> Vec<Uid> {
-        if part.members().any(|it| it.up_number().is_given()) {
+        let decides = |it: &Member| it.status().is_deciding() && it.up_number().is_given();
+        if part.members().any(decides) {
             return Vec::new();
         }
         let has_seen = |it: &&Member| it.status().is_departing() || self.view.is_seen_by(it.uid());

@@ -317,6 +317,39 @@ fn the_first_of_a_data_centre_waits_for_all_of_the_cluster_and_works_meanwhile()
     }
 }
 
+/// Two that were let in by members of another data centre each took itself for the next of one in
+/// which all others had left, and gave itself the same number.
+#[test]
+fn two_that_find_nobody_who_decides_in_their_data_centre_are_not_up_by_one_number() {
+    let mut world = World::new(1);
+    for number in EAST {
+        start(&mut world, number, "east", 1);
+    }
+    start(&mut world, 11, "west", 1);
+    world.run_until("up", 30, |world| world.are_up(&[1, 2, 3, 11]));
+    world.nodes.get_mut(&11).expect("a node").exits = false;
+    leave(&mut world, 11);
+    world.run_until("exiting", 5, |world| {
+        let exiting = Some(Status::Exiting);
+        [1, 2, 3].iter().all(|at| world.status(11, *at) == exiting)
+    });
+    // Each is let in by one that the other does not hear of.
+    world.part(&[1, 12], &[2, 3, 13]);
+    world.part(&[11], &ALL);
+    world.part(&[11], &[12]);
+    start(&mut world, 12, "west", 1);
+    start(&mut world, 13, "west", 2);
+    world.run_for(secs(2));
+    for number in [12, 13] {
+        assert_eq!(world.status(number, number), Some(Status::Joining));
+    }
+    world.cut.clear();
+    world.command(11, Command::Exited).expect("exits");
+    world.run_until("up", 30, |world| world.are_up(&[1, 2, 3, 12, 13]));
+    let up_number = |of| world.view(1).member(uid(of)).map(Member::up_number);
+    assert_ne!(up_number(12), up_number(13));
+}
+
 /// Whoever follows the events never hears of a leader before it hears why there is another one.
 #[test]
 fn what_changes_at_once_is_told_in_order() {
