@@ -75,8 +75,10 @@ impl Control {
         let monitor = Monitor::new(settings.monitor, own.node.uid);
         let strategy = Box::new(KeepMajority::default());
         let resolver = Resolver::new(settings.resolver, strategy, own.node.uid);
+        let mut membership = Membership::new(settings.membership, own, memory)?;
+        membership.set_settling(settings.monitor.far.settling());
         Ok(Self {
-            membership: Membership::new(settings.membership, own, memory)?,
+            membership,
             monitor,
             shown: Revision::default(),
             findings: Vec::new(),

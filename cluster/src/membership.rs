@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod configuration;
 pub mod convergence;
+pub mod data_centres;
 pub mod event;
 pub mod gossip;
 pub mod machine;

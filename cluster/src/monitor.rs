@@ -12,6 +12,7 @@
 //! - **Invariants:** nobody is accused while nothing was late; a stall of this node accuses nobody;
 //!   what the others say shapes an accusation and never suppresses one.
 
+mod beating;
 mod far;
 mod inquiry;
 mod message;
@@ -20,13 +21,14 @@ mod settings;
 mod stall;
 mod subject;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
-pub use self::far::BRIDGES;
+use self::beating::{Rhythm, is_due};
+pub use self::far::FarSettings;
 use self::message::Message;
 pub use self::message::TAGS;
 pub use self::ring::{Ring, SUBJECTS};
@@ -93,20 +95,20 @@ pub enum MonitorOutput {
 pub struct Monitor {
     settings: MonitorSettings,
     own: Uid,
-    /// `None` as long as it is in no cluster.
-    tick: Option<Instant>,
+    /// Heartbeats within the data centre: as long as it is in a cluster.
+    near: Rhythm,
+    /// Those to other data centres, while it speaks for its own.
+    far: Rhythm,
     /// When somebody may be in doubt, or gone.
     check: Option<Instant>,
     lenient_until: Instant,
     number: u32,
-    /// The last heartbeats, with when they were sent.
-    beats: VecDeque<(u32, Instant)>,
     questions: u32,
     /// Who was tried last over another connection.
     probed: Option<Uid>,
     ring: Ring,
     /// Whom it watches in other data centres.
-    far: Vec<NodeId>,
+    elsewhere: Vec<NodeId>,
     statuses: BTreeMap<Uid, Status>,
     subjects: BTreeMap<Uid, Subject>,
     stalls: Stalls,
@@ -121,15 +123,15 @@ impl Monitor {
         Self {
             settings,
             own,
-            tick: None,
+            near: Rhythm::default(),
+            far: Rhythm::default(),
             check: None,
             lenient_until: Instant::ZERO,
             number: 0,
-            beats: VecDeque::new(),
             questions: 0,
             probed: None,
             ring: Ring::default(),
-            far: Vec::new(),
+            elsewhere: Vec::new(),
             statuses: BTreeMap::new(),
             subjects: BTreeMap::new(),
             stalls: Stalls::default(),
@@ -142,18 +144,24 @@ impl Monitor {
     pub fn handle_view(&mut self, now: Instant, view: &Gossip, out: &mut Vec<MonitorOutput>) {
         self.handle_turn(now, out);
         let Some(own) = view.member(self.own) else {
-            self.tick = None;
+            self.near.due = None;
+            self.far.due = None;
             self.check = None;
             self.subjects.clear();
             return;
         };
-        self.tick.get_or_insert(now);
+        self.near.due.get_or_insert(now);
         self.ring = Ring::of(&Part::new(view, own.roles().data_centre()));
-        self.far = far::subjects_of(view, own);
+        self.elsewhere = far::subjects_of(view, own);
+        match self.elsewhere.is_empty() {
+            true => self.far.due = None,
+            false => drop(self.far.due.get_or_insert(now)),
+        }
         let statuses = view.members().map(|it| (it.uid(), it.status()));
         self.statuses = statuses.collect();
         self.stalling.retain(|uid| view.member(*uid).is_some());
         self.rewalk(now);
+        self.rest(out);
         self.greet(now, out);
         self.settle_all(now, out);
     }
@@ -263,10 +271,10 @@ impl Monitor {
     /// Heartbeats may be due, or accusations.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
         self.handle_turn(now, out);
-        if self.tick.is_some_and(|due| due <= now) {
-            self.beat(now, out);
+        let others = [self.far.due, self.check].map(|it| is_due(it, now));
+        if self.beat_if_due(now, out) {
             self.probe(now, out);
-        } else if self.check.is_none_or(|due| due > now) {
+        } else if others == [false; 2] {
             return;
         }
         self.doubt(now, out);
@@ -275,7 +283,10 @@ impl Monitor {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.tick.into_iter().chain(self.check).min()
+        [self.near.due, self.far.due, self.check]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How sure it is that a member is gone, on the scale of the detector; `None` if it is not
@@ -317,7 +328,8 @@ impl Monitor {
         self.subjects.values_mut().for_each(|it| it.excuse(gap));
         self.lenient_until = now + self.settings.interval;
         self.stalls.note(now);
-        self.tick = Some(now);
+        self.near.due = Some(now);
+        self.far.due = self.far.due.map(|due| due.min(now));
         self.check = None;
         out.push(MonitorOutput::Stalled { gap });
     }
@@ -329,12 +341,12 @@ impl Monitor {
         number: u32,
         out: &mut Vec<MonitorOutput>,
     ) {
-        let beat = self.beats.iter().find(|(it, _)| *it == number);
-        let (Some((_, sent)), Some(subject)) = (beat, self.subjects.get_mut(&from)) else {
+        let sent = self.sent_at(number);
+        let (Some(sent), Some(subject)) = (sent, self.subjects.get_mut(&from)) else {
             self.ignored += 1;
             return;
         };
-        subject.handle_answer(now, *sent);
+        subject.handle_answer(now, sent);
         self.settle(now, from, out);
         self.forget(now);
     }
@@ -354,7 +366,7 @@ impl Monitor {
     /// reason.
     fn watched(&mut self, uid: Uid) -> Option<&mut Subject> {
         let spot = self.ring.spot(uid).filter(|_| uid != self.own)?;
-        self.tick?;
+        self.near.due?;
         let judge = &self.settings.judge;
         let subject = self.subjects.entry(uid).or_insert_with(|| {
             let mut subject = Subject::new(spot.node.clone(), judge);
@@ -378,9 +390,9 @@ impl Monitor {
             let subject = subject.or_insert_with(|| Subject::new(spot.node.clone(), judge));
             subject.is_in_ring = true;
         }
-        for node in &self.far {
+        for node in &self.elsewhere {
             let subject = self.subjects.entry(node.uid);
-            let subject = subject.or_insert_with(|| far::subject(node.clone()));
+            let subject = subject.or_insert_with(|| self.settings.far.subject(node.clone()));
             subject.is_in_ring = true;
         }
         self.forget(now);
@@ -396,59 +408,6 @@ impl Monitor {
             subject.handle_status(*status);
             subject.is_in_ring || subject.is_accused() || !subject.is_available(now)
         });
-    }
-
-    /// Whoever is watched newly is asked at once, with the number of the last heartbeat.
-    fn greet(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
-        if self.beats.is_empty() || self.tick.is_none_or(|due| due <= now) {
-            return;
-        }
-        let is_stalling = self.stalls.is_stalling(now);
-        for (uid, subject) in &mut self.subjects {
-            if subject.greet(now) {
-                let heartbeat = Message::Heartbeat {
-                    to: *uid,
-                    number: self.number,
-                    is_stalling,
-                };
-                out.push(send(&subject.node, heartbeat));
-            }
-        }
-    }
-
-    fn beat(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
-        // Only from here on, so that after a time away there are not several at once.
-        self.tick = Some(now + self.settings.interval);
-        self.number = self.number.wrapping_add(1);
-        if self.beats.len() >= BEATS_MAX {
-            self.beats.pop_front();
-        }
-        self.beats.push_back((self.number, now));
-        let is_stalling = self.stalls.is_stalling(now);
-        let is_due = |it: &Subject| !it.is_far || self.number.is_multiple_of(far::EVERY);
-        for (uid, subject) in &mut self.subjects {
-            if is_due(subject) && subject.beat(now) {
-                let heartbeat = Message::Heartbeat {
-                    to: *uid,
-                    number: self.number,
-                    is_stalling,
-                };
-                out.push(send(&subject.node, heartbeat));
-            }
-        }
-    }
-
-    /// Tries those of which nothing comes, in turn.
-    fn probe(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
-        let span = MUTE * self.settings.interval;
-        let is_behind = |uid: Uid| self.probed.is_none_or(|last| uid > last);
-        let mute = self.subjects.iter().filter(|it| it.1.is_mute(now, span));
-        let mut mute: Vec<(&Uid, &Subject)> = mute.collect();
-        mute.sort_by_key(|(uid, _)| (!is_behind(**uid), **uid));
-        mute.truncate(PROBES_MAX);
-        let nodes = mute.iter().map(|it| it.1.node.clone());
-        out.extend(nodes.map(|node| MonitorOutput::Probe { node }));
-        self.probed = mute.last().map(|it| *it.0);
     }
 
     fn settle_all(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
 
+use super::convergence::Part;
 use super::gossip::{ClusterId, Gossip};
 use super::member::Member;
 use super::reachability::Reason;
@@ -63,7 +64,9 @@ pub enum Event {
         /// Who.
         node: NodeId,
     },
-    /// Nobody who speaks for a data centre can be reached.
+    /// Nobody who speaks for a data centre can be reached, by any of those who speak for this one.
+    /// Nobody is given up for that: the members of one that is gone for good stay until they are
+    /// [down](super::Command::Down) by command, all of them.
     DataCentreUnreachable {
         /// Its name.
         name: Box<str>,
@@ -193,11 +196,13 @@ pub fn difference(before: &Topology, after: &Topology, view: &Gossip) -> Vec<Eve
 
 fn reachability(before: &Topology, after: &Topology, view: &Gossip, events: &mut Vec<Event>) {
     let (old, new) = (before.unreachable(), after.unreachable());
+    // What other data centres say of a member counts for nothing here.
+    let part = Part::new(view, after.data_centre());
     for uid in new.difference(old) {
         let Some(member) = after.member(*uid) else {
             continue;
         };
-        let records = || view.reachability().observers_of(*uid);
+        let records = || part.accusers(*uid);
         events.push(Event::Unreachable {
             node: member.node().clone(),
             reason: records()

@@ -46,6 +46,7 @@ pub(crate) use self::joining::IN_USE;
 use self::joining::{Answer, Seeking};
 pub use self::leading::WhyNotConverged;
 use self::postponing::Postponed;
+use self::publishing::Newcomers;
 use super::command::{Command, CommandError};
 use super::gossip::{Gossip, Warrant};
 use super::member::{Member, Profile};
@@ -85,6 +86,7 @@ pub struct Membership {
     /// When nodes of other clusters were last spoken of.
     foreign: BTreeMap<Uid, Instant>,
     topology: Arc<Topology>,
+    newcomers: Newcomers,
     /// The number of the last event.
     events: u64,
     counters: Counters,
@@ -146,6 +148,7 @@ impl Membership {
             promise: None,
             foreign: BTreeMap::new(),
             topology: Arc::new(topology),
+            newcomers: Newcomers::default(),
             events: 0,
             counters: Counters::default(),
         })
@@ -333,6 +336,8 @@ impl Membership {
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.seek(cx);
         if let Phase::Active(active) = &mut self.phase {
+            let settled_at = self.newcomers.poll_timeout(&self.topology);
+            active.is_news |= settled_at.is_some_and(|at| at <= cx.now);
             active.handle_timeout(cx, &mut self.counters);
         }
         self.settle(cx);
@@ -343,7 +348,10 @@ impl Membership {
         match &self.phase {
             Phase::Idle | Phase::Ended => None,
             Phase::Seeking(seeking) => Some(seeking.poll_timeout()),
-            Phase::Active(active) => Some(active.poll_timeout()),
+            Phase::Active(active) => {
+                let settled_at = self.newcomers.poll_timeout(&self.topology);
+                settled_at.into_iter().chain([active.poll_timeout()]).min()
+            }
         }
     }
 

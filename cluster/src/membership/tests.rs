@@ -1,5 +1,6 @@
 //! Membership machines that speak with each other in a small world.
 
+mod data_centres;
 mod ending;
 mod estranged;
 mod forming;

@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 
 use super::convergence::{Part, leader_among};
+use super::data_centres::out_of_reach;
 use super::event::Event;
 use super::gossip::{ClusterId, Gossip};
 use super::member::Member;
 use super::reachability::Reason;
 use super::status::Status;
-
-/// How many of the oldest members of each data centre speak for it with the others.
-pub const SPEAKERS_OF_DATA_CENTRE: usize = 5;
 
 /// The cluster, as a node knew it at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +47,9 @@ impl Topology {
         }
     }
 
-    /// What follows `before` as the view of its node is `gossip`.
-    pub(super) fn after(before: &Self, gossip: &Gossip) -> Self {
+    /// What follows `before` as the view of its node is `gossip`, in which some are members in full
+    /// only since a while.
+    pub(super) fn after(before: &Self, gossip: &Gossip, is_new: impl Fn(Uid) -> bool) -> Self {
         let part = Part::new(gossip, &before.data_centre);
         let (own, accused) = (before.own.uid, part.accused());
         // Who was leaving in good order and has the next process at its address already has left:
@@ -79,7 +78,12 @@ impl Topology {
             cluster: Some(gossip.cluster()),
             members: gossip.members().cloned().collect(),
             unreachable: unreachable.map(Member::uid).collect(),
-            unreachable_data_centres: unreachable_data_centres(gossip, &part, &accused),
+            unreachable_data_centres: out_of_reach(
+                gossip,
+                (&part, own),
+                &before.unreachable_data_centres,
+                is_new,
+            ),
             leader: uid(leader_among(part.members(), own, &accused, |_| true)),
             role_leaders: roles.into_iter().filter_map(leader_of).collect(),
             has_quorum: before.has_quorum,
@@ -99,6 +103,11 @@ impl Topology {
     /// The node it is of.
     pub fn own(&self) -> &NodeId {
         &self.own
+    }
+
+    /// The data centre that this node is in.
+    pub fn data_centre(&self) -> &str {
+        &self.data_centre
     }
 
     /// Which cluster, if any.
@@ -133,12 +142,13 @@ impl Topology {
         self.self_member().map(Member::status)
     }
 
-    /// Whether somebody says that it cannot reach a member.
+    /// Whether somebody says that it cannot reach a member, both of this data centre. Of others
+    /// there are the [data centres](Self::unreachable_data_centres) that cannot be reached.
     pub fn is_unreachable(&self, uid: Uid) -> bool {
         self.unreachable.contains(&uid)
     }
 
-    /// The data centres that cannot be reached from this one.
+    /// The data centres that cannot be reached from this one, as all say here that watch them.
     pub fn unreachable_data_centres(&self) -> impl ExactSizeIterator<Item = &str> {
         self.unreachable_data_centres.iter().map(|name| &**name)
     }
@@ -239,30 +249,4 @@ impl Topology {
         self.members.retain(|it| it.uid() != uid);
         self.unreachable.remove(&uid);
     }
-}
-
-/// Of each data centre the oldest members, who speak for it, by age.
-pub(super) fn speakers<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member> {
-    let mut oldest: Vec<&Member> = members.filter(|it| it.up_number().is_given()).collect();
-    oldest.sort_by(|a, b| a.by_age(b));
-    oldest.truncate(SPEAKERS_OF_DATA_CENTRE);
-    oldest
-}
-
-/// Data centres of which nobody who speaks for them can be reached from here.
-fn unreachable_data_centres(
-    gossip: &Gossip,
-    own: &Part<'_>,
-    accused: &BTreeSet<Uid>,
-) -> BTreeSet<Box<str>> {
-    if accused.is_empty() {
-        return BTreeSet::new();
-    }
-    let names = gossip.members().map(|it| it.roles().data_centre());
-    let others: BTreeSet<&str> = names.filter(|name| *name != own.data_centre()).collect();
-    let is_dark = |name: &&str| {
-        let speakers = speakers(Part::new(gossip, name).members());
-        !speakers.is_empty() && speakers.iter().all(|it| accused.contains(&it.uid()))
-    };
-    others.into_iter().filter(is_dark).map(Box::from).collect()
 }

@@ -15,7 +15,7 @@ impl Monitor {
     pub(super) fn doubt(&mut self, now: Instant, out: &mut Vec<MonitorOutput>) {
         let threshold = self.settings.doubt;
         let in_doubt = self.subjects.iter().filter(|(_, it)| {
-            it.doubt.is_none() && !it.is_accused() && it.suspicion(now) >= threshold
+            !it.is_far && it.doubt.is_none() && !it.is_accused() && it.suspicion(now) >= threshold
         });
         let in_doubt: Vec<Uid> = in_doubt.map(|(uid, _)| *uid).collect();
         for subject in in_doubt {

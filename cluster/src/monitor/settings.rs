@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::FarSettings;
 use crate::detector::{Judge, Patience};
 use crate::membership::settings::{
     LEAST, SettingsError, check_fraction, check_number, check_time, check_time_within,
@@ -30,6 +31,8 @@ pub struct MonitorSettings {
     pub doubt: f64,
     /// How long an accusation waits for what the others say. It never waits for longer.
     pub testimony_wait: Duration,
+    /// The same between data centres.
+    pub far: FarSettings,
 }
 
 impl Default for MonitorSettings {
@@ -52,6 +55,7 @@ impl Default for MonitorSettings {
             }),
             doubt: 3.0,
             testimony_wait: Duration::from_millis(500),
+            far: FarSettings::default(),
         }
     }
 }
@@ -68,6 +72,7 @@ impl MonitorSettings {
             Duration::ZERO,
         )?;
         check_fraction("monitor.doubt", self.doubt, (DOUBT_MIN, PHI_MAX))?;
+        self.far.check()?;
         match self.judge {
             Judge::Deadline { silence } => check_time(("monitor.judge.silence", silence), LEAST),
             Judge::Phi(patience) => {

@@ -17,6 +17,8 @@ pub(super) struct Subject {
     pub(super) is_in_ring: bool,
     /// Whether it is of another data centre.
     pub(super) is_far: bool,
+    /// How much longer it is waited for as long as it has never answered.
+    pub(super) first_answer: Duration,
     /// It leaves: that it ends its connections is no evidence.
     is_leaving: bool,
     detector: Box<dyn FailureDetector>,
@@ -59,6 +61,7 @@ impl Subject {
             node,
             is_in_ring: true,
             is_far: false,
+            first_answer: Duration::ZERO,
             is_leaving: false,
             detector: judge.detector(),
             asked_at: None,
@@ -94,7 +97,7 @@ impl Subject {
     /// It is watched from now on, and is not to wait for the next heartbeat. Says whether one is to
     /// be sent to it.
     pub(super) fn greet(&mut self, now: Instant) -> bool {
-        let is_new = self.asked_at.is_none() && self.end.is_none() && !self.is_far;
+        let is_new = self.asked_at.is_none() && self.end.is_none();
         if is_new {
             self.begin(now);
         }
@@ -106,7 +109,7 @@ impl Subject {
         if self.asked_at.is_none() {
             self.asked_at = Some(now);
             self.last_sign = now;
-            self.detector.begin(now);
+            self.detector.begin(now + self.first_answer);
         }
     }
 
@@ -179,15 +182,18 @@ impl Subject {
     }
 
     /// When there is something to find out about it if nothing comes before: that it is in doubt
-    /// from `doubt` on, or gone. In another data centre that waits for the next heartbeat.
+    /// from `doubt` on, or gone. Of one in another data centre nobody is asked.
     pub(super) fn next_look(&self, doubt: f64, wait: Duration) -> Option<Instant> {
-        if self.accused.is_some() || self.is_far || self.asked_at.is_none() {
+        if self.accused.is_some() || self.asked_at.is_none() {
             return None;
         }
         if self.has_crashed {
             return Some(Instant::ZERO);
         }
         let gone_at = self.detector.gone_at();
+        if self.is_far {
+            return gone_at;
+        }
         match &self.doubt {
             None => gone_at
                 .into_iter()

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::membership::Status;
 use crate::membership::reachability::Witness;
 use crate::membership::testing::{View, node, uid};
-use crate::membership::{Member, Status, UpNumber};
 
+mod far;
 mod hostile;
 mod times;
 
@@ -418,52 +419,6 @@ fn a_subject_that_moved_out_of_reach_of_the_ring_is_watched_until_it_answers() {
         "{said:?}"
     );
     assert!(!watches(&world));
-}
-
-/// Akka's stop watching whom they should go on to watch, and never rest again.
-#[test]
-fn the_oldest_of_data_centres_watch_each_other_and_rest_when_others_are_older() {
-    let mut world = World::of(2);
-    for number in [11, 12] {
-        world.view.add_in("east", number, Status::Up);
-        let monitor = Monitor::new(MonitorSettings::default(), uid(number));
-        world.monitors.insert(number, monitor);
-    }
-    world.spread();
-    world.run(30_000);
-    assert_eq!(world.said(), []);
-    assert_eq!(world.monitors[&1].subjects().len(), 3);
-    world.away = vec![12];
-    let stopped = world.now;
-    world.run(20_000);
-    let accusations = world.accusations();
-    let accusers: Vec<u64> = accusations.iter().map(|it| it.1).collect();
-    assert_eq!(accusers, [11, 1, 2], "those of its own are less patient");
-    assert!((10_000..=15_000).contains(&(accusations[1].0 - stopped)));
-    // Five that are older come in: it rests, but for the one that it accused.
-    for number in 3..8 {
-        let older = crate::membership::testing::member(number, "default", Status::Up);
-        let profile = older.profile().clone();
-        let older = Member::new(profile, Status::Up, UpNumber(0));
-        world.view.gossip_mut().admit(older).expect("room");
-    }
-    world.spread();
-    let far = |it: &World| {
-        it.monitors[&1]
-            .subjects()
-            .filter(|it| *it > uid(10))
-            .count()
-    };
-    assert_eq!(far(&world), 1);
-    world.away.clear();
-    world.run(5_000);
-    assert!(
-        world
-            .said()
-            .iter()
-            .any(|it| (it.1, &it.2) == (1, &Said::Cleared(12)))
-    );
-    assert_eq!(far(&world), 0);
 }
 
 #[test]

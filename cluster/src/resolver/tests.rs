@@ -7,6 +7,7 @@ use crate::membership::UpNumber;
 use crate::membership::reachability::{Record, Witness};
 use crate::membership::testing::{View, member, node, uid};
 
+mod data_centres;
 mod deciding;
 mod hostile;
 mod leasing;

@@ -23,7 +23,7 @@ pub use ringmesh_cluster::membership::reachability::Reason;
 pub use ringmesh_cluster::membership::settings::Settings as MembershipSettings;
 pub use ringmesh_cluster::membership::topology::Topology;
 pub use ringmesh_cluster::membership::{AppVersion, ClusterId, Member, Roles, Status, UpNumber};
-pub use ringmesh_cluster::monitor::MonitorSettings;
+pub use ringmesh_cluster::monitor::{FarSettings, MonitorSettings};
 pub use ringmesh_cluster::resolver::{
     Accuser, Decision, Explanation, LeaseStanding, ResolverSettings, Side, Standing, Verdict,
     Votes, Why,

@@ -27,7 +27,8 @@ pub struct ClusterSettings {
     pub seeds: Option<Vec<Address>>,
     /// What the node is for.
     pub roles: Vec<String>,
-    /// The data centre it is in: "default".
+    /// The data centre it is in: "default". Each has a leader of its own, goes on by itself while
+    /// others are out of reach, and gives up nobody but its own members.
     pub data_centre: String,
     /// The version of the program: 0.0.0.
     pub app_version: AppVersion,

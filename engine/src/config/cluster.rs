@@ -229,6 +229,51 @@ pub(super) const HEARTBEAT_PAUSE: Key = Key {
     },
 };
 
+pub(super) const DC_HEARTBEAT_INTERVAL: Key = Key {
+    section: "cluster",
+    name: "dc_heartbeat_interval_ms",
+    meaning: "The time between two heartbeats of members that watch each other over the borders of \
+              their data centres, as the five oldest of each do.",
+    too_small: "traffic on lines that are dear.",
+    too_large: "that a data centre is cut off is noticed late.",
+    kind: time!(
+        cluster.monitor.far.interval,
+        "milliseconds",
+        MS,
+        from_to(50, HOUR_MS)
+    ),
+};
+
+pub(super) const DC_HEARTBEAT_PAUSE: Key = Key {
+    section: "cluster",
+    name: "dc_heartbeat_pause_ms",
+    meaning: "How long a member of another data centre may be silent, on top of the time between \
+              two heartbeats, before it counts as out of reach. Nobody is given up for that.",
+    too_small: "a data centre behind a slow line counts as cut off.",
+    too_large: "that a data centre is cut off is noticed late.",
+    kind: time!(
+        cluster.monitor.far.pause,
+        "milliseconds",
+        MS,
+        from_to(0, HOUR_MS)
+    ),
+};
+
+pub(super) const DC_FIRST_ANSWER: Key = Key {
+    section: "cluster",
+    name: "dc_first_answer_ms",
+    meaning: "How much longer it may be silent as long as it has never answered: a link has to be \
+              made first.",
+    too_small: "a data centre counts as cut off while its links are made.",
+    too_large: "one that was never there is noticed late.",
+    kind: time!(
+        cluster.monitor.far.first_answer,
+        "milliseconds",
+        MS,
+        from_to(0, HOUR_MS)
+    ),
+};
+
 pub(super) const DOWNING: Key = Key {
     section: "cluster",
     name: "downing",

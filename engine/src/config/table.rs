@@ -39,7 +39,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 65] = [
+pub(super) static KEYS: [Key; 68] = [
     Key {
         section: "node",
         name: "system",
@@ -454,6 +454,9 @@ pub(super) static KEYS: [Key; 65] = [
     cluster::GOSSIP_INTERVAL,
     cluster::HEARTBEAT_INTERVAL,
     cluster::HEARTBEAT_PAUSE,
+    cluster::DC_HEARTBEAT_INTERVAL,
+    cluster::DC_HEARTBEAT_PAUSE,
+    cluster::DC_FIRST_ANSWER,
     cluster::DOWNING,
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,

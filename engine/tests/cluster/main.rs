@@ -6,6 +6,7 @@
 mod busy;
 mod cables;
 mod contract;
+mod data_centres;
 mod ends;
 mod example;
 mod forms;

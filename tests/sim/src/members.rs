@@ -2,8 +2,10 @@
 
 mod addresses;
 mod agreement;
+mod contacts;
 mod converged;
 mod courses;
+mod data_centres;
 mod disk;
 mod downed;
 mod downing;
@@ -24,28 +26,28 @@ mod writing;
 mod written;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
 use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::effect::{Effect, Outbox};
-use ringmesh_cluster::evidence::{Ending, Evidence};
+use ringmesh_cluster::evidence::Evidence;
 use ringmesh_cluster::lease::{self, LeaseName, Token};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
-use ringmesh_cluster::membership::machine::{ContactFailure, Identity};
+use ringmesh_cluster::membership::machine::Identity;
+use ringmesh_cluster::membership::roles::DATA_CENTRE_DEFAULT;
 use ringmesh_cluster::membership::{AppVersion, Member, Profile, Roles, Settings, Status};
 use ringmesh_cluster::resolver::{Strategy, Verdict, Why};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
-use ringmesh_proto::frame::body::RefuseReason;
-use ringmesh_proto::quarantine::By;
 use ringmesh_proto::time::Instant;
 
 pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
+use self::contacts::Wanted;
 pub use self::converged::Converged;
 pub use self::courses::Courses;
+pub use self::data_centres::DataCentres;
 use self::disk::Disk;
 pub use self::disk::Disks;
 pub use self::downed::Downed;
@@ -102,15 +104,6 @@ pub struct Participant {
     is_deaf: bool,
 }
 
-/// What is wanted of whoever is at an address.
-#[derive(Debug, Default)]
-struct Wanted {
-    /// The latest word for it.
-    word: Option<Arc<[u8]>>,
-    /// Its name.
-    is_to_identify: bool,
-}
-
 type Cx<'a> = Context<'a, Numbered>;
 
 impl Participant {
@@ -119,9 +112,22 @@ impl Participant {
     /// # Panics
     /// If the settings cannot be.
     pub fn new(birth: &Birth<'_>, settings: ControlSettings, seeds: usize, disks: Disks) -> Self {
+        Self::within(DATA_CENTRE_DEFAULT, birth, settings, (seeds, disks))
+    }
+
+    /// The same within a data centre.
+    ///
+    /// # Panics
+    /// If the settings cannot be, or the name.
+    pub fn within(
+        data_centre: &str,
+        birth: &Birth<'_>,
+        settings: ControlSettings,
+        (seeds, disks): (usize, Disks),
+    ) -> Self {
         let own = Profile {
             node: birth.id.clone(),
-            roles: Roles::default(),
+            roles: Roles::new([], data_centre).expect("a word"),
             app_version: AppVersion::default(),
         };
         let memory = disks.borrow().get(&birth.node).cloned();
@@ -259,81 +265,6 @@ impl Participant {
         // What cannot be done is not: who asks at random asks for that too.
         self.call(cx, |control, inner| {
             drop(control.handle_command(inner, command))
-        });
-    }
-
-    fn look_for(&mut self, cx: &mut Cx<'_>, address: Address, want: impl FnOnce(&mut Wanted)) {
-        cx.out.push(Act::DialOnce(address.clone()));
-        want(self.contacts.entry(address).or_default());
-    }
-
-    /// Somebody answers at an address.
-    fn found(&mut self, cx: &mut Cx<'_>, peer: &NodeId) {
-        self.links.insert(peer.address.clone(), peer.uid);
-        let evidence = self.evidence.entry(peer.address.clone());
-        evidence.or_default().handle_connected(peer.uid);
-        let Some(wanted) = self.contacts.remove(&peer.address) else {
-            return;
-        };
-        if let Some(word) = wanted.word {
-            cx.out.send(peer.clone(), word.to_vec());
-        }
-        if wanted.is_to_identify {
-            self.identified(cx, &peer.address, Identity::Found(peer.uid));
-        }
-    }
-
-    /// A link has no connection any more: it lost that, rests, or is over.
-    fn parted(&mut self, cx: &mut Cx<'_>, peer: &NodeId, reason: CloseReason) {
-        let ending = match reason {
-            CloseReason::PeerClosed | CloseReason::Broken => Ending::Abrupt,
-            _ => Ending::InOrder,
-        };
-        let evidence = self.evidence.entry(peer.address.clone()).or_default();
-        if evidence.handle_disconnected(peer.uid, ending) {
-            // A fresh dial tells whether it has crashed.
-            cx.out.push(Act::DialOnce(peer.address.clone()));
-        }
-    }
-
-    /// Nobody answers.
-    fn not_found(&mut self, cx: &mut Cx<'_>, address: &Address, reason: CloseReason) {
-        if reason.quarantined_by() == Some(By::Peer) {
-            self.call(cx, |it, inner| it.handle_quarantined_at(inner, address));
-        }
-        let evidence = self.evidence.get(address);
-        if reason == CloseReason::DialRefused
-            && let Some(uid) = evidence.and_then(Evidence::handle_refused)
-        {
-            self.call(cx, |control, inner| control.handle_crashed(inner, uid));
-        }
-        let Some(wanted) = self.contacts.remove(address) else {
-            return;
-        };
-        let why = match reason {
-            CloseReason::DialRefused => ContactFailure::Refused,
-            CloseReason::Refused(RefuseReason::AddressInUse) => ContactFailure::AddressInUse,
-            CloseReason::Refused(_) => ContactFailure::Rejected,
-            _ => ContactFailure::Silent,
-        };
-        if wanted.word.is_some() {
-            self.call(cx, |it, inner| {
-                it.handle_contact_failed(inner, address, why)
-            });
-        }
-        if wanted.is_to_identify {
-            let identity = match why {
-                ContactFailure::Refused => Identity::Refused,
-                _ => Identity::Silent,
-            };
-            self.identified(cx, address, identity);
-        }
-    }
-
-    fn identified(&mut self, cx: &mut Cx<'_>, address: &Address, identity: Identity) {
-        self.told = Told::Identity(address.clone());
-        self.call(cx, |control, inner| {
-            control.handle_identified(inner, address, identity);
         });
     }
 }
@@ -479,7 +410,11 @@ impl Members {
     /// What decides in the world of a plan which side goes on.
     fn downing(&self, plan: &Plan) -> Downing {
         let settings = &plan.settings;
-        let drawn = || Downing::drawn(settings.seed, settings.cores.len());
+        let drawn = || match Downing::drawn(settings.seed, settings.cores.len()) {
+            // It is drawn for all nodes, and each data centre counts its own.
+            Downing::StaticQuorum(_) if plan.has_data_centres() => Downing::KeepMajority,
+            drawn => drawn,
+        };
         match settings.canary {
             Some(Canary::KeepYourself) => Downing::KeepYourself,
             _ => self.downing.unwrap_or_else(drawn),
@@ -497,6 +432,7 @@ impl Members {
             Box::new(Courses::default()),
             Box::new(Follower::default()),
             Box::new(Silence::default()),
+            Box::new(DataCentres::default()),
             Box::new(Seen),
             Box::new(Converged),
             Box::new(Leaders),
@@ -520,8 +456,11 @@ impl Subject for Members {
     fn maker(&self, plan: &Plan) -> Maker<Participant> {
         let (settings, disks) = (self.settings.clone(), Disks::default());
         let downing = self.downing(plan);
+        let places = plan.data_centres.clone();
         Box::new(move |birth| {
-            let made = Participant::new(birth, settings.clone(), SEEDS, disks.clone());
+            let name = data_centres::NAMES[places[birth.node]];
+            let beginning = (SEEDS, disks.clone());
+            let made = Participant::within(name, birth, settings.clone(), beginning);
             let made = made.with_strategy(downing.strategy());
             match downing {
                 Downing::LeaseMajority => made.with_work(birth),

@@ -56,6 +56,8 @@ impl Default for Swarm {
 pub struct Plan {
     /// The world.
     pub settings: Settings,
+    /// Which data centre each node is in.
+    pub data_centres: Vec<usize>,
     /// When each fault begins, and how long it lasts.
     pub faults: Vec<(Duration, Fault, Duration)>,
     /// When each node is started.
@@ -115,9 +117,11 @@ impl Swarm {
         };
         let mut starts = Random::split(seed, "start", 0);
         let start = |_| starts.span(Duration::ZERO, Duration::from_secs(3));
+        let data_centres = data_centres(seed, nodes);
         Plan {
             settings,
-            faults: self.faults(seed, nodes),
+            faults: self.faults(seed, &data_centres),
+            data_centres,
             starts: (0..nodes).map(start).collect(),
             leaves: self.leaves(seed, nodes),
             supervised: Duration::from_secs(Random::split(seed, "supervisor", 0).within(2..=8)),
@@ -145,7 +149,7 @@ impl Swarm {
         leaves
     }
 
-    fn faults(&self, seed: u64, nodes: usize) -> Vec<(Duration, Fault, Duration)> {
+    fn faults(&self, seed: u64, data_centres: &[usize]) -> Vec<(Duration, Fault, Duration)> {
         let allowed = |class: &Class| self.only.is_empty() || self.only.contains(class);
         let mut random = Random::split(seed, "classes", 0);
         // All are drawn, whichever are allowed.
@@ -163,7 +167,7 @@ impl Swarm {
         }
         let mut draws: Vec<Draw> = classes
             .into_iter()
-            .map(|class| Draw::new(seed, class, nodes, self.safety))
+            .map(|class| Draw::new(seed, class, data_centres, self.safety))
             .collect();
         let mut faults = Vec::new();
         for draw in &mut draws {
@@ -178,6 +182,28 @@ impl Swarm {
         faults.sort_by_key(|(at, ..)| *at);
         faults
     }
+}
+
+/// Which data centre each node is in: in one of three worlds that are large enough there are two or
+/// three, of one node at least.
+fn data_centres(seed: u64, nodes: usize) -> Vec<usize> {
+    let mut random = Random::split(seed, "data-centres", 0);
+    let count = match random.chance(400) {
+        true if nodes >= 4 => 2 + usize::from(nodes >= 6 && random.chance(400)),
+        _ => 1,
+    };
+    let mut place = |node| {
+        if node < count {
+            node
+        } else {
+            random.index(count)
+        }
+    };
+    let mut all: Vec<usize> = (0..nodes).map(&mut place).collect();
+    if count > 1 {
+        random.shuffle(&mut all);
+    }
+    all
 }
 
 fn weather(random: &mut Random) -> Weather {
@@ -223,6 +249,13 @@ impl Plan {
             at += self.supervised;
         }
         script.at(self.healed).heal()
+    }
+
+    /// Whether its nodes are in several data centres.
+    pub fn has_data_centres(&self) -> bool {
+        self.data_centres
+            .iter()
+            .any(|it| *it != self.data_centres[0])
     }
 
     /// Whether some nodes do not hear others for so long.
@@ -277,6 +310,8 @@ mod tests {
         assert!(partitioned.count() > 220);
         let in_order = |plan: &Plan| plan.faults.is_sorted_by_key(|(at, ..)| *at);
         assert!(plans.iter().all(in_order));
+        let several = plans.iter().filter(|plan| plan.has_data_centres());
+        assert!((80..160).contains(&several.count()));
         let late = |plan: &Plan| plan.faults.iter().any(|(at, ..)| *at > plan.healed);
         assert!(!plans.iter().any(late));
     }

@@ -61,6 +61,8 @@ pub(super) struct Active {
     pub(super) told: BTreeMap<Uid, Instant>,
     /// When it may ask to be let in once more.
     pub(super) rejoin_due: Instant,
+    /// When it may ask who is at an address in another data centre.
+    pub(super) look_due: Instant,
     pub(super) exiting: Option<Exiting>,
     pub(super) ending: Option<Ending>,
 }
@@ -94,6 +96,7 @@ impl Active {
             given_up: BTreeSet::new(),
             told: BTreeMap::new(),
             rejoin_due,
+            look_due: rejoin_due,
             exiting: None,
             ending: None,
         }

@@ -92,11 +92,12 @@ impl Membership {
         let Phase::Active(active) = &mut self.phase else {
             return;
         };
-        let Some(claim) = active.claims.remove(address) else {
-            return;
-        };
+        let claim = active.claims.remove(address);
         let Identity::Found(found) = identity else {
             return;
+        };
+        let Some(claim) = claim else {
+            return active.greet(cx, address, found, &mut self.counters);
         };
         if found == claim.node.uid {
             active.replace(address, found);

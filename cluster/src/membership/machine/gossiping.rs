@@ -4,6 +4,9 @@
 //! who do the same. Whoever takes it over answers with a [`Summary`] that says so, and summaries
 //! are all that members with one version exchange. Each round, changed or not, one other member is
 //! sent a summary; so whatever was lost is found out.
+//!
+//! With other data centres those speak that [speak](speakers) for this one, now and then, and begin
+//! with a summary: what they have to say was often heard over there already.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,12 +20,12 @@ use crate::context::{Context, Random};
 use crate::effect::Class;
 use crate::membership::clock::Relation;
 use crate::membership::convergence::{Part, leader_among};
+use crate::membership::data_centres::speakers;
 use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::member::Member;
 use crate::membership::message::{self, Message};
 use crate::membership::status::Status;
 use crate::membership::summary::Summary;
-use crate::membership::topology::speakers;
 
 /// So often, in percent, whoever has not seen the view is chosen in a round, if somebody has not.
 const DIFFERENT_VIEW: u32 = 80;
@@ -30,7 +33,7 @@ const DIFFERENT_VIEW: u32 = 80;
 /// From this size on that is less often, down to an eighth at three times as much.
 const LARGE_CLUSTER: usize = 400;
 
-/// So often, in percent, somebody of another data centre is chosen in a round.
+/// So often, in percent, somebody of another data centre is told.
 const CROSS_DATA_CENTRE: u32 = 20;
 
 /// Members from which on changed views are passed on less often.
@@ -76,8 +79,8 @@ const fn different_view(members: usize) -> u32 {
     if rest > least { rest } else { least }
 }
 
-/// How likely, in percent, a data centre of that many members is left in a round: a small one has
-/// few to speak with at home.
+/// How likely, in percent, somebody of a data centre of that many members speaks with another one:
+/// in a small one few do, and have few to speak with at home.
 const fn cross_data_centre(members: usize) -> u32 {
     match members {
         0 | 1 => 100,
@@ -90,7 +93,8 @@ const fn cross_data_centre(members: usize) -> u32 {
 
 impl Membership {
     pub(super) fn handle_gossip(&mut self, cx: &mut Context<'_>, from: &NodeId, view: &Gossip) {
-        if !self.may_speak(cx, from, view.cluster()) {
+        let is_introduced = self.introduces(from, view);
+        if !is_introduced && !self.may_speak(cx, from, view.cluster()) {
             return;
         }
         if view.tombstone(self.own.node.uid).is_some() {
@@ -100,7 +104,7 @@ impl Membership {
         let Phase::Active(active) = &mut self.phase else {
             return;
         };
-        if !active.is_legal(view) {
+        if !active.is_legal(view, is_introduced) {
             self.counters.illegal += 1;
             return;
         }
@@ -177,12 +181,16 @@ impl Membership {
 
 impl Active {
     /// Whether another member can have a view, given what this one knows: nobody knows more of this
-    /// node's changes than itself.
-    fn is_legal(&self, view: &Gossip) -> bool {
+    /// node's changes than itself. Only whoever introduces itself may never have heard of it.
+    fn is_legal(&self, view: &Gossip, is_introduced: bool) -> bool {
         let own = self.uid();
         let row = |view: &Gossip| view.reachability().row(own).map_or(0, |row| row.version);
         let is_own = view.version().of(own) <= self.view.version().of(own);
-        let is_word = row(view) <= row(&self.view) && view.node(own) == Some(&self.own.node);
+        let is_known = match view.node(own) {
+            Some(node) => *node == self.own.node,
+            None => is_introduced,
+        };
+        let is_word = row(view) <= row(&self.view) && is_known;
         let mut changes = view.version().iter().map(|(_, changes)| changes);
         let mut rows = view.reachability().rows().map(|(_, row)| row.version);
         let is_numbered = |it: &Member| match it.status() {
@@ -215,7 +223,7 @@ impl Active {
             .settings
             .push_fanout
             .max(if self.ending.is_some() { 5 } else { 0 });
-        let (unseen, mut seen) = self.targets(cx);
+        let (unseen, mut seen) = self.targets_at_home();
         let unseen = cx.random.pick(unseen, fanout);
         let leader = self.part().leader(self.uid()).map(Member::node).cloned();
         if let Some(leader) = leader
@@ -228,6 +236,14 @@ impl Active {
             self.send_summary(cx, &node);
         }
         self.send_view(cx, &unseen, counters);
+        if let Some(elsewhere) = self.pick_elsewhere(&mut cx.random) {
+            // Whoever goes may not be there any more to be asked for the view.
+            let is_last_word = self.own_status().is_departing();
+            match is_last_word && !self.view.is_seen_by(elsewhere.uid) {
+                true => self.send_view(cx, &[elsewhere], counters),
+                false => self.send_summary(cx, &elsewhere),
+            }
+        }
     }
 
     /// A round: somebody is told, though nothing changed.
@@ -237,7 +253,11 @@ impl Active {
         }
         let hurry = if self.is_spreading() { 3 } else { 1 };
         self.rounds.round_due = cx.now + self.settings.gossip_interval / hurry;
-        let (unseen, seen) = self.targets(cx);
+        if let Some(elsewhere) = self.pick_elsewhere(&mut cx.random) {
+            return self.send_summary(cx, &elsewhere);
+        }
+        self.look_elsewhere(cx);
+        let (unseen, seen) = self.targets_at_home();
         let members = self.view.members().len();
         let wants_unseen = seen.is_empty() || cx.random.chance(different_view(members));
         if !unseen.is_empty() && wants_unseen {
@@ -262,35 +282,58 @@ impl Active {
         seen * 2 < members
     }
 
-    /// Whom to tell: those who have not seen the view, and those who have. Of this data centre, or
-    /// at times of another one, which the oldest of each do for all.
-    fn targets(&self, cx: &mut Context<'_>) -> (Vec<NodeId>, Vec<NodeId>) {
-        let home = self.part();
-        let elsewhere = self.pick_elsewhere(&mut cx.random, &home);
-        let own = self.uid();
-        let is_told = |it: &&Member| it.uid() != own && !self.accuses(it.uid());
-        let members: Vec<&Member> = match &elsewhere {
-            Some(name) => speakers(Part::new(&self.view, name).members()),
-            None => home.members().collect(),
-        };
-        let told = members.into_iter().filter(is_told);
+    /// Whom to tell at home: those who have not seen the view, and those who have.
+    fn targets_at_home(&self) -> (Vec<NodeId>, Vec<NodeId>) {
+        let told = self.part().members().filter(|it| self.is_told(it));
         let (seen, unseen): (Vec<&Member>, Vec<&Member>) =
             told.partition(|it| self.view.is_seen_by(it.uid()));
         let nodes = |members: Vec<&Member>| members.iter().map(|it| it.node().clone()).collect();
         (nodes(unseen), nodes(seen))
     }
 
-    fn pick_elsewhere(&self, random: &mut Random, home: &Part<'_>) -> Option<Box<str>> {
+    /// Another member that this one reaches, as it says.
+    fn is_told(&self, member: &Member) -> bool {
+        member.uid() != self.uid() && !self.accuses(member.uid())
+    }
+
+    /// Those who speak for a data centre: whoever is in it, while none of them is up yet.
+    fn speaking<'a>(&'a self, data_centre: &'a str) -> Vec<&'a Member> {
+        let members = || Part::new(&self.view, data_centre).members();
+        let speakers = speakers(members());
+        match speakers.is_empty() {
+            true => members().collect(),
+            false => speakers,
+        }
+    }
+
+    /// At times somebody who speaks for another data centre, if this member speaks for its own.
+    fn pick_elsewhere(&self, random: &mut Random) -> Option<NodeId> {
+        let home = self.part();
         let names = self.view.members().map(|it| it.roles().data_centre());
         let others: BTreeSet<&str> = names.filter(|name| *name != home.data_centre()).collect();
         if others.is_empty() || !random.chance(cross_data_centre(home.members().count())) {
             return None;
         }
-        // While none of a data centre is up yet, whoever is in it speaks.
-        let speakers = speakers(home.members());
-        let speaks = speakers.is_empty() || speakers.iter().any(|it| it.uid() == self.uid());
-        let name = random.pick(others.into_iter().collect(), 1).pop();
-        name.filter(|_| speaks).map(Box::from)
+        let is_own = |it: &&Member| it.uid() == self.uid();
+        if !self.speaking(home.data_centre()).iter().any(is_own) {
+            return None;
+        }
+        let told = |name| -> Vec<&Member> {
+            let members = self.speaking(name).into_iter();
+            members.filter(|it| self.is_told(it)).collect()
+        };
+        let others = others.into_iter().map(told).filter(|it| !it.is_empty());
+        let told = random.pick(others.collect(), 1).pop()?;
+        let (seen, unseen): (Vec<&Member>, Vec<&Member>) = told
+            .into_iter()
+            .partition(|it| self.view.is_seen_by(it.uid()));
+        let members = self.view.members().len();
+        let wants_unseen = seen.is_empty() || random.chance(different_view(members));
+        let group = match !unseen.is_empty() && wants_unseen {
+            true => unseen,
+            false => [unseen, seen].concat(),
+        };
+        random.pick(group, 1).first().map(|it| it.node().clone())
     }
 
     /// Sends the view, unless it is too long for that.

@@ -33,7 +33,8 @@ struct Moves {
 /// Whether all members that count hold this node's view; if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WhyNotConverged {
-    /// Members that are not known to hold it.
+    /// Members that are not known to hold it: of the own data centre, or of all while nobody
+    /// decides in it.
     pub not_seen: Vec<NodeId>,
     /// Members that somebody cannot reach, and who says so; or that gave themselves up.
     pub blocking: Vec<(Member, Vec<NodeId>)>,
@@ -81,6 +82,11 @@ impl Active {
         if !self.notes.are_written() && !blockers.not_seen.contains(&own) {
             blockers.not_seen.push(own);
         }
+        let unaware = self.unaware(&self.part()).into_iter();
+        let unaware: Vec<Uid> = unaware
+            .filter(|it| !blockers.not_seen.contains(it))
+            .collect();
+        blockers.not_seen.extend(unaware);
         let nodes = |uids: &[Uid]| {
             let nodes = uids.iter().filter_map(|uid| self.view.node(*uid).cloned());
             nodes.collect::<Vec<NodeId>>()
@@ -116,7 +122,8 @@ impl Active {
         self.led = Some(self.ground());
         let has_all = self.part().blockers(&self.confirmed).is_empty();
         let is_converged = has_all && self.notes.are_written();
-        if is_converged {
+        let may_enter = is_converged && self.unaware(&self.part()).is_empty();
+        if may_enter {
             self.unconverged = None;
         } else {
             self.unconverged.get_or_insert(cx.now);
@@ -124,21 +131,22 @@ impl Active {
         if self.ending.is_some() || !self.leads() {
             return false;
         }
-        let moves = if is_converged {
-            self.moves()
+        let mut moves = if is_converged {
+            self.moves(may_enter)
         } else {
-            self.weak_moves(cx.now)
+            Moves::default()
         };
+        if !may_enter {
+            self.add_weak_moves(cx.now, &mut moves);
+        }
         self.carry_out(cx, moves)
     }
 
     /// What the leader does in a view that all hold.
-    fn moves(&self) -> Moves {
+    fn moves(&self, may_enter: bool) -> Moves {
         let part = self.part();
         let mut moves = Moves::default();
-        let may_enter = self.may_enter() && self.may_be_first(&part);
-        let accused = part.accused();
-        let may_go = |uid: Uid| self.confirmed.contains(&uid) || accused.contains(&uid);
+        let may_enter = may_enter && self.may_enter();
         for member in part.members() {
             let uid = member.uid();
             match member.status() {
@@ -151,7 +159,7 @@ impl Active {
                 }
                 // Whoever was given up is told so, and goes whether it heard it or not.
                 Status::Down if uid != self.uid() => moves.removed.push(member.node().clone()),
-                Status::Exiting if uid != self.uid() && may_go(uid) => {
+                Status::Exiting if uid != self.uid() && self.may_go(&part, member) => {
                     moves.removed.push(member.node().clone());
                 }
                 _ => {}
@@ -162,31 +170,51 @@ impl Active {
         moves
     }
 
-    /// Those that are given up of data centres that have nobody left to remove them. The first
-    /// data centre that has does it.
+    /// Whether one that is exiting has said that it may be removed, or is not there to say so, as
+    /// those say that watch it.
+    fn may_go(&self, home: &Part<'_>, exiting: &Member) -> bool {
+        let uid = exiting.uid();
+        self.confirmed.contains(&uid) || !home.is_reachable(uid)
+    }
+
+    /// Those that are given up, or have left, of data centres that have nobody left to remove them.
+    /// The [first](Self::caretaker) that has does it.
     fn clear_away(&self, home: &Part<'_>, moves: &mut Moves) {
-        let names = self.view.members().map(|it| it.roles().data_centre());
-        let names: BTreeSet<&str> = names.collect();
-        let lives = |name: &&str| {
-            let mut members = Part::new(&self.view, name).members();
-            members.any(|it| !it.status().is_departing())
-        };
-        if names.iter().copied().find(|name| lives(name)) != Some(home.data_centre()) {
+        if self.caretaker() != Some(home.data_centre()) {
             return;
         }
-        for name in names.into_iter().filter(|name| !lives(name)) {
-            let gone = Part::new(&self.view, name).members();
-            moves.removed.extend(gone.map(|it| it.node().clone()));
+        let away = self.view.members();
+        let away = away.filter(|it| it.roles().data_centre() != home.data_centre());
+        for member in away.filter(|it| !self.lives(it.roles().data_centre())) {
+            // Whoever was never up is watched by nobody.
+            let is_watched = member.up_number().is_given();
+            let is_at_work = member.status() == Status::Exiting && is_watched;
+            if !is_at_work || self.may_go(home, member) {
+                moves.removed.push(member.node().clone());
+            }
         }
     }
 
-    /// What the leader does while not all hold the view, or can be reached.
-    fn weak_moves(&self, now: Instant) -> Moves {
+    /// Whether a data centre has somebody that may remove others.
+    pub(super) fn lives(&self, data_centre: &str) -> bool {
+        let mut members = Part::new(&self.view, data_centre).members();
+        members.any(|it| !it.status().is_departing())
+    }
+
+    /// The data centre that does what those cannot that have nobody left: the first by name.
+    pub(super) fn caretaker(&self) -> Option<&str> {
+        let names = self.view.members().map(|it| it.roles().data_centre());
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().find(|name| self.lives(name))
+    }
+
+    /// What the leader does while not all hold the view, or can be reached; or while not all of the
+    /// other data centres have heard of this one, in which nobody decides yet.
+    fn add_weak_moves(&self, now: Instant, moves: &mut Moves) {
         let is_late = |since: Instant| {
             let after = self.settings.weakly_up_after;
             after.is_some_and(|after| now - since >= after)
         };
-        let mut moves = Moves::default();
         if self.unconverged.is_some_and(is_late) && self.may_enter() {
             let part = self.part();
             let accused = part.accused();
@@ -197,7 +225,6 @@ impl Active {
                 .next
                 .extend(joining.map(|it| (it.uid(), Status::WeaklyUp)));
         }
-        moves
     }
 
     /// Whether a newcomer knows that it was let in. One that does not still seeks a cluster, and
@@ -223,12 +250,18 @@ impl Active {
             && !self.view.members().any(is_closing)
     }
 
-    /// Whether the first member of a data centre may be numbered: all of the whole cluster have to
-    /// know of it then, so that the first number is given once.
-    fn may_be_first(&self, part: &Part<'_>) -> bool {
-        let has_seen = |it: &Member| it.status().is_departing() || self.view.is_seen_by(it.uid());
-        let is_first = !part.members().any(|it| it.up_number().is_given());
-        !is_first || self.view.members().all(has_seen)
+    /// Who has not heard of a data centre in which nobody decides, for none was ever a member in
+    /// full, or those that were have left. All of the whole cluster have to before the first one is
+    /// numbered: others may have been let in elsewhere, each for the first, and a number is given
+    /// once.
+    fn unaware(&self, part: &Part<'_>) -> Vec<Uid> {
+        let decides = |it: &Member| it.status().is_deciding() && it.up_number().is_given();
+        if part.members().any(decides) {
+            return Vec::new();
+        }
+        let has_seen = |it: &&Member| it.status().is_departing() || self.view.is_seen_by(it.uid());
+        let unaware = self.view.members().filter(|it| !has_seen(it));
+        unaware.map(Member::uid).collect()
     }
 
     fn by_address(&self, uids: &mut [Uid]) {

@@ -1,7 +1,8 @@
 //! How a member leaves in good order, and how the whole cluster gets ready to be shut down.
 //!
 //! Once all know that it leaves it is exiting, and ends its work. Then it tells the two members
-//! that are the next to lead, so that one of them removes it, and waits a little to hear that.
+//! that are the next to lead, so that one of them removes it, and waits a little to hear that. The
+//! last of a data centre tells those of another one, which removes it.
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
@@ -10,7 +11,7 @@ use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::{Class, StopReason};
 use crate::membership::command::CommandError;
-use crate::membership::convergence::leader_rank;
+use crate::membership::convergence::{Part, leader_rank};
 use crate::membership::member::Member;
 use crate::membership::message::Message;
 use crate::membership::status::Status;
@@ -182,13 +183,18 @@ impl Active {
     }
 
     fn next_leaders(&self) -> Vec<NodeId> {
-        let part = self.part();
-        let accused = part.accused();
+        let home = self.part();
+        let data_centre = match self.lives(home.data_centre()) {
+            true => home.data_centre(),
+            false => self.caretaker().unwrap_or_else(|| home.data_centre()),
+        };
+        let accused = home.accused();
         let is_fit = |it: &&Member| {
             let is_there = it.uid() != self.uid() && !accused.contains(&it.uid());
             is_there && it.status() != Status::Down
         };
-        let mut fit: Vec<&Member> = part.members().filter(is_fit).collect();
+        let next = Part::new(&self.view, data_centre).members();
+        let mut fit: Vec<&Member> = next.filter(is_fit).collect();
         fit.sort_by(|a, b| {
             leader_rank(a)
                 .cmp(&leader_rank(b))

@@ -1,15 +1,63 @@
 //! How what changed in the view becomes events and a topology.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use ringmesh_proto::address::Uid;
+use ringmesh_proto::time::Instant;
 
 use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::Effect;
 use crate::membership::event::{self, Event, Numbered};
+use crate::membership::gossip::Gossip;
 use crate::membership::status::Status;
 use crate::membership::topology::Topology;
 
+/// Members in full only since a while. That they do not say that another data centre is out of
+/// reach says nothing: they may not have had the time to find out.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// For how long they are new.
+    pub(super) span: Duration,
+    until: BTreeMap<Uid, Instant>,
+}
+
+impl Newcomers {
+    /// Those that were members before this node was are not new, though they are new to it.
+    fn update(&mut self, now: Instant, before: &Topology, view: &Gossip) {
+        let own = before.own().uid;
+        let was_up = |uid| {
+            let member = before.member(uid);
+            member.is_some_and(|it| it.up_number().is_given())
+        };
+        let is_late = |uid| uid == own || before.cluster().is_some();
+        let up = view.members().filter(|it| it.up_number().is_given());
+        let new = up
+            .map(|it| it.uid())
+            .filter(|uid| is_late(*uid) && !was_up(*uid));
+        self.until.extend(new.map(|uid| (uid, now + self.span)));
+        let is_member = |uid: Uid| view.member(uid).is_some();
+        self.until
+            .retain(|uid, until| *until > now && is_member(*uid));
+    }
+
+    /// When one of them is not new any more, if anybody waits for that.
+    pub(super) fn poll_timeout(&self, topology: &Topology) -> Option<Instant> {
+        let is_dark = !topology.dark_data_centres().is_empty();
+        let until = self.until.values().copied().filter(|_| is_dark);
+        until.min()
+    }
+}
+
 impl Membership {
+    /// How long whoever becomes a member in full is given to find out which data centres it
+    /// reaches. To be called before this node joins.
+    pub fn set_settling(&mut self, span: Duration) {
+        self.newcomers.span = span;
+    }
+
     /// Publishes what changed in the view since it was published last.
     pub(super) fn publish(&mut self, cx: &mut Context<'_>) {
         let Phase::Active(active) = &mut self.phase else {
@@ -19,7 +67,9 @@ impl Membership {
             return;
         }
         let before = Arc::clone(&self.topology);
-        let after = Topology::after(&before, &active.view);
+        self.newcomers.update(cx.now, &before, &active.view);
+        let is_new = |uid| self.newcomers.until.contains_key(&uid);
+        let after = Topology::after(&before, &active.view, is_new);
         let events = event::difference(&before, &after, &active.view);
         active.bury(cx, &before);
         for event in events {

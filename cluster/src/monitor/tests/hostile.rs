@@ -189,7 +189,7 @@ proptest! {
             monitor.handle_timeout(at(now), &mut out);
             prop_assert!(monitor.poll_timeout().is_some_and(|due| due > at(now)));
             prop_assert!(monitor.subjects().len() < view.gossip().members().len());
-            prop_assert!(monitor.beats.len() <= BEATS_MAX);
+            prop_assert!(monitor.near.sent.len() <= BEATS_MAX);
             prop_assert!(monitor.stalling.len() <= view.gossip().members().len());
             for subject in monitor.subjects.values() {
                 let doubt = subject.doubt.as_ref();

@@ -1,6 +1,8 @@
 //! Invariant 22: in the end all nodes are members of one cluster, and know it. Invariant 10: at an
 //! address there is one of them.
 
+use std::collections::BTreeMap;
+
 use ringmesh_cluster::membership::{Status, Topology};
 use ringmesh_proto::address::Uid;
 
@@ -9,7 +11,8 @@ use crate::invariant::Invariant;
 use crate::world::World;
 
 /// In the end every node runs and is up, all are in one cluster, have one view, which all hold, and
-/// name one leader; nobody is unreachable, and nobody is a member whose process is gone.
+/// name one leader in each data centre; nobody and no data centre is unreachable, and nobody is a
+/// member whose process is gone.
 #[derive(Debug)]
 pub struct Agreement;
 
@@ -25,7 +28,15 @@ fn differs(node: usize, topology: &Topology, uids: &[Uid]) -> Option<String> {
         return Some(format!("node {node} has {} members", members.len()));
     }
     let unreachable = uids.iter().find(|uid| topology.is_unreachable(**uid));
-    unreachable.map(|uid| format!("node {node} does not reach {uid}"))
+    let unreachable = unreachable.map(|uid| uid.to_string());
+    let dark = || {
+        topology
+            .unreachable_data_centres()
+            .next()
+            .map(str::to_owned)
+    };
+    let unreachable = unreachable.or_else(dark);
+    unreachable.map(|it| format!("node {node} does not reach {it}"))
 }
 
 impl Invariant<Participant> for Agreement {
@@ -42,7 +53,7 @@ impl Invariant<Participant> for Agreement {
                     .ok_or_else(|| format!("node {node} does not run"))?,
             );
         }
-        let mut first: Option<&Topology> = None;
+        let mut firsts: BTreeMap<&str, &Topology> = BTreeMap::new();
         let clusters = world.running().filter_map(|node| world.machine(node));
         let clusters: Vec<_> = clusters
             .map(|machine| machine.control().topology().cluster())
@@ -62,7 +73,7 @@ impl Invariant<Participant> for Agreement {
             if let Some(why) = why_not.filter(|it| !it.is_converged()) {
                 return Err(format!("node {node} has not converged: {why:?}"));
             }
-            let first = *first.get_or_insert(topology);
+            let first = *firsts.entry(topology.data_centre()).or_insert(topology);
             let leader = |it: &Topology| it.leader().map(|leader| leader.uid());
             let (here, there) = (topology, first);
             if here.cluster() != there.cluster() || leader(here) != leader(there) {

@@ -5,8 +5,8 @@ use super::views::viewers;
 use crate::invariant::Invariant;
 use crate::world::World;
 
-/// Of whoever says that its view has converged, all that decide in it, and still run, are members
-/// and know all that is in it.
+/// Of whoever says that its view has converged, all that decide in its data centre, and still run,
+/// are members and know all that is in it.
 #[derive(Debug)]
 pub struct Converged;
 
@@ -20,8 +20,8 @@ impl Invariant<Participant> for Converged {
         let mut checked = 0;
         for one in viewers.iter().filter(|it| it.is_converged()) {
             let decides = |uid| {
-                let member = one.view.member(uid);
-                member.is_some_and(|it| it.status().is_deciding())
+                let mut members = one.home().filter(|it| it.status().is_deciding());
+                members.any(|it| it.uid() == uid)
             };
             for other in viewers.iter().filter(|it| decides(it.uid)) {
                 checked += 1;

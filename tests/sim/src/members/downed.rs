@@ -1,6 +1,6 @@
 //! Invariant 8: nobody is given up without the consent it takes, and whoever is given up goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::resolver::{Answer, Decision, Why};
@@ -8,7 +8,7 @@ use ringmesh_proto::address::Uid;
 
 use super::Participant;
 use super::downing::{Downing, lease};
-use super::views::viewers;
+use super::views::{Viewer, viewers};
 use super::writing::{Move, Told, Writing, Writings};
 use crate::happening::Happening;
 use crate::invariant::Invariant;
@@ -18,14 +18,14 @@ use crate::world::World;
 /// voted, a quorum is on record whose members have agreed, as they say themselves, and if it takes
 /// a lease, whoever decides has that, as the store says; or because its
 /// user wants it, or because another process was started at their address, and theirs is gone.
-/// Whoever was given up is a member nowhere in the end, and does not run. By a lease a side may go
-/// on that is so small that it is gone before anybody else hears of it: then it is as if it had
-/// given nobody up.
+/// Whoever was given up is a member nowhere in the end, and does not run: unless those that gave it
+/// up are gone, and nobody else has heard of it.
 #[derive(Debug)]
 pub struct Downed {
     downing: Downing,
     writings: Writings,
-    downed: BTreeSet<Uid>,
+    /// Who was given up, and by whom.
+    downed: BTreeMap<Uid, BTreeSet<Uid>>,
 }
 
 impl Downed {
@@ -34,7 +34,7 @@ impl Downed {
         Self {
             downing,
             writings: Writings::default(),
-            downed: BTreeSet::new(),
+            downed: BTreeMap::new(),
         }
     }
 
@@ -46,7 +46,7 @@ impl Downed {
     ) -> Result<u64, String> {
         let mut checked = 0;
         for it in writing.moves.iter().filter(|it| it.to == Status::Down) {
-            self.downed.insert(it.uid);
+            self.downed.entry(it.uid).or_default().insert(own);
             checked += 1;
             self.judge_one(world, own, writing, it)
                 .map_err(|why| format!("node {node} gave {} up: {why}", it.uid))?;
@@ -148,19 +148,19 @@ impl Invariant<Participant> for Downed {
 
     fn finish(&mut self, world: &World<Participant>) -> Result<u64, String> {
         let viewers = viewers(world);
-        let is_known = |uid: &Uid| {
-            let mut others = viewers.iter().filter(|it| it.uid != *uid);
-            others.any(|it| it.view.tombstone(*uid).is_some())
+        let is_down = |uid: Uid| {
+            self.downed.get(&uid).is_some_and(|by| {
+                let knows = |it: &Viewer<'_>| it.view.tombstone(uid).is_some();
+                viewers.iter().any(|it| by.contains(&it.uid) || knows(it))
+            })
         };
-        let is_leased = self.downing == Downing::LeaseMajority;
-        let is_downed = |uid: &Uid| self.downed.contains(uid) && (!is_leased || is_known(uid));
         for viewer in &viewers {
             let node = viewer.node;
-            if is_downed(&viewer.uid) {
+            if is_down(viewer.uid) {
                 return Err(format!("node {node} was given up, and runs"));
             }
             let mut members = viewer.view.members().map(|it| it.uid());
-            if let Some(uid) = members.find(is_downed) {
+            if let Some(uid) = members.find(|uid| is_down(*uid)) {
                 return Err(format!(
                     "{uid} was given up, and is a member at node {node}"
                 ));

@@ -5,7 +5,8 @@ use super::views::viewers;
 use crate::invariant::Invariant;
 use crate::world::World;
 
-/// Two members whose views have converged, and are of one version, name one leader.
+/// Two members of a data centre whose views have converged, and are of one version, name one
+/// leader.
 #[derive(Debug)]
 pub struct Leaders;
 
@@ -21,7 +22,8 @@ impl Invariant<Participant> for Leaders {
         for (at, one) in converged.iter().enumerate() {
             for other in &converged[at + 1..] {
                 let is_same = one.view.version() == other.view.version();
-                if !is_same || one.view.cluster() != other.view.cluster() {
+                let is_home = one.data_centre() == other.data_centre();
+                if !is_same || !is_home || one.view.cluster() != other.view.cluster() {
                     continue;
                 }
                 checked += 1;

@@ -9,7 +9,7 @@ use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
 use super::Participant;
-use super::views::viewers;
+use super::views::{Viewer, viewers};
 use crate::invariant::Invariant;
 use crate::world::World;
 
@@ -20,8 +20,13 @@ const CALM: Duration = Duration::from_secs(10);
 /// left are a few rounds of gossip, and the 3 s for which it waits to be told.
 const GONE: Duration = Duration::from_secs(10);
 
+/// How much longer those of another data centre may not have heard of it: few speak with it, and
+/// not in each second.
+const HEARD: Duration = Duration::from_secs(10);
+
 /// A member that leaves a cluster in which all is well, and stays so, is removed by all others
-/// within 10 s, as one that was exiting; and its process ends.
+/// within 10 s, as one that was exiting, and by those of other data centres within 20 s; and its
+/// process ends.
 #[derive(Debug, Default)]
 pub struct Leaver {
     leaving: BTreeMap<Uid, Leaving>,
@@ -30,8 +35,9 @@ pub struct Leaver {
 #[derive(Debug)]
 struct Leaving {
     since: Instant,
-    /// Who has not removed it.
+    /// Who has not removed it: of its data centre, and of others.
     observers: BTreeSet<Uid>,
+    far: BTreeSet<Uid>,
 }
 
 /// Whether nothing is wrong anywhere.
@@ -43,7 +49,7 @@ impl Leaver {
     /// A member wants to leave.
     fn begin(&mut self, world: &World<Participant>, uid: Uid) -> u64 {
         let viewers = viewers(world);
-        let is_well = |it: &super::views::Viewer<'_>| {
+        let is_well = |it: &Viewer<'_>| {
             let members = it.control.topology().members().len();
             it.uid == uid || it.is_converged() && members == world.nodes()
         };
@@ -51,10 +57,15 @@ impl Leaver {
         if !are_well || !is_calm(world, CALM) {
             return 0;
         }
-        let others = viewers.iter().map(|it| it.uid).filter(|it| *it != uid);
+        let leaver = viewers.iter().find(|it| it.uid == uid);
+        let home = leaver.map(|it| it.data_centre());
+        let others = viewers.iter().filter(|it| it.uid != uid);
+        let (here, far): (Vec<_>, Vec<_>) = others.partition(|it| Some(it.data_centre()) == home);
+        let uids = |some: Vec<&Viewer<'_>>| some.into_iter().map(|it| it.uid).collect();
         let leaving = Leaving {
             since: world.now(),
-            observers: others.collect(),
+            observers: uids(here),
+            far: uids(far),
         };
         self.leaving.insert(uid, leaving);
         1
@@ -87,6 +98,7 @@ impl Invariant<Participant> for Leaver {
                     return Ok(0);
                 };
                 leaving.observers.remove(&observer);
+                leaving.far.remove(&observer);
                 let left = *previous == Status::Exiting;
                 match left || !is_calm(world, world.now() - leaving.since) {
                     true => Ok(1),
@@ -101,11 +113,13 @@ impl Invariant<Participant> for Leaver {
         self.leaving
             .retain(|_, it| is_calm(world, world.now() - it.since));
         let runs = |uid: &Uid| world.running().any(|node| world.uid(node) == Some(*uid));
-        let is_over = |it: &&Leaving| world.now() - it.since > GONE;
+        let is_due = |it: &&Leaving| world.now() - it.since > GONE;
+        let is_over = |it: &Leaving| world.now() - it.since > GONE + HEARD;
         let mut checked = 0;
-        for (uid, leaving) in self.leaving.iter().filter(|(_, it)| is_over(it)) {
+        for (uid, leaving) in self.leaving.iter().filter(|(_, it)| is_due(it)) {
             checked += 1;
-            let mut observers = leaving.observers.iter();
+            let far = leaving.far.iter().filter(|_| is_over(leaving));
+            let mut observers = leaving.observers.iter().chain(far);
             if let Some(observer) = observers.find(|it| runs(it)) {
                 return Err(format!("{uid} left, and {observer} has not removed it"));
             }
@@ -113,7 +127,7 @@ impl Invariant<Participant> for Leaver {
                 return Err(format!("{uid} left, and runs"));
             }
         }
-        self.leaving.retain(|_, it| !is_over(&&*it));
+        self.leaving.retain(|_, it| !is_over(it));
         Ok(checked)
     }
 }

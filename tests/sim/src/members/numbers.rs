@@ -7,8 +7,8 @@ use super::views::viewers;
 use crate::invariant::Invariant;
 use crate::world::World;
 
-/// No two members of a view that has converged are up by one number. That it never changes is
-/// what [`Courses`](super::Courses) looks at.
+/// No two members of a data centre are up by one number in a view of it that has converged. That it
+/// never changes is what [`Courses`](super::Courses) looks at.
 #[derive(Debug)]
 pub struct Numbers;
 
@@ -21,8 +21,7 @@ impl Invariant<Participant> for Numbers {
         let mut checked = 0;
         for viewer in viewers(world).iter().filter(|it| it.is_converged()) {
             let mut owners = BTreeMap::new();
-            let members = viewer.view.members();
-            for member in members.filter(|it| it.up_number().is_given()) {
+            for member in viewer.home().filter(|it| it.up_number().is_given()) {
                 checked += 1;
                 if let Some(other) = owners.insert(member.up_number(), member.uid()) {
                     let (node, uid) = (viewer.node, member.uid());

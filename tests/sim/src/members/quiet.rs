@@ -1,13 +1,16 @@
 //! Invariant 23: a cluster in which nothing happens says little.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringmesh_cluster::membership::clock::VersionVector;
+use ringmesh_cluster::membership::convergence::Part;
+use ringmesh_cluster::membership::data_centres::speakers;
 use ringmesh_cluster::monitor::SUBJECTS;
 use ringmesh_proto::time::Instant;
 
 use super::Participant;
-use super::views::viewers;
+use super::views::{Viewer, viewers};
 use crate::invariant::Invariant;
 use crate::world::World;
 
@@ -17,6 +20,13 @@ const QUIET: Duration = Duration::from_secs(10);
 /// What a node writes per second for each that it watches, and each that watches it: a heartbeat or
 /// the answer to one, 30 bytes, and a grant for what came, 32; with room for one that comes in two.
 const BYTES_PER_WATCH: u64 = 100;
+
+/// What it writes for each in another data centre with every heartbeat that crosses: that and the
+/// answer to the other's, and the handshake of a link that rested since the last one.
+const BYTES_PER_CROSSING: u64 = 2 * BYTES_PER_WATCH + 400;
+
+/// How many heartbeats cross in that time: one in three seconds.
+const CROSSINGS: u64 = 4;
 
 /// What it writes per second of who is in the cluster: its summary to one other member, and the
 /// answers to those of others, of whom now and then several choose it.
@@ -32,11 +42,25 @@ pub struct Quiet {
     begun: Option<(Instant, VersionVector, Vec<u64>)>,
 }
 
-/// What a node of a cluster of so many members may write in such a time.
-fn budget(members: usize) -> u64 {
-    let others = members.saturating_sub(1).min(SUBJECTS) as u64;
-    let summary = SUMMARY_BYTES + SUMMARY_BYTES_PER_MEMBER * members as u64;
-    QUIET.as_secs() * (2 * others * BYTES_PER_WATCH + SUMMARIES * summary)
+/// How many a member watches at home, and elsewhere.
+fn watched(viewer: &Viewer<'_>) -> (u64, u64) {
+    let home = viewer.home().count().saturating_sub(1).min(SUBJECTS);
+    let speaks = speakers(viewer.home())
+        .iter()
+        .any(|it| it.uid() == viewer.uid);
+    let places = viewer.view.members().map(|it| it.roles().data_centre());
+    let others: BTreeSet<&str> = places.filter(|it| *it != viewer.data_centre()).collect();
+    let there = |name| speakers(Part::new(viewer.view, name).members()).len();
+    let there: usize = others.into_iter().map(there).sum();
+    (home as u64, if speaks { there as u64 } else { 0 })
+}
+
+/// What a member may write in such a time that watches so many at home, and elsewhere, and knows of
+/// so many.
+fn budget((home, elsewhere): (u64, u64), members: u64) -> u64 {
+    let summary = SUMMARY_BYTES + SUMMARY_BYTES_PER_MEMBER * members;
+    let at_home = QUIET.as_secs() * (2 * home * BYTES_PER_WATCH + SUMMARIES * summary);
+    at_home + CROSSINGS * elsewhere * BYTES_PER_CROSSING
 }
 
 /// The version that all nodes know, if they do, and nothing is wrong.
@@ -71,9 +95,10 @@ impl Invariant<Participant> for Quiet {
             self.begun.get_or_insert((now, version, written));
             return Ok(0);
         };
-        let budget = budget(world.nodes());
-        for (node, (before, after)) in before.iter().zip(&written).enumerate() {
-            let bytes = after - before;
+        for viewer in viewers(world) {
+            let node = viewer.node;
+            let bytes = written[node] - before[node];
+            let budget = budget(watched(&viewer), world.nodes() as u64);
             if bytes > budget {
                 return Err(format!("node {node} wrote {bytes} bytes, of {budget}"));
             }

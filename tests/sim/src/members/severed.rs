@@ -10,7 +10,9 @@ use super::Participant;
 use crate::invariant::Invariant;
 use crate::world::World;
 
-/// No two processes that run have each removed the other because it was given up.
+/// No two processes of a data centre that run have each removed the other because it was given up.
+/// Each data centre decides for itself: two of different ones may both be given up by their own,
+/// and hear of each other first.
 #[derive(Debug, Default)]
 pub struct Severed {
     given_up: BTreeMap<Uid, BTreeSet<Uid>>,
@@ -52,9 +54,13 @@ impl Invariant<Participant> for Severed {
         if *previous != Status::Down {
             return Ok(0);
         }
-        let runs = world
-            .running()
-            .any(|other| world.uid(other) == Some(gone.uid));
+        let place = |node| {
+            let machine: Option<&Participant> = world.machine(node);
+            machine.map(|it| it.control().topology().data_centre())
+        };
+        let mut running = world.running();
+        let other = running.find(|other| world.uid(*other) == Some(gone.uid));
+        let runs = other.is_some_and(|other| place(other) == place(node));
         self.give_up(observer, gone.uid, runs)
     }
 }

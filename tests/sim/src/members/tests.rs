@@ -2,6 +2,7 @@
 
 mod bites;
 mod choosing;
+mod data_centres;
 mod large;
 mod leasing;
 mod regressions;
@@ -124,7 +125,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 22, "{checks:?}");
+    assert_eq!(checks.len(), 23, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 

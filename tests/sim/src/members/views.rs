@@ -1,7 +1,9 @@
 //! What the invariants over views look at.
 
 use ringmesh_cluster::control::Control;
+use ringmesh_cluster::membership::Member;
 use ringmesh_cluster::membership::clock::Relation;
+use ringmesh_cluster::membership::convergence::Part;
 use ringmesh_cluster::membership::gossip::Gossip;
 use ringmesh_proto::address::Uid;
 
@@ -21,7 +23,17 @@ pub(super) struct Viewer<'a> {
     pub(super) view: &'a Gossip,
 }
 
-impl Viewer<'_> {
+impl<'a> Viewer<'a> {
+    /// The data centre that it is in.
+    pub(super) fn data_centre(&self) -> &'a str {
+        self.control.topology().data_centre()
+    }
+
+    /// The members of that, as it sees them.
+    pub(super) fn home(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
+        Part::new(self.view, self.data_centre()).members()
+    }
+
     /// Whether it holds whatever another one knows, if both are in one cluster.
     pub(super) fn holds(&self, other: &Gossip) -> bool {
         let is_same_cluster = self.view.cluster() == other.cluster();

@@ -31,6 +31,8 @@ pub struct Writing {
     pub moves: Vec<Move>,
     /// The members of its data centre before that.
     pub members: Vec<Standing>,
+    /// Those of others, with the name of their data centre.
+    pub elsewhere: Vec<(Box<str>, Standing)>,
     /// The version of its view before that.
     pub version: VersionVector,
     /// What was decided of a split cluster in the same call.
@@ -202,6 +204,7 @@ impl Before {
         Some(Writing {
             cluster: view.cluster(),
             members: self.members(view, heard.as_ref()),
+            elsewhere: self.elsewhere(heard.as_ref()),
             version: view.version().iter().map(before).collect(),
             decision: self.decision,
             told: self.told,
@@ -242,22 +245,60 @@ impl Before {
         moves.find(|it| it.uid == uid).map(|it| it.to)
     }
 
-    /// The members of the own data centre as they were before the leader moved any of them on: as
-    /// they were before the call, or as was heard in it, but for those that were given up in it.
-    fn members(&self, view: &Gossip, heard: Option<&Gossip>) -> Vec<Standing> {
-        let own = view.member(self.topology.own().uid);
-        let part = Part::new(view, own.map_or("", |it| it.roles().data_centre()));
-        let accused = part.accused();
-        let was = |uid| {
-            let told = heard.and_then(|it| it.member(uid)).map(Member::status);
-            self.status(uid).max(told).unwrap_or(Status::Joining)
-        };
-        let was = |uid| match self.last_move(uid) {
+    /// Where a member was in its life before the leader moved it on: as it was before the call, or
+    /// as was heard in it, but for those that were given up in it.
+    fn was(&self, uid: Uid, heard: Option<&Gossip>) -> Status {
+        let told = heard.and_then(|it| it.member(uid)).map(Member::status);
+        let was = self.status(uid).max(told).unwrap_or(Status::Joining);
+        match self.last_move(uid) {
             _ if self.is_given_up(uid) => Status::Down,
             // Nobody is who did not leave before, be it in the same call.
-            Some(Status::Exiting) => was(uid).max(Status::Leaving),
-            _ => was(uid),
+            Some(Status::Exiting) => was.max(Status::Leaving),
+            _ => was,
+        }
+    }
+
+    /// The data centre of a member that was known before the call, or is by it.
+    fn data_centre<'a>(&'a self, uid: Uid, heard: Option<&'a Gossip>) -> Option<&'a str> {
+        let told = heard.and_then(|it| it.member(uid));
+        let member = self.topology.member(uid).or(told);
+        member.map(|it| it.roles().data_centre())
+    }
+
+    /// The members of other data centres as they were.
+    fn elsewhere(&self, heard: Option<&Gossip>) -> Vec<(Box<str>, Standing)> {
+        let home = self.topology.data_centre();
+        let told = heard.into_iter().flat_map(Gossip::members);
+        let known: BTreeMap<Uid, &Member> = self
+            .topology
+            .members()
+            .iter()
+            .chain(told)
+            .map(|it| (it.uid(), it))
+            .collect();
+        let others = known.into_values();
+        let others = others.filter(|it| it.roles().data_centre() != home);
+        // Whoever was heard to be removed is none any more.
+        let is_gone = |uid| heard.is_some_and(|it| it.tombstone(uid).is_some());
+        let standing = |it: &Member| Standing {
+            uid: it.uid(),
+            address: it.address().clone(),
+            status: self.was(it.uid(), heard),
+            is_accused: false,
+            has_resigned: false,
         };
+        let others = others.filter(|it| !is_gone(it.uid()));
+        others
+            .map(|it| (it.roles().data_centre().into(), standing(it)))
+            .collect()
+    }
+
+    /// The members of the own data centre as they were before the leader moved any of them on.
+    fn members(&self, view: &Gossip, heard: Option<&Gossip>) -> Vec<Standing> {
+        let home = self.topology.data_centre();
+        let part = Part::new(view, home);
+        let accused = part.accused();
+        let was = |uid| self.was(uid, heard);
         let standing = |uid: Uid, address: &Address, status| Standing {
             uid,
             address: address.clone(),
@@ -269,7 +310,12 @@ impl Before {
             Some(_) => standing(it.uid(), it.address(), was(it.uid())),
             None => standing(it.uid(), it.address(), it.status()),
         });
+        let is_home = |it: &&Move| {
+            let place = self.data_centre(it.uid, heard);
+            place.is_none_or(|place| place == home)
+        };
         let removed = self.moves.iter().filter(|it| it.to == Status::Removed);
+        let removed = removed.filter(is_home);
         let removed = removed.map(|it| standing(it.uid, &it.address, was(it.uid)));
         let judged = staying.chain(removed).map(|it| Standing {
             has_resigned: self.has_resigned(&it, heard),

@@ -12,7 +12,8 @@ use crate::world::World;
 
 /// Whoever makes a member up, ready or exiting, or removes one, leads its data centre; no member
 /// that is waited for was said to be unreachable then, or lost by its own word alone; and all that
-/// decide, and still run, held its view, whatever it thought of that.
+/// decide, and still run, held its view, whatever it thought of that. Of another data centre it
+/// moves nobody on, but for those it removes when nobody is left there to do so.
 #[derive(Debug, Default)]
 pub struct Written {
     writings: Writings,
@@ -51,6 +52,7 @@ fn judge(
         return Ok(0);
     }
     let led = led.join(", ");
+    judge_elsewhere(writing).map_err(|why| format!("node {node} wrote {led}; {why}"))?;
     let leader = leader(&writing.members, own);
     if leader != Some(own) {
         return Err(format!("node {node} wrote {led}; {leader:?} leads"));
@@ -90,6 +92,24 @@ fn judge(
         }
     }
     Ok(checked + 1)
+}
+
+/// What was done to members of other data centres.
+fn judge_elsewhere(writing: &Writing) -> Result<(), String> {
+    for it in writing.moves.iter().filter(|it| it.to != Status::Down) {
+        let mut elsewhere = writing.elsewhere.iter();
+        let Some((place, _)) = elsewhere.find(|(_, there)| there.uid == it.uid) else {
+            continue;
+        };
+        if it.to != Status::Removed {
+            return Err(format!("{} is of {place}", it.uid));
+        }
+        let mut there = writing.elsewhere.iter().filter(|(name, _)| name == place);
+        if let Some((_, left)) = there.find(|(_, it)| !it.status.is_departing()) {
+            return Err(format!("{} is left in {place}", left.uid));
+        }
+    }
+    Ok(())
 }
 
 impl Invariant<Participant> for Written {

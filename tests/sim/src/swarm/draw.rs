@@ -13,6 +13,7 @@ pub(super) struct Draw {
     class: Class,
     random: Random,
     nodes: usize,
+    data_centres: Vec<usize>,
     safety: Duration,
     rounds: u32,
 }
@@ -22,11 +23,12 @@ const fn millis(millis: u64) -> Duration {
 }
 
 impl Draw {
-    pub(super) fn new(seed: u64, class: Class, nodes: usize, safety: Duration) -> Self {
+    pub(super) fn new(seed: u64, class: Class, data_centres: &[usize], safety: Duration) -> Self {
         Self {
             class,
             random: Random::split(seed, class.label(), 0),
-            nodes,
+            nodes: data_centres.len(),
+            data_centres: data_centres.to_vec(),
             safety,
             rounds: 0,
         }
@@ -76,6 +78,20 @@ impl Draw {
         (all, other)
     }
 
+    /// One data centre, and all others or one of them.
+    fn border(&mut self) -> (Vec<usize>, Vec<usize>) {
+        let last = self.data_centres.iter().copied().max().unwrap_or(0);
+        let mut all: Vec<usize> = (0..=last).collect();
+        self.random.shuffle(&mut all);
+        let others = 1 + self.random.index(last);
+        let of = |some: &[usize]| {
+            let places = self.data_centres.iter().zip(0..);
+            let nodes = places.filter(|(it, _)| some.contains(it));
+            nodes.map(|(_, node)| node).collect()
+        };
+        (of(&all[..1]), of(&all[1..=others]))
+    }
+
     fn one(&mut self, is_first: bool) -> (Duration, Fault, Duration) {
         let fault = self.fault();
         if self.class == Class::MixedVersions {
@@ -103,7 +119,11 @@ impl Draw {
         let class = self.class;
         match class {
             Class::Partition | Class::Flapping => {
-                let (one, other) = self.sides(None);
+                let is_border = self.data_centres.iter().any(|it| *it > 0);
+                let (one, other) = match is_border && self.random.chance(500) {
+                    true => self.border(),
+                    false => self.sides(None),
+                };
                 Fault::partition(&one, &other)
             }
             Class::OneWay => {

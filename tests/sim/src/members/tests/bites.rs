@@ -1,5 +1,7 @@
 //! What the invariants are for, planted: each has to find it.
 
+use std::sync::Arc;
+
 use ringmesh_cluster::membership::event::Numbered;
 use ringmesh_cluster::membership::gossip::Gossip;
 use ringmesh_cluster::membership::message::Message;
@@ -227,4 +229,31 @@ fn who_says_more_than_it_needs_while_nothing_happens_is_found() {
     assert!(world(secs(1)).unwrap() > 5);
     let violation = world(Duration::from_millis(400)).unwrap_err();
     assert_eq!(violation.invariant, "quiet");
+}
+
+#[test]
+fn who_removes_one_of_another_data_centre_that_has_others_is_found() {
+    let disks = Disks::default();
+    let subject = Members::default();
+    let maker = move |birth: &Birth<'_>| {
+        let name = if birth.node < 2 { "default" } else { "east" };
+        Participant::within(
+            name,
+            birth,
+            subject.settings.clone(),
+            (SEEDS, disks.clone()),
+        )
+    };
+    let mut world = World::new(WorldSettings::new(9, 4), Trace::hashed(), maker);
+    world.follow(Script::new().start(0..4));
+    world.run(secs(30)).unwrap();
+    let mut written = Written::default();
+    judge(&mut written, &world, 0).unwrap();
+    let (last, now) = (world.uid(3).unwrap(), world.clock(0).read(world.now()));
+    forge(&mut world, 0, |view| {
+        view.member_mut(last).unwrap().become_next(Status::Down);
+        view.remove(now, last);
+    });
+    let why = judge(&mut written, &world, 0).unwrap_err();
+    assert!(why.ends_with("is left in east"), "{why}");
 }

@@ -1,5 +1,7 @@
 //! Sides that go on by a lease, and work that is done under one.
 
+use std::sync::Arc;
+
 use ringmesh_cluster::lease::Token;
 use ringmesh_cluster::resolver::Decision;
 
