@@ -2,7 +2,7 @@
 //! and what a store that is slow, or broken, does to them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -329,19 +329,58 @@ fn a_lease_is_lost_in_time_when_its_store_is_and_whoever_had_it_is_told() {
     assert_eq!(next, Token(token.0 + 1));
 }
 
+/// Says when something is to be given back, and has that wait until it is told to go on.
+struct Gated {
+    store: MemoryStore,
+    asked: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl Store for Gated {
+    fn handle(&mut self, ask: &Ask) -> Answer {
+        if matches!(ask.deed, Deed::Release(_)) {
+            // The test may be over.
+            let _ = self.asked.send(());
+            let _ = self.go_on.recv();
+        }
+        self.store.handle(ask)
+    }
+}
+
 #[test]
-fn a_node_that_ends_gives_back_what_its_main_future_had() {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let store = MemoryStore::new(clock);
-    let (made, hour) = (store.clone(), Duration::from_secs(3600));
+fn a_node_does_not_end_before_what_its_main_future_had_is_given_back() {
+    let store = MemoryStore::new(Arc::new(SystemClock::default()));
+    let ((asked, is_asked), (go_on, told)) = (channel(), channel());
+    let gated = Mutex::new(Some(Gated {
+        store: store.clone(),
+        asked,
+        go_on: told,
+    }));
     let mut settings = watchful();
     settings.seeds = Some(Vec::new());
     let node = Engine::node(SYSTEM).cluster(settings);
-    let node = node.lease_store(move || made.clone());
-    let ran = node.run(move |node| async move {
-        let lease = of(&node).lease(shop(), hour).expect("there is a store");
-        lease.acquire().await
+    let node = node.settings(|it| it.flush_timeout = WAIT);
+    let node = node.lease_store(move || {
+        let mut gated = gated.lock().expect("nobody panicked");
+        gated.take().expect("the node starts once")
     });
+    let (say, ended) = channel();
+    thread::spawn(move || {
+        let ran = node.run(|node| async move {
+            let hour = Duration::from_secs(3600);
+            let lease = of(&node).lease(shop(), hour).expect("there is a store");
+            lease.acquire().await
+        });
+        say.send(ran)
+    });
+    is_asked.recv_timeout(WAIT).expect("it is given back");
+    let while_it_is = ended.recv_timeout(Duration::from_millis(300));
+    assert!(
+        matches!(while_it_is, Err(RecvTimeoutError::Timeout)),
+        "it ended before"
+    );
+    go_on.send(()).expect("it waits");
+    let ran = ended.recv_timeout(WAIT).expect("it ends");
     assert_eq!(ran.expect("it runs"), Token(1));
     assert_eq!(store.holder(&shop()), None);
 }
