@@ -87,6 +87,12 @@ fn all_cores_count_primes() {
 }
 
 #[test]
+fn a_strategy_of_ones_own_decides() {
+    let output = output_of(&mut Command::new(example("strategy")));
+    assert_eq!(output, "keep-vault\n");
+}
+
+#[test]
 fn a_pipeline_loses_nothing() {
     let output = output_of(&mut Command::new(example("pipeline")));
     assert_eq!(output, "40200\n");

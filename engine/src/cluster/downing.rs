@@ -159,19 +159,19 @@ impl Downing {
     pub(crate) fn needs_lease(&self) -> bool {
         matches!(self, Self::LeaseMajority { .. })
     }
+}
 
-    /// Adds what has to be the same on all members.
-    pub(crate) fn compare(
-        &self,
-        settings: &ResolverSettings,
-        configuration: &mut Configuration,
-    ) -> Result<(), ConfigurationError> {
-        let millis = |time: Option<std::time::Duration>| {
-            time.map_or_else(|| "by size".to_owned(), |it| it.as_millis().to_string())
-        };
-        configuration.set("cluster.downing", &self.text())?;
-        configuration.set("cluster.stable_after_ms", &millis(settings.stable_after))
-    }
+/// Adds what has to be the same on all members: by what they decide, and how soon.
+pub(super) fn compare(
+    strategy: &str,
+    settings: &ResolverSettings,
+    configuration: &mut Configuration,
+) -> Result<(), ConfigurationError> {
+    let millis = |time: Option<std::time::Duration>| {
+        time.map_or_else(|| "by size".to_owned(), |it| it.as_millis().to_string())
+    };
+    configuration.set("cluster.downing", strategy)?;
+    configuration.set("cluster.stable_after_ms", &millis(settings.stable_after))
 }
 
 /// Which lease decides in a data centre of a cluster. What a name of a lease has no letters for

@@ -11,6 +11,7 @@ mod events;
 mod handle;
 mod lease;
 mod lease_store;
+mod own_strategy;
 mod settings;
 pub(crate) mod state_file;
 
@@ -36,6 +37,16 @@ pub use self::handle::{Cluster, ClusterError};
 pub use self::lease::{Lease, LeaseError};
 pub use self::lease_store::LeaseStore;
 pub(crate) use self::lease_store::StoreFactory;
+pub use self::own_strategy::OwnStrategy;
 pub use self::settings::ClusterSettings;
 pub(crate) use self::settings::begin;
 pub use self::state_file::StateError;
+
+/// What a strategy of the program's own is written with, and those there are.
+pub mod strategy {
+    pub use ringmesh_cluster::membership::memory::Electorate;
+    pub use ringmesh_cluster::resolver::{
+        Authority, DownAll, KeepMajority, KeepOldest, LeaseMajority, LeaseTerms, Party, Side,
+        Split, StaticQuorum, Strategy, Tally, Verdict,
+    };
+}

@@ -8,10 +8,13 @@ use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::detector::Judge;
 use ringmesh_cluster::membership::settings::check_seeds;
 use ringmesh_cluster::membership::{AppVersion, Profile, Roles};
+use ringmesh_cluster::resolver::{Authority, Strategy};
 use ringmesh_proto::address::{Address, NodeId};
 
+use super::downing::compare;
 use super::{
-    Downing, LeaseStore, MembershipSettings, MonitorSettings, ResolverSettings, state_file,
+    Downing, LeaseStore, MembershipSettings, MonitorSettings, OwnStrategy, ResolverSettings,
+    state_file,
 };
 use crate::error::EngineError;
 
@@ -44,6 +47,8 @@ pub struct ClusterSettings {
     pub monitor: MonitorSettings,
     /// Which side goes on when the cluster falls apart.
     pub downing: Downing,
+    /// Whether that is decided by a strategy of the program's own instead. Code alone can say it.
+    pub own_strategy: Option<OwnStrategy>,
     /// How patient it is before that.
     pub resolver: ResolverSettings,
     /// What gives it leases.
@@ -63,6 +68,7 @@ impl Default for ClusterSettings {
             membership: MembershipSettings::default(),
             monitor: MonitorSettings::default(),
             downing: Downing::default(),
+            own_strategy: None,
             resolver: ResolverSettings::default(),
             lease_store: LeaseStore::default(),
         }
@@ -94,7 +100,11 @@ impl ClusterSettings {
             ..self.membership.clone()
         };
         let compared = &mut membership.configuration;
-        let compared = self.downing.compare(&self.resolver, compared);
+        let name = match &self.own_strategy {
+            Some(own) => format!("own {}", own.make().name()),
+            None => self.downing.text(),
+        };
+        let compared = compare(&name, &self.resolver, compared);
         compared.map_err(|error| of("membership.configuration", &error))?;
         let all = ControlSettings {
             membership,
@@ -103,6 +113,22 @@ impl ClusterSettings {
         };
         all.check().map_err(|error| format!("cluster.{error}"))?;
         Ok((roles, all))
+    }
+
+    /// Who decides which side goes on.
+    fn strategy(&self, system: &str) -> Box<dyn Strategy> {
+        match &self.own_strategy {
+            Some(own) => own.make(),
+            None => self.downing.strategy(system, &self.data_centre),
+        }
+    }
+
+    /// Whether that takes a lease.
+    pub(crate) fn needs_lease(&self) -> bool {
+        match &self.own_strategy {
+            Some(own) => matches!(own.make().authority(), Authority::Lease(_)),
+            None => self.downing.needs_lease(),
+        }
     }
 
     /// The time between two heartbeats of members that watch each other.
@@ -153,8 +179,7 @@ pub(crate) fn begin(settings: &ClusterSettings, node: &NodeId) -> Result<Begun, 
     if settings.app_version_later {
         machine = machine.with_version_later();
     }
-    let system = node.address.system();
-    let strategy = settings.downing.strategy(system, &settings.data_centre);
+    let strategy = settings.strategy(node.address.system());
     Ok(Begun {
         machine: machine.with_strategy(strategy),
         state_dir: settings.state_dir.clone(),

@@ -127,7 +127,7 @@ impl Core {
         }
         let begun = begin(&self.patient(settings), self.identity())?;
         let store = self.cluster.open_lease_store(settings)?;
-        if store.is_none() && settings.downing.needs_lease() {
+        if store.is_none() && settings.needs_lease() {
             let text = "lease-majority needs a lease store: set cluster.lease_store, or give the \
                         node one by NodeBuilder::lease_store";
             return Err(EngineError::Cluster(format!("cluster.downing: {text}")));
