@@ -210,7 +210,9 @@ impl NodeBuilder {
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
     ///
     /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
-    /// make [`Node::until_shutdown`] end. Stopping means: no new connections, what has come is
+    /// begin the [phases](crate::shutdown) behind which [`Node::until_shutdown`] ends. They stay
+    /// blocked in the calling thread when this returns; while a node shuts down a second one ends
+    /// the process. Stopping means: no new connections, what has come is
     /// handled, the last bytes flushed and a goodbye to each peer, all of it within
     /// `flush_timeout`, then actors stopped. What comes behind the goodbye is dropped: its sender
     /// knows how far it was taken over, and gives up the rest.

@@ -401,8 +401,8 @@ impl Node {
         self.core.shared().control.get().copied()
     }
 
-    /// Ends when the node stops: in the last of the [phases](crate::shutdown) that SIGTERM, SIGINT
-    /// or [`Node::shutdown`] begin, or that its end as a member does.
+    /// Ends when the node stops: behind the last of the [phases](crate::shutdown) that SIGTERM,
+    /// SIGINT or [`Node::shutdown`] begin, or that its end as a member does.
     pub async fn until_shutdown(&self) {
         poll_fn(|context| self.core.poll_stopping(context)).await;
     }

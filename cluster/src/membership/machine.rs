@@ -338,6 +338,9 @@ impl Membership {
         if let Phase::Active(active) = &mut self.phase {
             let settled_at = self.newcomers.poll_timeout(&self.topology);
             active.is_news |= settled_at.is_some_and(|at| at <= cx.now);
+            if self.topology.unreachable_data_centres().len() > 0 {
+                active.note_dark(cx.now);
+            }
             active.handle_timeout(cx, &mut self.counters);
         }
         self.settle(cx);
@@ -426,7 +429,8 @@ impl Membership {
             StopReason::Left => status.map(|it| it.max(Status::Exiting)),
             _ => status.map(|it| it.max(Status::Down)),
         };
-        let is_needed = self.is_memory_needed();
+        // What a node that never came in remembers is as true as before.
+        let is_needed = self.is_memory_needed() || matches!(self.phase, Phase::Seeking(_));
         self.phase = Phase::Ended;
         self.publish_end(cx, previous);
         if why == StopReason::Left && self.settings.remembers && !is_needed {

@@ -181,8 +181,9 @@ impl Leasing {
                 if downed.is_empty() {
                     gone_since.get_or_insert(now);
                 }
-                // What is decided next takes another token.
-                split.is_split()
+                // What is decided next takes another token; and who leaves gives it back in time.
+                let own = view.member(split.own());
+                split.is_split() || own.is_none_or(|it| it.status().is_departing())
             }
             Purpose::Count | Purpose::Counted { .. } => {
                 let is_speaker = split.speaker().is_some_and(|it| it.uid == split.own());

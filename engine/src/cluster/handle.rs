@@ -131,6 +131,9 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`]; nothing changed. The same holds for the other commands.
     pub async fn join(&self, seeds: Vec<Address>) -> Result<(), ClusterError> {
+        if self.core.shared().stop_reason().is_some() {
+            return Err(ClusterError::Ended);
+        }
         self.command(Command::Join { seeds }).await
     }
 

@@ -51,6 +51,7 @@ impl Core {
 
     /// Does what the node's cores were told about its end.
     pub(super) fn follow_stop(self: &Rc<Self>) {
+        self.hear_of_shutdown();
         match self.shared.stopping() {
             Stop::No => {}
             Stop::Asked => self.begin_phases(),
@@ -207,6 +208,7 @@ impl Core {
         self.close_notebook();
         self.close_leases();
         self.tasks.clear();
+        self.drop_phase_tasks();
         self.stop_all_actors();
         self.close_mesh();
         self.end_all_links();

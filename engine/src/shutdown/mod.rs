@@ -135,7 +135,8 @@ impl CoordinatedShutdown {
         poll_fn(|context| self.core.poll_shutdown(context)).await
     }
 
-    /// Ends when the phases are over. Never while the node does not shut down.
+    /// Ends when the phases are over, or the node stops without them. Never while the node does not
+    /// shut down.
     ///
     /// # Errors
     /// [`ShutdownError::GivenUp`]: the node goes on. Asked once more it stops, without phases.
@@ -144,10 +145,13 @@ impl CoordinatedShutdown {
     }
 
     /// The exit code of a program that is nothing but this node: that of the reason, or of what
-    /// became of the node in its cluster meanwhile if that is not 0. 0 before it shuts down.
+    /// became of the node in its cluster meanwhile if that is not 0. 0 before it shuts down, and if
+    /// it had no time to leave.
     pub fn exit_code(&self) -> u8 {
         let end = self.core.cluster_end();
         let end = end.as_ref().map(ShutdownReason::of_end);
+        // To have left is what a shutdown for another reason comes to in any case.
+        let end = end.filter(|it| *it != ShutdownReason::Leaving);
         let codes = &self.core.settings().shutdown.exit_codes;
         let code = |reason: ShutdownReason| {
             let set = codes.get(reason.label()).copied();

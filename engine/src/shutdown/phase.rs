@@ -26,7 +26,8 @@ pub const CLUSTER_EXITING_DONE: &str = "cluster-exiting-done";
 pub const CLUSTER_SHUTDOWN: &str = "cluster-shutdown";
 /// Tasks that need links and actors, and no cluster any more.
 pub const BEFORE_NODE_STOP: &str = "before-node-stop";
-/// [`Node::until_shutdown`](crate::Node::until_shutdown) ends, and with the main future the node.
+/// The last tasks. Behind all phases [`Node::until_shutdown`](crate::Node::until_shutdown) ends,
+/// and with the main future the node.
 pub const NODE_STOP: &str = "node-stop";
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));

@@ -135,7 +135,7 @@ fn a_phase_that_does_not_recover_ends_the_shutdown_and_the_node_goes_on() {
                 Ok::<(), String>(())
             });
             let phase = phase::SERVICE_UNBIND.to_owned();
-            assert_eq!(late.map(drop), Err(ShutdownError::TooLate { phase }));
+            assert_eq!(late.map(drop), Err(ShutdownError::GivenUp { phase }));
             // Asked once more it stops.
             node.shutdown();
             node.until_shutdown().await;
@@ -218,4 +218,65 @@ fn a_node_whose_shutdown_hangs_ends_when_its_phase_does() {
     let warnings = process.log().warnings();
     let told = warnings.iter().filter(|line| line.contains("lingerer"));
     assert_eq!(told.count(), 1, "{warnings:#?}");
+}
+
+/// Says so when it drops.
+struct Dropped(Sender<&'static str>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
+}
+
+#[test]
+fn what_never_ran_drops_with_its_node() {
+    let (said, heard) = channel();
+    let ended = builder().run(move |node| async move {
+        let kept = Dropped(said);
+        let task = move |_| async move {
+            drop(kept);
+            Ok::<(), String>(())
+        };
+        let shutdown = node.coordinated_shutdown();
+        let added = shutdown.add_task(phase::SERVICE_STOP, "never", task);
+        added.expect("room");
+    });
+    ended.expect("it ran");
+    assert_eq!(all(&heard), ["dropped"]);
+}
+
+#[test]
+fn a_node_stops_behind_all_phases_whichever_are_last_or_switched_off() {
+    let (said, heard) = channel();
+    let own = |settings: &mut ringmesh::Settings| {
+        let named = |name: &str| PhaseSettings {
+            name: name.to_owned(),
+            ..PhaseSettings::default()
+        };
+        let behind = PhaseSettings {
+            after: vec![phase::NODE_STOP.to_owned()],
+            ..named("behind")
+        };
+        let last = PhaseSettings {
+            enabled: Some(false),
+            ..named(phase::NODE_STOP)
+        };
+        settings.shutdown.phases = vec![behind, last];
+    };
+    let ended = builder().settings(own).run(move |node| async move {
+        say(&node, phase::NODE_STOP, "switched off", &said);
+        let late = said.clone();
+        let task = move |node: Node| async move {
+            node.sleep(Duration::from_millis(1)).await;
+            late.send("behind")
+        };
+        let shutdown = node.coordinated_shutdown();
+        shutdown.add_task("behind", "late", task).expect("room");
+        shutdown.run();
+        node.until_shutdown().await;
+        assert_eq!(shutdown.ended().await, Ok(()));
+    });
+    ended.expect("it ran");
+    assert_eq!(all(&heard), ["behind"]);
 }

@@ -15,7 +15,7 @@ use super::remembering::Notes;
 use super::{Counters, Observation};
 use crate::context::Context;
 use crate::membership::convergence::Part;
-use crate::membership::gossip::Gossip;
+use crate::membership::gossip::{Gossip, TOMBSTONE_AGE};
 use crate::membership::member::{Member, Profile};
 use crate::membership::memory::Electorate;
 use crate::membership::reachability::Witness;
@@ -45,6 +45,9 @@ pub(super) struct Active {
     pub(super) notes: Notes,
     pub(super) rounds: Rounds,
     pub(super) leader_due: Instant,
+    /// From when on it forgets who was removed long ago. While another data centre is out of reach
+    /// that takes those for members whom this one removed meanwhile, and would bring them back.
+    prunes_from: Instant,
     /// What it was when it was last looked for what the leader has to do.
     pub(super) led: Option<Ground>,
     /// Since when the view has not been converged.
@@ -88,6 +91,7 @@ impl Active {
             notes: Notes::default(),
             rounds,
             leader_due,
+            prunes_from: now,
             led: None,
             unconverged: None,
             confirmed: BTreeSet::new(),
@@ -181,6 +185,11 @@ impl Active {
         }
     }
 
+    /// Another data centre is out of reach.
+    pub(super) fn note_dark(&mut self, now: Instant) {
+        self.prunes_from = now + TOMBSTONE_AGE;
+    }
+
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
         if cx.now >= self.leader_due {
             // What the leader has to do follows in any case.
@@ -205,7 +214,9 @@ impl Active {
 
     /// What is kept of others for a while only.
     fn forget_old(&mut self, now: Instant) {
-        self.view.prune(now);
+        if now >= self.prunes_from {
+            self.view.prune(now);
+        }
         let interval = self.settings.removed_interval;
         self.told.retain(|_, told| now - *told < interval);
         let timeout = self.settings.join_timeout;

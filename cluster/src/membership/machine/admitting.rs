@@ -35,6 +35,9 @@ const MEMBER_BYTES: usize = 5 + 2 + 10 + 12;
 pub(super) struct Claim {
     pub(super) node: NodeId,
     pub(super) since: Instant,
+    /// The members that were at the address when it was dialled: of those that came later the dial
+    /// says nothing.
+    former: Vec<Uid>,
 }
 
 /// What a fresh dial found at an address.
@@ -100,7 +103,7 @@ impl Membership {
             return active.greet(cx, address, found, &mut self.counters);
         };
         if found == claim.node.uid {
-            active.replace(address, found);
+            active.replace(&claim);
         } else if active.view.member(found).is_some() {
             self.counters.refused_joins += 1;
             let refusal = Message::JoinRefused(Refusal::AddressInUse);
@@ -184,15 +187,21 @@ impl Active {
         cx.out.push(Effect::Identify {
             address: address.clone(),
         });
-        self.claims.insert(address, Claim { node, since });
+        let former = self.view.members_at(&address).map(Member::uid).collect();
+        let claim = Claim {
+            node,
+            since,
+            former,
+        };
+        self.claims.insert(address, claim);
     }
 
     /// Another process start is at the address: those before it will not come back.
-    fn replace(&mut self, address: &Address, found: Uid) {
-        let members = self.view.members_at(address);
+    fn replace(&mut self, claim: &Claim) {
+        let members = self.view.members_at(&claim.node.address);
         let old: Vec<Uid> = members
             .map(Member::uid)
-            .filter(|uid| *uid != found)
+            .filter(|uid| *uid != claim.node.uid && claim.former.contains(uid))
             .collect();
         for uid in &old {
             let record = Record {

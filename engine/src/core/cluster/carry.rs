@@ -55,7 +55,8 @@ impl Core {
         self.far_members(topology);
         let status = topology.own_status();
         let leaves = matches!(status, Some(Status::Leaving | Status::Exiting));
-        if leaves && self.settings.shutdown.on_leaving {
+        let is_new = self.shared.phases_end().is_none();
+        if leaves && is_new && self.settings.shutdown.on_leaving {
             self.shared.ask_to_stop(ShutdownReason::Leaving, 0);
             self.follow_stop();
         }
@@ -251,11 +252,18 @@ impl Core {
         let reason = ShutdownReason::of_end(&why);
         let _ = self.shared.cluster_end.set(why);
         let settings = &self.settings.shutdown;
+        // Whatever runs already goes on.
         let has_phases = match reason {
+            _ if self.phases_run() => true,
             ShutdownReason::Leaving => settings.on_leaving,
             _ => settings.on_downed,
         };
-        match self.phase_number(phase::CLUSTER_SHUTDOWN) {
+        // One that leaves before it is a member has all of its work to end.
+        let from = match reason {
+            ShutdownReason::Leaving => Ok(0),
+            _ => self.phase_number(phase::CLUSTER_SHUTDOWN),
+        };
+        match from {
             Ok(from) if has_phases => self.shared.ask_to_stop(reason, from),
             _ => self.shared.stop_at_once(reason),
         }

@@ -154,10 +154,8 @@ impl Core {
     /// exiting, as the phases of the shutdown up to that may take.
     fn patient(&self, settings: &ClusterSettings) -> ClusterSettings {
         let mut settings = settings.clone();
-        if self.settings.shutdown.on_leaving {
-            let patience = &mut settings.membership.exit_timeout;
-            *patience = self.time_of_work().max(*patience);
-        }
+        let patience = &mut settings.membership.exit_timeout;
+        *patience = self.time_of_work().max(*patience);
         settings
     }
 

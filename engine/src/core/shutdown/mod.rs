@@ -14,6 +14,8 @@ use ringmesh_transport::signal;
 
 pub(super) use self::progress::Progress;
 pub(crate) use self::together::PhaseTask;
+use super::shared::Stop;
+use super::user_code::contain;
 use super::{CONTROL_CORE, Core};
 use crate::config::Settings;
 use crate::error::EngineError;
@@ -32,6 +34,8 @@ pub(super) struct ShutdownRoom {
     next: Cell<u64>,
     /// Whether the phases run, on the control core.
     runs: Cell<bool>,
+    /// Whether those that wait here know that it was asked for, and that it is over.
+    heard: Cell<(bool, bool)>,
     /// Tasks in `until_shutdown`, or that wait for word of the phases.
     pub(super) waiters: RefCell<Vec<Waker>>,
 }
@@ -53,6 +57,7 @@ impl ShutdownRoom {
             waiting: RefCell::default(),
             next: Cell::default(),
             runs: Cell::default(),
+            heard: Cell::default(),
             waiters: RefCell::default(),
         })
     }
@@ -75,6 +80,15 @@ impl Core {
         make: MakeTask,
     ) -> Result<u64, ShutdownError> {
         let at = self.phase_number(phase)?;
+        let too_late = || ShutdownError::TooLate {
+            phase: phase.to_owned(),
+        };
+        match self.shared.phases_end() {
+            Some(Err(given_up)) => return Err(given_up),
+            Some(Ok(())) => return Err(too_late()),
+            None if self.is_closing() => return Err(too_late()),
+            None => {}
+        }
         let room = &self.shutdown;
         if room.waiting.borrow().len() >= SHUTDOWN_TASKS_MAX {
             return Err(ShutdownError::TooManyTasks);
@@ -88,8 +102,7 @@ impl Core {
         });
         self.count_phase_tasks();
         if self.shared.shutdown.has_begun(at) && self.cancel_phase_task(number) {
-            let phase = phase.to_owned();
-            return Err(ShutdownError::TooLate { phase });
+            return Err(too_late());
         }
         Ok(number)
     }
@@ -106,8 +119,18 @@ impl Core {
     }
 
     fn count_phase_tasks(&self) {
-        let count = self.shutdown.waiting.borrow().len();
-        self.shared.shutdown.set_tasks(self.id, count);
+        let waiting = self.shutdown.waiting.borrow();
+        let phases = waiting.iter().map(|it| it.phase);
+        self.shared.shutdown.set_tasks(self.id, phases);
+    }
+
+    /// Drops what never ran: each task holds a handle on this core.
+    pub(super) fn drop_phase_tasks(&self) {
+        for task in self.shutdown.waiting.take() {
+            if let Err(panic) = contain(|| drop(task)) {
+                tracing::error!(panic, "a task of the shutdown panicked in its drop");
+            }
+        }
     }
 
     /// The tasks of a phase, in the order they were added.
@@ -138,7 +161,15 @@ impl Core {
         if self.id == CONTROL_CORE && is_new && !self.shutdown.runs.replace(true) {
             self.tasks.spawn(run::phases(Rc::clone(self)));
         }
-        self.wake_stop_waiters();
+    }
+
+    /// Wakes whoever waits for word of the shutdown, when there is news of it.
+    pub(super) fn hear_of_shutdown(&self) {
+        let asked = self.shared.stop_reason().is_some();
+        let news = (asked, self.shared.phases_end().is_some());
+        if self.shutdown.heard.replace(news) != news {
+            self.wake_stop_waiters();
+        }
     }
 
     /// Ready when the node shuts down: why.
@@ -167,8 +198,13 @@ impl Core {
     pub(super) fn time_of_work(&self) -> Duration {
         let phases = self.shutdown.plan.phases().iter();
         let work = phases.take_while(|it| &*it.name != phase::CLUSTER_EXITING_DONE);
-        let time: Duration = work.map(|it| it.timeout).sum();
+        let time: Duration = work.map(|it| it.timeout + run::GRACE).sum();
         time.min(PHASE_TIME_MAX)
+    }
+
+    /// Whether the phases run, or are about to.
+    pub(super) fn phases_run(&self) -> bool {
+        self.shared.stopping() == Stop::Asked && self.shared.phases_end().is_none()
     }
 
     /// Whether the phases have yet to say that the work of this node is done.

@@ -1,12 +1,12 @@
 //! What the cores of a node share of its shutdown.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ringmesh_proto::address::CoreId;
 
 use super::super::shared::{Shared, Stop};
-use crate::shutdown::{ShutdownError, ShutdownReason};
+use crate::shutdown::{PHASES_MAX, ShutdownError, ShutdownReason};
 
 /// That the node shuts down, and how far it is.
 ///
@@ -19,8 +19,8 @@ pub(crate) struct Progress {
     asked: OnceLock<(ShutdownReason, usize)>,
     /// So many phases have begun.
     begun: AtomicUsize,
-    /// The tasks that wait, by core.
-    tasks: Box<[AtomicUsize]>,
+    /// The phases that tasks wait for, a bit each, by core.
+    tasks: Box<[AtomicU64]>,
     /// The phases are over, or were given up in one.
     ended: OnceLock<Result<(), ShutdownError>>,
 }
@@ -30,7 +30,7 @@ impl Progress {
         Self {
             asked: OnceLock::new(),
             begun: AtomicUsize::new(0),
-            tasks: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
+            tasks: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             ended: OnceLock::new(),
         }
     }
@@ -45,20 +45,23 @@ impl Progress {
         self.begun.load(Ordering::SeqCst) > number
     }
 
-    /// So many tasks wait on a core.
-    pub(super) fn set_tasks(&self, core: CoreId, count: usize) {
-        self.tasks[usize::from(core.0)].store(count, Ordering::SeqCst);
+    /// Tasks wait on a core for these phases.
+    pub(super) fn set_tasks(&self, core: CoreId, phases: impl Iterator<Item = usize>) {
+        let mask = phases.fold(0, |mask, phase| mask | 1 << phase);
+        self.tasks[usize::from(core.0)].store(mask, Ordering::SeqCst);
     }
 
-    /// The cores on which tasks wait.
-    pub(super) fn cores(&self) -> impl Iterator<Item = CoreId> {
-        let waiting = |it: &&AtomicUsize| it.load(Ordering::SeqCst) > 0;
+    /// The cores on which tasks wait for a phase.
+    pub(super) fn cores(&self, phase: usize) -> impl Iterator<Item = CoreId> {
+        let waiting = move |it: &AtomicU64| it.load(Ordering::SeqCst) & 1 << phase != 0;
         let cores = (0_u16..).zip(&self.tasks);
         cores
             .filter(move |(_, it)| waiting(it))
             .map(|(core, _)| CoreId(core))
     }
 }
+
+const _: () = assert!(PHASES_MAX <= 64, "a core has a bit for each");
 
 impl Shared {
     /// Has the control core run the phases from that one on, unless the node stops already. They
@@ -74,7 +77,10 @@ impl Shared {
 
     /// Stops the node without its phases.
     pub(in super::super) fn stop_at_once(&self, reason: ShutdownReason) {
-        let _ = self.shutdown.asked.set((reason, 0));
+        // With the reason of phases that run these go on, and say themselves when they are over.
+        if self.shutdown.asked.set((reason, 0)).is_ok() {
+            let _ = self.shutdown.ended.set(Ok(()));
+        }
         self.stop(Stop::Begun);
     }
 
@@ -90,7 +96,7 @@ impl Shared {
     }
 
     /// What came of the phases, when they are over.
-    pub(super) fn phases_end(&self) -> Option<Result<(), ShutdownError>> {
+    pub(in super::super) fn phases_end(&self) -> Option<Result<(), ShutdownError>> {
         self.shutdown.ended.get().cloned()
     }
 

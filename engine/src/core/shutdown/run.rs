@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::shutdown::{Phase, ShutdownError, phase};
 
 /// So much longer than a phase its cores have to say what came of their tasks.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// A phase without tasks is told of if it took so long.
 const TOLD_FROM: Duration = Duration::from_millis(1);
@@ -31,10 +31,10 @@ pub(super) async fn phases(core: Rc<Core>) {
     if let Some(reason) = core.shared.stop_reason() {
         tracing::info!(%reason, "the node shuts down");
     }
-    (0..from).for_each(|number| core.shared.shutdown.begin(number));
+    (0..from).for_each(|number| core.begin_phase(number));
     let phases: Vec<Phase> = core.shutdown.plan.phases().to_vec();
     for (number, phase) in phases.iter().enumerate().skip(from) {
-        core.shared.shutdown.begin(number);
+        core.begin_phase(number);
         if !phase.enabled {
             tracing::info!(phase = &*phase.name, "passed over: it is switched off");
             continue;
@@ -45,10 +45,12 @@ pub(super) async fn phases(core: Rc<Core>) {
     }
     let took = core.clock.now().saturating_since(began);
     tracing::info!(?took, "the phases of the shutdown are over");
+    core.shared.stop(Stop::Begun);
     core.shared.phases_ended(Ok(()));
 }
 
-/// The node goes on; what only the phases would have said of its membership is said.
+/// The node goes on, unless it is no member any more; what only the phases would have said of its
+/// membership is said.
 fn give_up(core: &Rc<Core>, phase: &Phase) {
     let phase = phase.name.to_string();
     tracing::error!(phase, "the shutdown is given up: the node goes on");
@@ -56,13 +58,16 @@ fn give_up(core: &Rc<Core>, phase: &Phase) {
     core.shared.phases_ended(Err(how));
     core.shutdown.runs.set(false);
     core.say_exited();
+    if core.cluster_end().is_some() {
+        core.shared.stop(Stop::Begun);
+    }
 }
 
 /// Runs a phase. Says whether nothing failed.
 async fn run(core: &Rc<Core>, number: usize, phase: &Phase) -> bool {
     let began = core.clock.now();
     let mut parts = vec![(Box::from("ringmesh"), built_in(core, &phase.name))];
-    for other in core.shared.shutdown.cores() {
+    for other in core.shared.shutdown.cores(number) {
         let name = format!("the tasks of core {}", other.0);
         let part = match other {
             CONTROL_CORE => own(core, number, phase.timeout),
@@ -81,9 +86,6 @@ async fn run(core: &Rc<Core>, number: usize, phase: &Phase) -> bool {
     }
     for Failure { task, why } in &failed {
         tracing::warn!(phase = &*phase.name, task = &**task, why, "a task failed");
-    }
-    if &*phase.name == phase::NODE_STOP && (failed.is_empty() || phase.recover) {
-        core.shared.stop(Stop::Begun);
     }
     failed.is_empty()
 }
@@ -116,10 +118,6 @@ fn built_in(core: &Rc<Core>, name: &str) -> PhaseTask<Failures> {
             leave(&cluster).await;
             Ok(Vec::new())
         }),
-        (phase::CLUSTER_EXITING_DONE, Some(_)) => {
-            core.say_exited();
-            nothing()
-        }
         (phase::CLUSTER_SHUTDOWN, Some(cluster)) => PhaseTask::boxed(async move {
             if cluster.self_member().is_some() {
                 cluster.ended().await;
@@ -136,10 +134,7 @@ fn nothing() -> PhaseTask<Failures> {
 
 /// Leaves, and waits until the members have agreed to it.
 async fn leave(cluster: &Cluster) {
-    if cluster.self_member().is_none() || cluster.end().is_some() {
-        return;
-    }
-    // It fails when the node leaves already.
+    // It fails when the node leaves already, or never joined. A search for the cluster it ends.
     let _ = cluster.leave().await;
     let is_let_go = |status: Option<Status>| status.is_none_or(|it| it >= Status::Exiting);
     let may_go = cluster.until(|it| cluster.end().is_some() || is_let_go(it.own_status()));
@@ -147,6 +142,14 @@ async fn leave(cluster: &Cluster) {
 }
 
 impl Core {
+    /// A phase begins, or is passed over. Behind those that may have work the node says so.
+    fn begin_phase(&self, number: usize) {
+        self.shared.shutdown.begin(number);
+        if !self.phases_say_exited() {
+            self.say_exited();
+        }
+    }
+
     /// Runs the tasks that wait here for a phase. Gives back what failed.
     async fn run_phase_tasks(self: &Rc<Self>, number: usize, span: Duration) -> Failures {
         let tasks = self.take_phase_tasks(number).into_iter();

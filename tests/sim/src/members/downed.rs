@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringmesh_cluster::membership::Status;
+use ringmesh_cluster::membership::{Member, Status};
 use ringmesh_cluster::resolver::{Answer, Decision, Why};
 use ringmesh_proto::address::Uid;
 
@@ -150,7 +150,11 @@ impl Invariant<Participant> for Downed {
         let viewers = viewers(world);
         let is_down = |uid: Uid| {
             self.downed.get(&uid).is_some_and(|by| {
-                let knows = |it: &Viewer<'_>| it.view.tombstone(uid).is_some();
+                let knows = |it: &Viewer<'_>| {
+                    let status = it.view.member(uid).map(Member::status);
+                    let is_held_down = status == Some(Status::Down) && !it.view.has_resigned(uid);
+                    it.view.tombstone(uid).is_some() || is_held_down
+                };
                 viewers.iter().any(|it| by.contains(&it.uid) || knows(it))
             })
         };

@@ -109,3 +109,43 @@ fn a_member_that_was_given_up_does_not_serve_to_the_end() {
     assert_eq!(phases, [phase::CLUSTER_SHUTDOWN, phase::NODE_STOP]);
     until_up(stays, 1);
 }
+
+#[test]
+fn a_search_for_a_cluster_ends_with_the_shutdown() {
+    // Nobody is there.
+    let mut settings = watchful();
+    settings.seeds = Some(vec!["ringmesh://tests@127.0.0.1:9".parse().expect("one")]);
+    let node = LiveNode::start_with(|builder| builder.cluster(settings));
+    let heard = spy(&node, &[phase::SERVICE_UNBIND, phase::NODE_STOP]);
+    node.run(|node| async move {
+        node.shutdown();
+        node.until_shutdown().await;
+        assert_eq!(of(&node).end(), Some(StopReason::Left));
+        assert!(of(&node).join(Vec::new()).await.is_err());
+    });
+    let phases: Vec<_> = heard.try_iter().collect();
+    assert_eq!(phases, [phase::SERVICE_UNBIND, phase::NODE_STOP]);
+}
+
+#[test]
+fn a_signal_runs_all_phases_of_a_member_that_would_not_for_its_leaving_alone() {
+    let nodes = cluster_of(2, &watchful(), |builder| {
+        builder.settings(|it| it.shutdown.on_leaving = false)
+    });
+    let [stays, goes] = &nodes[..] else {
+        panic!("two nodes");
+    };
+    let phases = [
+        phase::CLUSTER_EXITING,
+        phase::BEFORE_NODE_STOP,
+        phase::NODE_STOP,
+    ];
+    let heard = spy(goes, &phases);
+    goes.run(|node| async move {
+        node.shutdown();
+        node.until_shutdown().await;
+    });
+    let ran: Vec<_> = heard.try_iter().collect();
+    assert_eq!(ran, phases);
+    until_up(stays, 1);
+}
