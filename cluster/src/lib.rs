@@ -1,8 +1,9 @@
 //! The pure half of a cluster: decisions without a socket, a clock, a thread or a random source.
 //!
-//! What it is: the wall behind which failure detection, death watch between nodes, and later
-//! membership, the registry, pub-sub and routing live, as values that take a message, a command or
-//! the time and answer with effects, so that the engine's cores and a simulator run the same code.
+//! What it is: the wall behind which failure detection, death watch between nodes, membership,
+//! leases and the registry live, and later pub-sub and routing, as values that take a message, a
+//! command or the time and answer with effects, so that the engine's cores and a simulator run the
+//! same code.
 //! What it is not: it does no input or output and never will.
 //!
 //! - [`detector`]: whether a node that answers heartbeats still lives.

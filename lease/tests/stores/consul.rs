@@ -1,5 +1,7 @@
 //! The suite on what Consul does with sessions and keys, and exchanges as its reference shows them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::env;
 use std::sync::{Arc, Mutex};
@@ -115,8 +117,7 @@ impl Agent {
         )
     }
 
-    /// Whoever had a key by this session has it no more, and nobody has it before the delay is
-    /// over.
+    /// Whoever had a key through it has that no more, and nobody has it before the delay is over.
     fn destroy(&mut self, id: &str, now: Duration) {
         let Some(session) = self.sessions.remove(id) else {
             return;
@@ -182,31 +183,13 @@ impl Agent {
             "LockIndex": key.locks,
             "Key": format!("ringmesh/leases/{name}"),
             "Flags": key.flags,
-            "Value": to_base64(key.value.as_bytes()),
+            "Value": STANDARD.encode(&key.value),
         });
         if let Some(session) = &key.session {
             entry["Session"] = json!(session);
         }
         (200, json!([entry]).to_string())
     }
-}
-
-fn to_base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for piece in bytes.chunks(3) {
-        let at = |index: usize| u32::from(piece.get(index).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place > piece.len() {
-                '='
-            } else {
-                digit.into()
-            });
-        }
-    }
-    text
 }
 
 struct Consul {

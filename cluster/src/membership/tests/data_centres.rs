@@ -264,9 +264,8 @@ fn a_data_centre_whose_processes_are_all_started_anew_comes_back() {
     assert!(dark(&world, 1).is_empty());
 }
 
-/// Whoever would be removed as soon as it is exiting ends in the middle of its work.
-#[test]
-fn the_last_of_a_data_centre_ends_its_work_before_it_is_removed() {
+/// A data centre, and another one whose only member leaves and does not end its work.
+fn with_a_leaver_at_work() -> World {
     let mut world = World::new(1);
     for number in EAST {
         start(&mut world, number, "east", 1);
@@ -275,6 +274,13 @@ fn the_last_of_a_data_centre_ends_its_work_before_it_is_removed() {
     world.run_until("up", 30, |world| world.are_up(&[1, 2, 3, 11]));
     world.nodes.get_mut(&11).expect("a node").exits = false;
     leave(&mut world, 11);
+    world
+}
+
+/// Whoever would be removed as soon as it is exiting ends in the middle of its work.
+#[test]
+fn the_last_of_a_data_centre_ends_its_work_before_it_is_removed() {
+    let mut world = with_a_leaver_at_work();
     world.run_until("exiting", 5, |world| {
         world.status(11, 1) == Some(Status::Exiting)
     });
@@ -321,14 +327,7 @@ fn the_first_of_a_data_centre_waits_for_all_of_the_cluster_and_works_meanwhile()
 /// which all others had left, and gave itself the same number.
 #[test]
 fn two_that_find_nobody_who_decides_in_their_data_centre_are_not_up_by_one_number() {
-    let mut world = World::new(1);
-    for number in EAST {
-        start(&mut world, number, "east", 1);
-    }
-    start(&mut world, 11, "west", 1);
-    world.run_until("up", 30, |world| world.are_up(&[1, 2, 3, 11]));
-    world.nodes.get_mut(&11).expect("a node").exits = false;
-    leave(&mut world, 11);
+    let mut world = with_a_leaver_at_work();
     world.run_until("exiting", 5, |world| {
         let exiting = Some(Status::Exiting);
         [1, 2, 3].iter().all(|at| world.status(11, *at) == exiting)
