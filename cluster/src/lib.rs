@@ -14,6 +14,7 @@
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
 //! - [`lease`]: what may be held by one at a time, for a while.
+//! - [`registry`]: what all nodes announce.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
@@ -27,5 +28,6 @@ pub mod lease;
 pub mod membership;
 pub mod monitor;
 pub mod post;
+pub mod registry;
 pub mod resolver;
 pub mod watch;

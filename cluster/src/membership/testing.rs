@@ -10,6 +10,7 @@ use super::member::{Member, Profile, UpNumber};
 use super::reachability::{Reason, Record};
 use super::roles::Roles;
 use super::status::Status;
+use super::topology::Topology;
 use super::version::AppVersion;
 
 pub(crate) fn uid(number: u64) -> Uid {
@@ -40,6 +41,12 @@ pub(crate) fn member(number: u64, data_centre: &str, status: Status) -> Member {
         UpNumber(u32::try_from(number).expect("small"))
     };
     Member::new(profile(number, data_centre), status, up_number)
+}
+
+/// The topology of a member that has that view.
+pub(crate) fn topology(own: u64, view: &View) -> Topology {
+    let before = Topology::empty(node(own), "default");
+    Topology::after(&before, view.gossip())
 }
 
 /// A view that a test writes down.

@@ -1,0 +1,7 @@
+//! Several registries, of which each test says who is a member and who reaches whom.
+
+mod acknowledging;
+mod hostile;
+mod model;
+mod spreading;
+mod world;
