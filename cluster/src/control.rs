@@ -15,6 +15,7 @@ pub use self::settings::ControlSettings;
 use crate::codec::CodecError;
 use crate::context::Context;
 use crate::effect::{Class, Effect};
+use crate::lease::{Answer, Token};
 use crate::membership::command::{Command, CommandError};
 use crate::membership::event::Event;
 use crate::membership::machine::{ContactFailure, Identity, Membership, Observation, Revision};
@@ -210,6 +211,14 @@ impl Control {
         self.follow(cx);
     }
 
+    /// What came of an [`Effect::Lease`], which its number names. If nothing comes of one, nothing
+    /// is to be called: it is asked again.
+    pub fn handle_lease(&mut self, cx: &mut Context<'_>, number: u64, answer: Answer) {
+        let (now, verdicts) = (cx.now, &mut self.verdicts);
+        self.resolver.handle_lease(now, number, answer, verdicts);
+        self.follow(cx);
+    }
+
     /// The user asks something.
     ///
     /// # Errors
@@ -300,7 +309,10 @@ impl Control {
                 let event = Event::Decision(Arc::from(decision));
                 self.membership.publish_event(cx, event);
             }
-            ResolverOutput::Down { uids } => self.membership.down(cx, &uids),
+            ResolverOutput::Down { uids, warrant } => self.membership.down(cx, &uids, warrant),
+            ResolverOutput::Ask(ask) => cx.out.push(Effect::Lease(ask)),
+            ResolverOutput::Note { warrant } => self.membership.note_warrant(cx, warrant),
+            ResolverOutput::Refresh => self.membership.renew_version(cx),
         }
     }
 
@@ -348,6 +360,11 @@ impl Control {
     /// What was decided last, and why.
     pub fn last_decision(&self) -> Option<&Decision> {
         self.resolver.last_decision()
+    }
+
+    /// The token of the lease that the strategy needs, if this member holds it at that time.
+    pub fn holds_lease(&self, now: Instant) -> Option<Token> {
+        self.resolver.holds(now)
     }
 
     /// Whether this member has agreed to that proposal of another one, or its own, of which side

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ringmesh_proto::address::{Address, NodeId};
 
+use crate::lease::Ask;
 use crate::membership::event::Numbered;
 use crate::membership::memory::Memory;
 use crate::membership::topology::Topology;
@@ -77,6 +78,10 @@ pub enum Effect {
         /// The member.
         node: NodeId,
     },
+    /// Ask this of whoever gives leases, and call
+    /// [`Control::handle_lease`](crate::control::Control::handle_lease) with its number and the
+    /// answer. It may take long, and come to nothing: then it is asked again.
+    Lease(Ask),
     /// This node is no member any more, and never will be: shut it down. Last of all effects.
     Stop {
         /// Why.

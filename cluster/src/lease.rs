@@ -8,10 +8,19 @@
 //! whatever the work is done to can refuse those that come late.
 //!
 //! An [`Ask`] goes out as an effect and its [`Answer`] comes back as an input, so the machines that
-//! use leases are pure. Whoever carries it out may take long, fail, or never answer.
+//! use leases are pure. Whoever carries it out may take long, fail, or never answer. What a lease
+//! is wanted for is left to its user; how it is got, kept and given back is a [`Holder`]'s.
+
+mod holder;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use self::holder::{Holder, HolderOutput, WhyLost};
 
 /// The longest name of a lease, in bytes: what Kubernetes takes as the name of an object's part.
 pub const LEASE_NAME_BYTES_MAX: usize = 63;
@@ -21,6 +30,10 @@ pub const LEASE_OWNER_BYTES_MAX: usize = 256;
 
 /// Counts how often a lease was given out: a larger one was given out later. Whoever is asked to do
 /// something under a lease refuses tokens smaller than the largest it has seen.
+///
+/// It counts in ones. Whoever is given the next number after one it knows knows with that that
+/// nobody had the lease in between; a store that leaves numbers out is safe, and has everybody
+/// believe that somebody had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
@@ -77,7 +90,9 @@ impl fmt::Display for LeaseName {
 /// What is asked of whoever gives leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// To have it, unless another has: answered by [`Answer::Held`] or [`Answer::HeldBy`].
+    /// To have it, unless another has: answered by [`Answer::Held`] or [`Answer::HeldBy`]. Whoever
+    /// has it already keeps it, with the token that it has and for the full time again: so it may
+    /// ask once more when an answer was lost, and no number of a token is left out by that.
     Acquire,
     /// To keep what was given with this token for the full time again, from now on: answered by
     /// [`Answer::Held`] with the same token, or by [`Answer::Lost`].

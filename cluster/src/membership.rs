@@ -32,7 +32,7 @@ pub mod version;
 pub mod wire;
 
 pub use self::command::Command;
-pub use self::gossip::{ClusterId, Gossip};
+pub use self::gossip::{ClusterId, Gossip, Warrant};
 pub use self::machine::Membership;
 pub use self::member::{Member, Profile, UpNumber};
 pub use self::roles::Roles;

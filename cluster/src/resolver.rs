@@ -11,7 +11,8 @@
 //!   was removed, time.
 //! - **Outputs:** [`ResolverOutput`], appended to a list of the caller's. What
 //!   [`Down`](ResolverOutput::Down) names is to be down in the view, in one step, before anything
-//!   else happens.
+//!   else happens; the same goes for [`Note`](ResolverOutput::Note) and
+//!   [`Refresh`](ResolverOutput::Refresh).
 //! - **Limits:** one answer per message; [`NAMES_MAX`], [`PROPOSERS_MAX`].
 //! - **Invariant:** of two members that run, never is each given up in the other's view, unless by
 //!   a command or a strategy that is not voted.
@@ -30,10 +31,23 @@
 //! What that costs: a member that agreed holds every later proposal to it until it hears that it
 //! came to nothing, which it is told until it answers. If that leaves too few meanwhile, this side
 //! goes down as well.
+//!
+//! With a lease nobody votes, and it is not enough that one side has it at a time: a side that was
+//! cut off, stood still, and wakes when the other has long given it back would be given it as well.
+//! So the view names the last lease that is known, by its [token](crate::lease::Token), and a side
+//! goes on by the next one alone. Nobody can have had one in between, so whatever was decided by
+//! earlier ones is in the view of whoever decides, and will be in all that name its lease. So of
+//! two decisions the later one was made by somebody who knew of the earlier, and whoever learns of
+//! the later learns of both, as above. That takes no clock to be right, and no store but one that
+//! never gives one token twice. Where a token was left out (somebody was given the lease, and is
+//! gone) no side goes on. While nobody is lost that is made up for: the latest token is noted once
+//! all say that they hold a view from after it was given.
 
 mod ballot;
 mod explain;
 mod indirect;
+mod lease_majority;
+mod leasing;
 mod message;
 mod proposal;
 mod settings;
@@ -51,17 +65,22 @@ use ringmesh_proto::time::Instant;
 
 use self::ballot::Ballot;
 pub use self::ballot::PROPOSERS_MAX;
-pub use self::explain::{Accuser, Decision, Explanation, Standing, Votes, Why};
+pub use self::explain::{Accuser, Decision, Explanation, LeaseStanding, Standing, Votes, Why};
+pub use self::lease_majority::LeaseMajority;
+use self::leasing::Leasing;
 pub use self::message::{Answer, NAMES_MAX, TAGS};
 use self::proposal::Proposal;
 pub use self::settings::{ResolverSettings, Unstable, stable_after};
 pub use self::split::{Party, Side, Split, Tally};
 use self::stability::Stability;
-pub use self::strategy::{DownAll, KeepMajority, KeepOldest, StaticQuorum, Strategy, Verdict};
+pub use self::strategy::{
+    Authority, DownAll, KeepMajority, KeepOldest, LeaseTerms, StaticQuorum, Strategy, Verdict,
+};
 use self::withdrawals::Withdrawals;
+use crate::lease::Ask;
 use crate::membership::convergence::Part;
 use crate::membership::reachability::Reason;
-use crate::membership::{Gossip, Status};
+use crate::membership::{Gossip, Status, Warrant};
 use crate::monitor::Ring;
 
 /// How long a node that was away takes it that it sees no quorum: if it was given up meanwhile it
@@ -86,7 +105,19 @@ pub enum ResolverOutput {
     Down {
         /// The members, this one or such that it gives up.
         uids: Vec<Uid>,
+        /// The lease by which it does, to be named in the view with them.
+        warrant: Option<Warrant>,
     },
+    /// Ask this of whoever gives leases, and call [`handle_lease`](Resolver::handle_lease) with the
+    /// answer, if one comes.
+    Ask(Ask),
+    /// Name this lease in the view, by which nobody was given up.
+    Note {
+        /// The lease.
+        warrant: Warrant,
+    },
+    /// Make a new version of the view, which nobody else has seen.
+    Refresh,
 }
 
 /// Decides which side goes on.
@@ -100,6 +131,8 @@ pub struct Resolver {
     ballot: Ballot,
     proposal: Option<Proposal>,
     withdrawals: Withdrawals,
+    /// If the strategy needs a lease.
+    leasing: Option<Leasing>,
     /// The number of the last proposal, and that of the last one that was carried out.
     number: u32,
     carried: u32,
@@ -120,6 +153,10 @@ pub struct Resolver {
 impl Resolver {
     /// One that knows no view.
     pub fn new(settings: ResolverSettings, strategy: Box<dyn Strategy>, own: Uid) -> Self {
+        let leasing = match strategy.authority() {
+            Authority::Lease(terms) => Some(Leasing::new(terms)),
+            Authority::Vote | Authority::Sight => None,
+        };
         Self {
             settings,
             strategy,
@@ -129,6 +166,7 @@ impl Resolver {
             ballot: Ballot::default(),
             proposal: None,
             withdrawals: Withdrawals::default(),
+            leasing,
             number: 0,
             carried: 0,
             named: BTreeSet::new(),
@@ -148,7 +186,7 @@ impl Resolver {
             self.split = None;
             self.proposal = None;
             self.quorum = false;
-            return;
+            return self.drop_lease(now, out);
         };
         let own = view.member(self.own);
         self.is_over |= own.is_none_or(|it| it.status() == Status::Down);
@@ -173,6 +211,7 @@ impl Resolver {
         if let Some(void) = void {
             self.withdraw(now, void, out);
         }
+        self.follow_lease(now, view, is_converged, out);
         self.count_votes(now, out);
     }
 
@@ -184,6 +223,7 @@ impl Resolver {
         if let Some(proposal) = self.proposal.take() {
             self.withdraw(now, proposal, out);
         }
+        self.drop_claim(now, out);
         if gap >= BLIND {
             self.blind_until = Some(now + BLIND);
         }
@@ -214,6 +254,7 @@ impl Resolver {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<ResolverOutput>) {
         self.blind_until = self.blind_until.filter(|until| *until > now);
         self.repeat_withdrawals(now, out);
+        self.lease_timeout(now, out);
         if self.unstable_at().is_some_and(|at| at <= now) {
             let verdict = Verdict::Leave("things kept changing");
             return self.leave(now, verdict, Why::Unstable, out);
@@ -228,7 +269,8 @@ impl Resolver {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let round = self.proposal.as_ref().map(|it| it.next_round);
-        let others = [self.blind_until, self.withdrawals.poll_timeout()];
+        let lease = self.leasing.as_ref().and_then(Leasing::poll_timeout);
+        let others = [self.blind_until, self.withdrawals.poll_timeout(), lease];
         let times = [self.due(), self.unstable_at(), round]
             .into_iter()
             .chain(others);
@@ -256,6 +298,7 @@ impl Resolver {
             is_fast: self.is_fast,
             due_in: self.due().map(|due| due - now),
             votes: self.proposal.as_ref().map(Proposal::votes),
+            lease: self.leasing.as_ref().map(|it| it.standing(now)),
         }
     }
 
@@ -277,7 +320,9 @@ impl Resolver {
     /// When it decides if nothing changes.
     fn due(&self) -> Option<Instant> {
         let is_split = self.split.as_ref().is_some_and(Split::is_split);
-        if !is_split || self.has_looked || self.is_over || self.proposal.is_some() {
+        let is_claiming = self.leasing.as_ref().is_some_and(Leasing::is_claiming);
+        let is_deciding = is_claiming || self.proposal.is_some();
+        if !is_split || self.has_looked || self.is_over || is_deciding {
             return None;
         }
         let members = self.stability.members;
@@ -293,7 +338,7 @@ impl Resolver {
 
     /// When all members go down if nothing was decided.
     fn unstable_at(&self) -> Option<Instant> {
-        if self.strategy.is_voted() || self.is_over {
+        if self.strategy.authority() != Authority::Sight || self.is_over {
             return None;
         }
         let after = self.settings.unstable_after(self.stability.members)?;
@@ -303,6 +348,10 @@ impl Resolver {
     fn sees_quorum(&self, split: &Split) -> bool {
         if !split.is_split() {
             return self.strategy.is_viable(split);
+        }
+        if matches!(self.strategy.authority(), Authority::Lease(_)) {
+            // Either side may get it.
+            return false;
         }
         let verdict = self.strategy.decide(split, &staying(split));
         split.stays(self.own) && verdict == Verdict::Stay
@@ -326,11 +375,14 @@ impl Resolver {
         if split.speaker().is_none_or(|it| it.uid != self.own) {
             return;
         }
-        if self.strategy.is_voted() {
-            return self.propose(now, out);
+        match self.strategy.authority() {
+            Authority::Vote => self.propose(now, out),
+            Authority::Lease(_) => self.claim(now, out),
+            Authority::Sight => {
+                let going = split.going().map(|it| it.member.node().clone()).collect();
+                self.decide(now, Verdict::Stay, (Why::Unvoted, None), going, out);
+            }
         }
-        let going = split.going().map(|it| it.member.node().clone()).collect();
-        self.decide(now, Verdict::Stay, Why::Unvoted, going, out);
     }
 
     /// This member goes down.
@@ -341,10 +393,11 @@ impl Resolver {
         if let Some(proposal) = self.proposal.take() {
             self.withdraw(now, proposal, out);
         }
+        self.drop_lease(now, out);
         let parties = self.split.iter().flat_map(Split::parties);
         let own = parties.filter(|it| it.uid() == self.own);
         let own = own.map(|it| it.member.node().clone()).collect();
-        self.decide(now, verdict, why, own, out);
+        self.decide(now, verdict, (why, None), own, out);
         self.is_over = true;
         self.quorum = false;
     }
@@ -353,7 +406,7 @@ impl Resolver {
         &mut self,
         now: Instant,
         verdict: Verdict,
-        why: Why,
+        (why, warrant): (Why, Option<Warrant>),
         down: Vec<NodeId>,
         out: &mut Vec<ResolverOutput>,
     ) {
@@ -363,11 +416,12 @@ impl Resolver {
             verdict,
             down,
             why,
+            token: warrant.map(|it| it.token),
             explanation: self.explain(now),
         });
         self.last = Some(decision.clone());
         out.push(ResolverOutput::Decided(decision));
-        out.push(ResolverOutput::Down { uids });
+        out.push(ResolverOutput::Down { uids, warrant });
     }
 }
 

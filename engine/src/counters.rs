@@ -343,6 +343,13 @@ counters! {
         cluster_probes,
         /// How often the cluster state could not be written down.
         cluster_state_failures,
+        /// What the lease store was to be asked.
+        lease_asks,
+        /// Those of them that it was not asked, or whose answer was not waited for: a newer one for
+        /// the same lease came first, or the node ended.
+        lease_asks_dropped,
+        /// Asks that failed: it is not known what came of them.
+        lease_failures,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
         /// Selections that the directory was asked for.

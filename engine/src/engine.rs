@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringmesh_transport::{Network, probe, signal};
 
-use crate::cluster::ClusterSettings;
+use crate::cluster::{ClusterSettings, StoreFactory};
 use crate::config::{IdleMode, Layers, Settings, SocketBuffers, memory_budget};
 use crate::control::{ControlPort, Desk, Requests};
 use crate::core::driver;
@@ -17,6 +17,7 @@ use crate::core::shared::core_id;
 use crate::core::{Failure, Mesh, Seat, Shared, SharedDoor, Surroundings, contain};
 use crate::deploy::{AllowList, Factory, Offer, Placements, Spawnable};
 use crate::error::EngineError;
+use crate::lease::Store;
 use crate::metrics::{Metrics, MetricsReader};
 use crate::node::Node;
 use crate::rt;
@@ -126,6 +127,19 @@ impl NodeBuilder {
     /// [`MemoryNetwork`]: crate::transport::MemoryNetwork
     pub fn network(mut self, network: impl Network + 'static) -> Self {
         self.surroundings.networks.push(Arc::new(network));
+        self
+    }
+
+    /// Has leases given to the node by a store of the program's own, which is made anew for each
+    /// start. A store that the [settings](ClusterSettings::lease_store) name is taken in its place.
+    ///
+    /// It lives on a thread of its own, and may block there; a node that stops leaves it behind if
+    /// it does for longer than `flush_timeout`. Its drop must not block.
+    pub fn lease_store<S: Store + 'static>(
+        mut self,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.surroundings.lease_store = Some(StoreFactory::new(make));
         self
     }
 

@@ -43,6 +43,9 @@ pub enum EngineError {
     /// What the node remembers of its cluster cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What is to give leases to the node cannot be used.
+    #[error("the lease store cannot be used: {0}")]
+    LeaseStore(String),
     /// The program was built with `panic = "abort"`: a handler's panic would end the process.
     #[error(
         "Ringmesh needs panic = \"unwind\" in the build profile: a panicking handler stops its \

@@ -42,6 +42,7 @@ mod engine;
 mod error;
 mod error_code;
 mod event;
+pub mod lease;
 mod link_report;
 mod look_up;
 mod mesh;

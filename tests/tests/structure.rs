@@ -18,7 +18,7 @@ struct Wall {
     tests: &'static [&'static str],
 }
 
-const WALLS: [Wall; 10] = [
+const WALLS: [Wall; 11] = [
     Wall {
         package: "ringmesh-proto",
         folder: "transport/proto",
@@ -49,6 +49,14 @@ const WALLS: [Wall; 10] = [
         tests: &["proptest"],
     },
     Wall {
+        package: "ringmesh-lease",
+        folder: "lease",
+        // Itself, with all features: its tests are of all stores.
+        workspace: &["ringmesh-cluster", "ringmesh-lease", "ringmesh-proto"],
+        external: &["rustix", "serde_json", "thiserror", "ureq"],
+        tests: &["rustls", "tempfile"],
+    },
+    Wall {
         package: "ringmesh-macros",
         folder: "engine/macros",
         workspace: &[],
@@ -60,6 +68,7 @@ const WALLS: [Wall; 10] = [
         folder: "engine",
         workspace: &[
             "ringmesh-cluster",
+            "ringmesh-lease",
             "ringmesh-macros",
             "ringmesh-proto",
             "ringmesh-transport",
@@ -183,10 +192,11 @@ const WALLS: [Wall; 10] = [
 ];
 
 /// The folders of the root that hold code; `deploy` comes with the first deployment.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "bench",
     "cluster",
     "engine",
+    "lease",
     "loadgen",
     "tests",
     "transport",

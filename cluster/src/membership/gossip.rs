@@ -24,6 +24,7 @@ use super::clock::{Relation, VersionVector};
 use super::member::Member;
 use super::reachability::Reachability;
 use super::status::Status;
+use crate::lease::Token;
 
 /// The most members of a cluster.
 pub const MEMBERS_MAX: usize = 1024;
@@ -59,6 +60,23 @@ pub struct Tombstone {
     pub since: Instant,
 }
 
+/// The lease that the members of a data centre knew of last: by it some of them went on without
+/// others, or nobody did.
+///
+/// Whatever was decided by this lease and by all that were given out before it is in the view that
+/// names it. So whoever is given the next one knows what it follows upon; and if others had one in
+/// between, that there may be something it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warrant {
+    /// Its token.
+    pub token: Token,
+    /// Who went on by it, and may have it still; `None` if nobody did, and it was given back.
+    pub holder: Option<Uid>,
+}
+
+/// The most data centres whose members decide by leases.
+pub const WARRANTS_MAX: usize = 256;
+
 /// What a member knows of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gossip {
@@ -71,6 +89,8 @@ pub struct Gossip {
     reachability: Reachability,
     version: VersionVector,
     tombstones: BTreeMap<Uid, Tombstone>,
+    /// By data centre.
+    warrants: BTreeMap<Box<str>, Warrant>,
 }
 
 impl Gossip {
@@ -85,6 +105,7 @@ impl Gossip {
             reachability: Reachability::default(),
             version: VersionVector::default(),
             tombstones: BTreeMap::new(),
+            warrants: BTreeMap::new(),
         };
         gossip.touch(uid);
         gossip
@@ -100,6 +121,7 @@ impl Gossip {
             reachability: parts.reachability,
             version: parts.version,
             tombstones: parts.tombstones,
+            warrants: parts.warrants,
         };
         gossip.check().map(|()| gossip)
     }
@@ -197,6 +219,30 @@ impl Gossip {
         self.member(uid).is_some_and(is_down) && !self.given_up.contains(&uid)
     }
 
+    /// The last lease that the members of a data centre know of.
+    pub fn warrant(&self, data_centre: &str) -> Option<Warrant> {
+        self.warrants.get(data_centre).copied()
+    }
+
+    /// All of them, by data centre.
+    pub(super) fn warrants(&self) -> impl ExactSizeIterator<Item = (&str, Warrant)> {
+        self.warrants.iter().map(|(name, it)| (&**name, *it))
+    }
+
+    /// The members of a data centre know of that lease; [`touch`](Self::touch) afterwards. Says
+    /// whether that is news: it is later than the one before, and there is room.
+    pub fn note_warrant(&mut self, data_centre: &str, warrant: Warrant) -> bool {
+        let is_full = self.warrants.len() >= WARRANTS_MAX;
+        let is_news = match self.warrants.get(data_centre) {
+            Some(known) => *known < warrant,
+            None => !is_full,
+        };
+        if is_news {
+            self.warrants.insert(data_centre.into(), warrant);
+        }
+        is_news
+    }
+
     /// Who cannot reach whom, to be changed; [`touch`](Self::touch) afterwards.
     pub fn reachability_mut(&mut self) -> &mut Reachability {
         &mut self.reachability
@@ -265,12 +311,15 @@ impl Gossip {
     ///
     /// # Errors
     /// [`GossipError::Foreign`] of another cluster, and [`GossipError::TooMany`] if there would be
-    /// more members than may be; nothing changed.
+    /// more members or leases than may be; nothing changed.
     pub fn merge(&mut self, other: &Self) -> Result<Relation, GossipError> {
         if self.cluster != other.cluster {
             return Err(GossipError::Foreign);
         }
-        if self.count_merged(other) > MEMBERS_MAX {
+        let names = other.warrants.keys();
+        let new = names.filter(|name| !self.warrants.contains_key(*name));
+        let warrants = self.warrants.len() + new.count();
+        if self.count_merged(other) > MEMBERS_MAX || warrants > WARRANTS_MAX {
             return Err(GossipError::TooMany);
         }
         let relation = self.relation(other);
@@ -291,6 +340,9 @@ impl Gossip {
         self.given_up.extend(&other.given_up);
         self.reachability.merge(&other.reachability);
         self.version.merge(&other.version);
+        for (name, theirs) in &other.warrants {
+            self.note_warrant(name, *theirs);
+        }
         self.merge_tombstones(other);
         Ok(relation)
     }
@@ -354,7 +406,8 @@ impl Gossip {
         if self.tombstones.keys().any(is_member) {
             return Err(GossipError::Removed);
         }
-        if self.members.len() > MEMBERS_MAX || self.tombstones.len() > TOMBSTONES_MAX {
+        let is_over = self.members.len() > MEMBERS_MAX || self.warrants.len() > WARRANTS_MAX;
+        if is_over || self.tombstones.len() > TOMBSTONES_MAX {
             return Err(GossipError::TooMany);
         }
         let is_bad = |it: &Member| it.status() == Status::Removed;
@@ -380,6 +433,7 @@ pub(super) struct Parts {
     pub(super) reachability: Reachability,
     pub(super) version: VersionVector,
     pub(super) tombstones: BTreeMap<Uid, Tombstone>,
+    pub(super) warrants: BTreeMap<Box<str>, Warrant>,
 }
 
 /// Why a view is not taken.
@@ -395,8 +449,11 @@ pub enum GossipError {
     /// A member of it was removed.
     #[error("a member of it was removed")]
     Removed,
-    /// There are more members or tombstones than may be.
-    #[error("there are more than {MEMBERS_MAX} members or {TOMBSTONES_MAX} tombstones")]
+    /// There are more members, tombstones or leases than may be.
+    #[error(
+        "there are more than {MEMBERS_MAX} members, {TOMBSTONES_MAX} tombstones or \
+         {WARRANTS_MAX} leases"
+    )]
     TooMany,
     /// A member has a status that none can have.
     #[error("a member has a status that none can have")]

@@ -47,8 +47,8 @@ use self::joining::{Answer, Seeking};
 pub use self::leading::WhyNotConverged;
 use self::postponing::Postponed;
 use super::command::{Command, CommandError};
-use super::gossip::Gossip;
-use super::member::Profile;
+use super::gossip::{Gossip, Warrant};
+use super::member::{Member, Profile};
 use super::memory::{Electorate, Memory};
 use super::message::Message;
 use super::reachability::Record;
@@ -280,10 +280,25 @@ impl Membership {
         self.settle(cx);
     }
 
-    /// Gives members up, as was decided.
-    pub fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
+    /// Gives members up, as was decided, in one step with the lease by which it was, if it was by
+    /// one.
+    pub fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid], warrant: Option<Warrant>) {
         if let Phase::Active(active) = &mut self.phase {
-            active.down(cx, uids);
+            active.down(cx, uids, warrant);
+        }
+        self.settle(cx);
+    }
+
+    /// Nobody was given up by that lease, nor by any before it that is not in this node's view.
+    pub fn note_warrant(&mut self, cx: &mut Context<'_>, warrant: Warrant) {
+        self.down(cx, &[], Some(warrant));
+    }
+
+    /// Makes a version of the view that nobody has seen yet: whoever says that it holds it knows
+    /// what was done before that.
+    pub fn renew_version(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.touch();
         }
         self.settle(cx);
     }
@@ -384,6 +399,15 @@ impl Membership {
         }
     }
 
+    /// Whether somebody may have to be told who is in the cluster when this node has left it: that
+    /// few may go on, and others know of none of them but this one.
+    fn is_memory_needed(&self) -> bool {
+        let own = self.own.node.uid;
+        let mut members = self.gossip().into_iter().flat_map(Gossip::members);
+        let goes_on = |it: &Member| it.uid() != own && it.status() != Status::Down;
+        self.electorate == Electorate::Anybody && members.any(goes_on)
+    }
+
     /// It has ended its part in the cluster.
     fn end(&mut self, cx: &mut Context<'_>, why: StopReason) {
         if matches!(self.phase, Phase::Ended) {
@@ -394,9 +418,10 @@ impl Membership {
             StopReason::Left => status.map(|it| it.max(Status::Exiting)),
             _ => status.map(|it| it.max(Status::Down)),
         };
+        let is_needed = self.is_memory_needed();
         self.phase = Phase::Ended;
         self.publish_end(cx, previous);
-        if why == StopReason::Left && self.settings.remembers {
+        if why == StopReason::Left && self.settings.remembers && !is_needed {
             cx.out.push(Effect::Forget);
         }
         cx.out.push(Effect::Stop { why });

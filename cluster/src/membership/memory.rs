@@ -23,7 +23,9 @@
 //! Whoever remembers nothing has never held a view, or has left and forgotten. Where all that are
 //! remembered agree it does as well as the others; else it counts as if it did not agree, for it
 //! may have left after it had given others up. That way nodes that are all started again come up
-//! again, whatever their disks have lost: all agree then.
+//! again, whatever their disks have lost: all agree then. Where fewer than half may go on, one that
+//! did may leave to others that nobody else has ever heard of: there nobody forgets who leaves
+//! others behind.
 //!
 //! Data centres decide on their own members, each for itself: so more than half have to agree in
 //! each of them. Where only some members have a say in what becomes of the others these have to,

@@ -8,6 +8,7 @@ use super::convergence::{Part, leader_among};
 use super::event::Event;
 use super::gossip::{ClusterId, Gossip};
 use super::member::Member;
+use super::reachability::Reason;
 use super::status::Status;
 
 /// How many of the oldest members of each data centre speak for it with the others.
@@ -52,7 +53,15 @@ impl Topology {
     pub(super) fn after(before: &Self, gossip: &Gossip) -> Self {
         let part = Part::new(gossip, &before.data_centre);
         let (own, accused) = (before.own.uid, part.accused());
-        let is_theirs = |it: &&Member| it.uid() != own && accused.contains(&it.uid());
+        // Who was leaving in good order and has the next process at its address already has left:
+        // it is only to be removed.
+        let has_gone = |it: &Member| {
+            let mut records = part.accusers(it.uid());
+            it.status() == Status::Exiting
+                && records.all(|(_, record)| record.reason == Reason::Restarted)
+        };
+        let is_theirs =
+            |it: &&Member| it.uid() != own && accused.contains(&it.uid()) && !has_gone(it);
         let is_here = |it: &&Member| it.roles().data_centre() == &*before.data_centre;
         let unreachable = gossip.members().filter(is_theirs).filter(is_here);
         let uid = |member: Option<&Member>| member.map(Member::uid);

@@ -11,13 +11,14 @@ use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
 use super::clock::VersionVector;
-use super::gossip::{ClusterId, Gossip, MEMBERS_MAX, Parts, TOMBSTONE_AGE, Tombstone};
+use super::gossip::{ClusterId, Gossip, MEMBERS_MAX, Parts, TOMBSTONE_AGE, Tombstone, Warrant};
 use super::member::{Member, Profile, UpNumber};
 use super::memory::{Memory, Remembered, Voice};
 use super::reachability::{Reachability, Reason, Record, Row, Witness};
 use super::roles::Roles;
 use super::status::Status;
 use crate::codec::{self, CodecError, Reader, Writer};
+use crate::lease::Token;
 
 /// Appends a view. Ages of tombstones are those at `now`.
 pub fn write_gossip(writer: &mut Writer, gossip: &Gossip, now: Instant) {
@@ -50,6 +51,12 @@ pub fn write_gossip(writer: &mut Writer, gossip: &Gossip, now: Instant) {
         let age = (now - tombstone.since).as_secs();
         writer.uid(uid).u8(tombstone.previous.to_wire());
         writer.u32(u32::try_from(age).unwrap_or(u32::MAX));
+    }
+    writer.count(gossip.warrants().len());
+    for (data_centre, warrant) in gossip.warrants() {
+        writer.text(data_centre);
+        writer.u64(warrant.token.0);
+        writer.u64(warrant.holder.map_or(0, Uid::as_u64));
     }
 }
 
@@ -117,6 +124,7 @@ pub fn read_gossip(
     })?;
     let tombstones: Vec<(Uid, Tombstone)> =
         codec::list(reader, |reader| read_tombstone(reader, now))?;
+    let warrants: Vec<(Box<str>, Warrant)> = codec::list(reader, read_warrant)?;
     let mut reachability = Reachability::default();
     ascending(&rows, |row| row.0)?;
     rows.into_iter()
@@ -124,6 +132,7 @@ pub fn read_gossip(
     ascending(&seen, |uid| *uid)?;
     ascending(&version, |entry| entry.0)?;
     ascending(&tombstones, |entry| entry.0)?;
+    ascending(&warrants, |entry| entry.0.clone())?;
     let parts = Parts {
         cluster,
         members: list.into_iter().map(|it| (it.uid(), it)).collect(),
@@ -132,6 +141,7 @@ pub fn read_gossip(
         reachability,
         version: VersionVector::from_iter(version),
         tombstones: tombstones.into_iter().collect(),
+        warrants: warrants.into_iter().collect(),
     };
     Gossip::from_parts(parts).map_err(|_| CodecError::State)
 }
@@ -229,6 +239,13 @@ fn read_tombstone(reader: &mut Reader<'_>, now: Instant) -> Result<(Uid, Tombsto
     Ok((uid, Tombstone { previous, since }))
 }
 
+fn read_warrant(reader: &mut Reader<'_>) -> Result<(Box<str>, Warrant), CodecError> {
+    let data_centre = codec::text(reader)?.into();
+    let token = Token(reader.u64()?);
+    let holder = Uid::new(reader.u64()?);
+    Ok((data_centre, Warrant { token, holder }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::memory::Electorate;
@@ -261,6 +278,10 @@ mod tests {
         let gossip = view.gossip_mut();
         gossip.reachability_mut().accuse(uid(1), uid(2), record);
         gossip.remove(NOW, uid(9));
+        for (name, number) in [("default", 7), ("east", 9)] {
+            let (token, holder) = (Token(number), Some(uid(2)).filter(|_| number == 7));
+            assert!(gossip.note_warrant(name, Warrant { token, holder }));
+        }
         gossip.touch(uid(1));
         gossip.see(uid(2));
         gossip.clone()
@@ -361,7 +382,7 @@ mod tests {
             hex,
             "07000000000000000100010000000000000008\
              31302e302e302e31010005302e302e30010a64632d64656661756c7403\
-             010000000100000001000000010000000000000000000000"
+             0100000001000000010000000100000000000000000000000000"
         );
     }
 }

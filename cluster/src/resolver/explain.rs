@@ -8,6 +8,7 @@ use ringmesh_proto::address::{NodeId, Uid};
 use super::message::Answer;
 use super::split::{Party, Side, Split};
 use super::strategy::Verdict;
+use crate::lease::{LeaseName, Token};
 use crate::membership::Status;
 use crate::membership::reachability::Reason;
 
@@ -22,6 +23,9 @@ pub struct Decision {
     pub down: Vec<NodeId>,
     /// What led to it.
     pub why: Why,
+    /// The token of the lease by which others were given up, if it was by one: larger than that of
+    /// any decision before it in this data centre.
+    pub token: Option<Token>,
     /// What it was decided from.
     pub explanation: Explanation,
 }
@@ -34,6 +38,10 @@ pub enum Why {
     Voted,
     /// The strategy alone: it is not voted.
     Unvoted,
+    /// The lease that the strategy needs: this side has it.
+    Leased,
+    /// Another side has that lease, or may have had it, or it was not to be had in time.
+    Denied,
     /// The strategy would have this side go down.
     Outvoted,
     /// Those that some members agreed to have gone down are too many for the others to stay.
@@ -52,6 +60,8 @@ impl Why {
         match self {
             Self::Voted => "voted",
             Self::Unvoted => "unvoted",
+            Self::Leased => "leased",
+            Self::Denied => "denied",
             Self::Outvoted => "outvoted",
             Self::TooManyNamed => "too_many_named",
             Self::Surrendered => "surrendered",
@@ -85,6 +95,23 @@ pub struct Explanation {
     pub due_in: Option<Duration>,
     /// The votes, while there is a vote.
     pub votes: Option<Votes>,
+    /// The lease, if the strategy needs one.
+    pub lease: Option<LeaseStanding>,
+}
+
+/// How it stands with the lease that a strategy needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseStanding {
+    /// Which lease.
+    pub name: LeaseName,
+    /// The last token that is known here. Only by the next one some can go on without others.
+    pub known: Option<Token>,
+    /// The token by which this member holds the lease.
+    pub held: Option<Token>,
+    /// Whether this member has the lease, or asks for it.
+    pub is_wanted: bool,
+    /// Why it was not given the lease when it asked last, for people.
+    pub heard: Option<Box<str>>,
 }
 
 /// How a member stands.
@@ -171,6 +198,9 @@ impl fmt::Display for Decision {
         let (strategy, verdict, why) = (self.strategy, self.verdict, self.why.label());
         write!(f, "{strategy}: {verdict} ({why}); down:")?;
         self.down.iter().try_for_each(|node| write!(f, " {node}"))?;
+        if let Some(token) = self.token {
+            write!(f, "; token {token}")?;
+        }
         write!(f, "\n{}", self.explanation)
     }
 }
@@ -198,6 +228,28 @@ impl fmt::Display for Explanation {
         }
         if let Some(votes) = &self.votes {
             write!(f, "\n{votes}")?;
+        }
+        if let Some(lease) = &self.lease {
+            write!(f, "\n{lease}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LeaseStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lease {}: ", self.name)?;
+        match self.known {
+            Some(token) => write!(f, "the last token known is {token}")?,
+            None => f.write_str("no token is known, so no side can go on")?,
+        }
+        match self.held {
+            Some(token) => write!(f, "; held with {token}")?,
+            None if self.is_wanted => f.write_str("; asked for")?,
+            None => {}
+        }
+        if let Some(heard) = &self.heard {
+            write!(f, "; not given: {heard}")?;
         }
         Ok(())
     }

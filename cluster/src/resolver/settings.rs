@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::membership::settings::{LEAST, SettingsError, check_number, check_time_within};
 
 /// The longest wait: whoever would have none decided waits for ever in effect.
-const MOST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const MOST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The most rounds that a vote may be given.
 const ROUNDS_MAX: usize = 1000;

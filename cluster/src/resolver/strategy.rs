@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use ringmesh_proto::address::Uid;
 
 use super::split::Split;
+use crate::lease::LeaseName;
 use crate::membership::Member;
 use crate::membership::memory::Electorate;
 
@@ -19,19 +21,49 @@ pub enum Verdict {
     Leave(&'static str),
 }
 
+/// By whose word a side goes on that would stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Authority<'a> {
+    /// Those agree whose consent is enough.
+    Vote,
+    /// It has this lease, which one side at a time is given.
+    Lease(&'a LeaseTerms),
+    /// What it sees is enough: two sides that see different things may both go on.
+    Sight,
+}
+
+/// Which lease it takes to go on, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// Its name: another one for each cluster, and for each data centre of one, that asks the same
+    /// store.
+    pub name: LeaseName,
+    /// How long it is given at a time. Less asks the store more often, and makes more of its short
+    /// failures count; more has the others wait longer if whoever has it dies.
+    pub time_to_live: Duration,
+    /// How long it is kept after those that were given up by it are removed: whoever of them asks
+    /// for it meanwhile is refused, and goes down at once.
+    pub release_after: Duration,
+}
+
 /// Which side of a split cluster goes on.
 ///
 /// A strategy is a function of what it is shown, so that all members on one side come to one
 /// answer. It has to be sure that no two sides go on: of two sets of members that each would be
-/// enough, at least one member is in both, if it is voted.
+/// enough, at least one member is in both, if it is voted. With a lease any side may ask for it.
 pub trait Strategy: fmt::Debug {
     /// Its name in settings, events and texts.
     fn name(&self) -> &'static str;
 
-    /// Whether this side goes on only after those have agreed whose consent is enough. One that
-    /// is not voted goes by what it sees alone, and two sides that see different things may both
-    /// go on.
-    fn is_voted(&self) -> bool;
+    /// What it takes to go on, besides what it decides.
+    fn authority(&self) -> Authority<'_>;
+
+    /// How long this side leaves others the first word, if it needs a lease.
+    fn hesitation(&self, split: &Split) -> Duration {
+        let _ = split;
+        Duration::ZERO
+    }
 
     /// What becomes of this side if `consenting` agree. It is asked first as if all agreed that
     /// stay and, if the strategy is voted, again with each that did. The more agree, the sooner it
@@ -47,9 +79,10 @@ pub trait Strategy: fmt::Debug {
     /// Who decides that a side goes on. Members that were all started again found a cluster only
     /// with the word of these that they do not go on.
     fn electorate(&self) -> Electorate {
-        match self.is_voted() {
-            true => Electorate::default(),
-            false => Electorate::Anybody,
+        match self.authority() {
+            Authority::Vote => Electorate::default(),
+            // The smallest side may go on.
+            Authority::Lease(_) | Authority::Sight => Electorate::Anybody,
         }
     }
 }
@@ -69,8 +102,8 @@ impl Strategy for KeepMajority {
         "keep-majority"
     }
 
-    fn is_voted(&self) -> bool {
-        true
+    fn authority(&self) -> Authority<'_> {
+        Authority::Vote
     }
 
     fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {
@@ -125,8 +158,8 @@ impl Strategy for StaticQuorum {
         "static-quorum"
     }
 
-    fn is_voted(&self) -> bool {
-        true
+    fn authority(&self) -> Authority<'_> {
+        Authority::Vote
     }
 
     fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {
@@ -160,8 +193,8 @@ impl Strategy for DownAll {
         "down-all"
     }
 
-    fn is_voted(&self) -> bool {
-        false
+    fn authority(&self) -> Authority<'_> {
+        Authority::Sight
     }
 
     fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
@@ -217,8 +250,8 @@ impl Strategy for KeepOldest {
         "keep-oldest"
     }
 
-    fn is_voted(&self) -> bool {
-        false
+    fn authority(&self) -> Authority<'_> {
+        Authority::Sight
     }
 
     fn decide(&self, split: &Split, consenting: &BTreeSet<Uid>) -> Verdict {

@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::lease::testing::Store;
+use crate::lease::{self, LeaseName};
 use crate::membership::UpNumber;
 use crate::membership::reachability::{Record, Witness};
 use crate::membership::testing::{View, member, node, uid};
 
 mod deciding;
 mod hostile;
+mod leasing;
 mod model;
 mod oldest;
 mod parting;
@@ -27,6 +30,12 @@ struct Cluster {
     /// Whose messages get lost.
     mute: Vec<u64>,
     sent: Vec<(u64, u64, Vec<u8>)>,
+    /// Who wants what of a store, and who does not reach it.
+    asked: Vec<(u64, Ask)>,
+    store: Store,
+    away: Vec<u64>,
+    /// Somebody changed its view by itself.
+    is_stirred: bool,
 }
 
 impl Cluster {
@@ -53,6 +62,10 @@ impl Cluster {
             decided: Vec::new(),
             mute: Vec::new(),
             sent: Vec::new(),
+            asked: Vec::new(),
+            store: Store::default(),
+            away: Vec::new(),
+            is_stirred: false,
         };
         cluster.share();
         cluster
@@ -170,6 +183,9 @@ impl Cluster {
                 });
             }
         }
+        if std::mem::take(&mut self.is_stirred) {
+            self.share();
+        }
     }
 
     fn act(
@@ -184,7 +200,7 @@ impl Cluster {
         act(at(self.now), node, &mut out);
         let heard = self.sides.iter().filter(|it| it.contains(&number));
         let heard: Vec<u64> = heard.flatten().copied().collect();
-        let mut is_changed = false;
+        let (mut is_changed, mut is_noted) = (false, false);
         for output in out {
             match output {
                 ResolverOutput::Send { to, body } => {
@@ -196,8 +212,21 @@ impl Cluster {
                 ResolverOutput::Decided(decision) => {
                     self.decided.push((self.now, number, *decision));
                 }
-                ResolverOutput::Down { uids } => {
+                ResolverOutput::Ask(ask) => self.asked.push((number, ask)),
+                ResolverOutput::Note { warrant } => {
+                    is_noted = node.0.note_warrant("default", warrant);
+                    assert!(is_noted, "it is news");
+                    node.0.touch(uid(number));
+                }
+                ResolverOutput::Refresh => {
+                    is_noted = true;
+                    node.0.touch(uid(number));
+                }
+                ResolverOutput::Down { uids, warrant } => {
                     let view = &mut node.0;
+                    if let Some(warrant) = warrant {
+                        assert!(view.note_warrant("default", warrant), "it is news");
+                    }
                     for gone in uids {
                         let is_news = match gone == uid(number) {
                             true => view.resign(gone),
@@ -216,14 +245,31 @@ impl Cluster {
             resolver.handle_view(at(self.now), view, &mut out);
             assert_eq!(out, [], "it was all said before");
         }
+        self.is_stirred |= is_noted;
         let own = |it: &(Gossip, Resolver)| it.0.member(uid(number)).map(|it| it.status());
         if self.nodes.get(&number).and_then(own) == Some(Status::Down) {
             self.crash(number);
         }
     }
 
+    /// Asks are answered at once, or fail at once.
+    fn answer(&mut self) {
+        for (number, ask) in std::mem::take(&mut self.asked) {
+            let answer = match self.away.contains(&number) {
+                true => lease::Answer::Failed {
+                    why: "out of reach".into(),
+                },
+                false => self.store.handle(self.now, &ask),
+            };
+            self.act(number, |now, (_, resolver), out| {
+                resolver.handle_lease(now, ask.number, answer, out);
+            });
+        }
+    }
+
     fn deliver(&mut self) {
-        while !self.sent.is_empty() {
+        while !self.sent.is_empty() || !self.asked.is_empty() {
+            self.answer();
             for (from, to, body) in std::mem::take(&mut self.sent) {
                 self.act(to, |now, (view, resolver), out| {
                     let taken = resolver.handle_message(now, view, &node(from), &body, out);
@@ -243,7 +289,7 @@ impl Cluster {
             let Some(due) = due.filter(|due| *due <= at(end)) else {
                 break;
             };
-            self.now = due.as_nanos() / 1_000_000;
+            self.now = due.as_nanos().div_ceil(1_000_000);
             for number in self.numbers() {
                 self.act(number, |now, (_, resolver), out| {
                     resolver.handle_timeout(now, out);

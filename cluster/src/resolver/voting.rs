@@ -217,7 +217,7 @@ impl Resolver {
         let going = without.going().map(|it| it.member.node().clone()).collect();
         self.carried = proposal.number;
         self.has_looked = true;
-        self.decide(now, Verdict::Stay, Why::Voted, going, out);
+        self.decide(now, Verdict::Stay, (Why::Voted, None), going, out);
         self.proposal = None;
         self.named.clear();
     }
@@ -265,7 +265,7 @@ impl Resolver {
     }
 
     /// Tells this side that it has to go down.
-    fn surrender(&self, out: &mut Vec<ResolverOutput>) {
+    pub(super) fn surrender(&self, out: &mut Vec<ResolverOutput>) {
         let Some(split) = &self.split else {
             return;
         };

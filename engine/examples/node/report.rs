@@ -185,6 +185,15 @@ pub(crate) fn explain(explanation: &Explanation) -> Line {
     let is_lost = |it: &&Standing| it.side != Side::Here;
     let down = explanation.members.iter().filter(is_lost);
     let down: Vec<String> = down.map(|it| place(&it.node.address)).collect();
+    let lease = explanation.lease.as_ref().map(|it| {
+        json!({
+            "name": it.name.as_str(),
+            "known": it.known.map(|token| token.0),
+            "held": it.held.map(|token| token.0),
+            "wanted": it.is_wanted,
+            "heard": it.heard,
+        })
+    });
     let due_ms = explanation.due_in.map(|it| it.as_millis() as u64);
     Line::new("decision")
         .with("strategy", explanation.strategy)
@@ -201,6 +210,7 @@ pub(crate) fn explain(explanation: &Explanation) -> Line {
                 "fast": explanation.is_fast,
                 "due_in_ms": due_ms,
                 "votes": explanation.votes.as_ref().map(|it| it.answers.len()),
+                "lease": lease,
             }),
         )
 }

@@ -1,11 +1,13 @@
 //! Which side goes on when a cluster falls apart, as a setting.
 
+use ringmesh_cluster::lease::{LEASE_NAME_BYTES_MAX, LeaseName};
 use ringmesh_cluster::membership::configuration::{Configuration, ConfigurationError};
 use ringmesh_cluster::membership::gossip::MEMBERS_MAX;
 use ringmesh_cluster::membership::roles::check_role;
 use ringmesh_cluster::resolver::{
-    DownAll, KeepMajority, KeepOldest, ResolverSettings, StaticQuorum, Strategy,
+    DownAll, KeepMajority, KeepOldest, LeaseMajority, ResolverSettings, StaticQuorum, Strategy,
 };
+use ringmesh_proto::checksum::of_bytes;
 
 /// Which side goes on when a cluster falls apart: the same on all members, which is checked when a
 /// node joins.
@@ -34,6 +36,13 @@ pub enum Downing {
         /// Only members with this role count.
         role: Option<String>,
     },
+    /// The side that gets a lease from a [store](crate::lease), most often the one with more
+    /// members; see [`LeaseMajority`]. While the store is out of reach, none. The lease is named
+    /// after the cluster and the data centre, so clusters may share a store.
+    LeaseMajority {
+        /// Only members with this role count.
+        role: Option<String>,
+    },
     /// No side: all end whenever somebody is lost; see [`DownAll`].
     DownAll,
 }
@@ -45,7 +54,8 @@ impl Default for Downing {
 }
 
 impl Downing {
-    pub(crate) fn strategy(&self) -> Box<dyn Strategy> {
+    /// The strategy of a node of that cluster and data centre.
+    pub(crate) fn strategy(&self, system: &str, data_centre: &str) -> Box<dyn Strategy> {
         let name = |role: &Option<String>| role.as_deref().map(Box::from);
         match self {
             Self::KeepMajority { role } => Box::new(KeepMajority { role: name(role) }),
@@ -59,6 +69,10 @@ impl Downing {
             } => Box::new(KeepOldest {
                 down_if_alone: *down_if_alone,
                 role: name(role),
+            }),
+            Self::LeaseMajority { role } => Box::new(LeaseMajority {
+                role: name(role),
+                ..LeaseMajority::new(lease_name(system, data_centre))
             }),
             Self::DownAll => Box::new(DownAll),
         }
@@ -82,6 +96,7 @@ impl Downing {
                 let alone = if *down_if_alone { "" } else { " alone=stays" };
                 format!("keep-oldest{alone}{}", with(role))
             }
+            Self::LeaseMajority { role } => format!("lease-majority{}", with(role)),
             Self::DownAll => "down-all".to_owned(),
         }
     }
@@ -110,6 +125,7 @@ impl Downing {
                 down_if_alone: alone != Some("stays"),
                 role,
             },
+            ("lease-majority", None, None, role) => Self::LeaseMajority { role },
             ("down-all", None, None, None) => Self::DownAll,
             _ => return Err(other()),
         };
@@ -124,7 +140,9 @@ impl Downing {
     /// What cannot be.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (size, role) = match self {
-            Self::KeepMajority { role } | Self::KeepOldest { role, .. } => (None, role),
+            Self::KeepMajority { role }
+            | Self::KeepOldest { role, .. }
+            | Self::LeaseMajority { role } => (None, role),
             Self::StaticQuorum { size, role } => (Some(*size), role),
             Self::DownAll => return Ok(()),
         };
@@ -135,6 +153,11 @@ impl Downing {
         }
         let checked = role.as_deref().map_or(Ok(()), check_role);
         checked.map_err(|error| error.to_string())
+    }
+
+    /// Whether it cannot be without a store that gives leases.
+    pub(crate) fn needs_lease(&self) -> bool {
+        matches!(self, Self::LeaseMajority { .. })
     }
 
     /// Adds what has to be the same on all members.
@@ -149,6 +172,36 @@ impl Downing {
         configuration.set("cluster.downing", &self.text())?;
         configuration.set("cluster.stable_after_ms", &millis(settings.stable_after))
     }
+}
+
+/// Which lease decides in a data centre of a cluster. What a name of a lease has no letters for
+/// becomes `-`; so that it stays another one for another cluster, a checksum of the whole is behind
+/// it then.
+fn lease_name(system: &str, data_centre: &str) -> LeaseName {
+    let whole = format!("{system}--{data_centre}--downing");
+    let is_plain = |part: &str| LeaseName::new(part).is_ok() && !part.contains("--");
+    if is_plain(system)
+        && is_plain(data_centre)
+        && let Ok(name) = LeaseName::new(&whole)
+    {
+        return name;
+    }
+    let sum = of_bytes(format!("{system}/{data_centre}").as_bytes());
+    let plain = |letter: char| match letter.to_ascii_lowercase() {
+        letter @ ('a'..='z' | '0'..='9') => letter,
+        _ => '-',
+    };
+    let most = LEASE_NAME_BYTES_MAX - "downing--".len() - 8;
+    let plain: String = whole.chars().map(plain).take(most).collect();
+    let plain = plain.trim_matches('-');
+    let name = LeaseName::new(&format!("downing-{plain}-{sum:08x}"));
+    name.expect("it is made of letters that a name may have, and not too long")
+}
+
+/// Whether a lease of that name is one that decides in some cluster.
+pub(super) fn is_reserved(name: &LeaseName) -> bool {
+    let name = name.as_str();
+    name.starts_with("downing-") || name.ends_with("--downing")
 }
 
 #[cfg(test)]
@@ -177,11 +230,18 @@ mod tests {
                 down_if_alone: false,
                 role,
             },
+            Downing::LeaseMajority { role: None },
+            Downing::LeaseMajority {
+                role: Some("core".to_owned()),
+            },
             Downing::DownAll,
         ];
         for downing in all {
             let text = downing.text();
-            assert!(text.starts_with(downing.strategy().name()), "{text}");
+            assert!(
+                text.starts_with(downing.strategy("demo", "default").name()),
+                "{text}"
+            );
             assert_eq!(Downing::parse(&text), Ok(downing));
         }
         let wrong = [
@@ -198,6 +258,7 @@ mod tests {
             "static-quorum size=1025",
             "static-quorum size=3 size=3",
             "down-all role=x",
+            "lease-majority size=3",
             "keep-majority role",
             "keep-majority role=",
             "keep-majority role=ro\u{308}le",
@@ -205,6 +266,31 @@ mod tests {
         ];
         for text in wrong {
             assert!(Downing::parse(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn each_cluster_and_data_centre_has_a_lease_of_its_own() {
+        assert_eq!(lease_name("demo", "east").as_str(), "demo--east--downing");
+        let longest = "a".repeat(LEASE_NAME_BYTES_MAX);
+        let places = [
+            ("Demo", "east"),
+            ("demo", "East"),
+            ("d_mo", "east"),
+            ("d.mo", "east"),
+            ("\u{e4}", "\u{e4}"),
+            ("-", "-"),
+            ("a-b", "c"),
+            ("a", "b-c"),
+            ("a--b", "c"),
+            ("a", "b--c"),
+            (&longest, "east"),
+            (&longest, "west"),
+            ("demo", "east"),
+        ];
+        let names = places.map(|(system, data_centre)| lease_name(system, data_centre));
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[..at].contains(name), "{name}");
+            assert!(is_reserved(name), "{name}");
         }
     }
 }

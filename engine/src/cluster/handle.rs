@@ -5,15 +5,18 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use ringmesh_cluster::context::Context;
 use ringmesh_cluster::control::Control;
+use ringmesh_cluster::lease::LeaseName;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_proto::address::Address;
 
 use super::{
-    AppVersion, ClusterCounters, ClusterEvents, CommandError, Member, Status, StopReason, Topology,
+    AppVersion, ClusterCounters, ClusterEvents, CommandError, Lease, LeaseError, Member, Status,
+    StopReason, Topology,
 };
 use super::{Decision, Explanation, WhyNotConverged};
 use crate::core::{CONTROL_CORE, Core, TopologyWait};
@@ -74,6 +77,17 @@ impl Cluster {
     /// Follows what happens: a snapshot first, then each event behind it.
     pub fn events(&self) -> ClusterEvents {
         ClusterEvents::new(self.core.shared_handle())
+    }
+
+    /// A lease of that name, which this node may have alone, for so long at a time: 1 s to 1 h.
+    /// Less asks the store more often, and loses the lease to shorter failures of it; more has
+    /// others wait longer when this node dies. It is not wanted before [`Lease::acquire`] is
+    /// called.
+    ///
+    /// # Errors
+    /// [`LeaseError`]; nothing was asked.
+    pub fn lease(&self, name: LeaseName, time_to_live: Duration) -> Result<Lease, LeaseError> {
+        Lease::new(Rc::clone(&self.core), name, time_to_live)
     }
 
     /// Ends when this node is a member in full, at once if it is. Never, if it does not become one:

@@ -9,6 +9,8 @@ mod counters;
 mod downing;
 mod events;
 mod handle;
+mod lease;
+mod lease_store;
 mod settings;
 pub(crate) mod state_file;
 
@@ -23,13 +25,17 @@ pub use ringmesh_cluster::membership::topology::Topology;
 pub use ringmesh_cluster::membership::{AppVersion, ClusterId, Member, Roles, Status, UpNumber};
 pub use ringmesh_cluster::monitor::MonitorSettings;
 pub use ringmesh_cluster::resolver::{
-    Accuser, Decision, Explanation, ResolverSettings, Side, Standing, Verdict, Votes, Why,
+    Accuser, Decision, Explanation, LeaseStanding, ResolverSettings, Side, Standing, Verdict,
+    Votes, Why,
 };
 
 pub use self::counters::{ClusterCounters, MembershipCounters, Refused};
 pub use self::downing::Downing;
 pub use self::events::{ClusterEvents, News};
 pub use self::handle::{Cluster, ClusterError};
+pub use self::lease::{Lease, LeaseError};
+pub use self::lease_store::LeaseStore;
+pub(crate) use self::lease_store::StoreFactory;
 pub use self::settings::ClusterSettings;
 pub(crate) use self::settings::begin;
 pub use self::state_file::StateError;

@@ -10,7 +10,9 @@ use ringmesh_cluster::membership::settings::check_seeds;
 use ringmesh_cluster::membership::{AppVersion, Profile, Roles};
 use ringmesh_proto::address::{Address, NodeId};
 
-use super::{Downing, MembershipSettings, MonitorSettings, ResolverSettings, state_file};
+use super::{
+    Downing, LeaseStore, MembershipSettings, MonitorSettings, ResolverSettings, state_file,
+};
 use crate::error::EngineError;
 
 /// How a node takes part in a cluster; see [`NodeBuilder::cluster`](crate::NodeBuilder::cluster).
@@ -43,6 +45,8 @@ pub struct ClusterSettings {
     pub downing: Downing,
     /// How patient it is before that.
     pub resolver: ResolverSettings,
+    /// What gives it leases.
+    pub lease_store: LeaseStore,
 }
 
 impl Default for ClusterSettings {
@@ -59,6 +63,7 @@ impl Default for ClusterSettings {
             monitor: MonitorSettings::default(),
             downing: Downing::default(),
             resolver: ResolverSettings::default(),
+            lease_store: LeaseStore::default(),
         }
     }
 }
@@ -147,8 +152,10 @@ pub(crate) fn begin(settings: &ClusterSettings, node: &NodeId) -> Result<Begun, 
     if settings.app_version_later {
         machine = machine.with_version_later();
     }
+    let system = node.address.system();
+    let strategy = settings.downing.strategy(system, &settings.data_centre);
     Ok(Begun {
-        machine: machine.with_strategy(settings.downing.strategy()),
+        machine: machine.with_strategy(strategy),
         state_dir: settings.state_dir.clone(),
     })
 }

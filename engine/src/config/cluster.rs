@@ -9,7 +9,7 @@ use ringmesh_cluster::membership::settings::check_seeds;
 
 use super::key::{Key, Kind};
 use super::kinds::{HOUR_MS, MS, from_to, switch, time, time_or_none, units, whole};
-use crate::cluster::{ClusterSettings, Downing};
+use crate::cluster::{ClusterSettings, Downing, LeaseStore};
 
 pub(super) const TAKE_PART: Key = Key {
     section: "cluster",
@@ -235,13 +235,15 @@ pub(super) const DOWNING: Key = Key {
     meaning: "Which side goes on when the cluster falls apart. \"keep-majority\": the one with \
               more members. \"static-quorum size=N\": the one with so many. \"keep-oldest\": that \
               of the oldest member, which goes if it is alone and others are not, but for \
-              \"alone=stays\". \"down-all\": none. With \"role=R\" behind it only members with \
-              that role count. The same on all members.",
+              \"alone=stays\". \"lease-majority\": the one that gets a lease from \
+              cluster.lease_store, for which that with more members asks first. \"down-all\": \
+              none. With \"role=R\" behind it only members with that role count. The same on all \
+              members.",
     too_small: "a quorum of half the members or less lets no side go on.",
     too_large: "a quorum of all members lets no side go on when one is lost.",
     kind: Kind::Text {
-        form: "\"keep-majority\", \"static-quorum size=3\", \"keep-oldest\" or \"down-all\", and \
-               perhaps \"role=R\" behind it",
+        form: "\"keep-majority\", \"static-quorum size=3\", \"keep-oldest\", \"lease-majority\" \
+               or \"down-all\", and perhaps \"role=R\" behind it",
         get: |settings| settings.cluster.downing.text(),
         set: |settings, text| {
             settings.cluster.downing = Downing::parse(text)?;
@@ -291,6 +293,29 @@ pub(super) const CONFIGURATION_CHECK: Key = Key {
                 "report" => false,
                 _ => return Err(String::new()),
             };
+            Ok(())
+        },
+    },
+};
+
+pub(super) const LEASE_STORE: Key = Key {
+    section: "cluster",
+    name: "lease_store",
+    meaning: "What gives leases to the node: the same on all members. \"none\". \"directory \
+              PATH\": a directory that all hosts share, below the point where it is mounted. \
+              \"kubernetes\": the API server of the pod; or another, with \"server=URL\", and \
+              perhaps \"namespace=N\", \"token_file=PATH\" and \"ca_file=PATH\". \"consul \
+              url=URL\": an agent, and perhaps \"prefix=P\", \"token_file=PATH\" and \
+              \"ca_file=PATH\". The last two are features of the program: lease-kubernetes, \
+              lease-consul.",
+    too_small: "\"none\": what needs a lease is refused when the node starts.",
+    too_large: "members with different stores hold the same lease at once.",
+    kind: Kind::Text {
+        form: "\"none\", \"directory /mnt/leases/orders\", \"kubernetes\" or \"consul \
+               url=http://127.0.0.1:8500\"",
+        get: |settings| settings.cluster.lease_store.text(),
+        set: |settings, text| {
+            settings.cluster.lease_store = LeaseStore::parse(text)?;
             Ok(())
         },
     },

@@ -39,7 +39,7 @@ macro_rules! number {
     };
 }
 
-pub(super) static KEYS: [Key; 64] = [
+pub(super) static KEYS: [Key; 65] = [
     Key {
         section: "node",
         name: "system",
@@ -458,6 +458,7 @@ pub(super) static KEYS: [Key; 64] = [
     cluster::STABLE_AFTER,
     cluster::FAST_STABLE_AFTER,
     cluster::CONFIGURATION_CHECK,
+    cluster::LEASE_STORE,
     shutdown::PHASE_TIMEOUT,
     shutdown::PHASES,
     shutdown::ON_SIGNAL,

@@ -118,7 +118,7 @@ use ringmesh_transport::transports::Transports;
 pub(crate) use alarm::Alarm;
 pub(crate) use asked::Asked;
 pub(crate) use asks::{Answer, Correlation};
-pub(crate) use cluster::TopologyWait;
+pub(crate) use cluster::{LeaseUser, TopologyWait};
 pub(crate) use deadline::Question;
 pub(crate) use door::SharedDoor;
 pub(crate) use line::Place;

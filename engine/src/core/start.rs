@@ -42,6 +42,7 @@ use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::verify::Inquiries;
 use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
+use crate::cluster::StoreFactory;
 use crate::config::{NodeRole, Settings};
 use crate::deploy::Factories;
 use crate::error::EngineError;
@@ -106,7 +107,7 @@ impl Core {
             ticks: RefCell::default(),
             lives: Lives::default(),
             far: Far::new(&settings),
-            cluster: ClusterRoom::default(),
+            cluster: ClusterRoom::new(seat.surroundings.lease_store),
             for_clients: ForClients::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),
@@ -188,6 +189,8 @@ pub(crate) struct Surroundings {
     pub(crate) time: Option<VirtualTime>,
     /// What it can make on request.
     pub(crate) factories: Factories,
+    /// What gives leases to it.
+    pub(crate) lease_store: Option<StoreFactory>,
 }
 
 /// What a core needs to be put together.

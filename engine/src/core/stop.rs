@@ -185,8 +185,10 @@ impl Core {
         }
         self.stop_listening_when_formed();
         let is_flushing = matches!(*self.phase.borrow(), Phase::Flushing);
-        // What is remembered of the cluster is to outlive the process, if the disk is in time.
-        if is_flushing && self.all_said() && self.has_written_down() {
+        // What is remembered of the cluster is to outlive the process, and no lease that is given
+        // back is to, if disk and store are in time.
+        let is_kept = || self.has_written_down() & self.has_asked_leases();
+        if is_flushing && self.all_said() && is_kept() {
             *self.phase.borrow_mut() = Phase::Quiet;
             self.shared.core_quiet();
         }
@@ -203,6 +205,7 @@ impl Core {
         self.begin_stopping();
         *self.phase.borrow_mut() = Phase::Flushed;
         self.close_notebook();
+        self.close_leases();
         self.tasks.clear();
         self.stop_all_actors();
         self.close_mesh();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cables::{Cables, pairs};
 use crate::network::Network;
 use crate::process::{
-    Node, Nodes, REMOVAL, Said, UNREACHABLE, between, program, wait_until_written, within,
+    Node, Nodes, PATIENCE, REMOVAL, Said, UNREACHABLE, between, program, wait_until_written, within,
 };
 use crate::relay::Relay;
 
@@ -16,7 +16,7 @@ use crate::relay::Relay;
 type Case = (usize, fn(&Path, &dyn Cables));
 
 /// The shortest first.
-const CASES: [Case; 5] = [
+const CASES: [Case; 7] = [
     (5, a_cut_that_heals_in_time_removes_nobody),
     (
         3,
@@ -25,6 +25,8 @@ const CASES: [Case; 5] = [
     (5, three_of_five_go_on_and_two_end),
     (4, of_two_halves_that_with_the_lowest_address_goes_on),
     (5, who_hears_the_others_and_is_not_heard_ends),
+    (4, of_two_halves_that_with_the_lease_goes_on),
+    (5, two_of_five_go_on_by_a_lease_when_three_are_killed),
 ];
 
 /// So many at once: they wait for the most part.
@@ -128,6 +130,65 @@ fn of_two_halves_that_with_the_lowest_address_goes_on(program: &Path, cables: &d
     cables.cut(&[0, 3], &[1, 2]);
     let goes = vec![stays.remove(1), stays.remove(1)];
     see_one_side_go_on(cables, &stays, goes, began);
+}
+
+/// All nodes, with leases from one directory, as soon as each knows which was given last.
+fn leased(program: &Path, cables: &dyn Cables, directory: &Path) -> Nodes {
+    let store = format!("cluster.lease_store=directory {}", directory.display());
+    let more = ["--set", "cluster.downing=lease-majority", "--set", &store];
+    let hosts = 0..cables.addresses().len();
+    let start = |host| cables.start(program, host, &more);
+    let nodes = Nodes(hosts.map(start).collect());
+    nodes.wait_until_up();
+    nodes.forget();
+    for node in &nodes.0 {
+        let deadline = Instant::now() + PATIENCE;
+        let is_known = || {
+            let lease = &node.command("explain")["inputs"]["lease"];
+            lease["known"].is_u64() && lease["wanted"] == false
+        };
+        while !is_known() {
+            assert!(Instant::now() < deadline, "nobody counts");
+            thread::yield_now();
+        }
+    }
+    nodes
+}
+
+fn of_two_halves_that_with_the_lease_goes_on(program: &Path, cables: &dyn Cables) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Nodes(mut stays) = leased(program, cables, directory.path());
+    let began = Instant::now();
+    cables.cut(&[0, 3], &[1, 2]);
+    let goes = vec![stays.remove(1), stays.remove(1)];
+    see_one_side_go_on(cables, &stays, goes, began);
+}
+
+/// Which no vote would have them do.
+fn two_of_five_go_on_by_a_lease_when_three_are_killed(program: &Path, cables: &dyn Cables) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Nodes(mut stays) = leased(program, cables, directory.path());
+    let began = Instant::now();
+    let killed = stays.split_off(2);
+    let gone: Vec<String> = killed.iter().map(|it| it.address.clone()).collect();
+    drop(killed);
+    let mut removed_at = began;
+    for node in &stays {
+        for address in &gone {
+            let removed = node.wait_for("removed", |said| said.is_of("removed", address));
+            removed_at = removed_at.max(removed.at);
+        }
+    }
+    let what = format!(
+        "three of five killed {}, removed everywhere",
+        cables.place()
+    );
+    within(&what, removed_at - began, REMOVAL);
+    for node in stays {
+        let state = node.command("state");
+        assert_eq!(state["members"].as_array().map(Vec::len), Some(2));
+        assert!(!node.has_said(|said| said.is("self_removed")));
+    }
 }
 
 fn who_hears_the_others_and_is_not_heard_ends(program: &Path, cables: &dyn Cables) {

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Turn { node: usize, core: usize },
     /// A deadline of a process may have passed.
     Timer { node: usize },
+    /// An ask has arrived at the store, or its answer where it was asked.
+    Store { call: u64 },
     /// A step of the script.
     Step(usize),
     /// A fault may be over.

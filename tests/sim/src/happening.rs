@@ -103,6 +103,11 @@ pub enum Happening {
         /// How much.
         acts: usize,
     },
+    /// The store gave a lease out anew.
+    Granted {
+        /// Which of its [`grants`](crate::Store::grants) that was.
+        number: usize,
+    },
     /// A core learned of a version of the topology.
     Topology {
         /// The node.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh_cluster::effect::Class;
+use ringmesh_cluster::lease::{Answer, Ask, LeaseName};
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
@@ -28,6 +29,17 @@ pub trait Machine: 'static {
 
     /// Something happened to a link, or to a dial.
     fn handle_link(&mut self, cx: &mut Context<'_, Self::Event>, news: &LinkNews);
+
+    /// The store answered an ask for a lease, which its number names.
+    fn handle_lease(
+        &mut self,
+        cx: &mut Context<'_, Self::Event>,
+        name: &LeaseName,
+        number: u64,
+        answer: Answer,
+    ) {
+        let _ = (cx, name, number, answer);
+    }
 
     /// The user of the node wants something.
     fn handle_command(&mut self, cx: &mut Context<'_, Self::Event>, command: &Self::Command);
@@ -93,6 +105,8 @@ pub enum Act<E> {
     ForgetPosts(BTreeSet<Uid>),
     /// Dial a node beside the link with it, over which nothing comes.
     Probe(NodeId),
+    /// Ask the store for a lease.
+    Lease(Ask),
     /// Tell the users of the node.
     Publish(E),
     /// Have all cores of the node know that version of the topology.

@@ -7,6 +7,7 @@ mod courses;
 mod disk;
 mod downed;
 mod downing;
+mod exclusive;
 mod expelled;
 mod follower;
 mod leaders;
@@ -18,6 +19,7 @@ mod seen;
 mod severed;
 mod silence;
 mod views;
+mod worker;
 mod writing;
 mod written;
 
@@ -28,6 +30,7 @@ use ringmesh_cluster::context::Context as ClusterContext;
 use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::effect::{Effect, Outbox};
 use ringmesh_cluster::evidence::{Ending, Evidence};
+use ringmesh_cluster::lease::{self, LeaseName, Token};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
 use ringmesh_cluster::membership::machine::{ContactFailure, Identity};
@@ -47,6 +50,7 @@ use self::disk::Disk;
 pub use self::disk::Disks;
 pub use self::downed::Downed;
 pub use self::downing::{Downing, KeepYourself};
+pub use self::exclusive::Exclusive;
 pub use self::expelled::Expelled;
 pub use self::follower::Follower;
 pub use self::leaders::Leaders;
@@ -57,6 +61,7 @@ pub use self::rows::Rows;
 pub use self::seen::Seen;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
+use self::worker::Worker;
 use self::writing::Before;
 pub use self::writing::{Move, Standing, Told, Writing};
 pub use self::written::Written;
@@ -86,6 +91,8 @@ pub struct Participant {
     effects: VecDeque<Effect>,
     is_busy: bool,
     disk: Disk,
+    /// If it works under a lease.
+    worker: Option<Worker>,
     /// What the machines are about to be told.
     told: Told,
     /// What it wrote into its view by itself, for those who judge that.
@@ -129,6 +136,7 @@ impl Participant {
             effects: VecDeque::new(),
             is_busy: false,
             disk: Disk::new(birth.node, disks),
+            worker: None,
             told: Told::Nothing,
             writings: Vec::new(),
             #[cfg(test)]
@@ -141,6 +149,32 @@ impl Participant {
     pub fn with_strategy(mut self, strategy: Box<dyn Strategy>) -> Self {
         self.control = self.control.with_strategy(strategy);
         self
+    }
+
+    /// It joins only when it was told the version of its program.
+    #[must_use]
+    pub fn with_version_later(mut self) -> Self {
+        self.control = self.control.with_version_later();
+        self
+    }
+
+    /// It works under a lease, besides.
+    #[must_use]
+    pub fn with_work(mut self, birth: &Birth<'_>) -> Self {
+        self.worker = Some(Worker::new(birth.id, birth.now));
+        self
+    }
+
+    /// By which token it holds a lease at that time, by its clock.
+    pub fn holds(&self, now: Instant, name: &LeaseName) -> Option<Token> {
+        let worker = self.worker.as_ref().filter(|_| *name == worker::work());
+        match worker {
+            Some(worker) => worker.token(now),
+            None => self
+                .control
+                .holds_lease(now)
+                .filter(|_| *name == downing::lease()),
+        }
     }
 
     /// The machines.
@@ -213,6 +247,7 @@ impl Participant {
             }
             Effect::Forget => self.disk.write(cx.now, cx.random, None),
             Effect::Probe { node } => cx.out.push(Act::Probe(node)),
+            Effect::Lease(ask) => cx.out.push(Act::Lease(ask)),
             Effect::Stop { .. } => cx.out.push(Act::Stop),
         }
     }
@@ -349,11 +384,37 @@ impl Machine for Participant {
         }
     }
 
+    fn handle_lease(
+        &mut self,
+        cx: &mut Cx<'_>,
+        name: &LeaseName,
+        number: u64,
+        answer: lease::Answer,
+    ) {
+        let worker = self.worker.as_mut().filter(|_| *name == worker::work());
+        if let Some(worker) = worker {
+            let asks = worker.handle_answer(cx.now, number, answer);
+            asks.into_iter()
+                .for_each(|ask| cx.out.push(Act::Lease(ask)));
+        } else {
+            self.call(cx, |it, inner| it.handle_lease(inner, number, answer));
+        }
+    }
+
     fn handle_command(&mut self, cx: &mut Cx<'_>, command: &Command) {
         self.command(cx, command.clone());
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if let Some(worker) = self
+            .worker
+            .as_mut()
+            .filter(|it| it.poll_timeout() <= cx.now)
+        {
+            let asks = worker.handle_timeout(cx.now, cx.random);
+            asks.into_iter()
+                .for_each(|ask| cx.out.push(Act::Lease(ask)));
+        }
         if self.begins.take().is_some() {
             let seeds = self.seeds.clone();
             return self.command(cx, Command::Join { seeds });
@@ -367,7 +428,8 @@ impl Machine for Participant {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let due = [self.control.poll_timeout(), self.disk.poll_timeout()];
+        let work = self.worker.as_ref().map(Worker::poll_timeout);
+        let due = [self.control.poll_timeout(), self.disk.poll_timeout(), work];
         self.begins.or_else(|| due.into_iter().flatten().min())
     }
 
@@ -447,6 +509,7 @@ impl Members {
         if downing != Downing::DownAll {
             all.push(Box::new(Severed::default()));
         }
+        all.extend(Exclusive::by(downing));
         all
     }
 }
@@ -459,7 +522,11 @@ impl Subject for Members {
         let downing = self.downing(plan);
         Box::new(move |birth| {
             let made = Participant::new(birth, settings.clone(), SEEDS, disks.clone());
-            made.with_strategy(downing.strategy())
+            let made = made.with_strategy(downing.strategy());
+            match downing {
+                Downing::LeaseMajority => made.with_work(birth),
+                _ => made,
+            }
         })
     }
 

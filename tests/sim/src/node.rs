@@ -15,6 +15,7 @@ use crate::happening::Happening;
 use crate::machine::{Act, Context, Machine, Outbox};
 use crate::network::Network;
 use crate::random::Random;
+use crate::store::{Answered, Answers, Store};
 use crate::trace::{What, digest};
 
 /// The most that waits for one core.
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) happenings: Vec<Happening>,
     pub(crate) halves: u64,
+    pub(crate) store: Store,
 }
 
 /// Something that one core hands to another of its node.
@@ -67,6 +69,8 @@ pub(crate) struct Process<M: Machine> {
     pub(crate) cores: Vec<Core>,
     random: Random,
     out: Outbox<M::Event>,
+    /// What the store answered.
+    answers: Answers,
     aborted: bool,
     /// How often an inbox had no room for something.
     pub(crate) refused: u64,
@@ -129,6 +133,7 @@ impl<M: Machine> Node<M> {
             cores: (0..cores).map(|_| Core::default()).collect(),
             random,
             out: Outbox::default(),
+            answers: Answers::new(),
             aborted: false,
             refused: 0,
         });
@@ -243,6 +248,24 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// The store answered a process, if that still runs.
+    pub(crate) fn take_answer(&mut self, agenda: &mut Agenda, uid: Uid, answer: Answered) {
+        if let Some(process) = self.process.as_mut().filter(|it| it.id.uid == uid) {
+            process.answers.push_back(answer);
+            self.wake(agenda, 0);
+        }
+    }
+
+    fn serve_answers(&mut self, shared: &mut Shared, published: &mut Vec<(usize, M::Event)>) {
+        while let Some(process) = &mut self.process
+            && let Some((name, number, answer)) = process.answers.pop_front()
+        {
+            self.call(shared, published, |machine, cx| {
+                machine.handle_lease(cx, &name, number, answer);
+            });
+        }
+    }
+
     /// What the control core does besides.
     fn serve_links(&mut self, shared: &mut Shared, published: &mut Vec<(usize, M::Event)>) {
         for _ in 0..BATCH {
@@ -252,6 +275,7 @@ impl<M: Machine> Node<M> {
             self.with_driver(shared, |driver, env| driver.handle_ready(env, ready));
             self.serve_machine(shared, published);
         }
+        self.serve_answers(shared, published);
         self.serve_deadlines(shared, published);
         self.post_owed(shared);
         self.with_driver(shared, Driver::flush);
@@ -361,6 +385,12 @@ impl<M: Machine> Node<M> {
             }
             Act::ForgetPosts(members) => {
                 self.with_driver(shared, |it, _| it.forget_posts(&members));
+            }
+            Act::Lease(ask) => {
+                let Shared { agenda, store, .. } = shared;
+                if let Some(process) = &self.process {
+                    store.ask(agenda, (node, process.id.uid), ask);
+                }
             }
             Act::Probe(peer) => self.with_driver(shared, |it, env| it.probe(env, &peer)),
             Act::Publish(event) => {

@@ -18,6 +18,7 @@ use crate::misfortune::Fault;
 use crate::network::Weather;
 use crate::random::Random;
 use crate::script::{Script, Step};
+use crate::store::Troubles;
 use crate::world::{Settings, World};
 
 /// What random courses of events keep to.
@@ -109,6 +110,7 @@ impl Swarm {
             cores: (0..nodes).map(cores).collect(),
             weather: weather(&mut Random::split(seed, "weather", 0)),
             idle: Duration::from_secs(Random::split(seed, "idle", 0).within(1..=15)),
+            store: Troubles::drawn(seed, nodes, self.safety),
             canary: self.canary,
         };
         let mut starts = Random::split(seed, "start", 0);

@@ -114,6 +114,8 @@ pub(crate) enum What {
     Started,
     /// A process ended: node, how.
     Ended,
+    /// The store was asked: node, the number of the ask, leases given out so far.
+    Store,
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::node::{Node, Shared};
 use crate::outcome::Outcomes;
 use crate::random::Random;
 use crate::script::{Script, Step};
+use crate::store::{Outage, Store, Troubles};
 use crate::trace::{Trace, What};
 
 /// Steps that may be taken without time passing.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub weather: Weather,
     /// How long a link lies idle before it rests.
     pub idle: Duration,
+    /// What is wrong with the way to the store that gives leases.
+    pub store: Troubles,
     /// What the simulator itself does wrong, on purpose.
     pub canary: Option<Canary>,
 }
@@ -54,6 +57,7 @@ impl Settings {
             cores: vec![1; nodes],
             weather: Weather::default(),
             idle: Duration::from_secs(10),
+            store: Troubles::default(),
             canary: None,
         }
     }
@@ -134,6 +138,7 @@ impl<M: Machine> World<M> {
                 network,
                 happenings: Vec::new(),
                 halves: 0,
+                store: Store::new(settings.seed, settings.store.clone()),
             },
             nodes,
             active: BTreeMap::new(),
@@ -211,6 +216,18 @@ impl<M: Machine> World<M> {
                 self.nodes[node].turn(&mut self.shared, &mut self.published, core);
             }
             Event::Timer { node } => self.nodes[node].handle_timer(agenda),
+            Event::Store { call } => {
+                let Shared {
+                    agenda,
+                    store,
+                    happenings,
+                    ..
+                } = &mut self.shared;
+                let came = store.handle_arrival(agenda, happenings, call);
+                if let Some((node, uid, answer)) = came {
+                    self.nodes[node].take_answer(agenda, uid, answer);
+                }
+            }
             Event::Step(index) => {
                 agenda.note(What::Step, [index as u64, 0, 0]);
                 if let Some(step) = self.script[index].take() {
@@ -342,6 +359,13 @@ impl<M: Machine> World<M> {
         true
     }
 
+    /// Nodes do not reach the store that gives leases for a while.
+    pub fn cut_store(&mut self, nodes: &[usize], lasts: Duration) {
+        let (from, nodes) = (self.now(), nodes.to_vec());
+        let until = from + lasts;
+        self.shared.store.cut(Outage { from, until, nodes });
+    }
+
     /// Has a process started wherever one ran before, none does, and no fault keeps it from that: a
     /// supervisor looks after it.
     pub fn supervise(&mut self) {
@@ -463,6 +487,11 @@ impl<M: Machine> World<M> {
     /// The faults that took effect.
     pub fn faults(&self) -> &Faults {
         &self.shared.agenda.faults
+    }
+
+    /// The store that gives leases.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
     }
 
     /// What became of the sides of split clusters.

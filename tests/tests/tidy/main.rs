@@ -17,10 +17,11 @@ use size::Ratchet;
 use source::{Finding, files, root, sources};
 
 /// The folders of the root that hold code.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "bench",
     "cluster",
     "engine",
+    "lease",
     "loadgen",
     "tests",
     "transport",

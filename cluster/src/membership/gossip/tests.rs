@@ -18,6 +18,7 @@ enum Change {
     Accuse(u64, Reason),
     Clear(u64),
     Remove(u64),
+    Note(u64),
     /// Takes over the view of another node.
     Take(usize),
 }
@@ -34,6 +35,7 @@ fn changes() -> impl Strategy<Value = Change> {
         (1_u64..9, reason).prop_map(|(number, reason)| Change::Accuse(number, reason)),
         (1_u64..9).prop_map(Change::Clear),
         (4_u64..9).prop_map(Change::Remove),
+        (1_u64..9).prop_map(Change::Note),
         (0_usize..3).prop_map(Change::Take),
     ]
 }
@@ -79,6 +81,10 @@ fn apply(view: &mut Gossip, own: Uid, change: &Change) -> bool {
         }
         Change::Clear(number) => view.reachability_mut().clear(own, uid(number)),
         Change::Remove(number) => view.remove(Instant::ZERO, uid(number)).is_some(),
+        Change::Note(number) => {
+            let (token, holder) = (Token(number), Some(own));
+            view.note_warrant("x", Warrant { token, holder })
+        }
         Change::Take(_) => unreachable!("taken before"),
     }
 }
@@ -224,6 +230,30 @@ fn one_over_the_tombstones_max_takes_the_place_of_the_oldest() {
     assert_eq!(gossip.tombstones().len(), TOMBSTONES_MAX);
     assert!(gossip.tombstone(uid(2)).is_none());
     assert!(gossip.tombstone(uid(3)).is_some());
+}
+
+#[test]
+fn one_over_the_warrants_max_is_not_noted_nor_merged_nor_in_any_view() {
+    let full = |first: usize| {
+        let mut view = View::of(&[(1, Status::Up)]).gossip().clone();
+        let holder = None;
+        let token = Token(7);
+        let names = (first..).take(WARRANTS_MAX).map(|it| format!("{it}"));
+        names.for_each(|name| assert!(view.note_warrant(&name, Warrant { token, holder })));
+        view
+    };
+    let mut view = full(0);
+    let (token, holder) = (Token(8), None);
+    assert!(!view.note_warrant("more", Warrant { token, holder }));
+    assert!(
+        view.note_warrant("0", Warrant { token, holder }),
+        "a later one"
+    );
+    assert_eq!(view.check(), Ok(()));
+    assert_eq!(view.merge(&full(1)), Err(GossipError::TooMany));
+    view.warrants
+        .insert("more".into(), Warrant { token, holder });
+    assert_eq!(view.check(), Err(GossipError::TooMany));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::{Class, Effect, StopReason};
 use crate::membership::command::CommandError;
-use crate::membership::gossip::ClusterId;
+use crate::membership::gossip::{ClusterId, Warrant};
 use crate::membership::member::Member;
 use crate::membership::message::Message;
 use crate::membership::status::Status;
@@ -152,9 +152,11 @@ fn note_first(
 }
 
 impl Active {
-    /// Gives members up.
-    pub(super) fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid]) {
+    /// Gives members up, and notes by which lease.
+    pub(super) fn down(&mut self, cx: &mut Context<'_>, uids: &[Uid], warrant: Option<Warrant>) {
         let (own, mut downed) = (self.uid(), Vec::new());
+        let data_centre = self.own.roles.data_centre();
+        let is_noted = warrant.is_some_and(|it| self.view.note_warrant(data_centre, it));
         for uid in uids {
             let is_news = match *uid == own {
                 // It counts no more, and must not count against those that stay.
@@ -167,7 +169,7 @@ impl Active {
             };
             downed.extend(is_news.then_some(*uid));
         }
-        if !downed.is_empty() {
+        if is_noted || !downed.is_empty() {
             self.touch();
             self.tell_downed(cx, &downed);
         }

@@ -150,7 +150,7 @@ fn a_newcomer_that_was_removed_before_it_knew_it_was_in_ends() {
     };
     world.hear(1, 3, &join);
     world.with(1, |control, cx| {
-        control.membership_mut().down(cx, &[uid(3)])
+        control.membership_mut().down(cx, &[uid(3)], None)
     });
     world.run_until("removed", 5, |world| world.are_up(&[1, 2]));
     assert_eq!(world.nodes[&3].stopped, None);
@@ -203,7 +203,7 @@ fn whoever_is_exiting_and_would_go_down_has_left() {
         world.status(3, 3) == Some(Status::Exiting)
     });
     world.with(3, |control, cx| {
-        control.membership_mut().down(cx, &[uid(3)])
+        control.membership_mut().down(cx, &[uid(3)], None)
     });
     assert_eq!(world.nodes[&3].stopped, Some(StopReason::Left));
     assert!(!world.view(1).has_resigned(uid(3)));
@@ -215,7 +215,7 @@ fn a_member_that_resigned_is_given_up_by_command() {
     world.form(&[1, 2, 3]);
     world.part(&[3], &[]);
     world.with(3, |control, cx| {
-        control.membership_mut().down(cx, &[uid(3)])
+        control.membership_mut().down(cx, &[uid(3)], None)
     });
     world.run_until("known", 5, |world| world.view(1).has_resigned(uid(3)));
     assert_eq!(world.command(1, down(3)), Ok(()));

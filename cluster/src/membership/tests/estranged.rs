@@ -36,7 +36,9 @@ fn a_newcomer_whose_admitter_told_nobody_is_let_in_by_another() {
         [2, 3].iter().all(|at| world.status(4, *at).is_some())
     });
     let one = crate::membership::testing::uid(1);
-    world.with(2, |control, cx| control.membership_mut().down(cx, &[one]));
+    world.with(2, |control, cx| {
+        control.membership_mut().down(cx, &[one], None)
+    });
     world.run_until("up", 10, |world| world.are_up(&[2, 3, 4]));
 }
 

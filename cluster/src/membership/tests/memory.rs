@@ -9,7 +9,7 @@ use crate::membership::command::Command;
 use crate::membership::event::Event;
 use crate::membership::gossip::{ClusterId, MEMBERS_MAX};
 use crate::membership::machine::CONTACTS_MAX;
-use crate::membership::memory::{Memory, Remembered, Voice};
+use crate::membership::memory::{Electorate, Memory, Remembered, Voice};
 use crate::membership::message::Message;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -62,6 +62,28 @@ fn members_are_remembered_and_forgotten_by_whoever_leaves() {
     assert_eq!(remembered(&world, 3), None);
     let known = remembered(&world, 1).expect("a memory");
     assert_eq!(memory(&[1, 2]).map(|it| it.members), Some(known.members));
+}
+
+/// The members it leaves may be such that nobody else knows of, who would found another cluster.
+#[test]
+fn where_few_may_go_on_nobody_forgets_who_leaves_others_behind() {
+    let mut world = World::new(1);
+    for number in [1, 2] {
+        start(&mut world, number, None, &[1]);
+        world.with(number, |control, _| {
+            control.membership_mut().set_electorate(Electorate::Anybody);
+        });
+    }
+    world.run_until("up", 5, |world| world.are_up(&[1, 2]));
+    let leave = || Command::Leave { address: None };
+    let remembered = |world: &World, number| world.nodes[&number].memory.is_some();
+    world.command(2, leave()).expect("a member");
+    world.run_until("removed", 5, |world| world.are_up(&[1]));
+    world.run_for(Duration::from_secs(1));
+    assert!(remembered(&world, 2));
+    world.command(1, leave()).expect("a member");
+    world.run_for(Duration::from_secs(5));
+    assert!(!remembered(&world, 1), "it left nobody");
 }
 
 #[test]
@@ -220,7 +242,9 @@ fn whoever_was_given_up_writes_nothing_more() {
     world.run_until("up", 5, |world| world.are_up(&[1, 2, 3]));
     world.part(&[1], &[2, 3]);
     let all = [1, 2, 3].map(testing::uid);
-    world.with(1, |control, cx| control.membership_mut().down(cx, &all));
+    world.with(1, |control, cx| {
+        control.membership_mut().down(cx, &all, None)
+    });
     world.run_for(Duration::from_secs(10));
     assert!(world.nodes[&1].stopped.is_some());
     let known = world.nodes[&1].memory.clone().expect("a memory");

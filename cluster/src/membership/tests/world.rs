@@ -232,6 +232,7 @@ impl World {
             Effect::Forget => node.memory = None,
             // What is cut here loses bodies, and leaves no connection that hangs.
             Effect::Probe { .. } => {}
+            Effect::Lease(ask) => panic!("nobody decides by a lease: {ask:?}"),
             Effect::Stop { why } => node.stopped = Some(why),
         }
     }

@@ -36,6 +36,7 @@ fn changed() -> Settings {
                 "on_signal" | "on_leaving" | "on_downed" => "off".to_owned(),
                 "configuration_check" => "report".to_owned(),
                 "exit_codes" => "downed=7".to_owned(),
+                "lease_store" => "directory /mnt/leases".to_owned(),
                 _ => "orders2".to_owned(),
             }),
             (_, value) => panic!("{}: {value:?}", key.path()),

@@ -41,6 +41,7 @@ impl Core {
                 Effect::Forget => self.write_down(None),
                 Effect::Identify { address } => self.identify(address),
                 Effect::Probe { node } => self.probe_member(&node),
+                Effect::Lease(ask) => self.ask_lease(ask),
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }

@@ -7,6 +7,7 @@
 
 mod carry;
 mod contacts;
+mod leases;
 mod memory;
 mod posts;
 mod search;
@@ -26,6 +27,7 @@ use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::topology::Topology;
 use ringmesh_cluster::watch::NodeEnd;
+use ringmesh_lease::Store;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::Frame;
@@ -35,6 +37,8 @@ use ringmesh_proto::time::Instant;
 use ringmesh_transport::timer::TimerKey;
 
 use self::contacts::Contacts;
+use self::leases::LeaseDesk;
+pub(crate) use self::leases::LeaseUser;
 use self::memory::Notebook;
 use self::posts::Posts;
 use self::search::Searches;
@@ -43,7 +47,7 @@ pub(crate) use self::slot::{TopologySlot, TopologyWait};
 use super::far_links::FarLink;
 use super::link::Link;
 use super::{CONTROL_CORE, Core, Token};
-use crate::cluster::{ClusterSettings, StopReason, begin};
+use crate::cluster::{ClusterSettings, StopReason, StoreFactory, begin};
 use crate::error::EngineError;
 
 /// What a core has of the cluster.
@@ -56,6 +60,12 @@ pub(super) struct ClusterRoom {
     contacts: RefCell<Contacts>,
     searches: RefCell<Searches>,
     notebook: RefCell<Notebook>,
+    leases: RefCell<LeaseDesk>,
+    /// Leases of the program that this core made, and those of them that are being given back.
+    leases_made: Cell<u64>,
+    leases_ending: Cell<usize>,
+    /// Makes the program's own lease store, if it has one.
+    lease_store: Option<StoreFactory>,
     timer: Cell<Option<(Instant, TimerKey)>>,
     stirred: Cell<bool>,
     /// It was told that the work of this node is done.
@@ -70,6 +80,23 @@ pub(super) struct ClusterRoom {
 }
 
 impl ClusterRoom {
+    pub(super) fn new(lease_store: Option<StoreFactory>) -> Self {
+        Self {
+            lease_store,
+            ..Self::default()
+        }
+    }
+
+    /// What gives leases to the node, if anything does.
+    fn open_lease_store(
+        &self,
+        settings: &ClusterSettings,
+    ) -> Result<Option<Box<dyn Store>>, EngineError> {
+        let named = settings.lease_store.open();
+        let named = named.map_err(EngineError::LeaseStore)?;
+        Ok(named.or_else(|| Some(self.lease_store.as_ref()?.make())))
+    }
+
     /// Whether it has a machine.
     fn takes_part(&self) -> bool {
         self.machine.borrow().is_some()
@@ -99,6 +126,14 @@ impl Core {
             return Err(EngineError::Cluster(text.to_owned()));
         }
         let begun = begin(&self.patient(settings), self.identity())?;
+        let store = self.cluster.open_lease_store(settings)?;
+        if store.is_none() && settings.downing.needs_lease() {
+            let text = "lease-majority needs a lease store: set cluster.lease_store, or give the \
+                        node one by NodeBuilder::lease_store";
+            return Err(EngineError::Cluster(format!("cluster.downing: {text}")));
+        }
+        let desk = store.map(LeaseDesk::of).transpose()?;
+        self.cluster.leases.replace(desk.unwrap_or_default());
         let notebook = begun.state_dir.map(Notebook::in_directory);
         self.cluster.notebook.replace(notebook.unwrap_or_default());
         let topology = Arc::clone(begun.machine.topology());

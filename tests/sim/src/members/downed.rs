@@ -7,7 +7,7 @@ use ringmesh_cluster::resolver::{Answer, Decision, Why};
 use ringmesh_proto::address::Uid;
 
 use super::Participant;
-use super::downing::Downing;
+use super::downing::{Downing, lease};
 use super::views::viewers;
 use super::writing::{Move, Told, Writing, Writings};
 use crate::happening::Happening;
@@ -15,9 +15,12 @@ use crate::invariant::Invariant;
 use crate::world::World;
 
 /// Whoever gives others up does so by a decision that names them, for which, if the strategy is
-/// voted, a quorum is on record whose members have agreed, as they say themselves; or because its
+/// voted, a quorum is on record whose members have agreed, as they say themselves, and if it takes
+/// a lease, whoever decides has that, as the store says; or because its
 /// user wants it, or because another process was started at their address, and theirs is gone.
-/// Whoever was given up is a member nowhere in the end, and does not run.
+/// Whoever was given up is a member nowhere in the end, and does not run. By a lease a side may go
+/// on that is so small that it is gone before anybody else hears of it: then it is as if it had
+/// given nobody up.
 #[derive(Debug)]
 pub struct Downed {
     downing: Downing,
@@ -62,9 +65,11 @@ impl Downed {
         let decision = decision.filter(|by| by.down.iter().any(|node| node.uid == it.uid));
         if let Some(decision) = decision {
             let is_own = decision.down.iter().all(|node| node.uid == own);
-            return match is_own || !self.downing.is_voted() {
-                true => Ok(()),
-                false => self.judge_votes(world, own, decision),
+            return match self.downing {
+                _ if is_own => Ok(()),
+                Downing::LeaseMajority => judge_lease(world, own, decision),
+                downing if downing.is_voted() => self.judge_votes(world, own, decision),
+                _ => Ok(()),
             };
         }
         let mut running = world.running().map(|node| world.uid(node));
@@ -110,6 +115,20 @@ impl Downed {
     }
 }
 
+/// Whether whoever decides has the lease by which it does.
+fn judge_lease(world: &World<Participant>, own: Uid, decision: &Decision) -> Result<(), String> {
+    let Some(token) = decision.token.filter(|_| decision.why == Why::Leased) else {
+        return Err(format!("no lease, it was {}", decision.why.label()));
+    };
+    let members = decision.explanation.members.iter();
+    let mut nodes = members.map(|it| &it.node).filter(|it| it.uid == own);
+    let has = |node| world.store().has(world.now(), &lease(), node, token);
+    match nodes.next().is_some_and(has) {
+        true => Ok(()),
+        false => Err(format!("it does not have the lease by {token}")),
+    }
+}
+
 impl Invariant<Participant> for Downed {
     fn name(&self) -> &'static str {
         "downed"
@@ -128,13 +147,20 @@ impl Invariant<Participant> for Downed {
     }
 
     fn finish(&mut self, world: &World<Participant>) -> Result<u64, String> {
-        for viewer in viewers(world) {
+        let viewers = viewers(world);
+        let is_known = |uid: &Uid| {
+            let mut others = viewers.iter().filter(|it| it.uid != *uid);
+            others.any(|it| it.view.tombstone(*uid).is_some())
+        };
+        let is_leased = self.downing == Downing::LeaseMajority;
+        let is_downed = |uid: &Uid| self.downed.contains(uid) && (!is_leased || is_known(uid));
+        for viewer in &viewers {
             let node = viewer.node;
-            if self.downed.contains(&viewer.uid) {
+            if is_downed(&viewer.uid) {
                 return Err(format!("node {node} was given up, and runs"));
             }
             let mut members = viewer.view.members().map(|it| it.uid());
-            if let Some(uid) = members.find(|uid| self.downed.contains(uid)) {
+            if let Some(uid) = members.find(is_downed) {
                 return Err(format!(
                     "{uid} was given up, and is a member at node {node}"
                 ));

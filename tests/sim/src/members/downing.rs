@@ -1,8 +1,13 @@
 //! Which side of a split cluster goes on: the strategies that seeds draw from.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use ringmesh_cluster::resolver::{DownAll, KeepMajority, Split, StaticQuorum, Strategy, Verdict};
+use ringmesh_cluster::lease::LeaseName;
+use ringmesh_cluster::resolver::{
+    Authority, DownAll, KeepMajority, KeepOldest, LeaseMajority, LeaseTerms, Split, StaticQuorum,
+    Strategy, Verdict,
+};
 use ringmesh_proto::address::Uid;
 
 use crate::random::Random;
@@ -16,6 +21,10 @@ pub enum Downing {
     StaticQuorum(usize),
     /// None.
     DownAll,
+    /// The one with the oldest: no seed draws it, for it may let both.
+    KeepOldest,
+    /// The one that gets a lease.
+    LeaseMajority,
     /// Each: see [`KeepYourself`].
     KeepYourself,
 }
@@ -24,8 +33,9 @@ impl Downing {
     /// What a seed draws for so many nodes.
     pub fn drawn(seed: u64, nodes: usize) -> Self {
         match Random::split(seed, "strategy", 0).below(100) {
-            0..60 => Self::KeepMajority,
-            60..85 => Self::StaticQuorum(nodes / 2 + 1),
+            0..45 => Self::KeepMajority,
+            45..65 => Self::StaticQuorum(nodes / 2 + 1),
+            65..90 => Self::LeaseMajority,
             _ => Self::DownAll,
         }
     }
@@ -36,6 +46,15 @@ impl Downing {
             Self::KeepMajority => Box::new(KeepMajority::default()),
             Self::StaticQuorum(size) => Box::new(StaticQuorum { size, role: None }),
             Self::DownAll => Box::new(DownAll),
+            Self::KeepOldest => Box::new(KeepOldest::default()),
+            Self::LeaseMajority => Box::new(LeaseMajority {
+                lease: LeaseTerms {
+                    name: lease(),
+                    time_to_live: Duration::from_secs(10),
+                    release_after: Duration::from_secs(15),
+                },
+                ..LeaseMajority::new(lease())
+            }),
             Self::KeepYourself => Box::new(KeepYourself),
         }
     }
@@ -61,9 +80,14 @@ impl Downing {
                 twice > counted.len() || twice == counted.len() && has_first
             }
             Self::StaticQuorum(size) => consenting >= size,
-            Self::DownAll | Self::KeepYourself => true,
+            Self::DownAll | Self::KeepOldest | Self::LeaseMajority | Self::KeepYourself => true,
         }
     }
+}
+
+/// The lease by which one side goes on, in less time than by default.
+pub(super) fn lease() -> LeaseName {
+    LeaseName::new("side").expect("a name")
 }
 
 /// A strategy by which each side of a split cluster goes on: what must never be, and what the
@@ -76,8 +100,8 @@ impl Strategy for KeepYourself {
         "keep-yourself"
     }
 
-    fn is_voted(&self) -> bool {
-        false
+    fn authority(&self) -> Authority<'_> {
+        Authority::Sight
     }
 
     fn decide(&self, _: &Split, _: &BTreeSet<Uid>) -> Verdict {
@@ -93,9 +117,10 @@ mod tests {
     fn seeds_draw_every_strategy_and_a_quorum_fits_the_nodes() {
         let drawn: Vec<Downing> = (0..400).map(|seed| Downing::drawn(seed, 5)).collect();
         let all = [
-            (Downing::KeepMajority, 200..280),
-            (Downing::StaticQuorum(3), 70..130),
-            (Downing::DownAll, 40..80),
+            (Downing::KeepMajority, 145..215),
+            (Downing::StaticQuorum(3), 55..105),
+            (Downing::LeaseMajority, 70..130),
+            (Downing::DownAll, 20..60),
         ];
         for (one, share) in all {
             let count = drawn.iter().filter(|it| **it == one).count();

@@ -1,8 +1,11 @@
 //! Worlds of members: they find each other, and go on together.
 
 mod bites;
+mod choosing;
 mod large;
+mod leasing;
 mod regressions;
+mod rolling;
 
 use std::time::Duration;
 
@@ -121,7 +124,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 21, "{checks:?}");
+    assert_eq!(checks.len(), 22, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 

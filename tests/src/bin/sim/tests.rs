@@ -99,7 +99,13 @@ fn what_clusters_decided_is_said_by_strategy() {
     let [_, name, counts @ ..] = &strategies[0].split(' ').collect::<Vec<_>>()[..] else {
         panic!("{strategies:?}");
     };
-    assert!(["keep-majority", "static-quorum", "down-all"].contains(name));
+    let known = [
+        "keep-majority",
+        "static-quorum",
+        "lease-majority",
+        "down-all",
+    ];
+    assert!(known.contains(name), "{name}");
     let keys: Vec<&str> = counts
         .iter()
         .filter_map(|it| Some(it.split_once('=')?.0))

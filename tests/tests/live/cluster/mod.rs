@@ -3,6 +3,7 @@
 mod following;
 mod hostile;
 mod idle;
+mod leases;
 mod notebook;
 mod seeds;
 mod shutdown;

@@ -1,0 +1,456 @@
+//! Whoever holds a lease, or wants to.
+//!
+//! ```text
+//!   idle ──▶ acquiring ──▶ holding ──▶ idle       its time is over, or another has it
+//!    ▲          ▲  │          │
+//!    │          │  └──────────┤ given back
+//!    └──── releasing ◀────────┘
+//! ```
+//!
+//! - **Inputs:** what its user wants, answers, time. Each of them first ends what is over: a holder
+//!   that stood still is told so before anything else.
+//! - **Outputs:** [`HolderOutput`], appended to a list of the caller's.
+//! - **Limits:** one ask at a time waits for an answer; whoever gives leases is asked again after
+//!   pauses that grow to a sixth of the time to live.
+//! - **Invariant:** of any number of holders at most one holds, by its own clock, as long as no
+//!   clock runs slower by a [margin](Holder::margin) than that of whoever gives the lease; and no
+//!   token is used again after it was lost or given back.
+//!
+//! # Why two never hold
+//!
+//! What is held ends a margin before the time to live is over, counted from before it was asked
+//! for; whoever gives it counts from when it was asked. An answer counts for the ask that it names
+//! alone, and only for the last one: what was said to an earlier one may have been undone since. A
+//! token that was given back is never taken again, for the word by which it was may still be under
+//! way: it is given back once more, and another one asked for.
+
+use std::time::Duration;
+
+use ringmesh_proto::time::Instant;
+
+use super::{Answer, Ask, Deed, LeaseName, Token};
+
+/// How often it is said that a lease is given back, if nobody answers: then its time runs out.
+const RELEASES_MAX: u32 = 5;
+
+/// What a [`Holder`] wants done, or says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HolderOutput {
+    /// Ask this of whoever gives leases.
+    Ask(Ask),
+    /// It holds the lease.
+    Held {
+        /// With this token, until it is lost.
+        token: Token,
+    },
+    /// It does not hold it any more: what is done by it is over.
+    Lost {
+        /// The token, which is never held again.
+        token: Token,
+        /// Why.
+        why: WhyLost,
+    },
+    /// Another has it. It goes on asking.
+    HeldBy {
+        /// Who, as that one named itself.
+        owner: Box<str>,
+    },
+    /// It is not known who has it. It goes on asking.
+    Failed {
+        /// Why, for people.
+        why: Box<str>,
+    },
+    /// It was given the lease, too late or after it had stopped to want it; so it gives it back,
+    /// and never held it.
+    Declined {
+        /// The token, by which nothing is done.
+        token: Token,
+    },
+}
+
+/// Why a lease is not held any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyLost {
+    /// Its time was over before it was renewed.
+    Expired,
+    /// Whoever gives it says so.
+    Taken,
+}
+
+impl WhyLost {
+    /// The word for it in events and texts.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Taken => "taken",
+        }
+    }
+}
+
+/// Gets a lease, keeps it and gives it back.
+#[derive(Debug)]
+pub struct Holder {
+    name: LeaseName,
+    owner: Box<str>,
+    time_to_live: Duration,
+    state: State,
+    /// The number of the last ask.
+    number: u64,
+    /// Whatever asks up to this one bring is not wanted any more.
+    abandoned: u64,
+    /// Tokens up to this one were lost or given back.
+    spent: Token,
+    ignored: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Acquiring(Request),
+    Holding {
+        token: Token,
+        until: Instant,
+        request: Request,
+    },
+    Releasing {
+        token: Token,
+        request: Request,
+        /// Whether it is wanted again.
+        is_wanted: bool,
+    },
+}
+
+/// An ask that is made until it is answered.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    /// Its number and when it was made, while it waits for an answer.
+    asked: Option<(u64, Instant)>,
+    /// When it is made, or waits no more.
+    due: Instant,
+    failures: u32,
+}
+
+impl Request {
+    const fn at(due: Instant) -> Self {
+        Self {
+            asked: None,
+            due,
+            failures: 0,
+        }
+    }
+
+    /// Nobody knows what came of it: once more after a pause that doubles.
+    fn fail(&mut self, now: Instant, time_to_live: Duration) {
+        let pause = time_to_live / 64 * (1 << self.failures.min(6));
+        self.failures = self.failures.saturating_add(1);
+        self.asked = None;
+        self.due = now + pause.min(time_to_live / 6);
+    }
+}
+
+impl Holder {
+    /// One that wants nothing yet. Each process start is another `owner`; `time_to_live` is how
+    /// long the lease is given at a time, and so how long others wait if this node dies: less asks
+    /// more often, and loses the lease to shorter failures of whoever gives it.
+    pub fn new(name: LeaseName, owner: &str, time_to_live: Duration) -> Self {
+        Self {
+            name,
+            owner: owner.into(),
+            time_to_live,
+            state: State::Idle,
+            number: 0,
+            abandoned: 0,
+            spent: Token(0),
+            ignored: 0,
+        }
+    }
+
+    /// So much less than it was given it for it holds the lease: a fifth. So much slower than
+    /// others its clock may run.
+    pub fn margin(&self) -> Duration {
+        self.time_to_live / 5
+    }
+
+    /// The lease is wanted, from now on until it is held and lost, or given back.
+    pub fn acquire(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
+        self.expire(now, out);
+        match &mut self.state {
+            State::Idle => self.state = State::Acquiring(Request::at(now)),
+            State::Releasing { is_wanted, .. } => *is_wanted = true,
+            State::Acquiring(_) | State::Holding { .. } => {}
+        }
+        self.ask_if_due(now, out);
+    }
+
+    /// The lease is not wanted any more. What is done by it has to have ended before.
+    pub fn release(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
+        self.expire(now, out);
+        match &mut self.state {
+            State::Idle => {}
+            State::Acquiring(_) => self.rest(),
+            State::Holding { token, .. } => {
+                let token = *token;
+                self.give_back(now, token, false);
+            }
+            State::Releasing { is_wanted, .. } => *is_wanted = false,
+        }
+        self.ask_if_due(now, out);
+    }
+
+    /// An ask was answered. Late answers, and such to what was never asked, change nothing.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        number: u64,
+        answer: Answer,
+        out: &mut Vec<HolderOutput>,
+    ) {
+        self.expire(now, out);
+        let request = match &self.state {
+            State::Idle => None,
+            State::Acquiring(request)
+            | State::Holding { request, .. }
+            | State::Releasing { request, .. } => request.asked,
+        };
+        match request.filter(|(asked, _)| *asked == number) {
+            Some((_, at)) => self.take(now, at, answer, out),
+            None => self.take_late(now, number, answer, out),
+        }
+        self.ask_if_due(now, out);
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
+        self.expire(now, out);
+        let time_to_live = self.time_to_live;
+        if let Some(request) = self.request()
+            && request.asked.is_some()
+            && request.due <= now
+        {
+            request.fail(now, time_to_live);
+            let why = "no answer came".into();
+            out.push(HolderOutput::Failed { why });
+            self.give_up_releasing(now);
+        }
+        self.ask_if_due(now, out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => None,
+            State::Acquiring(request) | State::Releasing { request, .. } => Some(request.due),
+            State::Holding { until, request, .. } => Some(request.due.min(*until)),
+        }
+    }
+
+    /// The token, if it holds the lease at that time, and when it holds it no more if it is not
+    /// renewed.
+    pub fn held(&self, now: Instant) -> Option<(Token, Instant)> {
+        match self.state {
+            State::Holding { token, until, .. } if now < until => Some((token, until)),
+            _ => None,
+        }
+    }
+
+    /// Whether it wants the lease or has it.
+    pub fn is_wanting(&self) -> bool {
+        match self.state {
+            State::Idle => false,
+            State::Acquiring(_) | State::Holding { .. } => true,
+            State::Releasing { is_wanted, .. } => is_wanted,
+        }
+    }
+
+    /// Answers that came too late, or to what was never asked.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// The answer to the ask that waits for it, which was made at that time.
+    fn take(&mut self, now: Instant, at: Instant, answer: Answer, out: &mut Vec<HolderOutput>) {
+        let time_to_live = self.time_to_live;
+        match (&mut self.state, answer) {
+            (State::Acquiring(_), Answer::Held { token }) => self.begin(now, at, token, out),
+            (State::Acquiring(request), Answer::HeldBy { owner }) => {
+                *request = Request::at(now + time_to_live / 12);
+                out.push(HolderOutput::HeldBy { owner });
+            }
+            (
+                State::Holding {
+                    token,
+                    until,
+                    request,
+                },
+                Answer::Held { token: kept },
+            ) if *token == kept => {
+                *until = (at + (time_to_live - time_to_live / 5)).max(*until);
+                *request = Request::at(at + time_to_live / 3);
+            }
+            (State::Holding { token, .. }, Answer::Held { token: other }) => {
+                let lost = *token;
+                self.lose(lost, WhyLost::Taken, out);
+                self.decline(now, other, false, out);
+            }
+            (State::Holding { token, .. }, Answer::Lost | Answer::HeldBy { .. }) => {
+                let lost = *token;
+                self.lose(lost, WhyLost::Taken, out);
+            }
+            (
+                State::Releasing { is_wanted, .. },
+                Answer::Released | Answer::Lost | Answer::HeldBy { .. },
+            ) => {
+                let is_wanted = *is_wanted;
+                self.begin_anew(now, is_wanted);
+            }
+            (State::Idle, _) => {}
+            (_, answer) => self.fail(now, answer, out),
+        }
+    }
+
+    /// It is not known what came of the ask, or makes no sense.
+    fn fail(&mut self, now: Instant, answer: Answer, out: &mut Vec<HolderOutput>) {
+        let time_to_live = self.time_to_live;
+        let why = match answer {
+            Answer::Failed { why } => why,
+            _ => "the answer was one to something else".into(),
+        };
+        out.push(HolderOutput::Failed { why });
+        if let Some(request) = self.request() {
+            request.fail(now, time_to_live);
+        }
+        self.give_up_releasing(now);
+    }
+
+    /// It was given the lease.
+    fn begin(&mut self, now: Instant, at: Instant, token: Token, out: &mut Vec<HolderOutput>) {
+        let until = at + (self.time_to_live - self.margin());
+        if token <= self.spent || until <= now {
+            return self.decline(now, token, true, out);
+        }
+        self.state = State::Holding {
+            token,
+            until,
+            request: Request::at(at + self.time_to_live / 3),
+        };
+        out.push(HolderOutput::Held { token });
+    }
+
+    /// An answer to an ask that is not waited for.
+    fn take_late(
+        &mut self,
+        now: Instant,
+        number: u64,
+        answer: Answer,
+        out: &mut Vec<HolderOutput>,
+    ) {
+        match (&self.state, answer) {
+            (State::Idle, Answer::Held { token })
+                if number <= self.abandoned && token > self.spent =>
+            {
+                self.decline(now, token, false, out);
+            }
+            _ => self.ignored += 1,
+        }
+    }
+
+    /// Gives back what was given, and not used.
+    fn decline(
+        &mut self,
+        now: Instant,
+        token: Token,
+        is_wanted: bool,
+        out: &mut Vec<HolderOutput>,
+    ) {
+        if token > self.spent {
+            out.push(HolderOutput::Declined { token });
+        }
+        self.give_back(now, token, is_wanted);
+    }
+
+    fn give_back(&mut self, now: Instant, token: Token, is_wanted: bool) {
+        self.spent = self.spent.max(token);
+        self.abandoned = self.number;
+        self.state = State::Releasing {
+            token,
+            request: Request::at(now),
+            is_wanted,
+        };
+    }
+
+    /// Nobody says that the lease was given back: its time will run out.
+    fn give_up_releasing(&mut self, now: Instant) {
+        if let State::Releasing {
+            request, is_wanted, ..
+        } = &self.state
+            && request.failures >= RELEASES_MAX
+        {
+            let is_wanted = *is_wanted;
+            self.begin_anew(now, is_wanted);
+        }
+    }
+
+    fn begin_anew(&mut self, now: Instant, is_wanted: bool) {
+        self.rest();
+        if is_wanted {
+            self.state = State::Acquiring(Request::at(now));
+        }
+    }
+
+    fn rest(&mut self) {
+        self.abandoned = self.number;
+        self.state = State::Idle;
+    }
+
+    fn lose(&mut self, token: Token, why: WhyLost, out: &mut Vec<HolderOutput>) {
+        self.spent = self.spent.max(token);
+        self.rest();
+        out.push(HolderOutput::Lost { token, why });
+    }
+
+    /// Ends what is over.
+    fn expire(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
+        if let State::Holding { token, until, .. } = self.state
+            && until <= now
+        {
+            self.lose(token, WhyLost::Expired, out);
+        }
+    }
+
+    fn request(&mut self) -> Option<&mut Request> {
+        match &mut self.state {
+            State::Idle => None,
+            State::Acquiring(request)
+            | State::Holding { request, .. }
+            | State::Releasing { request, .. } => Some(request),
+        }
+    }
+
+    fn ask_if_due(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
+        let deed = match self.state {
+            State::Idle => return,
+            State::Acquiring(_) => Deed::Acquire,
+            State::Holding { token, .. } => Deed::Renew(token),
+            State::Releasing { token, .. } => Deed::Release(token),
+        };
+        let (number, patience) = (self.number + 1, self.time_to_live / 4);
+        let Some(request) = self.request() else {
+            return;
+        };
+        if request.asked.is_some() || request.due > now {
+            return;
+        }
+        request.asked = Some((number, now));
+        request.due = now + patience;
+        self.number = number;
+        out.push(HolderOutput::Ask(Ask {
+            number,
+            name: self.name.clone(),
+            owner: self.owner.clone(),
+            deed,
+            time_to_live: self.time_to_live,
+        }));
+    }
+}

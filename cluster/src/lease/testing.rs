@@ -1,0 +1,47 @@
+//! A store that gives one lease, for the tests of this crate.
+
+use super::{Answer, Ask, Deed, Token};
+
+/// Gives one lease, by its own clock, in milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    /// The last token that was given out.
+    pub(crate) token: u64,
+    /// Who has it, and until when.
+    pub(crate) holder: Option<(Box<str>, u64)>,
+    /// It gives the second token again and again, as none may.
+    pub(crate) repeats: bool,
+}
+
+impl Store {
+    pub(crate) fn handle(&mut self, now: u64, ask: &Ask) -> Answer {
+        self.holder.take_if(|(_, until)| *until <= now);
+        let other = self.holder.as_ref().filter(|it| it.0 != ask.owner);
+        let other = other.map(|it| it.0.clone());
+        let is_own = self.holder.is_some() && other.is_none();
+        let is_kept = |token: Token, last: u64| is_own && token.0 == last;
+        match ask.deed {
+            Deed::Acquire => {
+                if let Some(owner) = other {
+                    return Answer::HeldBy { owner };
+                }
+                let is_repeated = self.repeats && self.token >= 2;
+                if !is_own && !is_repeated {
+                    self.token += 1;
+                }
+            }
+            Deed::Renew(token) if !is_kept(token, self.token) => return Answer::Lost,
+            Deed::Renew(_) => {}
+            Deed::Release(token) => {
+                if is_kept(token, self.token) {
+                    self.holder = None;
+                }
+                return Answer::Released;
+            }
+        }
+        let until = now + ask.time_to_live.as_millis() as u64;
+        self.holder = Some((ask.owner.clone(), until));
+        let token = Token(self.token);
+        Answer::Held { token }
+    }
+}

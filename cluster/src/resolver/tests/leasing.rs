@@ -1,0 +1,223 @@
+//! The side that gets the lease goes on.
+
+use super::*;
+
+fn strategy() -> LeaseMajority {
+    LeaseMajority::new(LeaseName::new("some").expect("a name"))
+}
+
+/// Members that know the last token, and a store that nobody has a lease of.
+fn leased(numbers: std::ops::RangeInclusive<u64>) -> Cluster {
+    let members: Vec<_> = numbers.map(|it| (it, Status::Up)).collect();
+    let mut cluster = Cluster::of(&members, strategy());
+    cluster.run(1_000);
+    let tokens: Vec<_> = cluster
+        .numbers()
+        .iter()
+        .map(|it| known(&cluster, *it))
+        .collect();
+    assert!(tokens.iter().all(|it| *it == Some(1)), "{tokens:?}");
+    assert_eq!(cluster.store.holder, None, "it is given back");
+    cluster
+}
+
+fn known(cluster: &Cluster, number: u64) -> Option<u64> {
+    let warrant = cluster.nodes[&number].0.warrant("default");
+    warrant.map(|it| it.token.0)
+}
+
+/// Those that were given up are removed in all views.
+fn bury(cluster: &mut Cluster) {
+    let now = at(cluster.now);
+    for number in cluster.numbers() {
+        for gone in cluster.given_up(number) {
+            let (view, _) = cluster.nodes.get_mut(&number).expect("a node");
+            view.remove(now, uid(gone));
+            view.touch(uid(number));
+        }
+    }
+    cluster.share();
+}
+
+fn tokens(cluster: &Cluster) -> Vec<(u64, u64)> {
+    let decided = cluster.decided.iter();
+    decided
+        .filter_map(|it| Some((it.1, it.2.token?.0)))
+        .collect()
+}
+
+#[test]
+fn the_larger_side_gets_the_lease_and_the_other_goes_when_it_is_refused() {
+    let mut cluster = leased(1..=5);
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(6_999);
+    assert_eq!(cluster.decided.len(), 0, "too early for five members");
+    cluster.run(2);
+    assert_eq!(tokens(&cluster), [(3, 2)]);
+    assert_eq!(cluster.numbers(), [1, 2, 3, 4, 5], "the others hesitate");
+    cluster.run(2_000);
+    assert_eq!(cluster.numbers(), [3, 4, 5]);
+    assert_eq!(cluster.given_up(4), [1, 2]);
+    assert_eq!(cluster.reasons(), ["denied", "leased", "surrendered"]);
+    assert_eq!(known(&cluster, 5), Some(2));
+    let told = cluster.decided[0].2.to_string();
+    assert!(
+        told.contains("; token 2") && told.contains("held with 2"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_smaller_side_gets_it_where_the_larger_one_is_gone_or_does_not_reach_the_store() {
+    for is_gone in [true, false] {
+        let mut cluster = leased(1..=5);
+        cluster.away = vec![3, 4, 5];
+        cluster.part(&[&[1, 2], &[3, 4, 5]]);
+        if is_gone {
+            (3..=5).for_each(|it| cluster.crash(it));
+        }
+        cluster.run(9_100);
+        assert_eq!(tokens(&cluster), [(1, 2)]);
+        assert_eq!(cluster.given_up(1), [3, 4, 5]);
+        cluster.run(30_000);
+        assert_eq!(cluster.numbers(), [1, 2]);
+    }
+}
+
+#[test]
+fn no_side_goes_on_while_the_store_is_out_of_reach_and_none_waits_for_ever() {
+    let mut cluster = leased(1..=5);
+    cluster.away = vec![1, 2, 3, 4, 5];
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(26_000);
+    assert_eq!(cluster.numbers(), [1, 2, 3, 4, 5]);
+    let said = cluster.resolver(3).explain(at(cluster.now)).to_string();
+    assert!(said.contains("not given: out of reach"), "{said}");
+    cluster.run(4_000);
+    assert_eq!(cluster.numbers(), [] as [u64; 0]);
+    assert_eq!(cluster.reasons(), ["denied", "surrendered"]);
+}
+
+#[test]
+fn what_is_done_once_is_done_nowhere_until_it_is_decided() {
+    let mut cluster = leased(1..=5);
+    assert!((1..=5).all(|it| cluster.has_quorum(it)));
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    assert!(!(1..=5).any(|it| cluster.has_quorum(it)));
+    cluster.run(7_001);
+    assert!((3..=5).all(|it| cluster.has_quorum(it)));
+    assert!(!(1..=2).any(|it| cluster.has_quorum(it)));
+}
+
+#[test]
+fn the_lease_is_kept_until_those_that_went_are_gone_for_a_while() {
+    let mut cluster = leased(1..=5);
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(60_000);
+    assert!(cluster.store.holder.is_some(), "they are not removed");
+    bury(&mut cluster);
+    cluster.run(39_999);
+    assert!(cluster.store.holder.is_some(), "not for long enough");
+    cluster.run(2);
+    assert_eq!(cluster.store.holder, None);
+    assert_eq!(cluster.store.token, 2, "it was renewed");
+}
+
+#[test]
+fn a_lease_that_a_dead_member_has_from_before_is_waited_for() {
+    let mut cluster = leased(1..=5);
+    for gone in [1, 2] {
+        let others: Vec<u64> = cluster
+            .numbers()
+            .into_iter()
+            .filter(|it| *it != gone)
+            .collect();
+        cluster.crash(gone);
+        cluster.part(&[&others]);
+        for observer in &others {
+            cluster.accuse(*observer, gone, Reason::Silence);
+        }
+        cluster.share();
+        cluster.run(8_000);
+        bury(&mut cluster);
+    }
+    assert_eq!(tokens(&cluster), [(2, 2)], "the second one still has it");
+    cluster.run(15_000);
+    assert_eq!(tokens(&cluster), [(2, 2), (3, 3)]);
+    assert_eq!(cluster.numbers(), [3, 4, 5]);
+}
+
+#[test]
+fn whoever_has_it_gives_it_back_when_somebody_is_lost_and_asks_for_another_one() {
+    let mut cluster = leased(1..=6);
+    cluster.part(&[&[1, 2, 3, 4], &[5, 6]]);
+    cluster.run(13_000);
+    assert_eq!(cluster.numbers(), [1, 2, 3, 4]);
+    bury(&mut cluster);
+    cluster.part(&[&[1], &[2, 3, 4]]);
+    cluster.run(13_000);
+    assert_eq!(tokens(&cluster), [(1, 2), (2, 3)]);
+    assert_eq!(cluster.numbers(), [2, 3, 4]);
+}
+
+/// It would be given the lease, which the other side gave back long ago.
+#[test]
+fn a_side_that_notices_late_does_not_go_on() {
+    let mut cluster = leased(1..=5);
+    cluster.sides = vec![vec![1, 2], vec![3, 4, 5]];
+    for (observer, subject) in [(3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (5, 2)] {
+        cluster.accuse(observer, subject, Reason::Silence);
+    }
+    cluster.share();
+    cluster.run(8_000);
+    bury(&mut cluster);
+    cluster.run(41_000);
+    assert_eq!(
+        (cluster.store.holder.clone(), tokens(&cluster)),
+        (None, vec![(3, 2)])
+    );
+    assert_eq!(cluster.numbers(), [1, 2, 3, 4, 5]);
+    cluster.part(&[&[1, 2], &[]]);
+    cluster.run(10_000);
+    assert_eq!(tokens(&cluster), [(3, 2)]);
+    assert_eq!(cluster.numbers(), [3, 4, 5]);
+}
+
+/// Somebody was given it and died: nobody can know what came of that.
+#[test]
+fn a_token_that_was_left_out_is_made_up_for_while_nobody_is_lost() {
+    let mut cluster = leased(1..=5);
+    cluster.store.token += 1;
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(3_000);
+    cluster.heal();
+    cluster.run(1_000);
+    assert!((1..=5).all(|it| known(&cluster, it) == Some(3)));
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(10_000);
+    assert_eq!(cluster.numbers(), [3, 4, 5]);
+    cluster.store.token += 1;
+    cluster.store.holder = None;
+    cluster.part(&[&[3, 4], &[5]]);
+    cluster.run(10_000);
+    assert_eq!(cluster.numbers(), [] as [u64; 0]);
+}
+
+#[test]
+fn a_claim_ends_with_what_it_was_for_and_its_lease_is_noted() {
+    let mut cluster = leased(1..=5);
+    cluster.part(&[&[1, 2, 3], &[4, 5]]);
+    cluster.run(6_000);
+    // It asks, and all hear each other again before it is answered.
+    cluster.now += 1_000;
+    cluster.act(1, |now, (_, it), out| it.handle_timeout(now, out));
+    assert_eq!(cluster.asked.len(), 1);
+    cluster.heal();
+    cluster.run(1_000);
+    assert_eq!(
+        (tokens(&cluster), cluster.store.holder.clone()),
+        (vec![], None)
+    );
+    assert!((1..=5).all(|it| known(&cluster, it) == Some(cluster.store.token)));
+    assert_eq!(cluster.numbers(), [1, 2, 3, 4, 5]);
+}

@@ -1,0 +1,256 @@
+//! A store that gives leases, beside the network: it has a clock of its own, which is the world's,
+//! and whatever goes to it and comes from it takes a while, or is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ringmesh_cluster::lease::{Answer, Ask, Deed, LeaseName, Token};
+use ringmesh_proto::address::{NodeId, Uid};
+use ringmesh_proto::time::Instant;
+
+use crate::agenda::{Agenda, Event};
+use crate::happening::Happening;
+use crate::random::Random;
+use crate::trace::What;
+
+/// What is wrong with the way to a store, and when.
+#[derive(Clone, Debug)]
+pub struct Troubles {
+    /// How long each way takes, at least and at most.
+    pub latency: (Duration, Duration),
+    /// How many of a thousand asks are lost, and of answers, until all is healed.
+    pub lost: u64,
+    /// When who does not reach it.
+    pub outages: Vec<Outage>,
+    /// When all is healed.
+    pub healed: Duration,
+}
+
+/// Nodes that do not reach a store for a while.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// From when on.
+    pub from: Instant,
+    /// Until when.
+    pub until: Instant,
+    /// Which nodes.
+    pub nodes: Vec<usize>,
+}
+
+impl Default for Troubles {
+    /// None.
+    fn default() -> Self {
+        Self {
+            latency: (Duration::from_millis(1), Duration::from_millis(5)),
+            lost: 0,
+            outages: Vec::new(),
+            healed: Duration::ZERO,
+        }
+    }
+}
+
+impl Troubles {
+    /// What a seed draws for so many nodes, until all is healed.
+    pub fn drawn(seed: u64, nodes: usize, healed: Duration) -> Self {
+        let mut random = Random::split(seed, "store", 0);
+        let most = [5, 50, 800][random.index(3)];
+        let outage = |random: &mut Random| {
+            let from = random.span(Duration::from_secs(3), healed);
+            let lasts = random.span(Duration::from_millis(500), Duration::from_secs(30));
+            let mut all: Vec<usize> = (0..nodes).collect();
+            random.shuffle(&mut all);
+            if random.chance(700) {
+                all.truncate(1 + random.index(nodes));
+            }
+            Outage {
+                from: Instant::ZERO + from,
+                until: Instant::ZERO + (from + lasts).min(healed),
+                nodes: all,
+            }
+        };
+        let count = random.below(6);
+        Self {
+            outages: (0..count).map(|_| outage(&mut random)).collect(),
+            latency: (Duration::from_millis(1), Duration::from_millis(most)),
+            lost: random.below(100),
+            healed,
+        }
+    }
+}
+
+/// A lease that was given out anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which.
+    pub name: LeaseName,
+    /// By which token.
+    pub token: Token,
+    /// To whom, as that one named itself.
+    pub owner: Box<str>,
+}
+
+/// Gives leases.
+#[derive(Debug)]
+pub struct Store {
+    troubles: Troubles,
+    random: Random,
+    records: BTreeMap<LeaseName, Record>,
+    grants: Vec<Grant>,
+    calls: BTreeMap<u64, Call>,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    token: Token,
+    holder: Option<(Box<str>, Instant)>,
+}
+
+/// An ask on its way there, or its answer on the way back.
+#[derive(Debug)]
+struct Call {
+    node: usize,
+    uid: Uid,
+    ask: Ask,
+    answer: Option<Answer>,
+}
+
+/// An answer that came to a process.
+pub(crate) type Answered = (LeaseName, u64, Answer);
+
+/// Answers that wait for a process.
+pub(crate) type Answers = VecDeque<Answered>;
+
+impl Store {
+    pub(crate) fn new(seed: u64, troubles: Troubles) -> Self {
+        Self {
+            troubles,
+            random: Random::split(seed, "store", 1),
+            records: BTreeMap::new(),
+            grants: Vec::new(),
+            calls: BTreeMap::new(),
+            number: 0,
+        }
+    }
+
+    /// Nodes do not reach it for a while.
+    pub(crate) fn cut(&mut self, outage: Outage) {
+        self.troubles.outages.push(outage);
+    }
+
+    /// All leases that were given out anew, in that order.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Whether somebody has a lease at that time, by that token.
+    pub fn has(&self, now: Instant, name: &LeaseName, node: &NodeId, token: Token) -> bool {
+        let record = self.records.get(name).filter(|it| it.token == token);
+        let holder = record.and_then(|it| it.holder.as_ref());
+        holder.is_some_and(|(owner, until)| **owner == node.to_string() && *until > now)
+    }
+
+    /// The last token by which a lease was given out.
+    pub fn last_token(&self, name: &LeaseName) -> Option<Token> {
+        self.records.get(name).map(|it| it.token)
+    }
+
+    fn is_lost(&mut self, now: Instant, node: usize) -> bool {
+        let is_out = |it: &Outage| it.from <= now && now < it.until && it.nodes.contains(&node);
+        let is_healed = now - Instant::ZERO >= self.troubles.healed;
+        self.troubles.outages.iter().any(is_out)
+            || (!is_healed && self.random.chance(self.troubles.lost))
+    }
+
+    /// A process asks.
+    pub(crate) fn ask(&mut self, agenda: &mut Agenda, (node, uid): (usize, Uid), ask: Ask) {
+        if self.is_lost(agenda.now(), node) {
+            return;
+        }
+        let call = self.number;
+        self.number += 1;
+        let answer = None;
+        let it = Call {
+            node,
+            uid,
+            ask,
+            answer,
+        };
+        self.calls.insert(call, it);
+        self.send(agenda, call);
+    }
+
+    fn send(&mut self, agenda: &mut Agenda, call: u64) {
+        let (least, most) = self.troubles.latency;
+        let takes = self.random.span(least, most);
+        agenda.after(takes, Event::Store { call });
+    }
+
+    /// An ask has arrived, or its answer: if so, where, for which process, and what.
+    pub(crate) fn handle_arrival(
+        &mut self,
+        agenda: &mut Agenda,
+        happenings: &mut Vec<Happening>,
+        call: u64,
+    ) -> Option<(usize, Uid, Answered)> {
+        let now = agenda.now();
+        let mut it = self.calls.remove(&call)?;
+        if let Some(answer) = it.answer.take() {
+            return Some((it.node, it.uid, (it.ask.name, it.ask.number, answer)));
+        }
+        let grants = self.grants.len();
+        let answer = match self.random.chance(self.troubles.lost / 2) {
+            true => Answer::Failed { why: "busy".into() },
+            false => self.handle(now, &it.ask),
+        };
+        if self.grants.len() > grants {
+            happenings.push(Happening::Granted { number: grants });
+        }
+        let numbers = [it.node as u64, it.ask.number, self.grants.len() as u64];
+        agenda.note(What::Store, numbers);
+        if !self.is_lost(now, it.node) {
+            it.answer = Some(answer);
+            self.calls.insert(call, it);
+            self.send(agenda, call);
+        }
+        None
+    }
+
+    fn handle(&mut self, now: Instant, ask: &Ask) -> Answer {
+        let fresh = || Record {
+            token: Token(self.random.below(1000)),
+            holder: None,
+        };
+        let record = self.records.entry(ask.name.clone()).or_insert_with(fresh);
+        record.holder.take_if(|(_, until)| *until <= now);
+        let other = record.holder.as_ref().filter(|it| it.0 != ask.owner);
+        let other = other.map(|it| it.0.clone());
+        let is_own = record.holder.is_some() && other.is_none();
+        match ask.deed {
+            Deed::Acquire => {
+                if let Some(owner) = other {
+                    return Answer::HeldBy { owner };
+                }
+                if !is_own {
+                    record.token.0 += 1;
+                    self.grants.push(Grant {
+                        name: ask.name.clone(),
+                        token: record.token,
+                        owner: ask.owner.clone(),
+                    });
+                }
+            }
+            Deed::Renew(token) if !is_own || token != record.token => return Answer::Lost,
+            Deed::Renew(_) => {}
+            Deed::Release(token) => {
+                if is_own && token == record.token {
+                    record.holder = None;
+                }
+                return Answer::Released;
+            }
+        }
+        record.holder = Some((ask.owner.clone(), now + ask.time_to_live));
+        let token = record.token;
+        Answer::Held { token }
+    }
+}
