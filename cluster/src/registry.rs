@@ -480,6 +480,6 @@ fn standing_of(topology: &Topology, member: &Member) -> Standing {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -247,6 +247,13 @@ impl Participant {
             }
             Effect::Forget => self.disk.write(cx.now, cx.random, None),
             Effect::Probe { node } => cx.out.push(Act::Probe(node)),
+            Effect::Registry(publication) => {
+                let snapshot = publication.snapshot;
+                self.call(cx, |control, inner| {
+                    control.handle_applied(inner, &snapshot)
+                });
+            }
+            Effect::Acknowledged(_) => {}
             Effect::Lease(ask) => cx.out.push(Act::Lease(ask)),
             Effect::Stop { .. } => cx.out.push(Act::Stop),
         }
