@@ -543,7 +543,7 @@ impl Members {
             Box::new(Agreement),
             Box::new(Copies::default()),
             Box::new(Listings),
-            Box::new(Tables),
+            Box::new(Tables::default()),
         ];
         // Who goes down without a vote may have given up others before.
         if downing != Downing::DownAll {
