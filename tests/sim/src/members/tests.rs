@@ -124,7 +124,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 22, "{checks:?}");
+    assert_eq!(checks.len(), 25, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 
