@@ -15,7 +15,7 @@
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
 //! - [`lease`]: what may be held by one at a time, for a while.
-//! - [`registry`]: what nodes announce. It is not put together with the others yet.
+//! - [`registry`]: what all nodes announce.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 

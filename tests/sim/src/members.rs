@@ -2,8 +2,10 @@
 
 mod addresses;
 mod agreement;
+mod announcer;
 mod contacts;
 mod converged;
+mod copies;
 mod courses;
 mod data_centres;
 mod disk;
@@ -14,12 +16,14 @@ mod expelled;
 mod follower;
 mod leaders;
 mod leaver;
+mod listings;
 mod numbers;
 mod quiet;
 mod rows;
 mod seen;
 mod severed;
 mod silence;
+mod tables;
 mod views;
 mod worker;
 mod writing;
@@ -44,8 +48,10 @@ use ringmesh_proto::time::Instant;
 
 pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
+use self::announcer::Announcer;
 use self::contacts::Wanted;
 pub use self::converged::Converged;
+pub use self::copies::Copies;
 pub use self::courses::Courses;
 pub use self::data_centres::DataCentres;
 use self::disk::Disk;
@@ -57,12 +63,14 @@ pub use self::expelled::Expelled;
 pub use self::follower::Follower;
 pub use self::leaders::Leaders;
 pub use self::leaver::Leaver;
+pub use self::listings::Listings;
 pub use self::numbers::Numbers;
 pub use self::quiet::Quiet;
 pub use self::rows::Rows;
 pub use self::seen::Seen;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
+pub use self::tables::Tables;
 use self::worker::Worker;
 use self::writing::Before;
 pub use self::writing::{Move, Standing, Told, Writing};
@@ -95,6 +103,8 @@ pub struct Participant {
     disk: Disk,
     /// If it works under a lease.
     worker: Option<Worker>,
+    /// If its users announce things.
+    users: Option<Announcer>,
     /// What the machines are about to be told.
     told: Told,
     /// What it wrote into its view by itself, for those who judge that.
@@ -143,6 +153,7 @@ impl Participant {
             is_busy: false,
             disk: Disk::new(birth.node, disks),
             worker: None,
+            users: None,
             told: Told::Nothing,
             writings: Vec::new(),
             #[cfg(test)]
@@ -168,6 +179,13 @@ impl Participant {
     #[must_use]
     pub fn with_work(mut self, birth: &Birth<'_>) -> Self {
         self.worker = Some(Worker::new(birth.id, birth.now));
+        self
+    }
+
+    /// Its users announce things, and take them back.
+    #[must_use]
+    pub fn with_users(mut self, birth: &Birth<'_>) -> Self {
+        self.users = Some(Announcer::new(birth.now));
         self
     }
 
@@ -253,6 +271,13 @@ impl Participant {
             }
             Effect::Forget => self.disk.write(cx.now, cx.random, None),
             Effect::Probe { node } => cx.out.push(Act::Probe(node)),
+            Effect::Registry(publication) => {
+                let snapshot = publication.snapshot;
+                self.call(cx, |control, inner| {
+                    control.handle_applied(inner, &snapshot)
+                });
+            }
+            Effect::Acknowledged(_) => {}
             Effect::Lease(ask) => cx.out.push(Act::Lease(ask)),
             Effect::Stop { .. } => cx.out.push(Act::Stop),
         }
@@ -346,6 +371,12 @@ impl Machine for Participant {
             asks.into_iter()
                 .for_each(|ask| cx.out.push(Act::Lease(ask)));
         }
+        if let Some(mut users) = self.users.take_if(|it| it.is_due(cx.now)) {
+            let number = cx.random.number();
+            users.wait(cx.now, cx.random);
+            self.call(cx, |control, inner| users.act(number, control, inner));
+            self.users = Some(users);
+        }
         if self.begins.take().is_some() {
             let seeds = self.seeds.clone();
             return self.command(cx, Command::Join { seeds });
@@ -360,7 +391,13 @@ impl Machine for Participant {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let work = self.worker.as_ref().map(Worker::poll_timeout);
-        let due = [self.control.poll_timeout(), self.disk.poll_timeout(), work];
+        let users = self.users.as_ref().and_then(Announcer::poll_timeout);
+        let due = [
+            self.control.poll_timeout(),
+            self.disk.poll_timeout(),
+            work,
+            users,
+        ];
         self.begins.or_else(|| due.into_iter().flatten().min())
     }
 
@@ -440,6 +477,9 @@ impl Members {
             Box::new(Addresses),
             Box::new(Rows),
             Box::new(Agreement),
+            Box::new(Copies::default()),
+            Box::new(Listings),
+            Box::new(Tables::default()),
         ];
         // Who goes down without a vote may have given up others before.
         if downing != Downing::DownAll {
@@ -461,7 +501,7 @@ impl Subject for Members {
             let name = data_centres::NAMES[places[birth.node]];
             let beginning = (SEEDS, disks.clone());
             let made = Participant::within(name, birth, settings.clone(), beginning);
-            let made = made.with_strategy(downing.strategy());
+            let made = made.with_strategy(downing.strategy()).with_users(birth);
             match downing {
                 Downing::LeaseMajority => made.with_work(birth),
                 _ => made,

@@ -42,6 +42,12 @@ impl Core {
                 Effect::Identify { address } => self.identify(address),
                 Effect::Probe { node } => self.probe_member(&node),
                 Effect::Lease(ask) => self.ask_lease(ask),
+                // No core reads it yet, so all that do have it.
+                Effect::Registry(publication) => {
+                    let snapshot = publication.snapshot;
+                    self.tell_cluster(|machine, cx| machine.handle_applied(cx, &snapshot));
+                }
+                Effect::Acknowledged(_) => {}
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }
