@@ -82,8 +82,9 @@ pub struct Registration {
     pub place: Place,
     /// How many it stands for.
     pub weight: u32,
-    /// Whether all members that can be reached now are to confirm it.
-    pub is_acknowledged: bool,
+    /// The number of the [`Acknowledgement`], if all members that can be reached now are to
+    /// confirm it.
+    pub acknowledge: Option<u64>,
 }
 
 /// Why something cannot be announced. Nothing changed.
@@ -132,6 +133,8 @@ pub struct Registry {
     own: NodeId,
     is_leaving: bool,
     owned: Owned,
+    /// The version of it that all cores here have.
+    own_applied: u64,
     remotes: BTreeMap<Uid, Remote>,
     asked: BTreeMap<Uid, Asked>,
     parked: Parked,
@@ -161,6 +164,7 @@ impl Registry {
             own,
             is_leaving: false,
             owned: Owned::default(),
+            own_applied: 0,
             remotes: BTreeMap::new(),
             asked: BTreeMap::new(),
             parked: Parked::default(),
@@ -176,6 +180,19 @@ impl Registry {
             publish: None,
             published: None,
             counters: RegistryCounters::default(),
+        }
+    }
+
+    /// That of a node in no cluster, ever: whatever is found counts from the beginning.
+    pub fn alone(settings: RegistrySettings, own: NodeId) -> Self {
+        let snapshot = Snapshot {
+            is_settled: true,
+            ..Snapshot::default()
+        };
+        Self {
+            is_settled: true,
+            snapshot: Arc::new(snapshot),
+            ..Self::new(settings, own)
         }
     }
 
@@ -196,9 +213,9 @@ impl Registry {
             key,
             place,
             weight,
-            is_acknowledged,
+            acknowledge,
         } = registration;
-        if is_acknowledged && self.acknowledging.is_full() {
+        if acknowledge.is_some() && self.acknowledging.is_full() {
             return Err(RegisterError::Acknowledgements);
         }
         let id = self.owned.next_id();
@@ -209,15 +226,48 @@ impl Registry {
             weight,
         });
         self.owned.put(entry).map_err(|_| RegisterError::Full)?;
-        if is_acknowledged {
-            let reachable = self.remotes.values().filter(|it| it.is_within_reach());
-            let others = reachable.map(|it| it.node.clone());
-            let all = others.chain([self.own.clone()]).collect();
-            let deadline = now + self.settings.acknowledge_timeout;
-            self.acknowledging.begin(id, deadline, all);
+        if let Some(number) = acknowledge {
+            self.begin_acknowledging(now, (number, id));
         }
         self.touch(now, out);
         Ok(id)
+    }
+
+    /// All members that can be reached now are to confirm an entry as it is, or have done so. Says
+    /// whether it is there.
+    ///
+    /// # Errors
+    /// [`RegisterError::Acknowledgements`].
+    pub fn acknowledge(
+        &mut self,
+        now: Instant,
+        (number, id): (u64, EntryId),
+        out: &mut Vec<RegistryOutput>,
+    ) -> Result<bool, RegisterError> {
+        if self.owned.get(id).is_none() {
+            return Ok(false);
+        }
+        if self.acknowledging.is_full() {
+            return Err(RegisterError::Acknowledgements);
+        }
+        self.begin_acknowledging(now, (number, id));
+        if !self.owned.is_touched() {
+            let (own, applied) = (self.own.uid, self.own_applied);
+            let acknowledging = &mut self.acknowledging;
+            acknowledging.handle_told(now, self.owned.told().counter);
+            acknowledging.handle_confirmed(own, applied);
+            self.remind(out);
+        }
+        self.finish(now, out);
+        Ok(true)
+    }
+
+    fn begin_acknowledging(&mut self, now: Instant, which: (u64, EntryId)) {
+        let reachable = self.remotes.values().filter(|it| it.is_within_reach());
+        let others = reachable.map(|it| it.node.clone());
+        let all = others.chain([self.own.clone()]).collect();
+        let deadline = now + self.settings.acknowledge_timeout;
+        self.acknowledging.begin(which, deadline, all);
     }
 
     /// Changes how many an entry stands for. Says whether it is there.
@@ -360,6 +410,7 @@ impl Registry {
                 counter,
             } = listing.version();
             if incarnation == self.own.uid {
+                self.own_applied = self.own_applied.max(counter);
                 self.acknowledging.handle_confirmed(incarnation, counter);
             } else if let Some(remote) = self.remotes.get_mut(&incarnation)
                 && let Some(counter) = remote.handle_applied(counter)

@@ -38,6 +38,21 @@ impl Control {
         was_there
     }
 
+    /// All members that can be reached now are to confirm an entry as it is, for
+    /// [`Effect::Acknowledged`] with that number. Says whether the entry is there.
+    ///
+    /// # Errors
+    /// [`RegisterError::Acknowledgements`].
+    pub fn acknowledge(
+        &mut self,
+        cx: &mut Context<'_>,
+        which: (u64, EntryId),
+    ) -> Result<bool, RegisterError> {
+        let begun = self.registry.acknowledge(cx.now, which, &mut self.tables);
+        self.follow(cx);
+        begun
+    }
+
     /// Every core of this node reads that snapshot, or a later one.
     pub fn handle_applied(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot) {
         let (now, tables) = (cx.now, &mut self.tables);

@@ -8,10 +8,12 @@ use ringmesh_proto::time::Instant;
 use super::entry::EntryId;
 use super::limits::{ACKNOWLEDGEMENTS_MAX, ASK_AGAIN_MIN};
 
-/// What came of a registration that was to be acknowledged.
+/// Which nodes have an entry, for whoever asked to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// Which.
+    /// The number that was given with the question.
+    pub number: u64,
+    /// Which entry it is about.
     pub entry: EntryId,
     /// Nodes on which every core knows it.
     pub confirmed: Vec<NodeId>,
@@ -23,6 +25,7 @@ pub struct Acknowledgement {
 
 #[derive(Debug)]
 struct Waiting {
+    number: u64,
     entry: EntryId,
     /// With which version it is told; not known before that is.
     counter: Option<u64>,
@@ -35,6 +38,7 @@ struct Waiting {
 impl Waiting {
     fn end(self) -> Acknowledgement {
         Acknowledgement {
+            number: self.number,
             entry: self.entry,
             confirmed: self.confirmed,
             dropped: self.dropped,
@@ -57,9 +61,15 @@ impl Acknowledging {
     }
 
     /// An entry is to be confirmed by those nodes.
-    pub(super) fn begin(&mut self, entry: EntryId, deadline: Instant, nodes: Vec<NodeId>) {
+    pub(super) fn begin(
+        &mut self,
+        (number, entry): (u64, EntryId),
+        deadline: Instant,
+        nodes: Vec<NodeId>,
+    ) {
         let nodes = nodes.into_iter().map(|node| (node.uid, node));
         self.waiting.push(Waiting {
+            number,
             entry,
             counter: None,
             deadline,

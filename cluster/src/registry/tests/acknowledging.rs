@@ -96,6 +96,30 @@ fn what_is_taken_back_is_answered_at_once() {
 }
 
 #[test]
+fn an_entry_that_is_there_is_confirmed_by_those_who_have_it_as_it_is() {
+    let mut world = three();
+    let entry = register(&mut world, 1).expect("room");
+    world.run_for(MILLIS * 100);
+    let ask = |world: &mut World, number, entry| {
+        world.with(1, |it, now, out| it.acknowledge(now, (number, entry), out))
+    };
+    assert_eq!(ask(&mut world, 2, EntryId(99)), Ok(false));
+    assert_eq!(ask(&mut world, 2, entry), Ok(true));
+    world.nodes.get_mut(&2).expect("a node").applies = false;
+    // What changes behind the question is not what is asked for.
+    world.with(1, |it, now, out| assert!(it.weigh(now, entry, 9, out)));
+    assert_eq!(ask(&mut world, 3, entry), Ok(true));
+    world.run_for(MILLIS * 50);
+    let answers = &world.nodes[&1].acknowledged;
+    let numbers: Vec<u64> = answers.iter().map(|it| it.number).collect();
+    assert_eq!(numbers, [1, 2], "the last has not been applied by one");
+    assert_eq!(answers[1].confirmed.len(), 3);
+    world.run_for(MILLIS * 5_000);
+    let last = &world.nodes[&1].acknowledged[2];
+    assert_eq!((last.number, &last.missing[..]), (3, &[node(2)][..]));
+}
+
+#[test]
 fn one_over_the_acknowledgements_max_is_refused() {
     let mut world = three();
     world.loss = 100;
