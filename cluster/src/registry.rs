@@ -23,6 +23,7 @@ mod hearing;
 pub mod limits;
 mod message;
 mod owned;
+mod owning;
 mod parked;
 mod remote;
 mod settings;
@@ -186,6 +187,7 @@ impl Registry {
     /// That of a node in no cluster, ever: whatever is found counts from the beginning.
     pub fn alone(settings: RegistrySettings, own: NodeId) -> Self {
         let snapshot = Snapshot {
+            version: 1,
             is_settled: true,
             ..Snapshot::default()
         };
@@ -194,109 +196,6 @@ impl Registry {
             snapshot: Arc::new(snapshot),
             ..Self::new(settings, own)
         }
-    }
-
-    /// Announces an entry. Its number is its own for as long as the process runs.
-    ///
-    /// # Errors
-    /// [`RegisterError`]: there is no room for it, or this node leaves.
-    pub fn register(
-        &mut self,
-        now: Instant,
-        registration: Registration,
-        out: &mut Vec<RegistryOutput>,
-    ) -> Result<EntryId, RegisterError> {
-        if self.is_leaving {
-            return Err(RegisterError::Leaving);
-        }
-        let Registration {
-            key,
-            place,
-            weight,
-            acknowledge,
-        } = registration;
-        if acknowledge.is_some() && self.acknowledging.is_full() {
-            return Err(RegisterError::Acknowledgements);
-        }
-        let id = self.owned.next_id();
-        let entry = Arc::new(Entry {
-            id,
-            key,
-            place,
-            weight,
-        });
-        self.owned.put(entry).map_err(|_| RegisterError::Full)?;
-        if let Some(number) = acknowledge {
-            self.begin_acknowledging(now, (number, id));
-        }
-        self.touch(now, out);
-        Ok(id)
-    }
-
-    /// All members that can be reached now are to confirm an entry as it is, or have done so. Says
-    /// whether it is there.
-    ///
-    /// # Errors
-    /// [`RegisterError::Acknowledgements`].
-    pub fn acknowledge(
-        &mut self,
-        now: Instant,
-        (number, id): (u64, EntryId),
-        out: &mut Vec<RegistryOutput>,
-    ) -> Result<bool, RegisterError> {
-        if self.owned.get(id).is_none() {
-            return Ok(false);
-        }
-        if self.acknowledging.is_full() {
-            return Err(RegisterError::Acknowledgements);
-        }
-        self.begin_acknowledging(now, (number, id));
-        if !self.owned.is_touched() {
-            let (own, applied) = (self.own.uid, self.own_applied);
-            let acknowledging = &mut self.acknowledging;
-            acknowledging.handle_told(now, self.owned.told().counter);
-            acknowledging.handle_confirmed(own, applied);
-            self.remind(out);
-        }
-        self.finish(now, out);
-        Ok(true)
-    }
-
-    fn begin_acknowledging(&mut self, now: Instant, which: (u64, EntryId)) {
-        let reachable = self.remotes.values().filter(|it| it.is_within_reach());
-        let others = reachable.map(|it| it.node.clone());
-        let all = others.chain([self.own.clone()]).collect();
-        let deadline = now + self.settings.acknowledge_timeout;
-        self.acknowledging.begin(which, deadline, all);
-    }
-
-    /// Changes how many an entry stands for. Says whether it is there.
-    pub fn weigh(
-        &mut self,
-        now: Instant,
-        id: EntryId,
-        weight: u32,
-        out: &mut Vec<RegistryOutput>,
-    ) -> bool {
-        let Some(known) = self.owned.get(id) else {
-            return false;
-        };
-        let entry = Entry {
-            weight,
-            ..Entry::clone(known)
-        };
-        // It takes the place of one that is as long.
-        let is_done = self.owned.put(Arc::new(entry)).is_ok();
-        self.touch(now, out);
-        is_done
-    }
-
-    /// Takes an entry back. Says whether it was there.
-    pub fn deregister(&mut self, now: Instant, id: EntryId, out: &mut Vec<RegistryOutput>) -> bool {
-        let was_there = self.owned.remove(id);
-        self.acknowledging.handle_withdrawn(now, id);
-        self.touch(now, out);
-        was_there
     }
 
     /// The topology has changed.

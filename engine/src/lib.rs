@@ -58,6 +58,7 @@ mod quarantine;
 mod random;
 mod reference;
 mod refusal;
+pub mod registry;
 mod resolve;
 mod rt;
 mod selection;

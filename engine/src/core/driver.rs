@@ -51,6 +51,7 @@ fn live<R>(mut seat: Seat, begin: impl FnOnce(&Rc<Core>) -> R) -> Result<R, Engi
     }
     let entered = current::enter(Rc::clone(&core));
     core.begin_cluster()?;
+    core.begin_registry();
     core.begin_to_look();
     let begun = begin(&core);
     Driver::new(Rc::clone(&core)).run_to_the_end()?;
@@ -118,6 +119,7 @@ impl Driver {
         core.end_doomed();
         core.part_all();
         busy |= core.look_far();
+        busy |= core.look_at_registry();
         busy |= core.look_at_cluster();
         core.wake_event_readers();
         core.depart_when_read();

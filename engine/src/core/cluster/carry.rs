@@ -42,12 +42,8 @@ impl Core {
                 Effect::Identify { address } => self.identify(address),
                 Effect::Probe { node } => self.probe_member(&node),
                 Effect::Lease(ask) => self.ask_lease(ask),
-                // No core reads it yet, so all that do have it.
-                Effect::Registry(publication) => {
-                    let snapshot = publication.snapshot;
-                    self.tell_cluster(|machine, cx| machine.handle_applied(cx, &snapshot));
-                }
-                Effect::Acknowledged(_) => {}
+                Effect::Registry(publication) => self.publish_registry(publication),
+                Effect::Acknowledged(answer) => self.registry_acknowledged(answer),
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }

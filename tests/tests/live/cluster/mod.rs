@@ -6,6 +6,7 @@ mod idle;
 mod leases;
 mod notebook;
 mod seeds;
+mod services;
 mod shutdown;
 mod watches;
 
