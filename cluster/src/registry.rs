@@ -37,8 +37,8 @@ use std::time::Duration;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
-pub use self::acknowledging::Acknowledgement;
 use self::acknowledging::Acknowledging;
+pub use self::acknowledging::{Acknowledgement, Extent};
 pub use self::entry::{Entry, EntryId, Key, KeyError, Kind, Place};
 pub use self::limits::FEW_MEMBERS;
 use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN};
@@ -360,7 +360,7 @@ impl Registry {
                 counter,
             } = listing.version();
             if incarnation == self.own.uid {
-                self.acknowledging.handle_confirmed(incarnation, counter);
+                self.acknowledging.handle_applied(incarnation, counter);
             } else if let Some(remote) = self.remotes.get_mut(&incarnation)
                 && let Some(counter) = remote.handle_applied(counter)
             {
