@@ -29,6 +29,7 @@ pub mod lease;
 pub mod membership;
 pub mod monitor;
 pub mod post;
+pub mod pubsub;
 pub mod registry;
 pub mod resolver;
 pub mod watch;

@@ -38,8 +38,8 @@ use std::time::Duration;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
-pub use self::acknowledging::Acknowledgement;
 use self::acknowledging::Acknowledging;
+pub use self::acknowledging::{Acknowledgement, Extent};
 pub use self::entry::{Entry, EntryId, Key, KeyError, Kind, Place};
 pub use self::limits::FEW_MEMBERS;
 use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN};
@@ -83,9 +83,8 @@ pub struct Registration {
     pub place: Place,
     /// How many it stands for.
     pub weight: u32,
-    /// The number of the [`Acknowledgement`], if all members that can be reached now are to
-    /// confirm it.
-    pub acknowledge: Option<u64>,
+    /// Whether all members that can be reached now are to confirm it.
+    pub is_acknowledged: bool,
 }
 
 /// Why something cannot be announced. Nothing changed.
@@ -134,8 +133,6 @@ pub struct Registry {
     own: NodeId,
     is_leaving: bool,
     owned: Owned,
-    /// The version of it that all cores here have.
-    own_applied: u64,
     remotes: BTreeMap<Uid, Remote>,
     asked: BTreeMap<Uid, Asked>,
     parked: Parked,
@@ -165,7 +162,6 @@ impl Registry {
             own,
             is_leaving: false,
             owned: Owned::default(),
-            own_applied: 0,
             remotes: BTreeMap::new(),
             asked: BTreeMap::new(),
             parked: Parked::default(),
@@ -309,8 +305,7 @@ impl Registry {
                 counter,
             } = listing.version();
             if incarnation == self.own.uid {
-                self.own_applied = self.own_applied.max(counter);
-                self.acknowledging.handle_confirmed(incarnation, counter);
+                self.acknowledging.handle_applied(incarnation, counter);
             } else if let Some(remote) = self.remotes.get_mut(&incarnation)
                 && let Some(counter) = remote.handle_applied(counter)
             {

@@ -3,7 +3,9 @@
 use super::Control;
 use crate::context::Context;
 use crate::effect::{Class, Effect};
-use crate::registry::{EntryId, RegisterError, Registration, Registry, RegistryOutput, Snapshot};
+use crate::registry::{
+    EntryId, Extent, RegisterError, Registration, Registry, RegistryOutput, Snapshot,
+};
 
 impl Control {
     /// Announces an entry to all nodes. Its number is its own for as long as the process runs.
@@ -38,17 +40,19 @@ impl Control {
         was_there
     }
 
-    /// All members that can be reached now are to confirm an entry as it is, for
-    /// [`Effect::Acknowledged`] with that number. Says whether the entry is there.
+    /// Has an entry that is there confirmed by members, for [`Effect::Acknowledged`] with that
+    /// ticket. Says whether the entry is there.
     ///
     /// # Errors
     /// [`RegisterError::Acknowledgements`].
     pub fn acknowledge(
         &mut self,
         cx: &mut Context<'_>,
-        which: (u64, EntryId),
+        which: (EntryId, u64),
+        extent: Extent,
     ) -> Result<bool, RegisterError> {
-        let begun = self.registry.acknowledge(cx.now, which, &mut self.tables);
+        let (now, tables) = (cx.now, &mut self.tables);
+        let begun = self.registry.acknowledge(now, which, extent, tables);
         self.follow(cx);
         begun
     }

@@ -25,9 +25,9 @@ impl Registry {
             key,
             place,
             weight,
-            acknowledge,
+            is_acknowledged,
         } = registration;
-        if acknowledge.is_some() && self.acknowledging.is_full() {
+        if is_acknowledged && self.acknowledging.is_full() {
             return Err(RegisterError::Acknowledgements);
         }
         let id = self.owned.next_id();
@@ -38,48 +38,15 @@ impl Registry {
             weight,
         });
         self.owned.put(entry).map_err(|_| RegisterError::Full)?;
-        if let Some(number) = acknowledge {
-            self.begin_acknowledging(now, (number, id));
+        if is_acknowledged {
+            let reachable = self.remotes.values().filter(|it| it.is_within_reach());
+            let others = reachable.map(|it| it.node.clone());
+            let all = others.chain([self.own.clone()]).collect();
+            let deadline = now + self.settings.acknowledge_timeout;
+            self.acknowledging.begin(id, deadline, all);
         }
         self.touch(now, out);
         Ok(id)
-    }
-
-    /// All members that can be reached now are to confirm an entry as it is, or have done so. Says
-    /// whether it is there.
-    ///
-    /// # Errors
-    /// [`RegisterError::Acknowledgements`].
-    pub fn acknowledge(
-        &mut self,
-        now: Instant,
-        (number, id): (u64, EntryId),
-        out: &mut Vec<RegistryOutput>,
-    ) -> Result<bool, RegisterError> {
-        if self.owned.get(id).is_none() {
-            return Ok(false);
-        }
-        if self.acknowledging.is_full() {
-            return Err(RegisterError::Acknowledgements);
-        }
-        self.begin_acknowledging(now, (number, id));
-        if !self.owned.is_touched() {
-            let (own, applied) = (self.own.uid, self.own_applied);
-            let acknowledging = &mut self.acknowledging;
-            acknowledging.handle_told(now, self.owned.told().counter);
-            acknowledging.handle_confirmed(own, applied);
-            self.remind(out);
-        }
-        self.finish(now, out);
-        Ok(true)
-    }
-
-    fn begin_acknowledging(&mut self, now: Instant, which: (u64, EntryId)) {
-        let reachable = self.remotes.values().filter(|it| it.is_within_reach());
-        let others = reachable.map(|it| it.node.clone());
-        let all = others.chain([self.own.clone()]).collect();
-        let deadline = now + self.settings.acknowledge_timeout;
-        self.acknowledging.begin(which, deadline, all);
     }
 
     /// Changes how many an entry stands for. Says whether it is there.

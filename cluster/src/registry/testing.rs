@@ -19,7 +19,7 @@ pub(crate) fn registration(name: &str, is_acknowledged: bool) -> Registration {
             target,
         },
         weight: 1,
-        acknowledge: is_acknowledged.then_some(1),
+        is_acknowledged,
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use ringmesh_cluster::registry::{
-    Acknowledgement, EntryId, Key, Place, RegisterError as Refused, Registration,
+    Acknowledgement, EntryId, Extent, Key, Place, RegisterError as Refused, Registration,
 };
 
 use super::super::{CONTROL_CORE, Core, Errand};
@@ -101,42 +101,41 @@ impl Core {
     /// Announces a service, on the control core. What is announced already stays as it is.
     fn enter_service(&self, service: &Service, everywhere: bool) -> Announced {
         let Service { key, actor } = service;
-        let (number, answer) = everywhere.then(|| self.expect_answer()).unzip();
-        let done = match self.entry_of(service) {
-            Some(id) => number.map_or(Some(Ok(id)), |number| self.ask_for_it(number, id)),
-            None => self.put_service(key.clone(), *actor, number),
+        let id = match self.entry_of(service) {
+            Some(id) => id,
+            None => self.put_service(key.clone(), *actor)?,
         };
-        let done = done.unwrap_or(Err(RegisterError::Stopping));
-        if let (Err(_), Some(number)) = (&done, number) {
-            self.registry.desk.waiting.borrow_mut().remove(&number);
-        }
-        done.map(|_| answer)
+        everywhere
+            .then(|| self.confirm_entry(id, Extent::AllReachable))
+            .transpose()
     }
 
-    /// A number for an acknowledgement, and where it will be heard.
-    fn expect_answer(&self) -> (u64, oneshot::Receiver<Acknowledgement>) {
-        let desk = &self.registry.desk;
-        let number = desk.last_number.get() + 1;
-        desk.last_number.set(number);
-        let (say, heard) = oneshot::channel();
-        desk.waiting.borrow_mut().insert(number, say);
-        (number, heard)
-    }
-
-    fn ask_for_it(&self, number: u64, id: EntryId) -> Option<Result<EntryId, RegisterError>> {
-        let asked = self.tell_registry(
-            |machine, cx| machine.acknowledge(cx, (number, id)),
-            |registry, now, out| registry.acknowledge(now, (number, id), out),
-        )?;
-        Some(asked.map(|_| id).map_err(refused))
-    }
-
-    fn put_service(
+    /// Has an entry confirmed; where that will be heard.
+    pub(in super::super) fn confirm_entry(
         &self,
-        key: Key,
-        actor: Recipient,
-        acknowledge: Option<u64>,
-    ) -> Option<Result<EntryId, RegisterError>> {
+        id: EntryId,
+        extent: Extent,
+    ) -> Result<oneshot::Receiver<Acknowledgement>, RegisterError> {
+        let desk = &self.registry.desk;
+        let ticket = desk.last_ticket.get() + 1;
+        desk.last_ticket.set(ticket);
+        let (say, heard) = oneshot::channel();
+        desk.waiting.borrow_mut().insert(ticket, say);
+        let asked = self.tell_registry(
+            |machine, cx| machine.acknowledge(cx, (id, ticket), extent),
+            |registry, now, out| registry.acknowledge(now, (id, ticket), extent, out),
+        );
+        let refused = match asked {
+            Some(Ok(true)) => return Ok(heard),
+            Some(Ok(false)) => RegisterError::NotRunning,
+            Some(Err(why)) => why.into(),
+            None => RegisterError::Stopping,
+        };
+        desk.waiting.borrow_mut().remove(&ticket);
+        Err(refused)
+    }
+
+    fn put_service(&self, key: Key, actor: Recipient) -> Result<EntryId, RegisterError> {
         let place = Place {
             core: actor.core,
             target: actor.target(),
@@ -145,19 +144,17 @@ impl Core {
             key: key.clone(),
             place,
             weight: 1,
-            acknowledge,
+            is_acknowledged: false,
         };
         let again = registration.clone();
         let put = self.tell_registry(
             |machine, cx| machine.register(cx, registration),
             |registry, now, out| registry.register(now, again, out),
-        )?;
-        if let Ok(id) = put {
-            let mut entries = self.registry.desk.entries.borrow_mut();
-            let of_actor = entries.entry(actor.generation).or_default();
-            of_actor.push((key, id));
-        }
-        Some(put.map_err(refused))
+        );
+        let id = put.ok_or(RegisterError::Stopping)??;
+        let mut entries = self.registry.desk.entries.borrow_mut();
+        entries.entry(actor.generation).or_default().push((key, id));
+        Ok(id)
     }
 
     fn entry_of(&self, service: &Service) -> Option<EntryId> {
@@ -220,10 +217,12 @@ fn why_not(error: ClientAccessError) -> RegisterError {
     }
 }
 
-fn refused(why: Refused) -> RegisterError {
-    match why {
-        Refused::Full => RegisterError::Full,
-        Refused::Acknowledgements => RegisterError::TooManyWait,
-        _ => RegisterError::Leaving,
+impl From<Refused> for RegisterError {
+    fn from(why: Refused) -> Self {
+        match why {
+            Refused::Full => Self::Full,
+            Refused::Acknowledgements => Self::TooManyWait,
+            _ => Self::Leaving,
+        }
     }
 }

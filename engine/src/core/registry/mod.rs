@@ -51,9 +51,9 @@ struct Desk {
     stirred: Cell<bool>,
     /// What actors are announced as, by their generations.
     entries: RefCell<BTreeMap<u64, Vec<(Key, EntryId)>>>,
-    /// Who waits for an acknowledgement, by its number.
+    /// Who waits for an acknowledgement, by its ticket.
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Acknowledgement>>>,
-    last_number: Cell<u64>,
+    last_ticket: Cell<u64>,
     /// Snapshots that some core does not read yet: the first is waited for, and then the last.
     unread: RefCell<VecDeque<Arc<Snapshot>>>,
 }
@@ -173,7 +173,7 @@ impl Core {
 
     /// An acknowledgement has come.
     pub(super) fn registry_acknowledged(&self, answer: Acknowledgement) {
-        let waiting = { self.registry.desk.waiting.borrow_mut() }.remove(&answer.number);
+        let waiting = { self.registry.desk.waiting.borrow_mut() }.remove(&answer.ticket);
         if let Some(waiting) = waiting {
             // Whoever asked may wait no more.
             let _ = waiting.send(answer);

@@ -70,7 +70,7 @@ impl Announcer {
                 key,
                 place: Place { core, target },
                 weight: 1,
-                acknowledge: number.is_multiple_of(3).then_some(number),
+                is_acknowledged: number.is_multiple_of(3),
             };
             self.entries.extend(control.register(cx, registration));
         }
