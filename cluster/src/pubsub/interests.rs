@@ -285,6 +285,11 @@ impl Interests {
         is_it.then_some(slot.subscriber)
     }
 
+    /// Whose they are.
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
     /// How many subscriptions there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -326,6 +331,11 @@ impl Interests {
     /// The plan with that number.
     pub(super) fn plan_at(&mut self, number: u32) -> Option<&mut Plan> {
         self.plans.value_mut(number)
+    }
+
+    /// The same, to be read.
+    pub(super) fn plan_known(&self, number: u32) -> Option<&Plan> {
+        self.plans.value(number)
     }
 
     pub(super) fn count_other_type(&mut self, copies: u32) {

@@ -29,4 +29,15 @@ pub const CACHED_TOPICS_MAX: usize = 1024;
 /// The most receivers of those, each of which takes some tens of bytes.
 pub const CACHED_RECEIVERS_MAX: usize = 64 << 10;
 
+/// The most groups of one topic that a publish reaches.
+pub const GROUPS_OF_TOPIC_MAX: usize = 64;
+
+/// The most bytes of what a frame says before its message.
+pub const HEAD_BYTES_MAX: usize =
+    31 + TOPIC_BYTES_MAX + GROUPS_OF_TOPIC_MAX * (3 + GROUP_BYTES_MAX);
+
+/// The most publishes of one core that wait for answers.
+pub const PUBLISHES_MAX: usize = 1024;
+
+const _: () = assert!(GROUPS_OF_TOPIC_MAX <= 255 && TOPIC_BYTES_MAX <= 255);
 const _: () = assert!(SHAPES_OF_CORE_MAX <= SHAPES_MAX);

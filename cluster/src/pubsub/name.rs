@@ -202,6 +202,14 @@ impl Path {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same as what is remembered by its text.
+    pub(super) fn as_text(&self) -> Topic<'_> {
+        Topic {
+            text: &self.0,
+            hash: hash(self.0.as_bytes()),
+        }
+    }
 }
 
 impl fmt::Display for TopicName {

@@ -8,6 +8,7 @@ use super::cache::Basis;
 use super::choice::{Candidate, Candidates};
 use super::cores::Cores;
 use super::key::Meaning;
+use super::limits::GROUPS_OF_TOPIC_MAX;
 use super::name::Topic;
 use super::shape::mix;
 use super::topics::{Owner, Topics};
@@ -57,6 +58,8 @@ pub(super) struct Route {
     pub(super) unreached: Unreached,
     /// How many subscribe with another message type, on all nodes.
     pub(super) other_type: u32,
+    /// How many announced members of groups are left out, because the topic has too many groups.
+    pub(super) over: u32,
 }
 
 /// What is found of one node.
@@ -108,8 +111,9 @@ impl Route {
         2 + self.stops.len() + members.sum::<usize>()
     }
 
-    pub(super) fn group(&mut self, name: &str) -> Option<usize> {
-        self.groups.iter().position(|it| *it.name == *name)
+    /// Which of the groups has that name.
+    pub(super) fn group(&self, name: &str) -> Option<usize> {
+        self.groups.binary_search_by(|it| (*it.name).cmp(name)).ok()
     }
 
     /// Which of the stops is that node.
@@ -136,7 +140,11 @@ impl Builder<'_> {
                 place: entry.place,
                 weight,
             };
-            self.group(group).add(candidate);
+            let Some(members) = self.group(group) else {
+                self.route.over = self.route.over.saturating_add(weight);
+                return;
+            };
+            members.add(candidate);
         }
         if owner.uid != self.own.0 {
             let only = (meaning.text == self.topic.as_str()).then_some(entry.id);
@@ -187,16 +195,19 @@ impl Builder<'_> {
         }
     }
 
-    fn group(&mut self, name: &str) -> &mut Candidates {
+    fn group(&mut self, name: &str) -> Option<&mut Candidates> {
         let groups = &mut self.route.groups;
-        let place = groups.binary_search_by(|it| (*it.name).cmp(name));
-        let place = place.unwrap_or_else(|place| {
-            let name = name.into();
-            let members = Candidates::default();
-            groups.insert(place, GroupRoute { name, members });
-            place
-        });
-        &mut groups[place].members
+        let place = match groups.binary_search_by(|it| (*it.name).cmp(name)) {
+            Ok(place) => place,
+            Err(_) if groups.len() >= GROUPS_OF_TOPIC_MAX => return None,
+            Err(place) => {
+                let name = name.into();
+                let members = Candidates::default();
+                groups.insert(place, GroupRoute { name, members });
+                place
+            }
+        };
+        Some(&mut groups[place].members)
     }
 
     fn finish(mut self, before: Option<&Route>) -> Route {

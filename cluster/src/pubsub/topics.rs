@@ -372,6 +372,3 @@ fn make_room<T>(list: &mut Vec<T>) {
         list.reserve_exact(1 + list.len() / 8);
     }
 }
-
-#[cfg(test)]
-mod tests;

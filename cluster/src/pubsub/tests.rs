@@ -1,0 +1,5 @@
+//! Mediators of several nodes, of which each test says who is a member and who reaches whom.
+
+mod model;
+mod scenes;
+mod world;
