@@ -29,7 +29,8 @@ use crate::registry::{Key, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriberId(pub u64);
 
-/// A subscription of this core. No other one ever has its number.
+/// A subscription of this core. Its number comes back only after its place was given to four
+/// thousand million others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId {
     slot: u32,

@@ -119,6 +119,11 @@ impl Mediator {
 
     /// Who subscribes in the cluster, from now on.
     pub fn handle_topics(&mut self, topics: Arc<Topics>) {
+        if topics.version() < self.topics.version() {
+            // They were made anew: nothing that is remembered rests on them.
+            self.routes = Cache::default();
+            self.paths = Cache::default();
+        }
         self.topics = topics;
     }
 

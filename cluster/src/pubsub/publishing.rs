@@ -151,8 +151,8 @@ impl Publishing {
         };
         awaited.subscribers += u64::from(reached.subscribers);
         awaited.answered = awaited.answered.saturating_add(1);
-        if let Some(cores) = reached.cores {
-            awaited.cores.get_or_insert(1 + u32::from(cores));
+        if let (Some(cores), None) = (reached.cores, awaited.cores) {
+            awaited.cores = Some(1 + u32::from(cores));
         }
         if awaited.is_over() {
             waiting.close(node);

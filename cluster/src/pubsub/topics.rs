@@ -139,12 +139,13 @@ impl Topics {
         subscribed.map(|(_, it)| it.text).collect()
     }
 
-    /// How many subscriptions that can be reached a publish to the topic is for, of all message
-    /// types, those of groups among them.
-    pub fn subscribers(&self, topic: Topic<'_>) -> u64 {
+    /// How many subscriptions match a topic and can be reached, those of groups among them: to that
+    /// message type, or to all.
+    pub fn subscribers(&self, topic: Topic<'_>, protocol: Option<u64>) -> u64 {
         let mut sum = 0;
         self.visit(topic, |owner, entry, _| {
-            if owner.standing == Standing::Reachable {
+            let is_it = protocol.is_none_or(|it| it == entry.key.protocol());
+            if is_it && owner.standing == Standing::Reachable {
                 sum += u64::from(entry.weight);
             }
         });

@@ -203,8 +203,8 @@ impl Registry {
             return Err(RegisterError::Acknowledgements);
         }
         let members = self.remotes.values();
-        let members = members.filter(|it| it.standing != Standing::Apart);
-        let needed = (extent == Extent::Quorum).then_some((members.count() + 1) / 2 + 1);
+        let members = 1 + members.filter(|it| it.standing != Standing::Apart).count();
+        let needed = (extent == Extent::Quorum).then_some(members / 2 + 1);
         let reachable = self.remotes.values().filter(|it| it.is_within_reach());
         let others = reachable.map(|it| it.node.clone());
         let nodes = others.chain([self.own.clone()]).collect();

@@ -86,7 +86,7 @@ impl Model {
             37..40 => self.end_subscriber(),
             40..94 => self.publish(),
             // Every fourth world is a calm one.
-            94.. if self.seed % 4 == 0 => self.publish(),
+            94.. if self.seed.is_multiple_of(4) => self.publish(),
             94..96 => {
                 let (one, other) = (self.any_node(), self.any_node());
                 if one != other {

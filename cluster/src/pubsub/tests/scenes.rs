@@ -339,14 +339,18 @@ fn topics_are_listed_and_counted_as_they_are_announced() {
     for node in [1, 2] {
         let topics = world.nodes[&node].cores[0].topics();
         let names: Vec<&str> = topics.names().into_iter().collect();
-        assert_eq!((names, topics.subscribers(topic)), (vec!["a.*", "a.b"], 8));
-        assert_eq!(topics.len(), 8);
+        assert_eq!(
+            (names, topics.subscribers(topic, None)),
+            (vec!["a.*", "a.b"], 8)
+        );
+        let other = topics.subscribers(topic, Some(TYPE + 1));
+        assert_eq!((topics.len(), other), (8, 0));
     }
     world.part(1, 2);
     world.show_all();
     world.run_for(MILLIS * 50);
     let topics = world.nodes[&1].cores[0].topics();
-    assert_eq!((topics.subscribers(topic), topics.len()), (2, 8));
+    assert_eq!((topics.subscribers(topic, None), topics.len()), (2, 8));
     world.stop(2);
     world.cut.clear();
     world.show_all();
