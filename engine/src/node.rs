@@ -12,7 +12,7 @@ use ringmesh_proto::address::{Address, CoreId, NodeId};
 use crate::actor::{Actor, Protocol};
 use crate::client::ClientAccessError;
 use crate::cluster::Cluster;
-use crate::core::{Core, Probe, Rest, Service};
+use crate::core::{Core, Probe, Rest};
 use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::deploy::{Deploy, SpawnAtError, Spawnable};
@@ -25,7 +25,6 @@ use crate::ping_error::PingError;
 use crate::props::{Props, StartError};
 use crate::quarantine::QuarantineError;
 use crate::reference::Ref;
-use crate::registry::{Acknowledgement, Listing, Listings, RegisterError, ServiceKey};
 use crate::selection::{SelectError, Selection};
 use crate::shutdown::{CoordinatedShutdown, ShutdownReason};
 use crate::testkit::VirtualTime;
@@ -33,7 +32,7 @@ use crate::testkit::VirtualTime;
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
 #[derive(Clone)]
 pub struct Node {
-    core: Rc<Core>,
+    pub(crate) core: Rc<Core>,
 }
 
 impl Node {
@@ -359,65 +358,6 @@ impl Node {
         Cluster::new(Rc::clone(&self.core))
     }
 
-    /// Announces an actor of this node, on whatever core, as one that serves `key`: to this node
-    /// and to all members of its cluster, which find it within a batch (10 ms, or 100 ms with more
-    /// than 32 members). [`register_everywhere`](Self::register_everywhere) waits for that. What
-    /// is announced already stays as it is.
-    ///
-    /// It ends with the actor, when this node begins to leave, or by [`deregister`].
-    ///
-    /// [`deregister`]: Self::deregister
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn register<P: Protocol>(
-        &self,
-        key: &ServiceKey<P>,
-        actor: &Ref<P>,
-    ) -> Result<(), RegisterError> {
-        let announced = self.core.announce(service(key, actor), false);
-        announced.await.map(drop)
-    }
-
-    /// The same, and waits until every core of every member that can be reached now finds it: 5 s
-    /// at most. The answer says who did not say so by then, and who was lost meanwhile; the actor
-    /// is announced all the same.
-    ///
-    /// # Errors
-    /// As [`register`](Self::register).
-    pub async fn register_everywhere<P: Protocol>(
-        &self,
-        key: &ServiceKey<P>,
-        actor: &Ref<P>,
-    ) -> Result<Acknowledgement, RegisterError> {
-        let announced = self.core.announce(service(key, actor), true).await?;
-        // It was asked for, so it is there.
-        announced.ok_or(RegisterError::Stopping)
-    }
-
-    /// Takes back that an actor of this node serves `key`. Says whether it was announced.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn deregister<P: Protocol>(
-        &self,
-        key: &ServiceKey<P>,
-        actor: &Ref<P>,
-    ) -> Result<bool, RegisterError> {
-        self.core.take_back(service(key, actor)).await
-    }
-
-    /// The actors that serve `key`, as this core knows: without asking anybody. On a node that has
-    /// just joined, or is about to, it waits for what the others announce, 5 s at most.
-    pub async fn find<P: Protocol>(&self, key: &ServiceKey<P>) -> Listing<P> {
-        crate::registry::find(&self.core, key).await
-    }
-
-    /// Subscribes to which actors serve `key`.
-    pub fn listings<P: Protocol>(&self, key: &ServiceKey<P>) -> Listings<P> {
-        Listings::new(&self.core, key)
-    }
-
     /// Lets clients reach an actor of this node, on whatever core: those that come with the role
     /// `client`, see `node.role` of the [`Settings`](crate::Settings). From now on they find it by
     /// its name, if it has one, and their messages arrive. Nothing else of the node exists for
@@ -476,13 +416,6 @@ impl Node {
     /// The shutdown of the node: tasks may be added to its phases.
     pub fn coordinated_shutdown(&self) -> CoordinatedShutdown {
         CoordinatedShutdown::new(Rc::clone(&self.core))
-    }
-}
-
-fn service<P: Protocol>(key: &ServiceKey<P>, actor: &Ref<P>) -> Service {
-    Service {
-        key: key.entry_key(),
-        actor: actor.recipient,
     }
 }
 

@@ -1,11 +1,12 @@
 //! What this node announces, and what all others do.
 
+use ringmesh_proto::time::Instant;
+
 use super::Control;
+
 use crate::context::Context;
 use crate::effect::{Class, Effect};
-use crate::registry::{
-    EntryId, Extent, RegisterError, Registration, Registry, RegistryOutput, Snapshot,
-};
+use crate::registry::{EntryId, RegisterError, Registration, Registry, RegistryOutput, Snapshot};
 
 impl Control {
     /// Announces an entry to all nodes. Its number is its own for as long as the process runs.
@@ -40,28 +41,26 @@ impl Control {
         was_there
     }
 
-    /// Has an entry that is there confirmed by members, for [`Effect::Acknowledged`] with that
-    /// ticket. Says whether the entry is there.
-    ///
-    /// # Errors
-    /// [`RegisterError::Acknowledgements`].
-    pub fn acknowledge(
-        &mut self,
-        cx: &mut Context<'_>,
-        which: (EntryId, u64),
-        extent: Extent,
-    ) -> Result<bool, RegisterError> {
-        let (now, tables) = (cx.now, &mut self.tables);
-        let begun = self.registry.acknowledge(now, which, extent, tables);
-        self.follow(cx);
-        begun
-    }
-
     /// Every core of this node reads that snapshot, or a later one.
     pub fn handle_applied(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot) {
         let (now, tables) = (cx.now, &mut self.tables);
         self.registry.handle_applied(now, snapshot, tables);
         self.follow(cx);
+    }
+
+    /// Does something with the registry, and then what it wants done. `None` once this node has no
+    /// part in the cluster any more.
+    pub fn with_registry<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Registry, Instant, &mut Vec<RegistryOutput>) -> R,
+    ) -> Option<R> {
+        if self.membership.is_ended() {
+            return None;
+        }
+        let acted = act(&mut self.registry, cx.now, &mut self.tables);
+        self.follow(cx);
+        Some(acted)
     }
 
     /// What all nodes announce, as this one knows.

@@ -170,6 +170,11 @@ impl Announcer {
         })
     }
 
+    /// The entry of something that a core announced.
+    pub fn entry(&self, announced: (CoreId, AnnouncementId)) -> Option<EntryId> {
+        self.entries.get(&announced).copied()
+    }
+
     /// How many entries are announced.
     pub fn len(&self) -> usize {
         self.entries.len()

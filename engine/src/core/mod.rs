@@ -63,6 +63,7 @@ mod ping;
 mod pipes;
 mod pressure;
 mod probes;
+mod pubsub;
 mod quarantine;
 mod questions;
 mod receive;
@@ -132,6 +133,7 @@ pub(crate) use payload::Payload;
 pub(crate) use peer_state::PeerState;
 pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
+pub(crate) use pubsub::{Arrived, Entered, Order, Reach, Refused, Subscriber};
 pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
@@ -165,6 +167,7 @@ use life::Lives;
 use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
+use pubsub::PubsubRoom;
 use registry::RegistryRoom;
 use rest::Idleness;
 use shutdown::ShutdownRoom;
@@ -247,6 +250,8 @@ pub(crate) struct Core {
     cluster: ClusterRoom,
     /// What all nodes announce.
     registry: RegistryRoom,
+    /// Who subscribes here.
+    pubsub: PubsubRoom,
     /// What clients reach, as this core knows.
     for_clients: ForClients,
     /// What the transport reported and nobody has handled.

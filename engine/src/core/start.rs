@@ -32,6 +32,7 @@ use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
 use super::peers::PeerTable;
+use super::pubsub::PubsubRoom;
 use super::registry::RegistryRoom;
 use super::rest::Idleness;
 use super::shared::core_id;
@@ -104,6 +105,7 @@ impl Core {
             far: Far::new(&settings),
             cluster: ClusterRoom::new(seat.surroundings.lease_store),
             registry: RegistryRoom::default(),
+            pubsub: PubsubRoom::default(),
             for_clients: ForClients::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),

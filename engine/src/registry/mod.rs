@@ -17,10 +17,10 @@
 mod error;
 mod key;
 mod listing;
+mod on_node;
 
 pub use ringmesh_cluster::registry::Acknowledgement;
 
 pub use self::error::RegisterError;
 pub use self::key::{ServiceKey, ServiceNameError};
-pub(crate) use self::listing::find;
 pub use self::listing::{Listing, Listings};

@@ -60,6 +60,11 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
+    /// What it was published to.
+    pub fn topic(&self) -> Topic<'a> {
+        self.topic
+    }
+
     /// Those on this core, each subscription once.
     pub fn recipients(&self) -> impl Iterator<Item = Recipient> + use<'a> {
         let open = if self.is_open {

@@ -121,15 +121,14 @@ impl Core {
         desk.last_ticket.set(ticket);
         let (say, heard) = oneshot::channel();
         desk.waiting.borrow_mut().insert(ticket, say);
-        let asked = self.tell_registry(
-            |machine, cx| machine.acknowledge(cx, (id, ticket), extent),
-            |registry, now, out| registry.acknowledge(now, (id, ticket), extent, out),
-        );
+        let asked = self.tell_registry(|registry, now, out| {
+            registry.acknowledge(now, (id, ticket), extent, out)
+        });
         let refused = match asked {
             Some(Ok(true)) => return Ok(heard),
             Some(Ok(false)) => RegisterError::NotRunning,
             Some(Err(why)) => why.into(),
-            None => RegisterError::Stopping,
+            None => RegisterError::Leaving,
         };
         desk.waiting.borrow_mut().remove(&ticket);
         Err(refused)
@@ -146,12 +145,9 @@ impl Core {
             weight: 1,
             is_acknowledged: false,
         };
-        let again = registration.clone();
-        let put = self.tell_registry(
-            |machine, cx| machine.register(cx, registration),
-            |registry, now, out| registry.register(now, again, out),
-        );
-        let id = put.ok_or(RegisterError::Stopping)??;
+        let put =
+            self.tell_registry(|registry, now, out| registry.register(now, registration, out));
+        let id = put.ok_or(RegisterError::Leaving)??;
         let mut entries = self.registry.desk.entries.borrow_mut();
         entries.entry(actor.generation).or_default().push((key, id));
         Ok(id)
@@ -183,10 +179,7 @@ impl Core {
     }
 
     fn deregister_entry(&self, id: EntryId) -> bool {
-        let done = self.tell_registry(
-            |machine, cx| machine.deregister(cx, id),
-            |registry, now, out| registry.deregister(now, id, out),
-        );
+        let done = self.tell_registry(|registry, now, out| registry.deregister(now, id, out));
         done.unwrap_or(false)
     }
 

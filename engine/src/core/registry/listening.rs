@@ -17,6 +17,27 @@ pub(super) struct Listeners {
     by_key: BTreeMap<Key, Vec<Rc<Listener>>>,
 }
 
+/// Who waits on a core for another snapshot, whatever changes in it.
+pub(crate) struct SnapshotWait {
+    core: Rc<Core>,
+    place: Rc<RefCell<Option<Waker>>>,
+}
+
+impl SnapshotWait {
+    /// Wakes a task when the core reads another snapshot.
+    pub(crate) fn wake(&mut self, waker: &Waker) {
+        let former = self.place.replace(Some(waker.clone()));
+        drop(former);
+    }
+}
+
+impl Drop for SnapshotWait {
+    fn drop(&mut self) {
+        let mut all = self.core.registry.waiting.borrow_mut();
+        all.retain(|it| !Rc::ptr_eq(it, &self.place));
+    }
+}
+
 /// One who waits.
 #[derive(Debug, Default)]
 struct Listener {
@@ -125,6 +146,16 @@ impl Core {
         Arc::clone(&self.registry.snapshot.borrow())
     }
 
+    /// A place among those that wait for another snapshot.
+    pub(crate) fn wait_for_topics(self: &Rc<Self>) -> SnapshotWait {
+        let place = Rc::default();
+        let mut all = self.registry.waiting.borrow_mut();
+        all.push(Rc::clone(&place));
+        drop(all);
+        let core = Rc::clone(self);
+        SnapshotWait { core, place }
+    }
+
     /// Reads the latest snapshot, once a turn. Says whether it is another one.
     pub(super) fn read_registry(&self) -> bool {
         let slot = &self.shared.registry;
@@ -137,11 +168,14 @@ impl Core {
         let former = self.registry.snapshot.replace(latest);
         let listeners = self.registry.listeners.borrow();
         let mut woken = self.event_readers.borrow_mut();
+        let waiting = self.registry.waiting.borrow();
+        woken.extend(waiting.iter().filter_map(|it| it.take()));
         if former.is_settled() == self.registry_snapshot().is_settled() {
             listeners.note(&steps, &mut woken);
         } else {
             listeners.note_all(&mut woken);
         }
+        self.follow_topics(version, slot.topics());
         if slot.note_read(self.id, version) {
             self.all_read_registry();
         }

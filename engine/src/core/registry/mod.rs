@@ -11,11 +11,13 @@ mod slot;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use futures_channel::oneshot;
-use ringmesh_cluster::context::{Context, Random};
-use ringmesh_cluster::control::Control;
+use ringmesh_cluster::context::Random;
+use ringmesh_cluster::pubsub::Topics;
 use ringmesh_cluster::registry::{
     Acknowledgement, EntryId, Key, Publication, Registry, RegistryOutput, RegistrySettings,
     Snapshot,
@@ -36,6 +38,8 @@ pub(super) struct RegistryRoom {
     /// What is announced, as this core knows.
     snapshot: RefCell<Arc<Snapshot>>,
     listeners: RefCell<Listeners>,
+    /// Who waits for another snapshot.
+    waiting: RefCell<Vec<Rc<RefCell<Option<Waker>>>>>,
     /// The generations of the actors of this core that were announced.
     announced: RefCell<FxHashSet<u64>>,
     desk: Desk,
@@ -54,6 +58,8 @@ struct Desk {
     /// Who waits for an acknowledgement, by its ticket.
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Acknowledgement>>>,
     last_ticket: Cell<u64>,
+    /// What is subscribed to in the cluster, as it was published last.
+    topics: RefCell<Option<Topics>>,
     /// Snapshots that some core does not read yet: the first is waited for, and then the last.
     unread: RefCell<VecDeque<Arc<Snapshot>>>,
 }
@@ -84,7 +90,13 @@ impl Core {
             unread.truncate(1);
             unread.push_back(snapshot);
         }
-        self.shared.registry.put(publication);
+        let topics = {
+            let mut topics = self.registry.desk.topics.borrow_mut();
+            let topics = topics.get_or_insert_with(|| Topics::new(self.identity().uid));
+            topics.apply(&publication);
+            Arc::new(topics.clone())
+        };
+        self.shared.registry.put(publication, topics);
         self.read_registry();
         for core in self.cores().filter(|core| *core != self.id) {
             self.shared.ring(core);
@@ -117,27 +129,23 @@ impl Core {
         let Some(snapshot) = confirmed else {
             return false;
         };
-        self.tell_registry(
-            |machine, cx| machine.handle_applied(cx, &snapshot),
-            |registry, now, out| registry.handle_applied(now, &snapshot, out),
-        );
+        self.tell_registry(|registry, now, out| registry.handle_applied(now, &snapshot, out));
         true
     }
 
     /// Gives the registry something, wherever it is, and has what follows done in this turn. `None`
-    /// off the control core.
-    fn tell_registry<R>(
+    /// off the control core, and once the node has no part in its cluster any more.
+    pub(super) fn tell_registry<R>(
         &self,
-        member: impl FnOnce(&mut Control, &mut Context<'_>) -> R,
-        alone: impl FnOnce(&mut Registry, Instant, &mut Vec<RegistryOutput>) -> R,
+        tell: impl FnOnce(&mut Registry, Instant, &mut Vec<RegistryOutput>) -> R,
     ) -> Option<R> {
         let desk = &self.registry.desk;
         if let Some(registry) = desk.alone.borrow_mut().as_mut() {
             desk.stirred.set(true);
             let out = &mut desk.out.borrow_mut();
-            return Some(alone(registry, self.clock.now(), out));
+            return Some(tell(registry, self.clock.now(), out));
         }
-        self.tell_cluster(member)
+        self.tell_cluster(|machine, cx| machine.with_registry(cx, tell))?
     }
 
     /// Whether something is to be done in this turn or the next.
@@ -183,10 +191,7 @@ impl Core {
     pub(super) fn registry_timeout(&self) {
         self.registry.desk.timer.set(None);
         let mut random = Random::new(crate::random::number());
-        self.tell_registry(
-            |_, _| (),
-            |registry, now, out| registry.handle_timeout(now, &mut random, out),
-        );
+        self.tell_registry(|registry, now, out| registry.handle_timeout(now, &mut random, out));
     }
 
     fn arm_registry_timer(&self) {

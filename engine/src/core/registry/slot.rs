@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ringmesh_cluster::pubsub::Topics;
 use ringmesh_cluster::registry::{Difference, Publication, Snapshot};
 use ringmesh_proto::address::CoreId;
 
@@ -28,6 +29,8 @@ pub(crate) struct RegistrySlot {
 #[derive(Debug, Default)]
 struct Latest {
     snapshot: Arc<Snapshot>,
+    /// The same for pub-sub; `None` before the first.
+    topics: Option<Arc<Topics>>,
     /// The steps to the last versions, each as one list, and how many are in all lists.
     steps: VecDeque<Arc<[Difference]>>,
     kept: usize,
@@ -58,16 +61,22 @@ impl RegistrySlot {
     }
 
     /// Has all cores find another snapshot. Its version is the next one, or it is the first.
-    pub(super) fn put(&self, publication: Publication) {
+    pub(super) fn put(&self, publication: Publication, topics: Arc<Topics>) {
         let version = publication.snapshot.version();
         let dropped = {
             let mut latest = self.lock();
             let former = std::mem::replace(&mut latest.snapshot, publication.snapshot);
-            (former, latest.keep(publication.differences.into()))
+            let topics = latest.topics.replace(topics);
+            (former, topics, latest.keep(publication.differences.into()))
         };
         self.version.store(version, Ordering::Release);
         // They may be large, and nobody is to wait for the lock meanwhile.
         drop(dropped);
+    }
+
+    /// The topics of the latest snapshot.
+    pub(super) fn topics(&self) -> Option<Arc<Topics>> {
+        self.lock().topics.clone()
     }
 
     /// The latest snapshot, and what led to it from that version.

@@ -8,6 +8,7 @@ mod notebook;
 mod seeds;
 mod services;
 mod shutdown;
+mod topics;
 mod watches;
 
 use std::sync::mpsc::{Sender, channel};
