@@ -76,7 +76,7 @@ pub struct Refused {
 /// Which entries of the registry are what the cores announced.
 #[derive(Debug, Default)]
 pub struct Announcer {
-    entries: FxHashMap<(CoreId, AnnouncementId), EntryId>,
+    entries: BTreeMap<CoreId, FxHashMap<AnnouncementId, EntryId>>,
     /// Who waits for what the registry says, by ticket.
     waiting: BTreeMap<u64, (CoreId, WaiterId)>,
     last_ticket: u64,
@@ -104,16 +104,17 @@ impl Announcer {
                 };
                 let registered = registry.register(now, registration, out);
                 let entry = registered.map_err(|why| Refused { core, id, why })?;
-                self.entries.insert((core, id), entry);
+                self.entries.entry(core).or_default().insert(id, entry);
             }
             // What was refused, or withdrawn because the node leaves, is not there.
             Announce::Weigh { id, weight } => {
-                if let Some(entry) = self.entries.get(&(core, id)) {
-                    registry.weigh(now, *entry, weight, out);
+                if let Some(entry) = self.entry(core, id) {
+                    registry.weigh(now, entry, weight, out);
                 }
             }
             Announce::Withdraw { id } => {
-                if let Some(entry) = self.entries.remove(&(core, id)) {
+                let entries = self.entries.get_mut(&core);
+                if let Some(entry) = entries.and_then(|it| it.remove(&id)) {
                     registry.deregister(now, entry, out);
                 }
             }
@@ -142,8 +143,8 @@ impl Announcer {
             }));
         };
         let ticket = self.last_ticket + 1;
-        let asked = match self.entries.get(&(core, id)) {
-            Some(entry) => registry.acknowledge(now, (*entry, ticket), extent, out),
+        let asked = match self.entry(core, id) {
+            Some(entry) => registry.acknowledge(now, (entry, ticket), extent, out),
             None => Ok(false),
         };
         match asked {
@@ -177,11 +178,100 @@ impl Announcer {
 
     /// How many entries are announced.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.values().map(FxHashMap::len).sum()
     }
 
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    fn entry(&self, core: CoreId, id: AnnouncementId) -> Option<EntryId> {
+        self.entries.get(&core)?.get(&id).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::membership::Status;
+    use crate::membership::testing::{View, node, topology};
+    use crate::pubsub::{InterestSettings, Interests, Pattern, Subscribe, SubscriberId};
+    use crate::registry::{RegistrySettings, limits::ACKNOWLEDGEMENTS_MAX};
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000);
+    const CORE: CoreId = CoreId(1);
+
+    fn put(interests: &mut Interests) -> Announce {
+        let mut out = Vec::new();
+        let wanted = Subscribe {
+            pattern: Pattern::new("a.*").expect("a pattern"),
+            group: None,
+            protocol: 7,
+            subscriber: SubscriberId(1),
+        };
+        interests.subscribe(&wanted, &mut out).expect("room");
+        out.remove(0)
+    }
+
+    #[test]
+    fn a_node_that_leaves_announces_nothing_and_its_core_is_told() {
+        let mut registry = Registry::new(RegistrySettings::default(), node(1));
+        let mut announcer = Announcer::default();
+        let mut interests = Interests::new(CORE, InterestSettings::default());
+        let view = topology(1, &View::of(&[(1, Status::Leaving)]));
+        let mut out = Vec::new();
+        registry.handle_topology(NOW, &view, &mut out);
+        let put = put(&mut interests);
+        let refused = announcer.handle((NOW, &mut registry), CORE, put, &mut out);
+        let refused = refused.expect_err("it leaves");
+        assert_eq!((refused.core, refused.why), (CORE, RegisterError::Leaving));
+        let mut ended = Vec::new();
+        interests.handle_refused(refused.id, &mut ended);
+        assert!(ended.len() == 1 && interests.is_empty() && announcer.is_empty());
+        let waits = (Level::AllReachable, WaiterId(1));
+        let at = (CORE, refused.id);
+        let asked = announcer.acknowledge((NOW, &mut registry), at, waits, &mut out);
+        assert_eq!(asked, Err(refused));
+    }
+
+    #[test]
+    fn one_over_the_acknowledgements_max_waits_in_vain_and_each_other_is_answered() {
+        let mut registry = Registry::new(RegistrySettings::default(), node(1));
+        let mut announcer = Announcer::default();
+        let mut interests = Interests::new(CORE, InterestSettings::default());
+        let mut out = Vec::new();
+        let put = put(&mut interests);
+        let Announce::Put { id, .. } = put else {
+            panic!("it is new");
+        };
+        let done = announcer.handle((NOW, &mut registry), CORE, put, &mut out);
+        assert_eq!((done, announcer.len()), (Ok(()), 1));
+        let mut wait = |level, waiter, registry: &mut Registry, out: &mut Vec<_>| {
+            let waits = (level, WaiterId(waiter));
+            announcer.acknowledge((NOW, registry), (CORE, id), waits, out)
+        };
+        let local = wait(Level::Local, 9, &mut registry, &mut out);
+        assert!(local.expect("at once").is_some_and(|it| it.is_enough()));
+        for waiter in 0..ACKNOWLEDGEMENTS_MAX as u64 {
+            let asked = wait(Level::Quorum, waiter, &mut registry, &mut out);
+            assert_eq!(asked, Ok(None));
+        }
+        let over = wait(Level::Quorum, 999, &mut registry, &mut out);
+        assert_eq!(
+            over.map_err(|it| it.why),
+            Err(RegisterError::Acknowledgements)
+        );
+        let snapshot = registry.snapshot().clone();
+        registry.handle_applied(NOW + Duration::from_millis(1), &snapshot, &mut out);
+        let answers = out.into_iter().filter_map(|it| match it {
+            RegistryOutput::Acknowledged(it) => announcer.handle_acknowledged(it),
+            _ => None,
+        });
+        let waiters: Vec<u64> = answers.map(|it| it.waiter.0).collect();
+        assert_eq!(waiters.len(), ACKNOWLEDGEMENTS_MAX);
+        assert!(announcer.waiting.is_empty());
     }
 }

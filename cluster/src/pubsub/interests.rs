@@ -23,6 +23,7 @@ use super::key;
 use super::limits::SHAPES_OF_CORE_MAX;
 use super::name::{GroupName, Path, Pattern, Topic};
 use super::shape::Shape;
+use super::topics::make_room;
 use crate::registry::{Key, Place};
 
 /// Who subscribes: the driver's own number, on this core.
@@ -385,6 +386,7 @@ impl Interests {
 
     fn enter(&mut self, row: u32, subscriber: SubscriberId, out: &mut Vec<Announce>) -> Subscribed {
         let slot = self.free.pop().unwrap_or_else(|| {
+            make_room(&mut self.slots);
             self.slots.push(Slot {
                 generation: 0,
                 row: NONE,

@@ -368,7 +368,7 @@ impl Topics {
 }
 
 /// Room for one more, and a few: what is held by the ten thousands is not to be half empty.
-fn make_room<T>(list: &mut Vec<T>) {
+pub(super) fn make_room<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
         list.reserve_exact(1 + list.len() / 8);
     }

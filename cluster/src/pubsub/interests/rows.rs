@@ -7,6 +7,7 @@ use crate::pubsub::cache::Basis;
 use crate::pubsub::key::Meaning;
 use crate::pubsub::limits::SHAPES_OF_CORE_MAX;
 use crate::pubsub::shape::{Shape, Shapes, hash};
+use crate::pubsub::topics::make_room;
 use crate::registry::Key;
 
 /// One pattern with one message type and group, or one path, and who subscribes to it.
@@ -107,6 +108,7 @@ impl Rows {
     pub(super) fn add(&mut self, mut row: Row, shape: Option<Shape>) -> u32 {
         let hash = text_hash(&row.key);
         let number = self.free.pop().unwrap_or_else(|| {
+            make_room(&mut self.rows);
             self.rows.push(None);
             // There is a subscription for each.
             (self.rows.len() - 1) as u32

@@ -11,6 +11,7 @@ use crate::pubsub::frame::{AnswerTo, Draft, FrameTopic, Head, NoRoom};
 use crate::pubsub::interests::{Plan, Recipient};
 use crate::pubsub::name::Topic;
 use crate::pubsub::route::Route;
+use crate::pubsub::topics::Topics;
 
 /// From where a frame came to this core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,18 +131,9 @@ impl Mediator {
         nodes: &impl Nodes,
         random: &mut Random,
     ) -> Result<Arrival<'a>, UnknownEntry> {
-        let (topic, protocol) = match head.topic {
-            FrameTopic::Named { topic, protocol } => (topic, protocol),
-            FrameTopic::Entry(id) => {
-                let entry = self.topics.own_entry(id);
-                let known = entry.and_then(|it| {
-                    let topic = Topic::new(it.key.name()).ok()?;
-                    Some((topic, it.key.protocol()))
-                });
-                self.counters.dead_letters += u64::from(known.is_none());
-                known.ok_or(UnknownEntry)?
-            }
-        };
+        let known = topic_of(&self.topics, head.topic);
+        self.counters.dead_letters += u64::from(known.is_none());
+        let (topic, protocol) = known.ok_or(UnknownEntry)?;
         let plan = self.interests.plan(topic, protocol);
         let core = self.core;
         let route = route_of(&mut self.routes, &self.topics, core, (topic, protocol));
@@ -194,6 +186,17 @@ impl Mediator {
         counters.dead_groups += u64::from(selection.dead_groups);
         counters.forwarded += selection.forwards.len() as u64;
         Ok(arrival)
+    }
+}
+
+/// What is published to, and the message type; `None` if it names an entry that is not there.
+fn topic_of<'a>(topics: &'a Topics, topic: FrameTopic<'a>) -> Option<(Topic<'a>, u64)> {
+    match topic {
+        FrameTopic::Named { topic, protocol } => Some((topic, protocol)),
+        FrameTopic::Entry(id) => {
+            let key = &topics.own_entry(id)?.key;
+            Some((Topic::new(key.name()).ok()?, key.protocol()))
+        }
     }
 }
 

@@ -358,3 +358,44 @@ fn topics_are_listed_and_counted_as_they_are_announced() {
     let topics = world.nodes[&1].cores[1].topics();
     assert_eq!(topics.len(), 2);
 }
+
+#[test]
+fn the_core_that_takes_a_topic_stays_while_it_has_subscribers() {
+    let mut world = World::new(1, &[1, 2], 4);
+    let mut begun: Vec<_> = (0..4)
+        .map(|core| world.subscribe((2, core), &wanted("a", None, 7), 0).id)
+        .collect();
+    world.run_for(MILLIS * 50);
+    let by = |world: &mut World| {
+        world.publish((1, 0), "a", TYPE, &Publish::default());
+        world.run_for(MILLIS * 50);
+        let all = std::mem::take(&mut world.deliveries);
+        all.first().expect("somebody gets it").message.by
+    };
+    let taken = by(&mut world);
+    for core in (0..4).filter(|it| *it != taken) {
+        let more = world.subscribe((2, core), &wanted("*", None, 7), 0);
+        world.run_for(MILLIS * 50);
+        assert_eq!(by(&mut world), taken);
+        world.change((2, core), |it, out| {
+            it.unsubscribe(more.id, out);
+            it.unsubscribe(begun[usize::from(core)], out)
+        });
+        world.run_for(MILLIS * 50);
+        assert_eq!(by(&mut world), taken);
+    }
+    for core in (0..4).filter(|it| *it != taken) {
+        begun[usize::from(core)] = world.subscribe((2, core), &wanted("a", None, 7), 0).id;
+    }
+    world.run_for(MILLIS * 50);
+    assert_eq!(by(&mut world), taken, "others came back");
+    // So many other topics that the route is forgotten: it comes back as it was.
+    for number in 0..5_000 {
+        world.publish((1, 0), &format!("t{number}"), TYPE, &Publish::default());
+    }
+    assert_eq!(by(&mut world), taken);
+    let gone = begun[usize::from(taken)];
+    world.change((2, taken), |it, out| it.unsubscribe(gone, out));
+    world.run_for(MILLIS * 50);
+    assert_ne!(by(&mut world), taken);
+}
