@@ -40,8 +40,9 @@
 //! two decisions the later one was made by somebody who knew of the earlier, and whoever learns of
 //! the later learns of both, as above. That takes no clock to be right, and no store but one that
 //! never gives one token twice. Where a token was left out (somebody was given the lease, and is
-//! gone) no side goes on. While nobody is lost that is made up for: the latest token is noted once
-//! all say that they hold a view from after it was given.
+//! gone) no side goes on. While nobody is lost that is made up for: the latest token is looked up,
+//! and noted once all say that they hold a view from after that. For then whatever was decided by
+//! it is in the view, and whoever has it and has not decided yet sees that nobody is lost.
 
 mod ballot;
 mod explain;

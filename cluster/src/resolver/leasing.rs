@@ -5,8 +5,9 @@
 //! follow what it writes into the view, or its [`Surrender`](super::message::Message::Surrender),
 //! or its going; and if they hear of none of that, they lose it, decide anew, and ask themselves.
 //!
-//! While nobody is lost the first by address has itself given the lease once, notes its token in
-//! the view, and gives it back: what [follows](Warrant) upon that is known from then on.
+//! While nobody is lost the first by address looks up the last token and notes it in the view: what
+//! [follows](Warrant) upon that is known from then on. It has the lease for that at no time, so
+//! whoever is cut off meanwhile goes by what was noted before, and no number is left out.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(super) struct Leasing {
     changes: u64,
     /// Whether there may have been a later one since.
     is_stale: bool,
+    /// The last one that this member was given and decided nothing by, until it is noted.
+    unused: Option<Token>,
     has_view: bool,
     /// What was heard of it last.
     heard: Option<Box<str>>,
@@ -54,10 +57,11 @@ enum Purpose {
         /// Since when all of them are removed.
         gone_since: Option<Instant>,
     },
-    /// To know its token while nobody is lost.
+    /// Nothing but to know its last token, while nobody is lost.
     Count,
     /// That is known. Before it is noted all have to say that they hold a view of this member that
-    /// is later than so many changes: then what was decided before by others is in it.
+    /// is later than so many changes: then what was decided by others is in it, and whoever was
+    /// about to decide by that lease does not any more.
     Counted {
         token: Token,
         changes: u64,
@@ -109,6 +113,7 @@ impl Leasing {
             known: None,
             changes: 0,
             is_stale: true,
+            unused: None,
             has_view: false,
             heard: None,
         }
@@ -150,6 +155,26 @@ impl Leasing {
     fn follows(&self, token: Token) -> bool {
         let next = self.known.and_then(|it| it.token.0.checked_add(1));
         next == Some(token.0)
+    }
+
+    /// A token by which this member decided nothing, once it follows upon the last that is known.
+    fn take_unused(&mut self) -> Option<Token> {
+        let known = self.known.map(|it| it.token);
+        self.unused.take_if(|it| known >= Some(*it));
+        let unused = self.unused?;
+        self.follows(unused).then(|| self.unused.take())?
+    }
+
+    /// That token is the last one.
+    fn count(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
+        self.heard = None;
+        self.is_stale = self.known.is_none_or(|it| it.token < token);
+        self.purpose = Purpose::Nothing;
+        if self.is_stale {
+            let changes = self.changes;
+            self.purpose = Purpose::Counted { token, changes };
+            out.push(ResolverOutput::Refresh);
+        }
     }
 
     /// Takes in what the view says of the lease.
@@ -224,6 +249,12 @@ impl Resolver {
             return;
         };
         leasing.read(view, split);
+        if let Some(token) = leasing.take_unused() {
+            self.note(token, out);
+        }
+        let (Some(split), Some(leasing)) = (&self.split, &mut self.leasing) else {
+            return;
+        };
         let is_whole = is_converged && !split.is_split() && !self.is_over;
         let leads = split.speaker().is_some_and(|it| it.uid == self.own);
         if leasing.is_void(now, view, split) || self.is_over {
@@ -241,7 +272,8 @@ impl Resolver {
         };
         if is_whole && leads && leasing.is_stale && matches!(leasing.purpose, Purpose::Nothing) {
             leasing.purpose = Purpose::Count;
-            self.with_holder(now, out, |it, said| it.acquire(now, said));
+            let floor = leasing.known.map_or(Token(0), |it| it.token);
+            self.with_holder(now, out, |it, said| it.look(now, floor, said));
         }
     }
 
@@ -333,6 +365,7 @@ impl Resolver {
         match said {
             HolderOutput::Ask(ask) => out.push(ResolverOutput::Ask(ask)),
             HolderOutput::Held { token } => self.take_lease(now, token, out),
+            HolderOutput::Last { token } => leasing.count(token, out),
             HolderOutput::Lost { .. } => {
                 if matches!(leasing.purpose, Purpose::Keep { .. }) {
                     leasing.purpose = Purpose::Nothing;
@@ -362,14 +395,6 @@ impl Resolver {
             }
             Purpose::Claim(_) => {
                 self.concede(now, "another side may have had the lease", out);
-            }
-            Purpose::Count if !follows => {
-                self.drop_lease(now, out);
-                if let Some(leasing) = &mut self.leasing {
-                    let changes = leasing.changes;
-                    leasing.purpose = Purpose::Counted { token, changes };
-                }
-                out.push(ResolverOutput::Refresh);
             }
             _ => {
                 self.drop_lease(now, out);
@@ -404,10 +429,14 @@ impl Resolver {
         self.leave(now, Verdict::Leave(why), Why::Denied, out);
     }
 
-    /// Nothing was decided by that lease, nor will be. Whoever gets the next one is to know, as far
-    /// as this member knows what was before.
+    /// Nothing was decided by that lease, nor will be. Whoever gets the next one is to know, as
+    /// soon as this member knows what was before.
     fn pass(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        if self.leasing.as_ref().is_some_and(|it| it.follows(token)) {
+        let Some(leasing) = &mut self.leasing else {
+            return;
+        };
+        leasing.unused = Some(token);
+        if let Some(token) = leasing.take_unused() {
             self.note(token, out);
         }
     }

@@ -77,7 +77,9 @@ impl ConsulSettings {
 /// `LockIndex` grows by one whenever another session locks the key. It begins anew if the key is
 /// deleted, so the token has `CreateIndex` in front of it: the position in the servers' log at
 /// which the key was made, which grows with every write to anything. The upper 40 bits are that,
-/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup.
+/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup: then
+/// delete the key when it is certain that nobody holds the lease. It is made anew, at a later
+/// position.
 ///
 /// Who deletes the key releases the lease: its holder learns that with its next renewal.
 ///
@@ -132,7 +134,20 @@ impl ConsulStore {
             Deed::Acquire => self.acquire(ask, deadline),
             Deed::Renew(token) => self.renew(ask, token, deadline),
             Deed::Release(token) => self.release(ask, token, deadline),
+            Deed::Look(_) => self.look(&ask.name, deadline),
         }
+    }
+
+    /// A key that is not there is made, for tokens count on from when it was.
+    fn look(&mut self, name: &LeaseName, deadline: Instant) -> Result<Answer, Failure> {
+        let mut entry = self.read(name, deadline)?;
+        if entry.is_none() {
+            let path = self.path(name, &format!("cas=0&flags={FLAGS}"));
+            self.is_done(&path, b"{}".to_vec(), deadline)?;
+            entry = self.read(name, deadline)?;
+        }
+        let token = entry.ok_or(Failure::Deleted)?.last()?;
+        Ok(Answer::Last { token })
     }
 
     fn acquire(&mut self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {

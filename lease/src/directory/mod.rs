@@ -165,12 +165,23 @@ impl DirectoryStore {
                 Some(record) => record.released(),
                 None => return Ok(Answer::Released),
             },
+            Deed::Look(floor) => match &found {
+                Some(record) if record.token >= floor.0 => return Ok(last(record.token)),
+                None => Record::free(ask, lock.first_token()?.max(floor.0)),
+                found => {
+                    if let Some(owner) = self.holder(ask, found.as_ref()) {
+                        return Ok(Answer::HeldBy { owner });
+                    }
+                    Record::free(ask, floor.0)
+                }
+            },
         };
         self.replace(&path, &record, ask)?;
         self.observer.forget(&ask.name);
         let token = Token(record.token);
         Ok(match ask.deed {
             Deed::Release(_) => Answer::Released,
+            Deed::Look(_) => last(record.token),
             Deed::Acquire | Deed::Renew(_) => Answer::Held { token },
         })
     }
@@ -198,6 +209,11 @@ impl DirectoryStore {
             error,
         })
     }
+}
+
+fn last(token: u64) -> Answer {
+    let token = Token(token);
+    Answer::Last { token }
 }
 
 fn next(token: u64, path: &Path) -> Result<u64, DirectoryError> {

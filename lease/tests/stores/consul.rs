@@ -65,6 +65,7 @@ impl Agent {
         let write = (request.body.as_str(), flags.parse().expect("a number"));
         match (verb.0, of_lock.split_once('=')) {
             ("GET", None) if query == "consistent" => self.read(key),
+            ("PUT", Some(("cas", "0"))) => self.make(key, write),
             ("PUT", Some(("acquire", id))) => self.acquire(key, id, write, now),
             ("PUT", Some(("release", id))) => self.release(key, id, write),
             _ => (405, format!("{} {}", request.method, request.path)),
@@ -160,6 +161,22 @@ impl Agent {
         (200, "true".to_owned())
     }
 
+    fn make(&mut self, key: &str, write: (&str, u64)) -> Reply {
+        if self.keys.contains_key(key) {
+            return (200, "false".to_owned());
+        }
+        self.index += 1;
+        let it = Key {
+            value: write.0.to_owned(),
+            made: self.index,
+            modified: self.index,
+            flags: write.1,
+            ..Key::default()
+        };
+        self.keys.insert(key.to_owned(), it);
+        (200, "true".to_owned())
+    }
+
     fn release(&mut self, key: &str, id: &str, write: (&str, u64)) -> Reply {
         let key = self.keys.get_mut(key);
         let Some(key) = key.filter(|key| key.session.as_deref() == Some(id)) else {
@@ -228,6 +245,10 @@ impl Stage for Consul {
     fn delete(&self, name: &LeaseName) -> bool {
         let mut agent = self.agent.lock().expect("nobody panicked");
         agent.keys.remove(name.as_str()).is_some()
+    }
+
+    fn counts_on(&self) -> bool {
+        false
     }
 }
 

@@ -248,6 +248,16 @@ impl Store {
                 }
                 return Answer::Released;
             }
+            Deed::Look(floor) => {
+                if record.token < floor {
+                    if let Some(owner) = other {
+                        return Answer::HeldBy { owner };
+                    }
+                    (record.token, record.holder) = (floor, None);
+                }
+                let token = record.token;
+                return Answer::Last { token };
+            }
         }
         record.holder = Some((ask.owner.clone(), now + ask.time_to_live));
         let token = record.token;

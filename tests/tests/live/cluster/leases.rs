@@ -162,7 +162,7 @@ fn a_store_that_hangs_holds_up_no_node_nor_its_end() {
         store.take().expect("the node starts once")
     });
     let ask = heard.recv_timeout(WAIT).expect("it is asked");
-    assert_eq!((ask.deed, ask.name), (Deed::Acquire, lease()));
+    assert_eq!((ask.deed, ask.name), (Deed::Look(Token(0)), lease()));
     until_up(&node, 1);
     let begun = Instant::now();
     node.stop();
@@ -184,7 +184,7 @@ fn what_fails_is_counted_and_asked_again() {
     });
     for failures in 0..3 {
         let ask = heard.recv_timeout(WAIT).expect("it is asked");
-        assert_eq!(ask.deed, Deed::Acquire);
+        assert_eq!(ask.deed, Deed::Look(Token(0)));
         let counters = node.counters();
         assert_eq!(
             (counters.lease_asks, counters.lease_failures),
