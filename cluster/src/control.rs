@@ -315,6 +315,10 @@ impl Control {
             ResolverOutput::Ask(ask) => cx.out.push(Effect::Lease(ask)),
             ResolverOutput::Note { warrant } => self.membership.note_warrant(cx, warrant),
             ResolverOutput::Refresh => self.membership.renew_version(cx),
+            ResolverOutput::Fallen { lease, known, last } => {
+                let event = Event::TokensFell { lease, known, last };
+                self.membership.publish_event(cx, event);
+            }
         }
     }
 

@@ -78,7 +78,7 @@ pub use self::strategy::{
     Authority, DownAll, KeepMajority, KeepOldest, LeaseTerms, StaticQuorum, Strategy, Verdict,
 };
 use self::withdrawals::Withdrawals;
-use crate::lease::Ask;
+use crate::lease::{Ask, LeaseName, Token};
 use crate::membership::convergence::Part;
 use crate::membership::reachability::Reason;
 use crate::membership::{Gossip, Status, Warrant};
@@ -119,6 +119,15 @@ pub enum ResolverOutput {
     },
     /// Make a new version of the view, which nobody else has seen.
     Refresh,
+    /// Event: a store gives smaller tokens than before, so no side can go on by it.
+    Fallen {
+        /// The lease.
+        lease: LeaseName,
+        /// The last token that is known.
+        known: Token,
+        /// That of the store, not larger.
+        last: Token,
+    },
 }
 
 /// Decides which side goes on.

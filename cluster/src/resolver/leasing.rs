@@ -9,6 +9,8 @@
 //! [follows](Warrant) upon that is known from then on. It has the lease for that at no time, so
 //! whoever is cut off meanwhile goes by what was noted before, and no number is left out.
 
+mod counting;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -36,8 +38,13 @@ pub(super) struct Leasing {
     /// The last lease that its view knows of, and how often this member had changed the view.
     known: Option<Warrant>,
     changes: u64,
-    /// Whether there may have been a later one since.
+    /// Whether there may have been a later one since; if not, when that is looked up once more.
     is_stale: bool,
+    looks_at: Option<Instant>,
+    /// Whether nobody is lost and this member acts for all.
+    is_calm: bool,
+    /// The last token of a store that gave a larger one before.
+    fallen: Option<Token>,
     /// The last one that this member was given and decided nothing by, until it is noted.
     unused: Option<Token>,
     has_view: bool,
@@ -113,6 +120,9 @@ impl Leasing {
             known: None,
             changes: 0,
             is_stale: true,
+            looks_at: None,
+            is_calm: false,
+            fallen: None,
             unused: None,
             has_view: false,
             heard: None,
@@ -130,7 +140,8 @@ impl Leasing {
             Purpose::Keep { gone_since, .. } => {
                 gone_since.map(|since| since + self.terms.release_after)
             }
-            Purpose::Nothing | Purpose::Count | Purpose::Counted { .. } => None,
+            Purpose::Nothing => self.looks_at.filter(|_| self.is_calm),
+            Purpose::Count | Purpose::Counted { .. } => None,
         };
         let holder = self.holder.as_ref().and_then(Holder::poll_timeout);
         own.into_iter().chain(holder).min()
@@ -147,33 +158,8 @@ impl Leasing {
             known: self.known.map(|it| it.token),
             held: self.held(now),
             is_wanted: self.holder.as_ref().is_some_and(Holder::is_wanting),
+            fallen: self.fallen,
             heard: self.heard.clone(),
-        }
-    }
-
-    /// Whether nobody had the lease between the last one that is known and this one.
-    fn follows(&self, token: Token) -> bool {
-        let next = self.known.and_then(|it| it.token.0.checked_add(1));
-        next == Some(token.0)
-    }
-
-    /// A token by which this member decided nothing, once it follows upon the last that is known.
-    fn take_unused(&mut self) -> Option<Token> {
-        let known = self.known.map(|it| it.token);
-        self.unused.take_if(|it| known >= Some(*it));
-        let unused = self.unused?;
-        self.follows(unused).then(|| self.unused.take())?
-    }
-
-    /// That token is the last one.
-    fn count(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        self.heard = None;
-        self.is_stale = self.known.is_none_or(|it| it.token < token);
-        self.purpose = Purpose::Nothing;
-        if self.is_stale {
-            let changes = self.changes;
-            self.purpose = Purpose::Counted { token, changes };
-            out.push(ResolverOutput::Refresh);
         }
     }
 
@@ -267,14 +253,10 @@ impl Resolver {
             leasing.purpose = Purpose::Nothing;
             self.note(token, out);
         }
-        let Some(leasing) = &mut self.leasing else {
-            return;
-        };
-        if is_whole && leads && leasing.is_stale && matches!(leasing.purpose, Purpose::Nothing) {
-            leasing.purpose = Purpose::Count;
-            let floor = leasing.known.map_or(Token(0), |it| it.token);
-            self.with_holder(now, out, |it, said| it.look(now, floor, said));
+        if let Some(leasing) = &mut self.leasing {
+            leasing.is_calm = is_whole && leads;
         }
+        self.look_up(now, out);
     }
 
     /// Wants the lease, to go on without those that go.
@@ -325,7 +307,8 @@ impl Resolver {
                     self.drop_lease(now, out);
                 }
             }
-            Purpose::Nothing | Purpose::Count | Purpose::Counted { .. } => {}
+            Purpose::Nothing => self.look_up(now, out),
+            Purpose::Count | Purpose::Counted { .. } => {}
         }
     }
 
@@ -365,7 +348,7 @@ impl Resolver {
         match said {
             HolderOutput::Ask(ask) => out.push(ResolverOutput::Ask(ask)),
             HolderOutput::Held { token } => self.take_lease(now, token, out),
-            HolderOutput::Last { token } => leasing.count(token, out),
+            HolderOutput::Last { token } => leasing.count(now, token, out),
             HolderOutput::Lost { .. } => {
                 if matches!(leasing.purpose, Purpose::Keep { .. }) {
                     leasing.purpose = Purpose::Nothing;
@@ -388,10 +371,14 @@ impl Resolver {
             return;
         };
         leasing.heard = None;
+        let has_fallen = leasing.is_fallen(token, out);
         let follows = leasing.follows(token);
         match leasing.purpose {
             Purpose::Claim(_) if follows && leasing.held(now).is_some() => {
                 self.go_on(now, token, out);
+            }
+            Purpose::Claim(_) if has_fallen => {
+                self.concede(now, "the store gives smaller tokens than before", out);
             }
             Purpose::Claim(_) => {
                 self.concede(now, "another side may have had the lease", out);
@@ -427,28 +414,6 @@ impl Resolver {
     fn concede(&mut self, now: Instant, why: &'static str, out: &mut Vec<ResolverOutput>) {
         self.surrender(out);
         self.leave(now, Verdict::Leave(why), Why::Denied, out);
-    }
-
-    /// Nothing was decided by that lease, nor will be. Whoever gets the next one is to know, as
-    /// soon as this member knows what was before.
-    fn pass(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        let Some(leasing) = &mut self.leasing else {
-            return;
-        };
-        leasing.unused = Some(token);
-        if let Some(token) = leasing.take_unused() {
-            self.note(token, out);
-        }
-    }
-
-    fn note(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        let holder = None;
-        let warrant = Warrant { token, holder };
-        if let Some(leasing) = &mut self.leasing {
-            leasing.known = Some(warrant);
-            leasing.is_stale = false;
-            out.push(ResolverOutput::Note { warrant });
-        }
     }
 
     /// Whether another side has the lease, by which it goes on. That is not so of whoever stays

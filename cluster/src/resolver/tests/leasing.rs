@@ -262,3 +262,39 @@ fn a_token_that_was_not_used_is_noted_once_what_was_before_it_is_known() {
     cluster.run(10_000);
     assert_eq!(cluster.numbers(), [3, 4, 5]);
 }
+
+/// The store is another one, or was restored from a copy.
+#[test]
+fn tokens_that_fell_are_told_and_count_on_from_what_is_known_if_the_store_can() {
+    for is_rigid in [false, true] {
+        let mut cluster = leased(1..=5);
+        cluster.store.token = 7;
+        cluster.run(61_000);
+        assert!((1..=5).all(|it| known(&cluster, it) == Some(7)), "it looks");
+        (cluster.store.token, cluster.store.is_rigid) = (3, is_rigid);
+        cluster.run(121_000);
+        let said = cluster.resolver(1).explain(at(cluster.now)).to_string();
+        assert_eq!(said.contains("fell back to 3"), is_rigid, "{said}");
+        let told = if is_rigid { vec![(7, 3)] } else { vec![] };
+        assert_eq!(cluster.fallen, told, "once");
+        cluster.part(&[&[1, 2], &[3, 4, 5]]);
+        cluster.run(12_000);
+        let goes_on: &[u64] = if is_rigid { &[] } else { &[3, 4, 5] };
+        assert_eq!(cluster.numbers(), goes_on);
+    }
+}
+
+/// It is known only when the lease is wanted.
+#[test]
+fn a_side_that_is_given_a_smaller_token_than_before_says_why_it_goes_down() {
+    let mut cluster = leased(1..=5);
+    cluster.store.token = 7;
+    cluster.run(61_000);
+    cluster.store.token = 3;
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(12_000);
+    assert_eq!(cluster.numbers(), [] as [u64; 0]);
+    assert_eq!(cluster.fallen, [(7, 4), (7, 5)]);
+    let told = cluster.decided[0].2.to_string();
+    assert!(told.contains("smaller tokens than before"), "{told}");
+}

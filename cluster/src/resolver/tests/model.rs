@@ -145,6 +145,7 @@ impl World {
                 ResolverOutput::Ask(ask) => self.asks.push((number, ask)),
                 ResolverOutput::Note { warrant } => self.down(number, &[], Some(warrant)),
                 ResolverOutput::Refresh => self.refresh(number),
+                ResolverOutput::Fallen { .. } => {}
             }
         }
         self.stop_if_given_up(number);
