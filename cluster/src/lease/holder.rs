@@ -21,9 +21,11 @@
 //!
 //! What is held ends a margin before the time to live is over, counted from before it was asked
 //! for; whoever gives it counts from when it was asked. An answer counts for the ask that it names
-//! alone, and only for the last one: what was said to an earlier one may have been undone since. A
-//! token that was given back is never taken again, for the word by which it was may still be under
-//! way: it is given back once more, and another one asked for.
+//! alone. That the lease is held counts also if it comes late, when the same was asked again
+//! meanwhile: for nothing was asked in between that would undo it, and its time is counted from the
+//! ask that it answers. Anything else that comes late may not be so any more. A token that was
+//! given back is never taken again, for the word by which it was may still be under way: it is
+//! given back once more, and another one asked for.
 
 mod state;
 
@@ -185,10 +187,19 @@ impl Holder {
         out: &mut Vec<HolderOutput>,
     ) {
         self.expire(now, out);
-        let request = self.state.request().and_then(|it| it.asked);
-        match request.filter(|(asked, _)| *asked == number) {
-            Some((_, at)) => self.take(now, at, answer, out),
-            None => self.take_late(now, number, answer, out),
+        let request = self.state.request();
+        let asked = request.and_then(|it| it.asked);
+        let was_asked = request.and_then(|it| it.was_asked(number));
+        match (asked, was_asked) {
+            (Some((asked, at)), _) if asked == number => self.take(now, at, answer, out),
+            (_, Some(at)) if self.is_still_good(now, at, &answer) => {
+                let others = request.map_or_else(Vec::new, |it| it.asked_after(number));
+                self.take(now, at, answer, out);
+                if let State::Holding { request, .. } = &mut self.state {
+                    request.follow(others);
+                }
+            }
+            _ => self.take_late(now, number, answer, out),
         }
         self.ask_if_due(now, out);
     }
@@ -310,6 +321,22 @@ impl Holder {
             request: Request::at(at + self.time_to_live / 3),
         };
         out.push(HolderOutput::Held { token });
+    }
+
+    /// Whether what was asked then and is answered late is as good as if it came in time: what the
+    /// last token was, or that the lease is held, and for long enough to do something by it.
+    fn is_still_good(&self, now: Instant, at: Instant, answer: &Answer) -> bool {
+        let until = at + (self.time_to_live - self.margin());
+        match (&self.state, answer) {
+            (State::Looking { .. }, Answer::Last { .. }) => true,
+            (State::Acquiring(_), Answer::Held { token }) => {
+                *token > self.spent && now + self.margin() <= until
+            }
+            (State::Holding { token, .. }, Answer::Held { token: kept }) => {
+                token == kept && now < until
+            }
+            _ => false,
+        }
     }
 
     /// An answer to an ask that is not waited for.

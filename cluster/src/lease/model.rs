@@ -248,6 +248,47 @@ fn asked(out: &mut Vec<HolderOutput>, said: &[HolderOutput]) -> Option<Ask> {
     asks.pop()
 }
 
+/// What a holder of a store that answers so late is told within a minute.
+fn told_by_a_store_that_takes(takes: u64) -> (bool, Vec<HolderOutput>) {
+    let (mut holder, mut out) = (Holder::new(name(), "me", TIME_TO_LIVE), Vec::new());
+    let (mut store, mut told) = (Store::default(), Vec::new());
+    let mut answers: Vec<(u64, u64, Answer)> = Vec::new();
+    holder.acquire(at(0), &mut out);
+    for now in 0..60_000 {
+        if holder.poll_timeout().is_some_and(|due| due <= at(now)) {
+            holder.handle_timeout(at(now), &mut out);
+        }
+        if let Some(it) = answers.iter().position(|(when, ..)| *when == now) {
+            let (_, number, answer) = answers.remove(it);
+            holder.handle_answer(at(now), number, answer, &mut out);
+        }
+        for output in out.drain(..) {
+            match output {
+                HolderOutput::Ask(ask) => {
+                    answers.push((now + takes, ask.number, store.handle(now, &ask)));
+                }
+                HolderOutput::Failed { .. } => {}
+                output => told.push(output),
+            }
+        }
+    }
+    (holder.held(at(60_000)).is_some(), told)
+}
+
+#[test]
+fn a_store_that_is_slower_than_it_is_waited_for_gives_the_lease_all_the_same() {
+    let token = Token(1);
+    let told = told_by_a_store_that_takes(4_000);
+    assert_eq!(told, (true, vec![HolderOutput::Held { token }]));
+    let (_, told) = told_by_a_store_that_takes(6_000);
+    assert_eq!(told.first(), Some(&HolderOutput::Held { token }));
+    assert_eq!(
+        told_by_a_store_that_takes(6_001),
+        (false, vec![]),
+        "too late"
+    );
+}
+
 #[test]
 fn the_last_token_is_asked_for_until_it_is_known_and_behind_what_is_given_back() {
     let (mut holder, mut out) = holding();
