@@ -7,6 +7,7 @@
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
@@ -27,7 +28,8 @@ use crate::membership::settings::SettingsError;
 use crate::membership::topology::Topology;
 use crate::monitor::{self, Monitor, MonitorOutput};
 use crate::resolver::{
-    self, Decision, Explanation, KeepMajority, Resolver, ResolverOutput, ResolverSettings, Strategy,
+    self, Decision, Explanation, KeepMajority, LeaseTerms, Resolver, ResolverOutput,
+    ResolverSettings, Strategy,
 };
 
 /// How often all machines are asked in one turn what is due.
@@ -97,6 +99,17 @@ impl Control {
         self.membership.set_electorate(strategy.electorate());
         self.resolver = Resolver::new(self.resolver_settings, strategy, own);
         self
+    }
+
+    /// Which lease the strategy needs, if it needs one.
+    pub fn lease_terms(&self) -> Option<&LeaseTerms> {
+        self.resolver.lease_terms()
+    }
+
+    /// A store may keep that lease from others for so long when whoever has it dies, in place of
+    /// the time for which it is given.
+    pub fn set_lease_free_after(&mut self, time: Duration) {
+        self.resolver.set_lease_free_after(time);
     }
 
     /// This node joins only when the [version](Command::SetAppVersion) of its program was set. To

@@ -342,17 +342,45 @@ impl Resolver {
             false => self.stability.since_but_downs,
         };
         let due = since + self.settings.stable_after(members);
-        let sooner = self.settings.fast_stable_after.filter(|_| self.is_fast);
-        Some(sooner.map_or(due, |it| due.min(self.stability.quiet_since + it)))
+        let fast = self.settings.fast_stable_after.filter(|_| self.is_fast);
+        let fast = fast.map(|it| self.stability.quiet_since + it);
+        let rash = self.unstable_since().filter(|_| self.leasing.is_some());
+        [Some(due), fast, rash].into_iter().flatten().min()
+    }
+
+    /// From when on things have kept changing for too long.
+    fn unstable_since(&self) -> Option<Instant> {
+        let after = self.settings.unstable_after(self.stability.members)?;
+        Some(self.stability.lost_since? + after)
     }
 
     /// When all members go down if nothing was decided.
     fn unstable_at(&self) -> Option<Instant> {
-        if self.strategy.authority() != Authority::Sight || self.is_over {
-            return None;
+        let more = match (self.strategy.authority(), &self.leasing) {
+            (Authority::Sight, _) => Duration::ZERO,
+            // The lease is asked for meanwhile: once, and once more if that was interrupted.
+            (Authority::Lease(_), Some(leasing)) => 2 * leasing.patience(),
+            _ => return None,
+        };
+        let since = self.unstable_since().filter(|_| !self.is_over)?;
+        Some(since + more)
+    }
+
+    /// Which lease the strategy needs.
+    pub fn lease_terms(&self) -> Option<&LeaseTerms> {
+        match self.strategy.authority() {
+            Authority::Lease(terms) => Some(terms),
+            Authority::Vote | Authority::Sight => None,
         }
-        let after = self.settings.unstable_after(self.stability.members)?;
-        Some(self.stability.lost_since? + after)
+    }
+
+    /// A store may keep the lease from others for so long when whoever has it dies: longer than it
+    /// lives, where that is so. A side that wants it goes down if it does not get it in that time,
+    /// and a little more.
+    pub fn set_lease_free_after(&mut self, time: Duration) {
+        if let Some(leasing) = &mut self.leasing {
+            leasing.set_free_after(time);
+        }
     }
 
     fn sees_quorum(&self, split: &Split) -> bool {

@@ -84,10 +84,20 @@ pub const LEASES_MAX: usize = 1024;
 pub trait Store: Send {
     /// Carries out an ask.
     fn handle(&mut self, ask: &Ask) -> Answer;
+
+    /// How long others wait at most, from when they first ask, if whoever has a lease has just died
+    /// that was given for `time_to_live`: that time, unless the store says otherwise.
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        time_to_live
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
     fn handle(&mut self, ask: &Ask) -> Answer {
         (**self).handle(ask)
+    }
+
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        (**self).free_after(time_to_live)
     }
 }

@@ -24,14 +24,15 @@ use crate::lease::{self, Holder, HolderOutput, LEASE_OWNER_BYTES_MAX, Token};
 use crate::membership::reachability::Reason;
 use crate::membership::{Gossip, Warrant};
 
-/// How much longer than it lives a lease is asked for: if whoever has it is dead, it is free by
-/// then.
+/// How much longer a lease is asked for than until it is free if whoever has it is dead.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The lease of a strategy, as this member sees it.
 #[derive(Debug)]
 pub(super) struct Leasing {
     terms: LeaseTerms,
+    /// So long a store may keep it from others when whoever has it dies.
+    free_after: Duration,
     /// As soon as it is known who this member is.
     holder: Option<Holder>,
     purpose: Purpose,
@@ -115,6 +116,7 @@ impl Leasing {
     pub(super) fn new(terms: &LeaseTerms) -> Self {
         Self {
             terms: terms.clone(),
+            free_after: terms.time_to_live,
             holder: None,
             purpose: Purpose::Nothing,
             known: None,
@@ -131,6 +133,15 @@ impl Leasing {
 
     pub(super) fn is_claiming(&self) -> bool {
         matches!(self.purpose, Purpose::Claim(_))
+    }
+
+    pub(super) fn set_free_after(&mut self, time: Duration) {
+        self.free_after = time.max(self.terms.time_to_live);
+    }
+
+    /// How long a side asks for the lease.
+    pub(super) fn patience(&self) -> Duration {
+        self.free_after + PATIENCE
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -269,7 +280,7 @@ impl Resolver {
             going: going(split),
             base: split.base(),
             begins,
-            gives_up: begins + leasing.terms.time_to_live + PATIENCE,
+            gives_up: begins + leasing.patience(),
             has_asked: false,
         });
         self.pursue(now, out);

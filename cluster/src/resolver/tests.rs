@@ -294,7 +294,7 @@ impl Cluster {
             let Some(due) = due.filter(|due| *due <= at(end)) else {
                 break;
             };
-            self.now = due.as_nanos().div_ceil(1_000_000);
+            self.now = self.now.max(due.as_nanos().div_ceil(1_000_000));
             for number in self.numbers() {
                 self.act(number, |now, (_, resolver), out| {
                     resolver.handle_timeout(now, out);

@@ -224,7 +224,7 @@ impl ConsulStore {
 
     /// A session for whoever asks, with all its time before it.
     fn session(&mut self, ask: &Ask, deadline: Instant) -> Result<String, Failure> {
-        let seconds = whole_seconds(ask.time_to_live).max(SESSION_SECONDS_MIN);
+        let seconds = session_seconds(ask.time_to_live);
         if let Some(session) = self.sessions.get(&key(ask)).cloned() {
             if session.seconds == seconds && self.renew_session(&session.id, deadline)? {
                 return Ok(session.id);
@@ -234,8 +234,7 @@ impl ConsulStore {
         if self.sessions.len() >= LEASES_MAX {
             return Err(Failure::Full);
         }
-        let delay = self.settings.lock_delay.unwrap_or(ask.time_to_live);
-        let delay = whole_seconds(delay).clamp(1, LOCK_DELAY_SECONDS_MAX);
+        let delay = self.delay_seconds(ask.time_to_live);
         let body = json!({
             "Name": &*ask.owner,
             "TTL": format!("{seconds}s"),
@@ -257,6 +256,11 @@ impl ConsulStore {
         };
         self.sessions.insert(key(ask), session);
         Ok(id)
+    }
+
+    fn delay_seconds(&self, time_to_live: Duration) -> u64 {
+        let delay = self.settings.lock_delay.unwrap_or(time_to_live);
+        whole_seconds(delay).clamp(1, LOCK_DELAY_SECONDS_MAX)
     }
 
     /// Whether a session lives, with all its time before it.
@@ -323,6 +327,10 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
+fn session_seconds(time_to_live: Duration) -> u64 {
+    whole_seconds(time_to_live).max(SESSION_SECONDS_MIN)
+}
+
 /// Why it is not known what came of an ask.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -345,6 +353,12 @@ impl Store for ConsulStore {
             Ok(Ok(answer)) | Err(answer) => answer,
             Ok(Err(error)) => failed(error),
         }
+    }
+
+    /// A session may take twice its time to end, and the lock-delay comes behind that.
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        let seconds = 2 * session_seconds(time_to_live) + self.delay_seconds(time_to_live);
+        Duration::from_secs(seconds)
     }
 }
 

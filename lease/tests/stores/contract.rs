@@ -34,6 +34,7 @@ macro_rules! contract {
             one_of_two_has_it_and_the_other_is_told_who,
             what_is_renewed_keeps_its_token_and_its_holder,
             whoever_is_silent_is_replaced_after_its_time_and_never_sooner,
+            whoever_is_gone_is_replaced_within_the_time_that_the_store_says,
             what_was_given_to_another_is_neither_renewed_nor_released_by_who_had_it,
             what_is_released_is_free_at_once,
             a_token_of_another_or_from_before_renews_nothing,
@@ -159,6 +160,16 @@ pub(crate) fn whoever_is_silent_is_replaced_after_its_time_and_never_sooner(stag
     assert_eq!(second.0, first.0 + 1);
     assert_eq!(a.ask(&shop, Deed::Renew(first)), Answer::Lost);
     assert_eq!(a.ask(&shop, Deed::Acquire), held_by("b"));
+}
+
+pub(crate) fn whoever_is_gone_is_replaced_within_the_time_that_the_store_says(stage: &impl Stage) {
+    let ((mut a, mut b), shop) = (two(stage), name("shop"));
+    a.has(&shop);
+    let step = TIME_TO_LIVE / 4;
+    let (after, _) = replaces(stage, &mut b, &shop);
+    let most = stage.store().free_after(TIME_TO_LIVE);
+    assert!(after <= most, "after {after:?}, not {most:?}");
+    assert!(after + step >= most, "after {after:?} of {most:?} already");
 }
 
 pub(crate) fn what_was_given_to_another_is_neither_renewed_nor_released_by_who_had_it(

@@ -298,3 +298,73 @@ fn a_side_that_is_given_a_smaller_token_than_before_says_why_it_goes_down() {
     let told = cluster.decided[0].2.to_string();
     assert!(told.contains("smaller tokens than before"), "{told}");
 }
+
+/// The larger side cannot agree whether it hears its own last member; the other does not reach the
+/// store.
+fn flap(cluster: &mut Cluster, seconds: u64) {
+    for second in 0..seconds {
+        match second % 2 {
+            0 => cluster.accuse(3, 5, Reason::Silence),
+            _ => cluster.clear(3, 5),
+        }
+        cluster.share();
+        cluster.run(1_000);
+    }
+}
+
+#[test]
+fn the_lease_is_asked_for_though_things_keep_changing() {
+    let mut cluster = leased(1..=5);
+    cluster.away = vec![1, 2];
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    flap(&mut cluster, 12);
+    assert_eq!(tokens(&cluster), [], "it waits for calm");
+    flap(&mut cluster, 2);
+    assert_eq!(tokens(&cluster), [(3, 2)]);
+    assert!(cluster.nodes.contains_key(&4));
+}
+
+#[test]
+fn all_go_down_when_things_keep_changing_and_the_lease_is_not_to_be_had() {
+    let flapped = |unstable_after, seconds| {
+        let members: Vec<_> = (1..=5).map(|it| (it, Status::Up)).collect();
+        let settings = ResolverSettings {
+            unstable_after,
+            ..ResolverSettings::default()
+        };
+        let mut cluster = Cluster::with(&members, strategy(), settings);
+        cluster.run(1_000);
+        cluster.away = vec![1, 2, 3, 4, 5];
+        cluster.part(&[&[1, 2], &[3, 4, 5]]);
+        flap(&mut cluster, seconds);
+        cluster
+    };
+    // 7 s and three quarters of that, and twice the 20 s for which it is asked for at a time.
+    assert!(flapped(Unstable::DownAll, 52).nodes.contains_key(&3));
+    let cluster = flapped(Unstable::DownAll, 54);
+    assert_eq!(cluster.numbers(), [] as [u64; 0]);
+    assert_eq!(cluster.reasons(), ["denied", "surrendered", "unstable"]);
+    assert!(flapped(Unstable::Wait, 90).nodes.contains_key(&3));
+}
+
+#[test]
+fn a_side_asks_for_as_long_as_the_store_keeps_what_a_dead_member_has() {
+    let goes_down_after = |free_after: Option<u64>| {
+        let mut cluster = leased(1..=5);
+        for (_, resolver) in cluster.nodes.values_mut() {
+            let time = free_after.map(Duration::from_secs);
+            time.into_iter()
+                .for_each(|it| resolver.set_lease_free_after(it));
+        }
+        cluster.away = vec![1, 2, 3, 4, 5];
+        cluster.part(&[&[3, 4, 5], &[1, 2]]);
+        let begun = cluster.now;
+        while cluster.nodes.contains_key(&3) {
+            cluster.run(500);
+        }
+        (cluster.now - begun) / 1_000
+    };
+    assert_eq!(goes_down_after(None), 7 + 15 + 5);
+    assert_eq!(goes_down_after(Some(1)), 7 + 15 + 5, "never less");
+    assert_eq!(goes_down_after(Some(45)), 7 + 45 + 5);
+}
