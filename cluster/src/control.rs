@@ -9,6 +9,7 @@ mod announcing;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
@@ -30,7 +31,8 @@ use crate::membership::topology::Topology;
 use crate::monitor::{self, Monitor, MonitorOutput};
 use crate::registry::{self, Registry, RegistryOutput};
 use crate::resolver::{
-    self, Decision, Explanation, KeepMajority, Resolver, ResolverOutput, ResolverSettings, Strategy,
+    self, Decision, Explanation, KeepMajority, LeaseTerms, Resolver, ResolverOutput,
+    ResolverSettings, Strategy,
 };
 
 /// How often all machines are asked in one turn what is due.
@@ -108,6 +110,17 @@ impl Control {
         self.membership.set_electorate(strategy.electorate());
         self.resolver = Resolver::new(self.resolver_settings, strategy, own);
         self
+    }
+
+    /// Which lease the strategy needs, if it needs one.
+    pub fn lease_terms(&self) -> Option<&LeaseTerms> {
+        self.resolver.lease_terms()
+    }
+
+    /// A store may keep that lease from others for so long when whoever has it dies, in place of
+    /// the time for which it is given.
+    pub fn set_lease_free_after(&mut self, time: Duration) {
+        self.resolver.set_lease_free_after(time);
     }
 
     /// This node joins only when the [version](Command::SetAppVersion) of its program was set. To
@@ -335,6 +348,10 @@ impl Control {
             ResolverOutput::Ask(ask) => cx.out.push(Effect::Lease(ask)),
             ResolverOutput::Note { warrant } => self.membership.note_warrant(cx, warrant),
             ResolverOutput::Refresh => self.membership.renew_version(cx),
+            ResolverOutput::Fallen { lease, known, last } => {
+                let event = Event::TokensFell { lease, known, last };
+                self.membership.publish_event(cx, event);
+            }
         }
     }
 

@@ -100,6 +100,12 @@ pub enum Deed {
     /// To end what was given with this token: answered by [`Answer::Released`], also if it had
     /// ended before.
     Release(Token),
+    /// To know the last token that was given out, and to have nothing: answered by
+    /// [`Answer::Last`], whoever has the lease. If that is smaller than this one, as it is in a
+    /// store that is new or was restored from a copy, the store counts on from this one, as far as
+    /// its tokens can be chosen; unless another has the lease, which is answered by
+    /// [`Answer::HeldBy`].
+    Look(Token),
 }
 
 /// A request to whoever gives leases.
@@ -135,6 +141,12 @@ pub enum Answer {
     Lost,
     /// Whoever asked does not have it any more.
     Released,
+    /// The last token that was given out, or that behind which the store begins: the next one to be
+    /// given out, unless the record is deleted, is the one after it.
+    Last {
+        /// It.
+        token: Token,
+    },
     /// It is not known what came of it, if anything: whoever gives it out failed or was not
     /// reached.
     Failed {

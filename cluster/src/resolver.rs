@@ -40,8 +40,9 @@
 //! two decisions the later one was made by somebody who knew of the earlier, and whoever learns of
 //! the later learns of both, as above. That takes no clock to be right, and no store but one that
 //! never gives one token twice. Where a token was left out (somebody was given the lease, and is
-//! gone) no side goes on. While nobody is lost that is made up for: the latest token is noted once
-//! all say that they hold a view from after it was given.
+//! gone) no side goes on. While nobody is lost that is made up for: the latest token is looked up,
+//! and noted once all say that they hold a view from after that. For then whatever was decided by
+//! it is in the view, and whoever has it and has not decided yet sees that nobody is lost.
 
 mod ballot;
 mod explain;
@@ -77,7 +78,7 @@ pub use self::strategy::{
     Authority, DownAll, KeepMajority, KeepOldest, LeaseTerms, StaticQuorum, Strategy, Verdict,
 };
 use self::withdrawals::Withdrawals;
-use crate::lease::Ask;
+use crate::lease::{Ask, LeaseName, Token};
 use crate::membership::convergence::Part;
 use crate::membership::reachability::Reason;
 use crate::membership::{Gossip, Status, Warrant};
@@ -118,6 +119,15 @@ pub enum ResolverOutput {
     },
     /// Make a new version of the view, which nobody else has seen.
     Refresh,
+    /// Event: a store gives smaller tokens than before, so no side can go on by it.
+    Fallen {
+        /// The lease.
+        lease: LeaseName,
+        /// The last token that is known.
+        known: Token,
+        /// That of the store, not larger.
+        last: Token,
+    },
 }
 
 /// Decides which side goes on.
@@ -332,17 +342,45 @@ impl Resolver {
             false => self.stability.since_but_downs,
         };
         let due = since + self.settings.stable_after(members);
-        let sooner = self.settings.fast_stable_after.filter(|_| self.is_fast);
-        Some(sooner.map_or(due, |it| due.min(self.stability.quiet_since + it)))
+        let fast = self.settings.fast_stable_after.filter(|_| self.is_fast);
+        let fast = fast.map(|it| self.stability.quiet_since + it);
+        let rash = self.unstable_since().filter(|_| self.leasing.is_some());
+        [Some(due), fast, rash].into_iter().flatten().min()
+    }
+
+    /// From when on things have kept changing for too long.
+    fn unstable_since(&self) -> Option<Instant> {
+        let after = self.settings.unstable_after(self.stability.members)?;
+        Some(self.stability.lost_since? + after)
     }
 
     /// When all members go down if nothing was decided.
     fn unstable_at(&self) -> Option<Instant> {
-        if self.strategy.authority() != Authority::Sight || self.is_over {
-            return None;
+        let more = match (self.strategy.authority(), &self.leasing) {
+            (Authority::Sight, _) => Duration::ZERO,
+            // The lease is asked for meanwhile: once, and once more if that was interrupted.
+            (Authority::Lease(_), Some(leasing)) => 2 * leasing.patience(),
+            _ => return None,
+        };
+        let since = self.unstable_since().filter(|_| !self.is_over)?;
+        Some(since + more)
+    }
+
+    /// Which lease the strategy needs.
+    pub fn lease_terms(&self) -> Option<&LeaseTerms> {
+        match self.strategy.authority() {
+            Authority::Lease(terms) => Some(terms),
+            Authority::Vote | Authority::Sight => None,
         }
-        let after = self.settings.unstable_after(self.stability.members)?;
-        Some(self.stability.lost_since? + after)
+    }
+
+    /// A store may keep the lease from others for so long when whoever has it dies: longer than it
+    /// lives, where that is so. A side that wants it goes down if it does not get it in that time,
+    /// and a little more.
+    pub fn set_lease_free_after(&mut self, time: Duration) {
+        if let Some(leasing) = &mut self.leasing {
+            leasing.set_free_after(time);
+        }
     }
 
     fn sees_quorum(&self, split: &Split) -> bool {

@@ -18,6 +18,8 @@
 //! - The [`Token`] of a lease is the one after the token before it for that name. Only when its
 //!   record was deleted and made anew are numbers left out: it is larger then too. So work that
 //!   comes late, from whoever was thought to be gone, is told apart and refused.
+//! - Whoever looks up the last token is given nothing. If it knows a larger one, tokens count on
+//!   from that from then on: only not in Consul, whose tokens cannot be chosen.
 //! - What was held and is renewed keeps its token. So it does if whoever has it asks for it again.
 //! - No two clocks are compared. A store that has no clock of its own, as a directory or the API
 //!   server, is watched: what stays as it is for its whole time to live, by the monotonic clock of
@@ -82,10 +84,20 @@ pub const LEASES_MAX: usize = 1024;
 pub trait Store: Send {
     /// Carries out an ask.
     fn handle(&mut self, ask: &Ask) -> Answer;
+
+    /// How long others wait at most, from when they first ask, if whoever has a lease has just died
+    /// that was given for `time_to_live`: that time, unless the store says otherwise.
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        time_to_live
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
     fn handle(&mut self, ask: &Ask) -> Answer {
         (**self).handle(ask)
+    }
+
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        (**self).free_after(time_to_live)
     }
 }

@@ -116,6 +116,17 @@ impl Record {
                 }
                 return Answer::Released;
             }
+            Deed::Look(floor) => {
+                if self.token < floor.0 {
+                    if let Some((owner, _)) = self.holder.as_ref().filter(|_| !is_own) {
+                        let owner = owner.clone();
+                        return Answer::HeldBy { owner };
+                    }
+                    (self.token, self.holder) = (floor.0, None);
+                }
+                let token = Token(self.token);
+                return Answer::Last { token };
+            }
         }
         self.holder = Some((ask.owner.clone(), now + ask.time_to_live));
         let token = Token(self.token);

@@ -53,7 +53,14 @@ const WALLS: [Wall; 11] = [
         folder: "lease",
         // Itself, with all features: its tests are of all stores.
         workspace: &["ringmesh-cluster", "ringmesh-lease", "ringmesh-proto"],
-        external: &["base64", "rustix", "serde_json", "thiserror", "ureq"],
+        external: &[
+            "base64",
+            "jiff",
+            "rustix",
+            "serde_json",
+            "thiserror",
+            "ureq",
+        ],
         tests: &["rustls", "tempfile"],
     },
     Wall {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   idle ──▶ acquiring ──▶ holding ──▶ idle       its time is over, or another has it
-//!    ▲          ▲  │          │
-//!    │          │  └──────────┤ given back
-//!    └──── releasing ◀────────┘
+//!   │  ▲        ▲  │          │
+//!   │  │        │  └──────────┤ given back
+//!   │  ├─── releasing ◀───────┘
+//!   └──┴▶ looking                                 the last token is known
 //! ```
 //!
 //! - **Inputs:** what its user wants, answers, time. Each of them first ends what is over: a holder
@@ -20,14 +21,19 @@
 //!
 //! What is held ends a margin before the time to live is over, counted from before it was asked
 //! for; whoever gives it counts from when it was asked. An answer counts for the ask that it names
-//! alone, and only for the last one: what was said to an earlier one may have been undone since. A
-//! token that was given back is never taken again, for the word by which it was may still be under
-//! way: it is given back once more, and another one asked for.
+//! alone. That the lease is held counts also if it comes late, when the same was asked again
+//! meanwhile: for nothing was asked in between that would undo it, and its time is counted from the
+//! ask that it answers. Anything else that comes late may not be so any more. A token that was
+//! given back is never taken again, for the word by which it was may still be under way: it is
+//! given back once more, and another one asked for.
+
+mod state;
 
 use std::time::Duration;
 
 use ringmesh_proto::time::Instant;
 
+use self::state::{Request, State, Wish};
 use super::{Answer, Ask, Deed, LeaseName, Token};
 
 /// How often it is said that a lease is given back, if nobody answers: then its time runs out.
@@ -50,6 +56,11 @@ pub enum HolderOutput {
         token: Token,
         /// Why.
         why: WhyLost,
+    },
+    /// The last token that was given out, as it was asked to find out.
+    Last {
+        /// It.
+        token: Token,
     },
     /// Another has it. It goes on asking.
     HeldBy {
@@ -105,51 +116,6 @@ pub struct Holder {
     ignored: u64,
 }
 
-#[derive(Debug)]
-enum State {
-    Idle,
-    Acquiring(Request),
-    Holding {
-        token: Token,
-        until: Instant,
-        request: Request,
-    },
-    Releasing {
-        token: Token,
-        request: Request,
-        /// Whether it is wanted again.
-        is_wanted: bool,
-    },
-}
-
-/// An ask that is made until it is answered.
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    /// Its number and when it was made, while it waits for an answer.
-    asked: Option<(u64, Instant)>,
-    /// When it is made, or waits no more.
-    due: Instant,
-    failures: u32,
-}
-
-impl Request {
-    const fn at(due: Instant) -> Self {
-        Self {
-            asked: None,
-            due,
-            failures: 0,
-        }
-    }
-
-    /// Nobody knows what came of it: once more after a pause that doubles.
-    fn fail(&mut self, now: Instant, time_to_live: Duration) {
-        let pause = time_to_live / 64 * (1 << self.failures.min(6));
-        self.failures = self.failures.saturating_add(1);
-        self.asked = None;
-        self.due = now + pause.min(time_to_live / 6);
-    }
-}
-
 impl Holder {
     /// One that wants nothing yet. Each process start is another `owner`; `time_to_live` is how
     /// long the lease is given at a time, and so how long others wait if this node dies: less asks
@@ -177,24 +143,37 @@ impl Holder {
     pub fn acquire(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
         self.expire(now, out);
         match &mut self.state {
-            State::Idle => self.state = State::Acquiring(Request::at(now)),
-            State::Releasing { is_wanted, .. } => *is_wanted = true,
+            State::Idle | State::Looking { .. } => self.state = State::of(Wish::Lease, now),
+            State::Releasing { next, .. } => *next = Wish::Lease,
             State::Acquiring(_) | State::Holding { .. } => {}
         }
         self.ask_if_due(now, out);
     }
 
-    /// The lease is not wanted any more. What is done by it has to have ended before.
+    /// The last token is to be found out, and to be no smaller than `floor` from then on; unless
+    /// the lease is wanted or held, which tells more.
+    pub fn look(&mut self, now: Instant, floor: Token, out: &mut Vec<HolderOutput>) {
+        self.expire(now, out);
+        match &mut self.state {
+            State::Idle => self.state = State::of(Wish::Last(floor), now),
+            State::Releasing { next, .. } if *next != Wish::Lease => *next = Wish::Last(floor),
+            _ => {}
+        }
+        self.ask_if_due(now, out);
+    }
+
+    /// Neither the lease nor its last token is wanted any more. What is done by it has to have
+    /// ended before.
     pub fn release(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
         self.expire(now, out);
         match &mut self.state {
             State::Idle => {}
-            State::Acquiring(_) => self.rest(),
+            State::Acquiring(_) | State::Looking { .. } => self.rest(),
             State::Holding { token, .. } => {
                 let token = *token;
-                self.give_back(now, token, false);
+                self.give_back(now, token, Wish::Nothing);
             }
-            State::Releasing { is_wanted, .. } => *is_wanted = false,
+            State::Releasing { next, .. } => *next = Wish::Nothing,
         }
         self.ask_if_due(now, out);
     }
@@ -208,15 +187,19 @@ impl Holder {
         out: &mut Vec<HolderOutput>,
     ) {
         self.expire(now, out);
-        let request = match &self.state {
-            State::Idle => None,
-            State::Acquiring(request)
-            | State::Holding { request, .. }
-            | State::Releasing { request, .. } => request.asked,
-        };
-        match request.filter(|(asked, _)| *asked == number) {
-            Some((_, at)) => self.take(now, at, answer, out),
-            None => self.take_late(now, number, answer, out),
+        let request = self.state.request();
+        let asked = request.and_then(|it| it.asked);
+        let was_asked = request.and_then(|it| it.was_asked(number));
+        match (asked, was_asked) {
+            (Some((asked, at)), _) if asked == number => self.take(now, at, answer, out),
+            (_, Some(at)) if self.is_still_good(now, at, &answer) => {
+                let others = request.map_or_else(Vec::new, |it| it.asked_after(number));
+                self.take(now, at, answer, out);
+                if let State::Holding { request, .. } = &mut self.state {
+                    request.follow(others);
+                }
+            }
+            _ => self.take_late(now, number, answer, out),
         }
         self.ask_if_due(now, out);
     }
@@ -225,7 +208,7 @@ impl Holder {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
         self.expire(now, out);
         let time_to_live = self.time_to_live;
-        if let Some(request) = self.request()
+        if let Some(request) = self.state.request_mut()
             && request.asked.is_some()
             && request.due <= now
         {
@@ -240,9 +223,8 @@ impl Holder {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle => None,
-            State::Acquiring(request) | State::Releasing { request, .. } => Some(request.due),
             State::Holding { until, request, .. } => Some(request.due.min(*until)),
+            state => state.request().map(|it| it.due),
         }
     }
 
@@ -257,11 +239,7 @@ impl Holder {
 
     /// Whether it wants the lease or has it.
     pub fn is_wanting(&self) -> bool {
-        match self.state {
-            State::Idle => false,
-            State::Acquiring(_) | State::Holding { .. } => true,
-            State::Releasing { is_wanted, .. } => is_wanted,
-        }
+        matches!(self.state, State::Holding { .. }) || self.state.wish() == Wish::Lease
     }
 
     /// Answers that came too late, or to what was never asked.
@@ -274,7 +252,10 @@ impl Holder {
         let time_to_live = self.time_to_live;
         match (&mut self.state, answer) {
             (State::Acquiring(_), Answer::Held { token }) => self.begin(now, at, token, out),
-            (State::Acquiring(request), Answer::HeldBy { owner }) => {
+            (
+                State::Acquiring(request) | State::Looking { request, .. },
+                Answer::HeldBy { owner },
+            ) => {
                 *request = Request::at(now + time_to_live / 12);
                 out.push(HolderOutput::HeldBy { owner });
             }
@@ -292,18 +273,22 @@ impl Holder {
             (State::Holding { token, .. }, Answer::Held { token: other }) => {
                 let lost = *token;
                 self.lose(lost, WhyLost::Taken, out);
-                self.decline(now, other, false, out);
+                self.decline(now, other, Wish::Nothing, out);
             }
             (State::Holding { token, .. }, Answer::Lost | Answer::HeldBy { .. }) => {
                 let lost = *token;
                 self.lose(lost, WhyLost::Taken, out);
             }
             (
-                State::Releasing { is_wanted, .. },
+                State::Releasing { next, .. },
                 Answer::Released | Answer::Lost | Answer::HeldBy { .. },
             ) => {
-                let is_wanted = *is_wanted;
-                self.begin_anew(now, is_wanted);
+                let next = *next;
+                self.begin_anew(now, next);
+            }
+            (State::Looking { .. }, Answer::Last { token }) => {
+                self.rest();
+                out.push(HolderOutput::Last { token });
             }
             (State::Idle, _) => {}
             (_, answer) => self.fail(now, answer, out),
@@ -318,7 +303,7 @@ impl Holder {
             _ => "the answer was one to something else".into(),
         };
         out.push(HolderOutput::Failed { why });
-        if let Some(request) = self.request() {
+        if let Some(request) = self.state.request_mut() {
             request.fail(now, time_to_live);
         }
         self.give_up_releasing(now);
@@ -328,7 +313,7 @@ impl Holder {
     fn begin(&mut self, now: Instant, at: Instant, token: Token, out: &mut Vec<HolderOutput>) {
         let until = at + (self.time_to_live - self.margin());
         if token <= self.spent || until <= now {
-            return self.decline(now, token, true, out);
+            return self.decline(now, token, Wish::Lease, out);
         }
         self.state = State::Holding {
             token,
@@ -336,6 +321,22 @@ impl Holder {
             request: Request::at(at + self.time_to_live / 3),
         };
         out.push(HolderOutput::Held { token });
+    }
+
+    /// Whether what was asked then and is answered late is as good as if it came in time: what the
+    /// last token was, or that the lease is held, and for long enough to do something by it.
+    fn is_still_good(&self, now: Instant, at: Instant, answer: &Answer) -> bool {
+        let until = at + (self.time_to_live - self.margin());
+        match (&self.state, answer) {
+            (State::Looking { .. }, Answer::Last { .. }) => true,
+            (State::Acquiring(_), Answer::Held { token }) => {
+                *token > self.spent && now + self.margin() <= until
+            }
+            (State::Holding { token, .. }, Answer::Held { token: kept }) => {
+                token == kept && now < until
+            }
+            _ => false,
+        }
     }
 
     /// An answer to an ask that is not waited for.
@@ -347,56 +348,46 @@ impl Holder {
         out: &mut Vec<HolderOutput>,
     ) {
         match (&self.state, answer) {
-            (State::Idle, Answer::Held { token })
+            (State::Idle | State::Looking { .. }, Answer::Held { token })
                 if number <= self.abandoned && token > self.spent =>
             {
-                self.decline(now, token, false, out);
+                self.decline(now, token, self.state.wish(), out);
             }
             _ => self.ignored += 1,
         }
     }
 
     /// Gives back what was given, and not used.
-    fn decline(
-        &mut self,
-        now: Instant,
-        token: Token,
-        is_wanted: bool,
-        out: &mut Vec<HolderOutput>,
-    ) {
+    fn decline(&mut self, now: Instant, token: Token, next: Wish, out: &mut Vec<HolderOutput>) {
         if token > self.spent {
             out.push(HolderOutput::Declined { token });
         }
-        self.give_back(now, token, is_wanted);
+        self.give_back(now, token, next);
     }
 
-    fn give_back(&mut self, now: Instant, token: Token, is_wanted: bool) {
+    fn give_back(&mut self, now: Instant, token: Token, next: Wish) {
         self.spent = self.spent.max(token);
         self.abandoned = self.number;
         self.state = State::Releasing {
             token,
             request: Request::at(now),
-            is_wanted,
+            next,
         };
     }
 
     /// Nobody says that the lease was given back: its time will run out.
     fn give_up_releasing(&mut self, now: Instant) {
-        if let State::Releasing {
-            request, is_wanted, ..
-        } = &self.state
+        if let State::Releasing { request, next, .. } = &self.state
             && request.failures >= RELEASES_MAX
         {
-            let is_wanted = *is_wanted;
-            self.begin_anew(now, is_wanted);
+            let next = *next;
+            self.begin_anew(now, next);
         }
     }
 
-    fn begin_anew(&mut self, now: Instant, is_wanted: bool) {
+    fn begin_anew(&mut self, now: Instant, next: Wish) {
         self.rest();
-        if is_wanted {
-            self.state = State::Acquiring(Request::at(now));
-        }
+        self.state = State::of(next, now);
     }
 
     fn rest(&mut self) {
@@ -419,24 +410,16 @@ impl Holder {
         }
     }
 
-    fn request(&mut self) -> Option<&mut Request> {
-        match &mut self.state {
-            State::Idle => None,
-            State::Acquiring(request)
-            | State::Holding { request, .. }
-            | State::Releasing { request, .. } => Some(request),
-        }
-    }
-
     fn ask_if_due(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
         let deed = match self.state {
             State::Idle => return,
+            State::Looking { floor, .. } => Deed::Look(floor),
             State::Acquiring(_) => Deed::Acquire,
             State::Holding { token, .. } => Deed::Renew(token),
             State::Releasing { token, .. } => Deed::Release(token),
         };
         let (number, patience) = (self.number + 1, self.time_to_live / 4);
-        let Some(request) = self.request() else {
+        let Some(request) = self.state.request_mut() else {
             return;
         };
         if request.asked.is_some() || request.due > now {

@@ -67,7 +67,9 @@ impl Node {
                     self.spent.insert(token);
                 }
             }
-            HolderOutput::HeldBy { .. } | HolderOutput::Failed { .. } => {}
+            HolderOutput::Last { .. }
+            | HolderOutput::HeldBy { .. }
+            | HolderOutput::Failed { .. } => {}
         }
     }
 }
@@ -134,6 +136,7 @@ impl World {
             3 => self.act(node, Holder::release),
             4 => self.nodes[node].ahead += self.random.below(20_000) as u64,
             5 => self.nodes[node].paused = now + self.random.below(20_000) as u64,
+            7..9 => self.act(node, |it, now, out| it.look(now, Token(0), out)),
             6 => self.mail.retain(|_| self.random.chance(50)),
             _ => {}
         }
@@ -243,6 +246,78 @@ fn asked(out: &mut Vec<HolderOutput>, said: &[HolderOutput]) -> Option<Ask> {
     assert_eq!(others, said);
     assert!(asks.len() <= 1, "one at a time");
     asks.pop()
+}
+
+/// What a holder of a store that answers so late is told within a minute.
+fn told_by_a_store_that_takes(takes: u64) -> (bool, Vec<HolderOutput>) {
+    let (mut holder, mut out) = (Holder::new(name(), "me", TIME_TO_LIVE), Vec::new());
+    let (mut store, mut told) = (Store::default(), Vec::new());
+    let mut answers: Vec<(u64, u64, Answer)> = Vec::new();
+    holder.acquire(at(0), &mut out);
+    for now in 0..60_000 {
+        if holder.poll_timeout().is_some_and(|due| due <= at(now)) {
+            holder.handle_timeout(at(now), &mut out);
+        }
+        if let Some(it) = answers.iter().position(|(when, ..)| *when == now) {
+            let (_, number, answer) = answers.remove(it);
+            holder.handle_answer(at(now), number, answer, &mut out);
+        }
+        for output in out.drain(..) {
+            match output {
+                HolderOutput::Ask(ask) => {
+                    answers.push((now + takes, ask.number, store.handle(now, &ask)));
+                }
+                HolderOutput::Failed { .. } => {}
+                output => told.push(output),
+            }
+        }
+    }
+    (holder.held(at(60_000)).is_some(), told)
+}
+
+#[test]
+fn a_store_that_is_slower_than_it_is_waited_for_gives_the_lease_all_the_same() {
+    let token = Token(1);
+    let told = told_by_a_store_that_takes(4_000);
+    assert_eq!(told, (true, vec![HolderOutput::Held { token }]));
+    let (_, told) = told_by_a_store_that_takes(6_000);
+    assert_eq!(told.first(), Some(&HolderOutput::Held { token }));
+    assert_eq!(
+        told_by_a_store_that_takes(6_001),
+        (false, vec![]),
+        "too late"
+    );
+}
+
+#[test]
+fn the_last_token_is_asked_for_until_it_is_known_and_behind_what_is_given_back() {
+    let (mut holder, mut out) = holding();
+    holder.look(at(1_500), Token(5), &mut out);
+    assert_eq!(asked(&mut out, &[]), None, "it has the lease");
+    holder.release(at(2_000), &mut out);
+    let ask = asked(&mut out, &[]).expect("it asks");
+    assert_eq!(ask.deed, Deed::Release(Token(7)));
+    holder.look(at(2_000), Token(5), &mut out);
+    holder.handle_answer(at(2_100), ask.number, Answer::Released, &mut out);
+    let ask = asked(&mut out, &[]).expect("it asks");
+    assert_eq!(ask.deed, Deed::Look(Token(5)));
+    assert!(!holder.is_wanting());
+    let due = holder.poll_timeout().expect("it waits");
+    holder.handle_timeout(due, &mut out);
+    let why = "no answer came".into();
+    asked(&mut out, &[HolderOutput::Failed { why }]);
+    let due = holder.poll_timeout().expect("it asks again");
+    holder.handle_timeout(due, &mut out);
+    let ask = asked(&mut out, &[]).expect("it asks");
+    let token = Token(7);
+    holder.handle_answer(due, ask.number, Answer::Last { token }, &mut out);
+    assert_eq!(asked(&mut out, &[HolderOutput::Last { token }]), None);
+    assert_eq!(holder.poll_timeout(), None, "it wants nothing any more");
+    holder.look(at(20_000), Token(5), &mut out);
+    assert!(asked(&mut out, &[]).is_some());
+    holder.acquire(at(20_000), &mut out);
+    let ask = asked(&mut out, &[]).expect("it asks");
+    assert_eq!(ask.deed, Deed::Acquire, "the lease itself tells more");
 }
 
 fn held(token: u64) -> Answer {

@@ -9,8 +9,10 @@ pub(crate) struct Store {
     pub(crate) token: u64,
     /// Who has it, and until when.
     pub(crate) holder: Option<(Box<str>, u64)>,
-    /// It gives the second token again and again, as none may.
+    /// It gives the first token again and again, as none may.
     pub(crate) repeats: bool,
+    /// It cannot count on from another token than its last one.
+    pub(crate) is_rigid: bool,
 }
 
 impl Store {
@@ -25,7 +27,7 @@ impl Store {
                 if let Some(owner) = other {
                     return Answer::HeldBy { owner };
                 }
-                let is_repeated = self.repeats && self.token >= 2;
+                let is_repeated = self.repeats && self.token >= 1;
                 if !is_own && !is_repeated {
                     self.token += 1;
                 }
@@ -37,6 +39,16 @@ impl Store {
                     self.holder = None;
                 }
                 return Answer::Released;
+            }
+            Deed::Look(floor) => {
+                if !self.is_rigid && self.token < floor.0 {
+                    if let Some(owner) = other {
+                        return Answer::HeldBy { owner };
+                    }
+                    (self.token, self.holder) = (floor.0, None);
+                }
+                let token = Token(self.token);
+                return Answer::Last { token };
             }
         }
         let until = now + ask.time_to_live.as_millis() as u64;

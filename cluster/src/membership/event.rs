@@ -14,6 +14,7 @@ use super::member::Member;
 use super::reachability::Reason;
 use super::status::Status;
 use super::topology::Topology;
+use crate::lease::{LeaseName, Token};
 use crate::resolver::Decision;
 
 /// An event with its number: each is one above the one before.
@@ -126,6 +127,17 @@ pub enum Event {
         /// For how long.
         gap: Duration,
     },
+    /// The store of the lease that decides which side goes on gives smaller tokens than before: it
+    /// is another one, or was restored from a copy. No side can go on by it, until its tokens have
+    /// grown beyond what is known.
+    TokensFell {
+        /// The lease.
+        lease: LeaseName,
+        /// The last token that the members know.
+        known: Token,
+        /// The store's.
+        last: Token,
+    },
     /// What this node is to remember of its cluster could not be written down, or is not yet, after
     /// a while: a restart may find less. It is tried on.
     StateUnwritten {
@@ -162,6 +174,7 @@ impl Event {
             Self::JoinWaiting { .. } => "join_waiting",
             Self::Decision(_) => "decision",
             Self::Stalled { .. } => "stalled",
+            Self::TokensFell { .. } => "tokens_fell",
             Self::StateUnwritten { .. } => "state_unwritten",
             Self::SelfRemoved { .. } => "self_removed",
             Self::Shutdown => "shutdown",

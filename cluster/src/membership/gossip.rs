@@ -66,6 +66,10 @@ pub struct Tombstone {
 /// Whatever was decided by this lease and by all that were given out before it is in the view that
 /// names it. So whoever is given the next one knows what it follows upon; and if others had one in
 /// between, that there may be something it does not know.
+///
+/// A member notes that of its own data centre alone, and members of others pass it on. With its
+/// last member a data centre loses it: whoever joins it later looks the last token up. If that is
+/// at the same time, views of one version may differ in it; nobody but that data centre goes by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warrant {
     /// Its token.
@@ -89,7 +93,7 @@ pub struct Gossip {
     reachability: Reachability,
     version: VersionVector,
     tombstones: BTreeMap<Uid, Tombstone>,
-    /// By data centre.
+    /// By data centre, of those that have a member.
     warrants: BTreeMap<Box<str>, Warrant>,
 }
 
@@ -230,17 +234,23 @@ impl Gossip {
     }
 
     /// The members of a data centre know of that lease; [`touch`](Self::touch) afterwards. Says
-    /// whether that is news: it is later than the one before, and there is room.
+    /// whether that is news: it is later than the one before, and if there was none, the data
+    /// centre has a member and there is room.
     pub fn note_warrant(&mut self, data_centre: &str, warrant: Warrant) -> bool {
         let is_full = self.warrants.len() >= WARRANTS_MAX;
         let is_news = match self.warrants.get(data_centre) {
             Some(known) => *known < warrant,
-            None => !is_full,
+            None => !is_full && self.data_centres().contains(data_centre),
         };
         if is_news {
             self.warrants.insert(data_centre.into(), warrant);
         }
         is_news
+    }
+
+    /// Those that have a member.
+    fn data_centres(&self) -> BTreeSet<&str> {
+        self.members().map(|it| it.roles().data_centre()).collect()
     }
 
     /// Who cannot reach whom, to be changed; [`touch`](Self::touch) afterwards.
@@ -316,10 +326,8 @@ impl Gossip {
         if self.cluster != other.cluster {
             return Err(GossipError::Foreign);
         }
-        let names = other.warrants.keys();
-        let new = names.filter(|name| !self.warrants.contains_key(*name));
-        let warrants = self.warrants.len() + new.count();
-        if self.count_merged(other) > MEMBERS_MAX || warrants > WARRANTS_MAX {
+        let warrants = self.merged_warrants(other);
+        if self.count_merged(other) > MEMBERS_MAX || warrants.len() > WARRANTS_MAX {
             return Err(GossipError::TooMany);
         }
         let relation = self.relation(other);
@@ -340,9 +348,7 @@ impl Gossip {
         self.given_up.extend(&other.given_up);
         self.reachability.merge(&other.reachability);
         self.version.merge(&other.version);
-        for (name, theirs) in &other.warrants {
-            self.note_warrant(name, *theirs);
-        }
+        self.warrants = warrants;
         self.merge_tombstones(other);
         Ok(relation)
     }
@@ -355,6 +361,25 @@ impl Gossip {
         let gone_here = self.members.keys().filter(is_gone).count();
         let gone_there = other.members.keys().filter(is_new).filter(is_gone).count();
         both - gone_here - gone_there
+    }
+
+    /// The later one of each data centre that has a member behind a merge.
+    fn merged_warrants(&self, other: &Self) -> BTreeMap<Box<str>, Warrant> {
+        let mut merged = self.warrants.clone();
+        for (name, theirs) in &other.warrants {
+            let mine = merged.entry(name.clone()).or_insert(*theirs);
+            *mine = (*mine).max(*theirs);
+        }
+        if !merged.is_empty() {
+            let is_there = |it: &&Member| {
+                let is_gone = |view: &Self| view.tombstones.contains_key(&it.uid());
+                !is_gone(self) && !is_gone(other)
+            };
+            let members = self.members().chain(other.members()).filter(is_there);
+            let living: BTreeSet<&str> = members.map(|it| it.roles().data_centre()).collect();
+            merged.retain(|name, _| living.contains(&**name));
+        }
+        merged
     }
 
     fn merge_tombstones(&mut self, other: &Self) {
@@ -384,6 +409,12 @@ impl Gossip {
         self.seen.retain(|uid| !gone.contains_key(uid));
         self.reachability.retain(|uid| !gone.contains_key(&uid));
         self.version.retain(|uid| !gone.contains_key(&uid));
+        if !self.warrants.is_empty() {
+            let mut warrants = std::mem::take(&mut self.warrants);
+            let living = self.data_centres();
+            warrants.retain(|name, _| living.contains(&**name));
+            self.warrants = warrants;
+        }
     }
 
     /// What holds in every view that a member may have.
@@ -394,6 +425,10 @@ impl Gossip {
         let changed = self.version.iter().map(|(uid, _)| uid);
         let mut named = speak.chain(are_spoken_of).chain(changed);
         if !self.seen.iter().all(is_member) || !named.all(|uid| is_member(&uid)) {
+            return Err(GossipError::Stranger);
+        }
+        let living = self.data_centres();
+        if !self.warrants.keys().all(|name| living.contains(&**name)) {
             return Err(GossipError::Stranger);
         }
         let is_down = |uid: &Uid| {
@@ -443,8 +478,8 @@ pub enum GossipError {
     /// It is of another cluster.
     #[error("it is of another cluster")]
     Foreign,
-    /// It names somebody who is no member in it.
-    #[error("it names somebody who is no member in it")]
+    /// It names somebody who is no member in it, or a lease of a data centre that has none.
+    #[error("it names somebody who is no member in it, or a lease of nobody's")]
     Stranger,
     /// A member of it was removed.
     #[error("a member of it was removed")]

@@ -10,6 +10,9 @@ pub const ROLE_BYTES_MAX: usize = 64;
 
 const DATA_CENTRE: &str = "dc-";
 
+/// The longest name of a data centre, in bytes: it is a part of a role.
+pub const DATA_CENTRE_BYTES_MAX: usize = ROLE_BYTES_MAX - DATA_CENTRE.len();
+
 /// The name of the data centre of whoever names none.
 pub const DATA_CENTRE_DEFAULT: &str = "default";
 

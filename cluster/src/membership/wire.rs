@@ -15,7 +15,7 @@ use super::gossip::{ClusterId, Gossip, MEMBERS_MAX, Parts, TOMBSTONE_AGE, Tombst
 use super::member::{Member, Profile, UpNumber};
 use super::memory::{Memory, Remembered, Voice};
 use super::reachability::{Reachability, Reason, Record, Row, Witness};
-use super::roles::Roles;
+use super::roles::{DATA_CENTRE_BYTES_MAX, Roles};
 use super::status::Status;
 use crate::codec::{self, CodecError, Reader, Writer};
 use crate::lease::Token;
@@ -240,7 +240,11 @@ fn read_tombstone(reader: &mut Reader<'_>, now: Instant) -> Result<(Uid, Tombsto
 }
 
 fn read_warrant(reader: &mut Reader<'_>) -> Result<(Box<str>, Warrant), CodecError> {
-    let data_centre = codec::text(reader)?.into();
+    let data_centre = codec::text(reader)?;
+    if data_centre.len() > DATA_CENTRE_BYTES_MAX {
+        return Err(CodecError::Text);
+    }
+    let data_centre = data_centre.into();
     let token = Token(reader.u64()?);
     let holder = Uid::new(reader.u64()?);
     Ok((data_centre, Warrant { token, holder }))
@@ -278,6 +282,8 @@ mod tests {
         let gossip = view.gossip_mut();
         gossip.reachability_mut().accuse(uid(1), uid(2), record);
         gossip.remove(NOW, uid(9));
+        view.add_in("east", 8, Status::Up);
+        let gossip = view.gossip_mut();
         for (name, number) in [("default", 7), ("east", 9)] {
             let (token, holder) = (Token(number), Some(uid(2)).filter(|_| number == 7));
             assert!(gossip.note_warrant(name, Warrant { token, holder }));
@@ -319,6 +325,32 @@ mod tests {
         };
         assert_eq!(of(MEMBERS_MAX), Ok(true));
         assert_eq!(of(MEMBERS_MAX + 1), Err(CodecError::State));
+    }
+
+    #[test]
+    fn one_over_the_data_centre_bytes_max_has_no_lease_nor_has_one_without_a_member() {
+        let with = |member: &str, leased: &str| {
+            let mut view = View::of(&[(1, Status::Up)]);
+            view.add_in(member, 2, Status::Up);
+            let (token, holder) = (Token(7), None);
+            assert!(
+                view.gossip_mut()
+                    .note_warrant(member, Warrant { token, holder })
+            );
+            let bytes = written(view.gossip());
+            let tail = bytes.len() - 16 - 1 - member.len();
+            let mut changed = bytes[..tail].to_vec();
+            changed.push(u8::try_from(leased.len()).expect("short"));
+            changed.extend(leased.as_bytes());
+            changed.extend(&bytes[bytes.len() - 16..]);
+            read(&changed).map(drop)
+        };
+        let longest = "a".repeat(DATA_CENTRE_BYTES_MAX);
+        assert_eq!(with(&longest, &longest), Ok(()));
+        assert_eq!(with("east", "west"), Err(CodecError::State));
+        assert_eq!(with("east", &longest), Err(CodecError::State));
+        let over = format!("{longest}a");
+        assert_eq!(with("east", &over), Err(CodecError::Text));
     }
 
     #[test]

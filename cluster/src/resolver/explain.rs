@@ -108,6 +108,8 @@ pub struct LeaseStanding {
     pub known: Option<Token>,
     /// The token by which this member holds the lease.
     pub held: Option<Token>,
+    /// The last token of the store, if it gave a larger one before: no side can go on then.
+    pub fallen: Option<Token>,
     /// Whether this member has the lease, or asks for it.
     pub is_wanted: bool,
     /// Why it was not given the lease when it asked last, for people.
@@ -247,6 +249,9 @@ impl fmt::Display for LeaseStanding {
             Some(token) => write!(f, "; held with {token}")?,
             None if self.is_wanted => f.write_str("; asked for")?,
             None => {}
+        }
+        if let Some(last) = self.fallen {
+            write!(f, "; its store fell back to {last}, so no side can go on")?;
         }
         if let Some(heard) = &self.heard {
             write!(f, "; not given: {heard}")?;

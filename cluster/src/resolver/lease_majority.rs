@@ -24,13 +24,15 @@ const TIME_TO_LIVE_MAX: Duration = Duration::from_secs(3600);
 ///
 /// Of two sides one goes on at most, whatever stands still, is late or fails, the store as well;
 /// see [the room](super) for why. While the store is out of reach *no* side goes on: each asks for
-/// as long as a lease lives and a little more, and then goes down. Nor does one if the lease passed
-/// through the hands of a member that is gone and told nobody what came of it, which takes its
-/// death in the moment between being given the lease and giving up the others.
+/// as long as the store keeps what a dead member has, and a little more, and then goes down. Nor
+/// does one if the lease passed through the hands of a member that is gone and told nobody what
+/// came of it, which takes its death in the moment between being given the lease and giving up the
+/// others.
 ///
 /// Nobody knows which side it will be until one has the lease: so what may be done once in a
 /// cluster [is done on none](super::Resolver::has_quorum) from when somebody is lost until that is
-/// decided.
+/// decided. For that reason it is not waited for ever that [things stop to
+/// change](super::Unstable).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseMajority {
     /// Which lease. All members of a data centre name the same one, and those of others another.

@@ -5,8 +5,11 @@
 //! follow what it writes into the view, or its [`Surrender`](super::message::Message::Surrender),
 //! or its going; and if they hear of none of that, they lose it, decide anew, and ask themselves.
 //!
-//! While nobody is lost the first by address has itself given the lease once, notes its token in
-//! the view, and gives it back: what [follows](Warrant) upon that is known from then on.
+//! While nobody is lost the first by address looks up the last token and notes it in the view: what
+//! [follows](Warrant) upon that is known from then on. It has the lease for that at no time, so
+//! whoever is cut off meanwhile goes by what was noted before, and no number is left out.
+
+mod counting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,22 +24,30 @@ use crate::lease::{self, Holder, HolderOutput, LEASE_OWNER_BYTES_MAX, Token};
 use crate::membership::reachability::Reason;
 use crate::membership::{Gossip, Warrant};
 
-/// How much longer than it lives a lease is asked for: if whoever has it is dead, it is free by
-/// then.
+/// How much longer a lease is asked for than until it is free if whoever has it is dead.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The lease of a strategy, as this member sees it.
 #[derive(Debug)]
 pub(super) struct Leasing {
     terms: LeaseTerms,
+    /// So long a store may keep it from others when whoever has it dies.
+    free_after: Duration,
     /// As soon as it is known who this member is.
     holder: Option<Holder>,
     purpose: Purpose,
     /// The last lease that its view knows of, and how often this member had changed the view.
     known: Option<Warrant>,
     changes: u64,
-    /// Whether there may have been a later one since.
+    /// Whether there may have been a later one since; if not, when that is looked up once more.
     is_stale: bool,
+    looks_at: Option<Instant>,
+    /// Whether nobody is lost and this member acts for all.
+    is_calm: bool,
+    /// The last token of a store that gave a larger one before.
+    fallen: Option<Token>,
+    /// The last one that this member was given and decided nothing by, until it is noted.
+    unused: Option<Token>,
     has_view: bool,
     /// What was heard of it last.
     heard: Option<Box<str>>,
@@ -54,10 +65,11 @@ enum Purpose {
         /// Since when all of them are removed.
         gone_since: Option<Instant>,
     },
-    /// To know its token while nobody is lost.
+    /// Nothing but to know its last token, while nobody is lost.
     Count,
     /// That is known. Before it is noted all have to say that they hold a view of this member that
-    /// is later than so many changes: then what was decided before by others is in it.
+    /// is later than so many changes: then what was decided by others is in it, and whoever was
+    /// about to decide by that lease does not any more.
     Counted {
         token: Token,
         changes: u64,
@@ -104,11 +116,16 @@ impl Leasing {
     pub(super) fn new(terms: &LeaseTerms) -> Self {
         Self {
             terms: terms.clone(),
+            free_after: terms.time_to_live,
             holder: None,
             purpose: Purpose::Nothing,
             known: None,
             changes: 0,
             is_stale: true,
+            looks_at: None,
+            is_calm: false,
+            fallen: None,
+            unused: None,
             has_view: false,
             heard: None,
         }
@@ -118,6 +135,15 @@ impl Leasing {
         matches!(self.purpose, Purpose::Claim(_))
     }
 
+    pub(super) fn set_free_after(&mut self, time: Duration) {
+        self.free_after = time.max(self.terms.time_to_live);
+    }
+
+    /// How long a side asks for the lease.
+    pub(super) fn patience(&self) -> Duration {
+        self.free_after + PATIENCE
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let own = match &self.purpose {
             Purpose::Claim(claim) if claim.has_asked => Some(claim.gives_up),
@@ -125,7 +151,8 @@ impl Leasing {
             Purpose::Keep { gone_since, .. } => {
                 gone_since.map(|since| since + self.terms.release_after)
             }
-            Purpose::Nothing | Purpose::Count | Purpose::Counted { .. } => None,
+            Purpose::Nothing => self.looks_at.filter(|_| self.is_calm),
+            Purpose::Count | Purpose::Counted { .. } => None,
         };
         let holder = self.holder.as_ref().and_then(Holder::poll_timeout);
         own.into_iter().chain(holder).min()
@@ -142,14 +169,9 @@ impl Leasing {
             known: self.known.map(|it| it.token),
             held: self.held(now),
             is_wanted: self.holder.as_ref().is_some_and(Holder::is_wanting),
+            fallen: self.fallen,
             heard: self.heard.clone(),
         }
-    }
-
-    /// Whether nobody had the lease between the last one that is known and this one.
-    fn follows(&self, token: Token) -> bool {
-        let next = self.known.and_then(|it| it.token.0.checked_add(1));
-        next == Some(token.0)
     }
 
     /// Takes in what the view says of the lease.
@@ -224,6 +246,12 @@ impl Resolver {
             return;
         };
         leasing.read(view, split);
+        if let Some(token) = leasing.take_unused() {
+            self.note(token, out);
+        }
+        let (Some(split), Some(leasing)) = (&self.split, &mut self.leasing) else {
+            return;
+        };
         let is_whole = is_converged && !split.is_split() && !self.is_over;
         let leads = split.speaker().is_some_and(|it| it.uid == self.own);
         if leasing.is_void(now, view, split) || self.is_over {
@@ -236,13 +264,10 @@ impl Resolver {
             leasing.purpose = Purpose::Nothing;
             self.note(token, out);
         }
-        let Some(leasing) = &mut self.leasing else {
-            return;
-        };
-        if is_whole && leads && leasing.is_stale && matches!(leasing.purpose, Purpose::Nothing) {
-            leasing.purpose = Purpose::Count;
-            self.with_holder(now, out, |it, said| it.acquire(now, said));
+        if let Some(leasing) = &mut self.leasing {
+            leasing.is_calm = is_whole && leads;
         }
+        self.look_up(now, out);
     }
 
     /// Wants the lease, to go on without those that go.
@@ -255,7 +280,7 @@ impl Resolver {
             going: going(split),
             base: split.base(),
             begins,
-            gives_up: begins + leasing.terms.time_to_live + PATIENCE,
+            gives_up: begins + leasing.patience(),
             has_asked: false,
         });
         self.pursue(now, out);
@@ -293,7 +318,8 @@ impl Resolver {
                     self.drop_lease(now, out);
                 }
             }
-            Purpose::Nothing | Purpose::Count | Purpose::Counted { .. } => {}
+            Purpose::Nothing => self.look_up(now, out),
+            Purpose::Count | Purpose::Counted { .. } => {}
         }
     }
 
@@ -333,6 +359,7 @@ impl Resolver {
         match said {
             HolderOutput::Ask(ask) => out.push(ResolverOutput::Ask(ask)),
             HolderOutput::Held { token } => self.take_lease(now, token, out),
+            HolderOutput::Last { token } => leasing.count(now, token, out),
             HolderOutput::Lost { .. } => {
                 if matches!(leasing.purpose, Purpose::Keep { .. }) {
                     leasing.purpose = Purpose::Nothing;
@@ -355,21 +382,17 @@ impl Resolver {
             return;
         };
         leasing.heard = None;
+        let has_fallen = leasing.is_fallen(token, out);
         let follows = leasing.follows(token);
         match leasing.purpose {
             Purpose::Claim(_) if follows && leasing.held(now).is_some() => {
                 self.go_on(now, token, out);
             }
+            Purpose::Claim(_) if has_fallen => {
+                self.concede(now, "the store gives smaller tokens than before", out);
+            }
             Purpose::Claim(_) => {
                 self.concede(now, "another side may have had the lease", out);
-            }
-            Purpose::Count if !follows => {
-                self.drop_lease(now, out);
-                if let Some(leasing) = &mut self.leasing {
-                    let changes = leasing.changes;
-                    leasing.purpose = Purpose::Counted { token, changes };
-                }
-                out.push(ResolverOutput::Refresh);
             }
             _ => {
                 self.drop_lease(now, out);
@@ -402,24 +425,6 @@ impl Resolver {
     fn concede(&mut self, now: Instant, why: &'static str, out: &mut Vec<ResolverOutput>) {
         self.surrender(out);
         self.leave(now, Verdict::Leave(why), Why::Denied, out);
-    }
-
-    /// Nothing was decided by that lease, nor will be. Whoever gets the next one is to know, as far
-    /// as this member knows what was before.
-    fn pass(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        if self.leasing.as_ref().is_some_and(|it| it.follows(token)) {
-            self.note(token, out);
-        }
-    }
-
-    fn note(&mut self, token: Token, out: &mut Vec<ResolverOutput>) {
-        let holder = None;
-        let warrant = Warrant { token, holder };
-        if let Some(leasing) = &mut self.leasing {
-            leasing.known = Some(warrant);
-            leasing.is_stale = false;
-            out.push(ResolverOutput::Note { warrant });
-        }
     }
 
     /// Whether another side has the lease, by which it goes on. That is not so of whoever stays

@@ -30,12 +30,17 @@ pub struct ResolverSettings {
 
 /// What happens while things keep changing and nothing is decided, with strategies that are not
 /// voted.
+///
+/// Where what a side sees is enough, all members go down then: two sides that see different things
+/// could both go on. With a lease they could not, whatever they see, and all sides have paused what
+/// is done once in a cluster: so it is asked for then without waiting any longer, by what is seen
+/// at that moment. At worst more are given up than would have had to. Only if that comes to nothing
+/// either, for twice as long as the lease is asked for at a time, do all members go down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unstable {
-    /// All members go down after three quarters of the time for a decision, 4 seconds at least, on
-    /// top of that.
+    /// After three quarters of the time for a decision, 4 seconds at least, on top of that.
     DownAll,
-    /// All members go down after this time on top of that for a decision.
+    /// After this time on top of that for a decision.
     DownAllAfter(Duration),
     /// It is waited for as long as it takes.
     Wait,
@@ -82,7 +87,7 @@ impl ResolverSettings {
         check_number("resolver.rounds_max", self.rounds_max as usize, ROUNDS_MAX)
     }
 
-    /// How long after the first loss all members go down if nothing was decided.
+    /// How long after the first loss things have kept changing for too long.
     pub(super) fn unstable_after(&self, members: usize) -> Option<Duration> {
         let stable_after = self.stable_after(members);
         match self.unstable_after {

@@ -35,6 +35,8 @@ struct Cluster {
     asked: Vec<(u64, Ask)>,
     store: Store,
     away: Vec<u64>,
+    /// From what to what its tokens fell, as was said.
+    fallen: Vec<(u64, u64)>,
     /// Somebody changed its view by itself.
     is_stirred: bool,
 }
@@ -66,6 +68,7 @@ impl Cluster {
             asked: Vec::new(),
             store: Store::default(),
             away: Vec::new(),
+            fallen: Vec::new(),
             is_stirred: false,
         };
         cluster.share();
@@ -219,6 +222,7 @@ impl Cluster {
                     assert!(is_noted, "it is news");
                     node.0.touch(uid(number));
                 }
+                ResolverOutput::Fallen { known, last, .. } => self.fallen.push((known.0, last.0)),
                 ResolverOutput::Refresh => {
                     is_noted = true;
                     node.0.touch(uid(number));
@@ -290,7 +294,7 @@ impl Cluster {
             let Some(due) = due.filter(|due| *due <= at(end)) else {
                 break;
             };
-            self.now = due.as_nanos().div_ceil(1_000_000);
+            self.now = self.now.max(due.as_nanos().div_ceil(1_000_000));
             for number in self.numbers() {
                 self.act(number, |now, (_, resolver), out| {
                     resolver.handle_timeout(now, out);

@@ -112,6 +112,10 @@ impl Reporter {
                     .with("why", one_line(&decision.to_string()))
             }
             Event::Stalled { gap } => line.number("gap_ms", gap.as_millis() as u64),
+            Event::TokensFell { lease, known, last } => line
+                .with("lease", lease.as_str())
+                .with("known", known.to_string())
+                .with("last", last.to_string()),
             Event::StateUnwritten { why } => line.with("why", one_line(why)),
             Event::SelfRemoved { previous } => {
                 line.of(before.own()).with("previous", previous.label())

@@ -9,6 +9,8 @@ use ringmesh_cluster::resolver::{
 };
 use ringmesh_proto::checksum::of_bytes;
 
+use super::LeaseStore;
+
 /// Which side goes on when a cluster falls apart: the same on all members, which is checked when a
 /// node joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,17 +163,24 @@ impl Downing {
     }
 }
 
-/// Adds what has to be the same on all members: by what they decide, and how soon.
+/// Adds what has to be the same on all members: by what they decide, how soon, and which store
+/// gives the lease by which they do, as far as a node can tell.
 pub(super) fn compare(
     strategy: &str,
     settings: &ResolverSettings,
+    store: &LeaseStore,
     configuration: &mut Configuration,
 ) -> Result<(), ConfigurationError> {
     let millis = |time: Option<std::time::Duration>| {
         time.map_or_else(|| "by size".to_owned(), |it| it.as_millis().to_string())
     };
     configuration.set("cluster.downing", strategy)?;
-    configuration.set("cluster.stable_after_ms", &millis(settings.stable_after))
+    configuration.set("cluster.stable_after_ms", &millis(settings.stable_after))?;
+    let mut set = |name: &str, value: Option<&str>| {
+        value.map_or(Ok(()), |value| configuration.set(name, value))
+    };
+    set("cluster.lease_store", store.kind())?;
+    set("cluster.lease_store.within", store.within())
 }
 
 /// Which lease decides in a data centre of a cluster. What a name of a lease has no letters for
@@ -268,6 +277,34 @@ mod tests {
             assert!(Downing::parse(text).is_err(), "{text}");
         }
     }
+
+    /// As far as both sides name it: a directory may be mounted anywhere.
+    #[test]
+    fn members_whose_lease_is_in_another_store_differ() {
+        let with = |store: &str| {
+            let store = LeaseStore::parse(store).expect(store);
+            let (mut all, settings) = (Configuration::default(), ResolverSettings::default());
+            compare("lease-majority", &settings, &store, &mut all).expect("they fit");
+            all
+        };
+        let differ = |one, other| with(one).differing(&with(other)).len();
+        assert_eq!(differ("directory /a", "directory /b"), 0);
+        assert_eq!(differ("kubernetes", "kubernetes namespace=b"), 0);
+        assert_eq!(
+            differ("none", "directory /b"),
+            0,
+            "a store of the program's"
+        );
+        assert_eq!(differ("directory /a", "kubernetes"), 1);
+        assert_eq!(
+            differ("kubernetes namespace=a", "kubernetes namespace=b"),
+            1
+        );
+        let (one, same) = ("consul url=a", "consul url=b prefix=ringmesh/leases/");
+        assert_eq!(differ(one, same), 0);
+        assert_eq!(differ(one, "consul url=a prefix=b/"), 1);
+    }
+
     #[test]
     fn each_cluster_and_data_centre_has_a_lease_of_its_own() {
         assert_eq!(lease_name("demo", "east").as_str(), "demo--east--downing");

@@ -100,7 +100,7 @@ impl Lease {
         });
         let keeper = Keeper {
             state: Rc::clone(&state),
-            asked: None,
+            asked: Vec::new(),
             alarm: None,
         };
         state.core.spawn_task(keeper)?;
@@ -226,8 +226,8 @@ impl State {
 /// Asks and waits for a holder, until its lease is dropped and given back.
 struct Keeper {
     state: Rc<State>,
-    /// The last ask, and its answer.
-    asked: Option<(u64, oneshot::Receiver<Answer>)>,
+    /// Asks, and their answers: of the one that the store carries out, and one that waits.
+    asked: Vec<(u64, oneshot::Receiver<Answer>)>,
     alarm: Option<(Instant, Alarm)>,
 }
 
@@ -244,7 +244,7 @@ impl Future for Keeper {
         let due = this.state.holder.borrow().poll_timeout();
         this.wait_until(due, context);
         // It is neither wanted nor held, and nothing may come yet that is to be given back.
-        let is_over = due.is_none() && this.asked.is_none();
+        let is_over = due.is_none() && this.asked.is_empty();
         if !is_over || !this.state.is_dropped.get() {
             return Poll::Pending;
         }
@@ -259,15 +259,15 @@ impl Keeper {
         let now = self.state.core.lease_time();
         let mut holder = self.state.holder.borrow_mut();
         let mut out = self.state.out.borrow_mut();
-        if let Some((number, answer)) = &mut self.asked
-            && let Poll::Ready(answer) = Pin::new(answer).poll(context)
-        {
-            let number = *number;
-            self.asked = None;
-            if let Ok(answer) = answer {
-                holder.handle_answer(now, number, answer, &mut out);
+        self.asked.retain_mut(|(number, answer)| {
+            let answer = Pin::new(answer).poll(context);
+            if let Poll::Ready(Ok(answer)) = answer {
+                holder.handle_answer(now, *number, answer, &mut out);
+                return false;
             }
-        }
+            // Nobody answers what something newer is asked in place of.
+            answer.is_pending()
+        });
         if holder.poll_timeout().is_some_and(|due| due <= now) {
             holder.handle_timeout(now, &mut out);
         }
@@ -282,7 +282,7 @@ impl Keeper {
                 HolderOutput::Ask(ask) => {
                     let number = ask.number;
                     let answer = self.state.core.ask_for_lease(self.state.user, ask);
-                    self.asked = Some((number, answer));
+                    self.asked.push((number, answer));
                 }
                 HolderOutput::Held { .. } => {
                     self.state.heard.take();

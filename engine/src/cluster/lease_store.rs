@@ -42,6 +42,27 @@ pub enum LeaseStore {
 }
 
 impl LeaseStore {
+    /// What it is, which is the same on all members. Where it is may not be: hosts may mount a
+    /// directory at different places, and ask different agents. `None`: it is not known.
+    pub(super) const fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Directory(_) => Some("directory"),
+            Self::Kubernetes { .. } => Some("kubernetes"),
+            Self::Consul { .. } => Some("consul"),
+        }
+    }
+
+    /// In which part of it the leases are, if that is said: what is left out may be another one for
+    /// each host.
+    pub(super) fn within(&self) -> Option<&str> {
+        match self {
+            Self::Kubernetes { namespace, .. } => namespace.as_deref(),
+            Self::Consul { prefix, .. } => Some(prefix.as_deref().unwrap_or("ringmesh/leases/")),
+            Self::None | Self::Directory(_) => None,
+        }
+    }
+
     /// The store. `None`: there is none.
     ///
     /// # Errors

@@ -105,7 +105,11 @@ impl ClusterSettings {
             Some(own) => format!("own {}", own.make().name()),
             None => self.downing.text(),
         };
-        let compared = compare(&name, &self.resolver, compared);
+        let store = match self.needs_lease() {
+            true => &self.lease_store,
+            false => &LeaseStore::None,
+        };
+        let compared = compare(&name, &self.resolver, store, compared);
         compared.map_err(|error| of("membership.configuration", &error))?;
         let all = ControlSettings {
             membership,

@@ -19,6 +19,8 @@ const MADE_BITS: u32 = u64::BITS - LOCKS_BITS;
 #[error("{0}")]
 pub(super) struct Malformed(pub(super) &'static str);
 
+const NO_TOKEN: Malformed = Malformed("the numbers of the key make no token");
+
 /// A key, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -64,13 +66,21 @@ impl Entry {
         self.session.as_deref()
     }
 
-    /// The token of whoever has the lock.
-    pub(super) fn token(&self) -> Result<Token, Malformed> {
-        let is_high = self.made >> MADE_BITS != 0 || self.locks >> LOCKS_BITS != 0;
-        if is_high || self.locks == 0 {
-            return Err(Malformed("the numbers of the key make no token"));
+    /// The token of whoever has the lock, or had it last. Before anybody had, that behind which
+    /// tokens begin.
+    pub(super) fn last(&self) -> Result<Token, Malformed> {
+        if self.made >> MADE_BITS != 0 || self.locks >> LOCKS_BITS != 0 {
+            return Err(NO_TOKEN);
         }
         Ok(Token(self.made << LOCKS_BITS | self.locks))
+    }
+
+    /// The token of whoever has the lock.
+    pub(super) fn token(&self) -> Result<Token, Malformed> {
+        match self.locks {
+            0 => Err(NO_TOKEN),
+            _ => self.last(),
+        }
     }
 
     /// Who has it, or the session of that one if it wrote something else.
@@ -150,6 +160,9 @@ mod tests {
         assert_eq!(token(100, 3), Ok(Token(100 << 24 | 3)));
         let most = (1 << LOCKS_BITS) - 1;
         assert!(token(101, 1).unwrap() > token(100, most).unwrap());
+        let unlocked = key(&[("LockIndex", json!(0))]);
+        let last = Entry::parse(&unlocked).unwrap().last();
+        assert_eq!(last, Ok(Token(100 << 24)), "tokens begin behind it");
         for (made, locks) in [(100, 0), (100, most + 1), (1 << MADE_BITS, 1)] {
             assert!(
                 token(made, locks).is_err(),

@@ -77,7 +77,9 @@ impl ConsulSettings {
 /// `LockIndex` grows by one whenever another session locks the key. It begins anew if the key is
 /// deleted, so the token has `CreateIndex` in front of it: the position in the servers' log at
 /// which the key was made, which grows with every write to anything. The upper 40 bits are that,
-/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup.
+/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup: then
+/// delete the key when it is certain that nobody holds the lease. It is made anew, at a later
+/// position.
 ///
 /// Who deletes the key releases the lease: its holder learns that with its next renewal.
 ///
@@ -132,7 +134,20 @@ impl ConsulStore {
             Deed::Acquire => self.acquire(ask, deadline),
             Deed::Renew(token) => self.renew(ask, token, deadline),
             Deed::Release(token) => self.release(ask, token, deadline),
+            Deed::Look(_) => self.look(&ask.name, deadline),
         }
+    }
+
+    /// A key that is not there is made, for tokens count on from when it was.
+    fn look(&mut self, name: &LeaseName, deadline: Instant) -> Result<Answer, Failure> {
+        let mut entry = self.read(name, deadline)?;
+        if entry.is_none() {
+            let path = self.path(name, &format!("cas=0&flags={FLAGS}"));
+            self.is_done(&path, b"{}".to_vec(), deadline)?;
+            entry = self.read(name, deadline)?;
+        }
+        let token = entry.ok_or(Failure::Deleted)?.last()?;
+        Ok(Answer::Last { token })
     }
 
     fn acquire(&mut self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {
@@ -209,7 +224,7 @@ impl ConsulStore {
 
     /// A session for whoever asks, with all its time before it.
     fn session(&mut self, ask: &Ask, deadline: Instant) -> Result<String, Failure> {
-        let seconds = whole_seconds(ask.time_to_live).max(SESSION_SECONDS_MIN);
+        let seconds = session_seconds(ask.time_to_live);
         if let Some(session) = self.sessions.get(&key(ask)).cloned() {
             if session.seconds == seconds && self.renew_session(&session.id, deadline)? {
                 return Ok(session.id);
@@ -219,8 +234,7 @@ impl ConsulStore {
         if self.sessions.len() >= LEASES_MAX {
             return Err(Failure::Full);
         }
-        let delay = self.settings.lock_delay.unwrap_or(ask.time_to_live);
-        let delay = whole_seconds(delay).clamp(1, LOCK_DELAY_SECONDS_MAX);
+        let delay = self.delay_seconds(ask.time_to_live);
         let body = json!({
             "Name": &*ask.owner,
             "TTL": format!("{seconds}s"),
@@ -242,6 +256,11 @@ impl ConsulStore {
         };
         self.sessions.insert(key(ask), session);
         Ok(id)
+    }
+
+    fn delay_seconds(&self, time_to_live: Duration) -> u64 {
+        let delay = self.settings.lock_delay.unwrap_or(time_to_live);
+        whole_seconds(delay).clamp(1, LOCK_DELAY_SECONDS_MAX)
     }
 
     /// Whether a session lives, with all its time before it.
@@ -308,6 +327,10 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
+fn session_seconds(time_to_live: Duration) -> u64 {
+    whole_seconds(time_to_live).max(SESSION_SECONDS_MIN)
+}
+
 /// Why it is not known what came of an ask.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -330,6 +353,12 @@ impl Store for ConsulStore {
             Ok(Ok(answer)) | Err(answer) => answer,
             Ok(Err(error)) => failed(error),
         }
+    }
+
+    /// A session may take twice its time to end, and the lock-delay comes behind that.
+    fn free_after(&self, time_to_live: Duration) -> Duration {
+        let seconds = 2 * session_seconds(time_to_live) + self.delay_seconds(time_to_live);
+        Duration::from_secs(seconds)
     }
 }
 

@@ -44,7 +44,9 @@ impl Lock {
         };
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { path, file }),
+                // Opening it may have taken longer than all.
+                Ok(()) if Instant::now() <= deadline => return Ok(Self { path, file }),
+                Ok(()) => return Err(DirectoryError::Busy { path, patience }),
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {}
                 Err(error) => {
                     let error = error.into();

@@ -1,6 +1,7 @@
 //! A store in a directory that all hosts share.
 
 mod lock;
+mod marks;
 mod record;
 
 use std::fs::{self, File};
@@ -20,10 +21,12 @@ use crate::{PATIENCE, Store};
 
 /// A store in a directory that all hosts share.
 ///
-/// Each lease has two files: `NAME.lease` says who holds it, and is replaced whole, never changed;
-/// `NAME.lock` is locked while somebody reads and replaces that, never for longer. A host that dies
-/// leaves no lock behind. The record has no times in it but the time to live: whoever wants the
-/// lease watches it, and takes it over when it stayed as it is for that long by its own clock.
+/// `NAME.lease` says who holds a lease, and is replaced whole, never changed; `NAME.lock` is locked
+/// while somebody reads and replaces that, never for longer. A host that dies leaves no lock
+/// behind. Each token has an empty file, made before it is given out, called `NAME.` and the token
+/// in 20 digits; so none is given out twice, also where a lock was lost. The last 16 are kept. The
+/// record has no times in it but the time to live: whoever wants the lease watches it, and takes it
+/// over when it stayed as it is for that long by its own clock.
 ///
 /// # Where it works
 ///
@@ -35,7 +38,7 @@ use crate::{PATIENCE, Store};
 /// - one host's own disk, for nodes of one host.
 ///
 /// They do not on file systems through FUSE without a lock of their own (sshfs, object stores).
-/// Nothing finds out that locks do not hold: two holders would.
+/// Nothing finds out that locks do not hold: two holders would, with two tokens.
 ///
 /// Put the directory *below* the point where the file system is mounted. If that is not mounted the
 /// directory is missing, and every ask fails; were it the mount point itself, each host would find
@@ -90,6 +93,13 @@ pub enum DirectoryError {
         path: PathBuf,
         /// For so long.
         patience: Duration,
+    },
+    /// Somebody else has just made the token that was to be given out, though this store has the
+    /// lock: locks do not hold there, or one was lost. Nothing was changed.
+    #[error("{}: somebody else made its next token, who cannot have the lock", path.display())]
+    Raced {
+        /// The record.
+        path: PathBuf,
     },
     /// No token is larger than the last one.
     #[error("{} has the last token there is", path.display())]
@@ -153,8 +163,8 @@ impl DirectoryStore {
                     Some(record) if record.is_held_by(&ask.owner) => {
                         record.renewed(ask.time_to_live)
                     }
-                    Some(record) => Record::new(ask, next(record.token, &path)?),
-                    None => Record::new(ask, next(lock.first_token()?, &path)?),
+                    Some(record) => Record::new(ask, self.next(&ask.name, record.token)?),
+                    None => Record::new(ask, self.next(&ask.name, lock.first_token()?)?),
                 }
             }
             Deed::Renew(token) => match own(token) {
@@ -165,14 +175,41 @@ impl DirectoryStore {
                 Some(record) => record.released(),
                 None => return Ok(Answer::Released),
             },
+            Deed::Look(floor) => match &found {
+                Some(record) if record.token >= floor.0 => {
+                    let made = marks::largest(&self.directory, &ask.name)?;
+                    return Ok(last(record.token.max(made)));
+                }
+                None => Record::free(ask, lock.first_token()?.max(floor.0)),
+                found => {
+                    if let Some(owner) = self.holder(ask, found.as_ref()) {
+                        return Ok(Answer::HeldBy { owner });
+                    }
+                    Record::free(ask, floor.0)
+                }
+            },
         };
         self.replace(&path, &record, ask)?;
         self.observer.forget(&ask.name);
         let token = Token(record.token);
         Ok(match ask.deed {
             Deed::Release(_) => Answer::Released,
+            Deed::Look(_) => last(record.token),
             Deed::Acquire | Deed::Renew(_) => Answer::Held { token },
         })
+    }
+
+    /// Makes the token after the last one, and after all that were made besides: by somebody who
+    /// crashed before it was given out, or whose lock was lost.
+    fn next(&self, name: &LeaseName, last: u64) -> Result<u64, DirectoryError> {
+        let made = marks::largest(&self.directory, name)?;
+        let next = last.max(made).checked_add(1);
+        let path = || self.path(name, "lease");
+        let next = next.ok_or_else(|| DirectoryError::Exhausted { path: path() })?;
+        match marks::make(&self.directory, name, next)? {
+            true => Ok(next),
+            false => Err(DirectoryError::Raced { path: path() }),
+        }
     }
 
     /// Who keeps the lease from whoever asks.
@@ -200,11 +237,9 @@ impl DirectoryStore {
     }
 }
 
-fn next(token: u64, path: &Path) -> Result<u64, DirectoryError> {
-    let next = token.checked_add(1);
-    next.ok_or_else(|| DirectoryError::Exhausted {
-        path: path.to_owned(),
-    })
+fn last(token: u64) -> Answer {
+    let token = Token(token);
+    Answer::Last { token }
 }
 
 impl Store for DirectoryStore {

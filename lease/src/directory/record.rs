@@ -42,6 +42,14 @@ impl Record {
         }
     }
 
+    /// That nobody has it, and the next one is given the token after this one.
+    pub(super) fn free(ask: &Ask, token: u64) -> Self {
+        Self {
+            is_held: false,
+            ..Self::new(ask, token)
+        }
+    }
+
     pub(super) fn renewed(&self, time_to_live: Duration) -> Self {
         Self {
             renewals: self.renewals.wrapping_add(1),

@@ -160,6 +160,7 @@ impl KubernetesStore {
                     Some(lease) => self.replace(&lease.released(), ask, deadline)?,
                     None => Some(Answer::Released),
                 },
+                Deed::Look(floor) => self.look(ask, found, floor, deadline)?,
             };
             if let Some(answer) = answer {
                 return Ok(answer);
@@ -176,29 +177,63 @@ impl KubernetesStore {
     ) -> Result<Option<Answer>, Failure> {
         let Some(lease) = found else {
             let body = object::made_for(ask, &self.namespace);
-            let path = self.path(None);
-            let reply = self.server.send(("POST", &path), Some(body), deadline)?;
-            return match reply.status {
-                200..=202 => self.held(&reply.body, ask).map(Some),
-                // Another has just made it.
-                409 => Ok(None),
-                _ => Err(self.server.refused(&reply).into()),
-            };
+            let made = self.make(body, deadline)?;
+            return made.map(|body| self.held(&body, ask)).transpose();
         };
         if lease.holder() == Some(&*ask.owner) {
             return self.replace(&lease.renewed(ask), ask, deadline);
         }
-        if let Some(holder) = lease.holder() {
-            let time = lease
-                .time_to_live()
-                .ok_or(Malformed("it has no duration"))?;
-            if !self.observer.has_stayed(&ask.name, lease.mark(), time) {
-                let owner = holder.into();
-                return Ok(Some(Answer::HeldBy { owner }));
-            }
+        if let Some(owner) = self.other(ask, &lease)? {
+            return Ok(Some(Answer::HeldBy { owner }));
         }
         let given = lease.given(ask).ok_or(Failure::Exhausted)?;
         self.replace(&given, ask, deadline)
+    }
+
+    fn look(
+        &mut self,
+        ask: &Ask,
+        found: Option<Lease>,
+        floor: Token,
+        deadline: Instant,
+    ) -> Result<Option<Answer>, Failure> {
+        let Some(lease) = found else {
+            // What it is made with is read behind that.
+            let body = object::made_free(&ask.name, &self.namespace);
+            return self.make(body, deadline).map(|_| None);
+        };
+        let token = lease.token();
+        let on = lease.counting_on(floor).filter(|_| token < floor);
+        let Some(on) = on else {
+            return Ok(Some(Answer::Last { token }));
+        };
+        match self.other(ask, &lease)? {
+            Some(owner) => Ok(Some(Answer::HeldBy { owner })),
+            None => self.replace(&on, ask, deadline),
+        }
+    }
+
+    /// Who keeps the lease from whoever asks.
+    fn other(&mut self, ask: &Ask, lease: &Lease) -> Result<Option<Box<str>>, Failure> {
+        let Some(holder) = lease.holder().filter(|it| **it != *ask.owner) else {
+            return Ok(None);
+        };
+        let time = lease
+            .time_to_live()
+            .ok_or(Malformed("it has no duration"))?;
+        let is_over = self.observer.has_stayed(&ask.name, lease.mark(), time);
+        Ok((!is_over).then(|| holder.into()))
+    }
+
+    /// Makes an object, and says what the server stored. `None`: another has just made it.
+    fn make(&mut self, body: Vec<u8>, deadline: Instant) -> Result<Option<Vec<u8>>, Failure> {
+        let path = self.path(None);
+        let reply = self.server.send(("POST", &path), Some(body), deadline)?;
+        match reply.status {
+            200..=202 => Ok(Some(reply.body)),
+            409 => Ok(None),
+            _ => Err(self.server.refused(&reply).into()),
+        }
     }
 
     /// The object of a lease, if there is one.
@@ -224,6 +259,10 @@ impl KubernetesStore {
         let reply = self.server.send(("PUT", &path), body, deadline)?;
         match (reply.status, ask.deed) {
             (200..=202, Deed::Release(_)) => Ok(Some(Answer::Released)),
+            (200..=202, Deed::Look(_)) => {
+                let token = Lease::parse(&reply.body, &ask.name)?.token();
+                Ok(Some(Answer::Last { token }))
+            }
             (200..=202, Deed::Acquire | Deed::Renew(_)) => self.held(&reply.body, ask).map(Some),
             (404 | 409, _) => Ok(None),
             _ => Err(self.server.refused(&reply).into()),

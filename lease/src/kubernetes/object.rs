@@ -52,6 +52,17 @@ pub(super) fn made_for(ask: &Ask, namespace: &str) -> Vec<u8> {
     object.to_string().into_bytes()
 }
 
+/// A new object that nobody has.
+pub(super) fn made_free(name: &LeaseName, namespace: &str) -> Vec<u8> {
+    let object = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": name.as_str(), "namespace": namespace },
+        "spec": { "leaseTransitions": 0 },
+    });
+    object.to_string().into_bytes()
+}
+
 impl Lease {
     /// Reads an object of that name.
     pub(super) fn parse(body: &[u8], name: &LeaseName) -> Result<Self, Malformed> {
@@ -141,6 +152,17 @@ impl Lease {
         lease.set("leaseDurationSeconds", json!(1));
         lease.set("renewTime", json!(micro_time(SystemTime::now())));
         lease
+    }
+
+    /// It, held by nobody, with that token as the last one. `None`: it cannot have that.
+    pub(super) fn counting_on(&self, token: Token) -> Option<Self> {
+        let transitions = token.0.checked_sub(self.made << TRANSITIONS_BITS)?;
+        if transitions >> TRANSITIONS_BITS != 0 {
+            return None;
+        }
+        let mut lease = self.released();
+        lease.set("leaseTransitions", json!(transitions));
+        Some(lease)
     }
 
     /// As it is sent. It names the version that was read: if that is not the latest any more, the
@@ -249,6 +271,12 @@ mod tests {
         let released = serde_json::from_slice(&after.released().body()).unwrap();
         let released = parse(&released).unwrap();
         assert_eq!((released.holder(), released.token()), (None, after.token()));
+        let token = Token(lease.token().0 + 7);
+        let on = lease.counting_on(token).unwrap().body();
+        let on = parse(&serde_json::from_slice(&on).unwrap()).unwrap();
+        assert_eq!((on.holder(), on.token()), (None, token));
+        let next = Token(1_686_621_374 << 31);
+        assert!(lease.counting_on(next).is_none(), "one over its tokens");
     }
 
     #[test]

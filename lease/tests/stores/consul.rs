@@ -4,16 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::env;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringmesh_lease::{
-    Answer, Clock, ConsulSettings, ConsulStore, Credential, Deed, LeaseName, ManualClock, Token,
+    Answer, Clock as _, ConsulSettings, ConsulStore, Credential, Deed, LeaseName, Token,
 };
 use serde_json::{Value, json};
 
 use crate::contract::{Node, Stage, TIME_TO_LIVE, contract, name};
-use crate::server::{Exchange, Reply, Request, Server, recorded};
+use crate::server::{Exchange, Reply, Request, Served, Server, recorded};
 
 /// An agent as far as sessions and keys go.
 #[derive(Default)]
@@ -65,6 +64,7 @@ impl Agent {
         let write = (request.body.as_str(), flags.parse().expect("a number"));
         match (verb.0, of_lock.split_once('=')) {
             ("GET", None) if query == "consistent" => self.read(key),
+            ("PUT", Some(("cas", "0"))) => self.make(key, write),
             ("PUT", Some(("acquire", id))) => self.acquire(key, id, write, now),
             ("PUT", Some(("release", id))) => self.release(key, id, write),
             _ => (405, format!("{} {}", request.method, request.path)),
@@ -160,6 +160,22 @@ impl Agent {
         (200, "true".to_owned())
     }
 
+    fn make(&mut self, key: &str, write: (&str, u64)) -> Reply {
+        if self.keys.contains_key(key) {
+            return (200, "false".to_owned());
+        }
+        self.index += 1;
+        let it = Key {
+            value: write.0.to_owned(),
+            made: self.index,
+            modified: self.index,
+            flags: write.1,
+            ..Key::default()
+        };
+        self.keys.insert(key.to_owned(), it);
+        (200, "true".to_owned())
+    }
+
     fn release(&mut self, key: &str, id: &str, write: (&str, u64)) -> Reply {
         let key = self.keys.get_mut(key);
         let Some(key) = key.filter(|key| key.session.as_deref() == Some(id)) else {
@@ -192,28 +208,11 @@ impl Agent {
     }
 }
 
-struct Consul {
-    agent: Arc<Mutex<Agent>>,
-    clock: Arc<ManualClock>,
-    server: Server,
+fn stage() -> Served<Agent> {
+    Served::start(Agent::answer)
 }
 
-fn stage() -> Consul {
-    let agent: Arc<Mutex<Agent>> = Arc::default();
-    let clock: Arc<ManualClock> = Arc::default();
-    let (all, time) = (Arc::clone(&agent), Arc::clone(&clock));
-    let server = Server::start(move |request| {
-        let mut agent = all.lock().expect("nobody panicked");
-        agent.answer(request, time.now())
-    });
-    Consul {
-        agent,
-        clock,
-        server,
-    }
-}
-
-impl Stage for Consul {
+impl Stage for Served<Agent> {
     type Store = ConsulStore;
 
     fn store(&self) -> ConsulStore {
@@ -226,8 +225,12 @@ impl Stage for Consul {
     }
 
     fn delete(&self, name: &LeaseName) -> bool {
-        let mut agent = self.agent.lock().expect("nobody panicked");
+        let mut agent = self.state.lock().expect("nobody panicked");
         agent.keys.remove(name.as_str()).is_some()
+    }
+
+    fn counts_on(&self) -> bool {
+        false
     }
 }
 
@@ -239,7 +242,7 @@ fn a_session_that_somebody_ended_holds_the_lease_back_for_its_time_to_live() {
     let (mut a, mut b) = (Node::new(stage.store(), "a"), Node::new(stage.store(), "b"));
     let token = a.has(&shop);
     {
-        let mut agent = stage.agent.lock().expect("nobody panicked");
+        let mut agent = stage.state.lock().expect("nobody panicked");
         let id = agent.sessions.keys().next().expect("there is one").clone();
         agent.destroy(&id, stage.clock.now());
     }
@@ -261,7 +264,7 @@ fn what_was_released_leaves_no_session_behind() {
         let token = a.has(&shop);
         a.ask(&shop, Deed::Release(token));
     }
-    let agent = stage.agent.lock().expect("nobody panicked");
+    let agent = stage.state.lock().expect("nobody panicked");
     assert_eq!(agent.sessions.len(), 0);
 }
 
@@ -409,7 +412,7 @@ fn a_key_that_a_person_wrote_fails_until_it_is_deleted() {
     a.ask(&shop, Deed::Release(token));
     let last = a.has(&shop);
     stage
-        .agent
+        .state
         .lock()
         .expect("nobody panicked")
         .overwrite("shop");

@@ -20,6 +20,11 @@ pub(crate) trait Stage: Sync {
 
     /// Takes the record of a lease away, as a person might. `false`: this store has none.
     fn delete(&self, name: &LeaseName) -> bool;
+
+    /// Whether tokens count on from one that the store is told.
+    fn counts_on(&self) -> bool {
+        true
+    }
 }
 
 /// The tests of the suite, of one kind of stage.
@@ -29,11 +34,14 @@ macro_rules! contract {
             one_of_two_has_it_and_the_other_is_told_who,
             what_is_renewed_keeps_its_token_and_its_holder,
             whoever_is_silent_is_replaced_after_its_time_and_never_sooner,
+            whoever_is_gone_is_replaced_within_the_time_that_the_store_says,
             what_was_given_to_another_is_neither_renewed_nor_released_by_who_had_it,
             what_is_released_is_free_at_once,
             a_token_of_another_or_from_before_renews_nothing,
             whoever_asks_again_for_its_own_keeps_it,
             leases_of_other_names_are_other_leases,
+            what_is_looked_up_is_the_last_token_and_nothing_is_given,
+            tokens_count_on_from_what_is_known_once_nobody_else_has_it,
             tokens_grow_also_when_the_record_was_deleted,
             of_many_at_once_one_has_it_and_tokens_follow_in_order,
             one_over_the_lease_owner_bytes_max_fails,
@@ -77,6 +85,14 @@ impl<S: Store> Node<S> {
             deed,
             time_to_live: TIME_TO_LIVE,
         })
+    }
+
+    /// The last token, as it is told to whoever knows that one.
+    pub(crate) fn last(&mut self, name: &LeaseName, known: Token) -> Token {
+        match self.ask(name, Deed::Look(known)) {
+            Answer::Last { token } => token,
+            other => panic!("{} does not know: {other:?}", self.owner),
+        }
     }
 
     /// Has it, which nobody else has.
@@ -144,6 +160,16 @@ pub(crate) fn whoever_is_silent_is_replaced_after_its_time_and_never_sooner(stag
     assert_eq!(second.0, first.0 + 1);
     assert_eq!(a.ask(&shop, Deed::Renew(first)), Answer::Lost);
     assert_eq!(a.ask(&shop, Deed::Acquire), held_by("b"));
+}
+
+pub(crate) fn whoever_is_gone_is_replaced_within_the_time_that_the_store_says(stage: &impl Stage) {
+    let ((mut a, mut b), shop) = (two(stage), name("shop"));
+    a.has(&shop);
+    let step = TIME_TO_LIVE / 4;
+    let (after, _) = replaces(stage, &mut b, &shop);
+    let most = stage.store().free_after(TIME_TO_LIVE);
+    assert!(after <= most, "after {after:?}, not {most:?}");
+    assert!(after + step >= most, "after {after:?} of {most:?} already");
 }
 
 pub(crate) fn what_was_given_to_another_is_neither_renewed_nor_released_by_who_had_it(
@@ -214,6 +240,35 @@ pub(crate) fn leases_of_other_names_are_other_leases(stage: &impl Stage) {
     let token = second;
     assert_eq!(b.ask(&names[1], Deed::Renew(token)), Answer::Held { token });
     assert_eq!(b.ask(&names[2], Deed::Acquire), held_by(&a.owner));
+}
+
+pub(crate) fn what_is_looked_up_is_the_last_token_and_nothing_is_given(stage: &impl Stage) {
+    let ((mut a, mut b), shop) = (two(stage), name("shop"));
+    let none = b.last(&shop, Token(0));
+    assert_eq!(b.last(&shop, none), none);
+    let token = a.has(&shop);
+    assert_eq!(token.0, none.0 + 1);
+    assert_eq!(b.last(&shop, none), token);
+    assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
+    assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
+    assert_eq!(b.last(&shop, Token(0)), token);
+    assert_eq!(b.has(&shop).0, token.0 + 1);
+}
+
+pub(crate) fn tokens_count_on_from_what_is_known_once_nobody_else_has_it(stage: &impl Stage) {
+    let ((mut a, mut b), shop) = (two(stage), name("shop"));
+    let token = a.has(&shop);
+    let known = Token(token.0 + 7);
+    if !stage.counts_on() {
+        assert_eq!(b.last(&shop, known), token);
+        return;
+    }
+    assert_eq!(b.ask(&shop, Deed::Look(known)), held_by(&a.owner));
+    assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
+    assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
+    assert_eq!(b.last(&shop, known), known);
+    assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Lost);
+    assert_eq!(a.has(&shop).0, known.0 + 1);
 }
 
 pub(crate) fn tokens_grow_also_when_the_record_was_deleted(stage: &impl Stage) {

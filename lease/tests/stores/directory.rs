@@ -161,3 +161,21 @@ fn the_last_token_is_the_last() {
     assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
     assert!(why(a.ask(&shop, Deed::Acquire)).contains("last token"));
 }
+
+/// As it is where a lock was lost, or an old file is read: who is behind makes no token again.
+#[test]
+fn a_token_that_was_made_is_not_made_again_by_who_reads_an_older_record() {
+    let (stage, shop) = (stage(), name("shop"));
+    let (mut a, mut b) = (Node::new(stage.store(), "a"), Node::new(stage.store(), "b"));
+    let first = a.has(&shop);
+    a.ask(&shop, Deed::Release(first));
+    let record = stage.path("shop.lease");
+    let older = fs::read(&record).expect("there is a record");
+    let second = b.has(&shop);
+    assert_eq!(second.0, first.0 + 1);
+    fs::write(&record, older).expect("it can be written");
+    assert_eq!(a.last(&shop, first), second, "nor is it forgotten");
+    let third = a.has(&shop);
+    assert_eq!(third.0, second.0 + 1);
+    assert_eq!(b.ask(&shop, Deed::Renew(second)), Answer::Lost);
+}

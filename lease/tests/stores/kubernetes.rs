@@ -4,17 +4,16 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringmesh_lease::{
-    Answer, Clock, Credential, Deed, KubernetesSettings, KubernetesStore, LeaseName, ManualClock,
-    Token,
+    Answer, Clock, Credential, Deed, KubernetesSettings, KubernetesStore, LeaseName, Token,
 };
 use serde_json::{Value, json};
 
 use crate::contract::{Node, Stage, contract, name};
-use crate::server::{Exchange, Reply, Request, Server, recorded};
+use crate::server::{Exchange, Reply, Request, Served, Server, recorded};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/demo/leases";
 
@@ -99,28 +98,11 @@ fn status(code: u16, message: &str) -> Reply {
     (code, status.to_string())
 }
 
-struct ApiServer {
-    objects: Arc<Mutex<Objects>>,
-    clock: Arc<ManualClock>,
-    server: Server,
+fn stage() -> Served<Objects> {
+    Served::start(Objects::answer)
 }
 
-fn stage() -> ApiServer {
-    let objects: Arc<Mutex<Objects>> = Arc::default();
-    let clock: Arc<ManualClock> = Arc::default();
-    let (all, time) = (Arc::clone(&objects), Arc::clone(&clock));
-    let server = Server::start(move |request| {
-        let mut objects = all.lock().expect("nobody panicked");
-        objects.answer(request, time.now())
-    });
-    ApiServer {
-        objects,
-        clock,
-        server,
-    }
-}
-
-impl Stage for ApiServer {
+impl Stage for Served<Objects> {
     type Store = KubernetesStore;
 
     fn store(&self) -> KubernetesStore {
@@ -134,7 +116,7 @@ impl Stage for ApiServer {
     }
 
     fn delete(&self, name: &LeaseName) -> bool {
-        let mut objects = self.objects.lock().expect("nobody panicked");
+        let mut objects = self.state.lock().expect("nobody panicked");
         objects.leases.remove(name.as_str()).is_some()
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ringmesh_lease::{Clock as _, ManualClock};
+
 /// A request, as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -27,6 +29,29 @@ impl Request {
 
 /// Status and body.
 pub(crate) type Reply = (u16, String);
+
+/// What stands in for a server, by a time of its own.
+pub(crate) struct Served<T> {
+    pub(crate) state: Arc<Mutex<T>>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) server: Server,
+}
+
+impl<T: Default + Send + 'static> Served<T> {
+    pub(crate) fn start(answer: fn(&mut T, &Request, Duration) -> Reply) -> Self {
+        let (state, clock): (Arc<Mutex<T>>, Arc<ManualClock>) = Default::default();
+        let (all, time) = (Arc::clone(&state), Arc::clone(&clock));
+        let server = Server::start(move |request| {
+            let mut state = all.lock().expect("nobody panicked");
+            answer(&mut state, request, time.now())
+        });
+        Self {
+            state,
+            clock,
+            server,
+        }
+    }
+}
 
 /// A server on a port of its own. It serves one connection after the other.
 pub(crate) struct Server {

@@ -22,6 +22,13 @@ pub struct Troubles {
     pub lost: u64,
     /// When who does not reach it.
     pub outages: Vec<Outage>,
+    /// How many of a thousand leases are given out by a token that leaves others out.
+    pub skips: u64,
+    /// When it stops for a moment, and forgets what it was asked and nothing else.
+    pub restarts: Vec<Instant>,
+    /// When it is restored from a copy of long ago, each lease as soon as nobody has it: from then
+    /// on it gives smaller tokens than it ever did.
+    pub falls: Option<Instant>,
     /// When all is healed.
     pub healed: Duration,
 }
@@ -44,6 +51,9 @@ impl Default for Troubles {
             latency: (Duration::from_millis(1), Duration::from_millis(5)),
             lost: 0,
             outages: Vec::new(),
+            skips: 0,
+            restarts: Vec::new(),
+            falls: None,
             healed: Duration::ZERO,
         }
     }
@@ -69,10 +79,23 @@ impl Troubles {
             }
         };
         let count = random.below(6);
+        let outages = (0..count).map(|_| outage(&mut random)).collect();
+        let (latency, lost) = (
+            (Duration::from_millis(1), Duration::from_millis(most)),
+            random.below(100),
+        );
+        let moment = |random: &mut Random| Instant::ZERO + random.span(Duration::ZERO, healed);
+        let skips = [0, 0, random.below(300)][random.index(3)];
+        let restarts = random.below(4);
+        let restarts = (0..restarts).map(|_| moment(&mut random)).collect();
+        let falls = random.chance(150).then(|| moment(&mut random));
         Self {
-            outages: (0..count).map(|_| outage(&mut random)).collect(),
-            latency: (Duration::from_millis(1), Duration::from_millis(most)),
-            lost: random.below(100),
+            latency,
+            lost,
+            outages,
+            skips,
+            restarts,
+            falls,
             healed,
         }
     }
@@ -89,6 +112,9 @@ pub struct Grant {
     pub owner: Box<str>,
 }
 
+/// The least token that a store ever gives, unless it falls.
+const LEAST: u64 = 1000;
+
 /// Gives leases.
 #[derive(Debug)]
 pub struct Store {
@@ -104,6 +130,7 @@ pub struct Store {
 struct Record {
     token: Token,
     holder: Option<(Box<str>, Instant)>,
+    has_fallen: bool,
 }
 
 /// An ask on its way there, or its answer on the way back.
@@ -112,6 +139,7 @@ struct Call {
     node: usize,
     uid: Uid,
     ask: Ask,
+    began: Instant,
     answer: Option<Answer>,
 }
 
@@ -138,6 +166,25 @@ impl Store {
         self.troubles.outages.push(outage);
     }
 
+    /// From now on it gives smaller tokens than it ever did, of each lease once nobody has it.
+    pub(crate) fn lose_tokens(&mut self, now: Instant) {
+        self.troubles.falls = Some(now);
+    }
+
+    /// A lease that somebody has is put off: of that the copy knows nothing, so another one would
+    /// be given it as well.
+    fn fall(&mut self, now: Instant) {
+        if self.troubles.falls.is_none_or(|at| at > now) {
+            return;
+        }
+        for record in self.records.values_mut().filter(|it| !it.has_fallen) {
+            if record.holder.as_ref().is_none_or(|it| it.1 <= now) {
+                record.token = Token(self.random.below(LEAST / 2));
+                (record.holder, record.has_fallen) = (None, true);
+            }
+        }
+    }
+
     /// All leases that were given out anew, in that order.
     pub fn grants(&self) -> &[Grant] {
         &self.grants
@@ -150,7 +197,7 @@ impl Store {
         holder.is_some_and(|(owner, until)| **owner == node.to_string() && *until > now)
     }
 
-    /// The last token by which a lease was given out.
+    /// The last token by which a lease was given out, as the store knows.
     pub fn last_token(&self, name: &LeaseName) -> Option<Token> {
         self.records.get(name).map(|it| it.token)
     }
@@ -169,11 +216,12 @@ impl Store {
         }
         let call = self.number;
         self.number += 1;
-        let answer = None;
+        let (began, answer) = (agenda.now(), None);
         let it = Call {
             node,
             uid,
             ask,
+            began,
             answer,
         };
         self.calls.insert(call, it);
@@ -195,6 +243,11 @@ impl Store {
     ) -> Option<(usize, Uid, Answered)> {
         let now = agenda.now();
         let mut it = self.calls.remove(&call)?;
+        self.fall(now);
+        let is_between = |at: &Instant| it.began < *at && *at <= now;
+        if self.troubles.restarts.iter().any(is_between) {
+            return None;
+        }
         if let Some(answer) = it.answer.take() {
             return Some((it.node, it.uid, (it.ask.name, it.ask.number, answer)));
         }
@@ -218,8 +271,9 @@ impl Store {
 
     fn handle(&mut self, now: Instant, ask: &Ask) -> Answer {
         let fresh = || Record {
-            token: Token(self.random.below(1000)),
+            token: Token(LEAST + self.random.below(1000)),
             holder: None,
+            has_fallen: false,
         };
         let record = self.records.entry(ask.name.clone()).or_insert_with(fresh);
         record.holder.take_if(|(_, until)| *until <= now);
@@ -232,7 +286,8 @@ impl Store {
                     return Answer::HeldBy { owner };
                 }
                 if !is_own {
-                    record.token.0 += 1;
+                    let skips = self.random.chance(self.troubles.skips);
+                    record.token.0 += 1 + u64::from(skips) * self.random.below(3);
                     self.grants.push(Grant {
                         name: ask.name.clone(),
                         token: record.token,
@@ -248,9 +303,43 @@ impl Store {
                 }
                 return Answer::Released;
             }
+            Deed::Look(floor) => {
+                if record.token < floor {
+                    if let Some(owner) = other {
+                        return Answer::HeldBy { owner };
+                    }
+                    (record.token, record.holder) = (floor, None);
+                }
+                let token = record.token;
+                return Answer::Last { token };
+            }
         }
         record.holder = Some((ask.owner.clone(), now + ask.time_to_live));
         let token = record.token;
         Answer::Held { token }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_draw_every_trouble_and_none() {
+        let healed = Duration::from_secs(100);
+        let drawn: Vec<Troubles> = (0..200).map(|it| Troubles::drawn(it, 5, healed)).collect();
+        let shares = [
+            drawn.iter().filter(|it| it.skips > 0).count(),
+            drawn.iter().filter(|it| !it.restarts.is_empty()).count(),
+            drawn.iter().filter(|it| it.falls.is_some()).count(),
+            drawn.iter().filter(|it| !it.outages.is_empty()).count(),
+        ];
+        let expected = [40..95, 120..180, 15..50, 140..190];
+        for (share, expected) in shares.into_iter().zip(expected) {
+            assert!(expected.contains(&share), "{shares:?}");
+        }
+        let last = Instant::ZERO + healed;
+        let mut falls = drawn.iter().filter_map(|it| it.falls);
+        assert!(falls.all(|at| at <= last));
     }
 }

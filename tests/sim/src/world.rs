@@ -366,6 +366,12 @@ impl<M: Machine> World<M> {
         self.shared.store.cut(Outage { from, until, nodes });
     }
 
+    /// The store is restored from a copy of long ago, each lease once nobody has it.
+    pub fn lose_tokens(&mut self) {
+        let now = self.now();
+        self.shared.store.lose_tokens(now);
+    }
+
     /// Has a process started wherever one ran before, none does, and no fault keeps it from that: a
     /// supervisor looks after it.
     pub fn supervise(&mut self) {

@@ -83,7 +83,7 @@ fn apply(view: &mut Gossip, own: Uid, change: &Change) -> bool {
         Change::Remove(number) => view.remove(Instant::ZERO, uid(number)).is_some(),
         Change::Note(number) => {
             let (token, holder) = (Token(number), Some(own));
-            view.note_warrant("x", Warrant { token, holder })
+            view.note_warrant("default", Warrant { token, holder })
         }
         Change::Take(_) => unreachable!("taken before"),
     }
@@ -232,28 +232,60 @@ fn one_over_the_tombstones_max_takes_the_place_of_the_oldest() {
     assert!(gossip.tombstone(uid(3)).is_some());
 }
 
+fn warrant(number: u64) -> Warrant {
+    let (token, holder) = (Token(number), None);
+    Warrant { token, holder }
+}
+
 #[test]
 fn one_over_the_warrants_max_is_not_noted_nor_merged_nor_in_any_view() {
-    let full = |first: usize| {
-        let mut view = View::of(&[(1, Status::Up)]).gossip().clone();
-        let holder = None;
-        let token = Token(7);
-        let names = (first..).take(WARRANTS_MAX).map(|it| format!("{it}"));
-        names.for_each(|name| assert!(view.note_warrant(&name, Warrant { token, holder })));
+    let mut all = View::of(&[(1, Status::Up)]);
+    let names: Vec<String> = (0..=WARRANTS_MAX).map(|it| it.to_string()).collect();
+    for (name, number) in names.iter().zip(2..) {
+        all.add_in(name, number, Status::Up);
+    }
+    let of = |names: &[String]| {
+        let mut view = all.gossip().clone();
+        names
+            .iter()
+            .for_each(|name| assert!(view.note_warrant(name, warrant(7))));
         view
     };
-    let mut view = full(0);
-    let (token, holder) = (Token(8), None);
-    assert!(!view.note_warrant("more", Warrant { token, holder }));
-    assert!(
-        view.note_warrant("0", Warrant { token, holder }),
-        "a later one"
-    );
+    let mut view = of(&names[..WARRANTS_MAX]);
+    let over = &*names[WARRANTS_MAX];
+    assert!(!view.note_warrant(over, warrant(8)));
+    assert!(view.note_warrant("0", warrant(8)), "a later one");
     assert_eq!(view.check(), Ok(()));
-    assert_eq!(view.merge(&full(1)), Err(GossipError::TooMany));
-    view.warrants
-        .insert("more".into(), Warrant { token, holder });
+    let other = of(&names[1..]);
+    assert_eq!(view.merge(&other), Err(GossipError::TooMany));
+    // There is room where a data centre is gone.
+    let mut fewer = view.clone();
+    fewer.remove(Instant::ZERO, uid(2));
+    assert!(fewer.merge(&other).is_ok());
+    assert_eq!(fewer.warrants.len(), WARRANTS_MAX);
+    view.warrants.insert(over.into(), warrant(8));
     assert_eq!(view.check(), Err(GossipError::TooMany));
+}
+
+#[test]
+fn a_data_centre_without_a_member_has_no_lease() {
+    let mut view = View::of(&[(1, Status::Up)]);
+    assert!(!view.gossip_mut().note_warrant("x", warrant(7)));
+    view.add_in("x", 2, Status::Down);
+    view.add_in("x", 3, Status::Down);
+    let gossip = view.gossip_mut();
+    assert!(gossip.note_warrant("x", warrant(7)));
+    let before = gossip.clone();
+    gossip.remove(Instant::ZERO, uid(2));
+    assert_eq!(gossip.warrant("x"), Some(warrant(7)), "one is left");
+    gossip.remove(Instant::ZERO, uid(3));
+    assert_eq!(gossip.warrant("x"), None);
+    let mut forged = gossip.clone();
+    forged.warrants.insert("x".into(), warrant(7));
+    assert_eq!(forged.check(), Err(GossipError::Stranger));
+    // An older view does not bring it back, and takes it over that it is gone.
+    assert_eq!(merged(gossip, &before).warrant("x"), None);
+    assert_eq!(merged(&before, gossip).warrant("x"), None);
 }
 
 #[test]

@@ -145,6 +145,7 @@ impl World {
                 ResolverOutput::Ask(ask) => self.asks.push((number, ask)),
                 ResolverOutput::Note { warrant } => self.down(number, &[], Some(warrant)),
                 ResolverOutput::Refresh => self.refresh(number),
+                ResolverOutput::Fallen { .. } => {}
             }
         }
         self.stop_if_given_up(number);
@@ -591,6 +592,7 @@ fn the_model_finds_what_a_store_breaks_that_gives_a_token_twice() {
         token: 0,
         holder: None,
         repeats: true,
+        is_rigid: false,
     };
     let (broken, _) = first_broken_by(repeating, 20_000, by_lease);
     let (seed, _) = broken.expect("some seed breaks it");

@@ -125,12 +125,16 @@ impl Core {
             let text = "a client is no member: change node.role or cluster.take_part";
             return Err(EngineError::Cluster(text.to_owned()));
         }
-        let begun = begin(&self.patient(settings), self.identity())?;
+        let mut begun = begin(&self.patient(settings), self.identity())?;
         let store = self.cluster.open_lease_store(settings)?;
         if store.is_none() && settings.needs_lease() {
             let text = "lease-majority needs a lease store: set cluster.lease_store, or give the \
                         node one by NodeBuilder::lease_store";
             return Err(EngineError::Cluster(format!("cluster.downing: {text}")));
+        }
+        if let (Some(store), Some(terms)) = (&store, begun.machine.lease_terms()) {
+            let time = store.free_after(terms.time_to_live);
+            begun.machine.set_lease_free_after(time);
         }
         let desk = store.map(LeaseDesk::of).transpose()?;
         self.cluster.leases.replace(desk.unwrap_or_default());

@@ -30,7 +30,7 @@ fn lease() -> LeaseName {
     LeaseName::new(&format!("{SYSTEM}--default--downing")).expect("a name")
 }
 
-/// Three members, of which the first is the first by address: it counts the leases.
+/// Three members, of which the first is the first by address: it looks up the last token.
 fn three(settings: &ClusterSettings, change: impl Fn(NodeBuilder) -> NodeBuilder) -> Vec<LiveNode> {
     let host = AtomicU8::new(0);
     cluster_of(3, settings, |builder| {
@@ -83,7 +83,7 @@ fn whoever_gives_up_a_member_holds_the_lease_as_it_does() {
     let (owner, token) = store.holder(&lease()).expect("it is kept for a while");
     let names = nodes[..2].iter().map(|node| node.id().to_string());
     assert!(names.into_iter().any(|name| *owner == name), "{owner}");
-    assert_eq!(token, Token(2), "it was counted once before");
+    assert_eq!(token, Token(1), "nobody had it before");
     let counters = || nodes.iter().map(LiveNode::counters);
     assert_eq!(
         counters().map(|it| it.lease_asks).sum::<u64>(),
@@ -162,7 +162,7 @@ fn a_store_that_hangs_holds_up_no_node_nor_its_end() {
         store.take().expect("the node starts once")
     });
     let ask = heard.recv_timeout(WAIT).expect("it is asked");
-    assert_eq!((ask.deed, ask.name), (Deed::Acquire, lease()));
+    assert_eq!((ask.deed, ask.name), (Deed::Look(Token(0)), lease()));
     until_up(&node, 1);
     let begun = Instant::now();
     node.stop();
@@ -184,7 +184,7 @@ fn what_fails_is_counted_and_asked_again() {
     });
     for failures in 0..3 {
         let ask = heard.recv_timeout(WAIT).expect("it is asked");
-        assert_eq!(ask.deed, Deed::Acquire);
+        assert_eq!(ask.deed, Deed::Look(Token(0)));
         let counters = node.counters();
         assert_eq!(
             (counters.lease_asks, counters.lease_failures),

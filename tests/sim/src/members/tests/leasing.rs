@@ -137,6 +137,35 @@ fn no_side_goes_on_without_the_store_and_all_are_one_cluster_again_behind_that()
     }
 }
 
+/// The store is restored from a copy of long ago. Members that hear each other for a minute have it
+/// count on from what they know; if they fall apart before, no side goes on.
+#[test]
+fn a_store_that_lost_its_tokens_lets_nobody_go_on_until_it_counts_on() {
+    for seed in 0..4 {
+        for calm in [3, 70] {
+            let mut world = leased(seed, 5);
+            world.follow(Script::new().start(0..5));
+            world.run(secs(15)).unwrap();
+            let lease = downing::lease();
+            let before = world.store().last_token(&lease).unwrap();
+            world.lose_tokens();
+            world.run(secs(calm)).unwrap();
+            let counts_on = world.store().last_token(&lease).unwrap() >= before;
+            let cut = Fault::partition(&[0, 1], &[2, 3, 4]);
+            world.follow(Script::new().befall_for(secs(40), cut));
+            world.run(secs(39)).unwrap();
+            let runs: Vec<usize> = world.running().collect();
+            let goes_on: &[usize] = if counts_on { &[2, 3, 4] } else { &[] };
+            assert_eq!(runs, goes_on, "seed {seed}");
+            assert!(counts_on || calm == 3, "seed {seed}");
+            world.run(secs(2)).unwrap();
+            assert!((0..5).all(|node| world.running().any(|it| it == node) || world.start(node)));
+            world.run(secs(60)).unwrap();
+            world.finish().unwrap();
+        }
+    }
+}
+
 /// One that went on alone left its cluster to a newcomer that nobody else knew of, and forgot it:
 /// the others, started again, founded another one. Now it tells them of the newcomer.
 #[test]
