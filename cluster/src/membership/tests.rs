@@ -8,6 +8,7 @@ mod laws;
 mod leaving;
 mod memory;
 mod replacing;
+mod speakers;
 mod spreading;
 mod strangers;
 pub(crate) mod world;
