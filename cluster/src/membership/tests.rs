@@ -4,6 +4,7 @@ mod data_centres;
 mod ending;
 mod estranged;
 mod forming;
+mod graves;
 mod laws;
 mod leaving;
 mod memory;
