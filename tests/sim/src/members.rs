@@ -411,11 +411,7 @@ impl Members {
     /// What decides in the world of a plan which side goes on.
     fn downing(&self, plan: &Plan) -> Downing {
         let settings = &plan.settings;
-        let drawn = || match Downing::drawn(settings.seed, settings.cores.len()) {
-            // It is drawn for all nodes, and each data centre counts its own.
-            Downing::StaticQuorum(_) if plan.has_data_centres() => Downing::KeepMajority,
-            drawn => drawn,
-        };
+        let drawn = || Downing::drawn(settings.seed, plan.data_centre_nodes());
         match settings.canary {
             Some(Canary::KeepYourself) => Downing::KeepYourself,
             _ => self.downing.unwrap_or_else(drawn),

@@ -259,6 +259,13 @@ impl Plan {
         self.data_centres.iter().max().map_or(0, |last| last + 1)
     }
 
+    /// How many nodes the largest of them has.
+    pub fn data_centre_nodes(&self) -> usize {
+        let count = |place| self.data_centres.iter().filter(|it| **it == place).count();
+        let counts = (0..self.data_centre_count()).map(count);
+        counts.max().unwrap_or(0)
+    }
+
     /// Whether those are several.
     pub fn has_data_centres(&self) -> bool {
         self.data_centre_count() > 1
