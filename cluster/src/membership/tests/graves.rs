@@ -20,15 +20,14 @@ fn pass_a_day(world: &mut World) {
     }
 }
 
-/// Whether a member heard that another one was removed, and nothing of it since.
+/// Whether a member takes another one for none, and has never heard of it again since it was
+/// removed.
 fn stays_gone(world: &World, of: u64, at: u64) -> bool {
-    let concerns = |event: &&Event| match event {
-        Event::Member(member) => member.uid() == uid(of),
-        Event::Removed { node, .. } => node.uid == uid(of),
-        _ => false,
-    };
-    let last = world.events(at).filter(concerns).last();
-    matches!(last, None | Some(Event::Removed { .. })) && world.status(of, at).is_none()
+    let is_removed =
+        |event: &&Event| matches!(event, Event::Removed { node, .. } if node.uid == uid(of));
+    let is_member = |event: &Event| matches!(event, Event::Member(it) if it.uid() == uid(of));
+    let mut since = world.events(at).skip_while(|it| !is_removed(it));
+    !since.any(is_member) && world.status(of, at).is_none()
 }
 
 /// The others still take those for members, and would bring them back if it was forgotten that they

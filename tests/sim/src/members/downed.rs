@@ -130,24 +130,25 @@ fn judge_home(writing: &Writing, decision: &Decision) -> Result<(), String> {
     }
 }
 
-/// Whether those count for a decision that are members in full of the data centre, and not on their
-/// way out, and no others; but for those that it names, who are down in its writing.
+/// Whether all members of the data centre count for a decision that are up, and besides them only
+/// those that are on their way from there. Of those that it names nothing is said: they are down.
 fn judge_counted(writing: &Writing, decision: &Decision) -> Result<(), String> {
     use Status::{Leaving, PreparingForShutdown, ReadyForShutdown, Up};
+    let is_named = |uid: Uid| decision.down.iter().any(|node| node.uid == uid);
     let members = decision.explanation.members.iter();
-    let counted: BTreeSet<Uid> = members
-        .filter(|it| it.is_counted)
-        .map(|it| it.node.uid)
-        .collect();
-    let in_full = [Up, Leaving, PreparingForShutdown, ReadyForShutdown];
-    let full = writing.members.iter();
-    let full = full.filter(|it| in_full.contains(&it.status));
-    let full: BTreeSet<Uid> = full.map(|it| it.uid).collect();
-    let is_named = |uid: &&Uid| decision.down.iter().any(|node| node.uid == **uid);
-    let mut differing = counted.symmetric_difference(&full);
-    match differing.find(|uid| !is_named(uid)) {
-        Some(uid) => Err(format!("{counted:?} count of {full:?}, as to {uid}")),
-        None => Ok(()),
+    let counted = members.filter(|it| it.is_counted).map(|it| it.node.uid);
+    let counted: BTreeSet<Uid> = counted.filter(|uid| !is_named(*uid)).collect();
+    let of = |statuses: &[Status]| -> BTreeSet<Uid> {
+        let members = writing.members.iter();
+        let members = members.filter(|it| statuses.contains(&it.status));
+        members.map(|it| it.uid).collect()
+    };
+    // Who leaves may never have been up, and does not count then.
+    let has_to = of(&[Up]);
+    let may = of(&[Up, Leaving, PreparingForShutdown, ReadyForShutdown]);
+    match has_to.is_subset(&counted) && counted.is_subset(&may) {
+        true => Ok(()),
+        false => Err(format!("{counted:?} count, of {may:?} with {has_to:?}")),
     }
 }
 
