@@ -171,11 +171,6 @@ impl Announcer {
         })
     }
 
-    /// The entry of something that a core announced.
-    pub fn entry(&self, announced: (CoreId, AnnouncementId)) -> Option<EntryId> {
-        self.entries.get(&announced).copied()
-    }
-
     /// How many entries are announced.
     pub fn len(&self) -> usize {
         self.entries.values().map(FxHashMap::len).sum()
@@ -186,7 +181,8 @@ impl Announcer {
         self.len() == 0
     }
 
-    fn entry(&self, core: CoreId, id: AnnouncementId) -> Option<EntryId> {
+    /// The entry of something that a core announced.
+    pub fn entry(&self, core: CoreId, id: AnnouncementId) -> Option<EntryId> {
         self.entries.get(&core)?.get(&id).copied()
     }
 }

@@ -30,6 +30,7 @@ mod writing;
 mod written;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
 use ringmesh_cluster::control::{Control, ControlSettings};
@@ -38,7 +39,6 @@ use ringmesh_cluster::evidence::Evidence;
 use ringmesh_cluster::lease::{self, LeaseName, Token};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
-use ringmesh_cluster::membership::machine::Identity;
 use ringmesh_cluster::membership::roles::DATA_CENTRE_DEFAULT;
 use ringmesh_cluster::membership::{AppVersion, Member, Profile, Roles, Settings, Status};
 use ringmesh_cluster::resolver::{Strategy, Verdict, Why};
@@ -49,7 +49,6 @@ use ringmesh_proto::time::Instant;
 pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
 use self::announcer::Announcer;
-use self::contacts::Wanted;
 pub use self::converged::Converged;
 pub use self::copies::Copies;
 pub use self::courses::Courses;
@@ -94,8 +93,8 @@ pub struct Participant {
     links: BTreeMap<Address, Uid>,
     /// What became of the connections with each address.
     evidence: BTreeMap<Address, Evidence>,
-    /// Addresses at which somebody is being looked for.
-    contacts: BTreeMap<Address, Wanted>,
+    /// Addresses at which somebody is being looked for, and the latest word for whoever is there.
+    contacts: BTreeMap<Address, Arc<[u8]>>,
     /// What is to be carried out, and whether that is going on: what follows from one thing comes
     /// behind what the machines wanted before.
     effects: VecDeque<Effect>,
@@ -238,12 +237,13 @@ impl Participant {
             Effect::Send { to, class, body } => cx.out.push(Act::Post { to, class, body }),
             Effect::Contact { address, body } => match self.links.get(&address) {
                 Some(_) => cx.out.send(address, body.to_vec()),
-                None => self.look_for(cx, address, |wanted| wanted.word = Some(body)),
+                None => self.look_for(cx, address, body),
             },
-            Effect::Identify { address } => match self.links.get(&address) {
-                Some(uid) => self.identified(cx, &address, Identity::Found(*uid)),
-                None => self.look_for(cx, address, |wanted| wanted.is_to_identify = true),
-            },
+            Effect::Identify { address } => {
+                let member = self.control.topology().member_at(&address);
+                let member = member.map(Member::uid);
+                cx.out.push(Act::Identify(address, member));
+            }
             Effect::Publish(event) => {
                 let own = self.control.topology().own();
                 let leaves = matches!(
@@ -330,6 +330,7 @@ impl Machine for Participant {
                     self.call(cx, |control, inner| control.handle_restarted(inner, uid));
                 }
             }
+            LinkNews::Identified { address, identity } => self.identified(cx, address, *identity),
             LinkNews::DialFailed { address, reason } => self.not_found(cx, address, *reason),
             LinkNews::QuarantinedBy(peer) => {
                 self.call(cx, |control, inner| control.handle_quarantined(inner, peer));
@@ -447,11 +448,7 @@ impl Members {
     /// What decides in the world of a plan which side goes on.
     fn downing(&self, plan: &Plan) -> Downing {
         let settings = &plan.settings;
-        let drawn = || match Downing::drawn(settings.seed, settings.cores.len()) {
-            // It is drawn for all nodes, and each data centre counts its own.
-            Downing::StaticQuorum(_) if plan.has_data_centres() => Downing::KeepMajority,
-            drawn => drawn,
-        };
+        let drawn = || Downing::drawn(settings.seed, plan.data_centre_nodes());
         match settings.canary {
             Some(Canary::KeepYourself) => Downing::KeepYourself,
             _ => self.downing.unwrap_or_else(drawn),

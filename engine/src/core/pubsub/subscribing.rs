@@ -152,7 +152,11 @@ impl Core {
         announced: (CoreId, AnnouncementId),
         extent: Extent,
     ) -> Result<oneshot::Receiver<Acknowledgement>, SubscribeError> {
-        let entry = self.pubsub.announcer.borrow().entry(announced);
+        let entry = self
+            .pubsub
+            .announcer
+            .borrow()
+            .entry(announced.0, announced.1);
         let entry = entry.ok_or(SubscribeError::Refused)?;
         let confirmed = self.confirm_entry(entry, extent);
         confirmed.map_err(|_| SubscribeError::Overloaded)
