@@ -15,8 +15,8 @@
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
 //! - [`lease`]: what may be held by one at a time, for a while.
-//! - [`pubsub`]: who gets what is published. No core has it yet.
-//! - [`registry`]: what nodes announce.
+//! - [`pubsub`]: who gets what is published.
+//! - [`registry`]: what all nodes announce.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 

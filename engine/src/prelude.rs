@@ -4,5 +4,5 @@ pub use crate::{
     Actor, AskError, AsyncHandler, Cx, Deploy, Engine, EngineError, Executed, Handler, IdleMode,
     LaterHandler, LocalHandler, LocalMessage, Message, Msg, Node, Placement, Protocol, Ref,
     ReplyTo, ResolveError, SendError, SpawnError, Spawnable, Upgrade, async_handler, later_handler,
-    message, protocol, wire,
+    message, protocol, pubsub::Topic, registry::ServiceKey, wire,
 };

@@ -118,6 +118,17 @@ fn a_service_is_found_elsewhere_when_its_process_dies() {
 }
 
 #[test]
+fn a_fast_and_a_slow_reader_have_all_or_know_what_they_lost() {
+    let topics = example("topics");
+    let (_feed, address) = Running::serving(&mut Command::new(&topics));
+    let read = output_of(Command::new(&topics).arg(&address));
+    let mut lines: Vec<&str> = read.lines().collect();
+    lines.sort_unstable();
+    let all = ["fast", "slow"].map(|it| format!("{it}: seen and lost are all: true"));
+    assert_eq!(lines, all);
+}
+
+#[test]
 fn a_pipeline_loses_nothing() {
     let output = output_of(&mut Command::new(example("pipeline")));
     assert_eq!(output, "40200\n");

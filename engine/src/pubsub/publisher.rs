@@ -134,7 +134,9 @@ impl<M: Message> Publisher<M> {
     /// # Errors
     /// [`PublishError`]; [`PublishError::Full`] says that the time is over.
     pub async fn publish(&self, message: M) -> Result<Reached, PublishError<M>> {
-        let timeout = self.timeout.unwrap_or(self.core.settings().ask_timeout);
+        let timeout = self
+            .timeout
+            .unwrap_or_else(|| self.core.settings().ask_timeout);
         let mut waits = Waits {
             place: None,
             patience: None,

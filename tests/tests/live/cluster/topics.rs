@@ -152,10 +152,9 @@ fn of_a_group_one_gets_each_message_wherever_it_is() {
     let mut numbers: Vec<u64> = shares.iter().flatten().copied().collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<u64>>());
-    assert!(
-        shares.iter().all(|it| it.len() as u64 == COUNT / 4),
-        "each its turn"
-    );
+    let lengths: Vec<u64> = shares.iter().map(|it| it.len() as u64).collect();
+    let is_fair = |it: &u64| it.abs_diff(COUNT / 4) <= 1;
+    assert!(lengths.iter().all(is_fair), "in turn: {lengths:?}");
 }
 
 #[test]
