@@ -49,6 +49,11 @@ impl Registry {
         Ok(id)
     }
 
+    /// Whether an entry is announced.
+    pub fn announces(&self, id: EntryId) -> bool {
+        self.owned.get(id).is_some()
+    }
+
     /// Changes how many an entry stands for. Says whether it is there.
     pub fn weigh(
         &mut self,

@@ -46,6 +46,8 @@ impl Registry {
         }
         self.told = Some(now);
         self.note_steps(self.own.uid, steps);
+        // Others may send by what they are told before a message of theirs is read here.
+        self.publish = Some(now);
         // What does not fit is asked for by each of them, at its pace.
         let changes = self.owned.changes_after(from);
         let (from, changes) = changes.map_or((latest, Vec::new()), |it| (from, it));

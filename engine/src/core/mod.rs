@@ -133,7 +133,9 @@ pub(crate) use payload::Payload;
 pub(crate) use peer_state::PeerState;
 pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
-pub(crate) use pubsub::{Arrived, Entered, Order, Reach, Refused, Subscriber};
+pub(crate) use pubsub::{
+    Arrived, Entered, Offer, Order, Reach, Refused, RoomWait, Standing, Subscriber,
+};
 pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;

@@ -16,9 +16,9 @@ pub enum PublishError<M> {
         /// The process starts of the nodes.
         nodes: Vec<Uid>,
     },
-    /// The message cannot be archived: it is longer than an archive may be. Make it smaller.
-    #[error("the message cannot be archived")]
-    Archive {
+    /// The message is longer than any lane takes, or than an archive may be: make it smaller.
+    #[error("the message is longer than any lane takes")]
+    TooLarge {
         /// The message.
         message: M,
     },

@@ -1,4 +1,4 @@
-//! The actor on each core that takes what other nodes and cores publish.
+//! The actors on each core that take what other nodes and cores publish.
 
 use std::rc::Rc;
 
@@ -32,34 +32,57 @@ pub struct Shared {
 }
 
 protocol! {
-    /// What the cores of all nodes publish to each other.
-    pub(crate) MediatorApi = "ringmesh.mediator" { Published, Shared }
+    /// What cores publish to those of other nodes.
+    pub(crate) MediatorApi = "ringmesh.mediator" { Published }
 }
 
-/// The place of the mediator of a core: behind the directory, where that is.
-fn place_on(core: CoreId) -> (u32, u64) {
-    let before = u32::from(core == CONTROL_CORE);
-    (before, u64::from(core.0) << 48 | u64::from(before))
+protocol! {
+    /// What the cores of a node share.
+    pub(crate) SharerApi = "ringmesh.sharer" { Shared }
 }
 
-/// The mediator of a core of a node.
-pub(crate) fn of_core(uid: Uid, home: Home, core: CoreId) -> Recipient {
-    let (slot, generation) = place_on(core);
+/// The place of an actor of this module on a core: behind the directory, where that is.
+fn place_on(core: CoreId, number: u32) -> (u32, u64) {
+    let slot = u32::from(core == CONTROL_CORE) + number;
+    (slot, u64::from(core.0) << 48 | u64::from(slot))
+}
+
+/// The mediator of a core of another node.
+pub(crate) fn of_node(uid: Uid, home: Home, core: CoreId) -> Recipient {
+    let (slot, generation) = place_on(core, 0);
     Ref::<MediatorApi>::new(uid, home, core, slot, generation).recipient
 }
 
-/// Spawns the mediator of a core, as its first actor but for the directory.
+/// The sharer of a core of this node.
+pub(crate) fn of_core(uid: Uid, home: Home, core: CoreId) -> Recipient {
+    let (slot, generation) = place_on(core, 1);
+    Ref::<SharerApi>::new(uid, home, core, slot, generation).recipient
+}
+
+/// Spawns the mediator and the sharer of a core, as its first actors but for the directory.
 pub(crate) fn spawn(core: &Rc<Core>) -> Result<(), SpawnError> {
-    let me = core.bear(None, None, Mediator, |_| None)?;
-    let place = (me.recipient.slot, me.recipient.generation);
-    assert_eq!(place, place_on(core.id()), "the mediator is spawned first");
+    let mediator = core.bear(None, None, Mediator, |_| None)?.recipient;
+    let sharer = core.bear(None, None, Sharer, |_| None)?.recipient;
+    for (number, me) in [(0, mediator), (1, sharer)] {
+        let place = place_on(core.id(), number);
+        assert_eq!(place, (me.slot, me.generation), "they are spawned first");
+    }
     Ok(())
 }
 
+/// Takes what other nodes publish. It may wait for room at the sharers of other cores.
 struct Mediator;
 
 impl Actor for Mediator {
     type Api = MediatorApi;
+}
+
+/// Takes what other cores of the node share. It waits for subscribers alone: so of two cores that
+/// share with each other neither waits for the other's wait.
+struct Sharer;
+
+impl Actor for Sharer {
+    type Api = SharerApi;
 }
 
 #[async_handler(crate = crate)]
@@ -67,15 +90,18 @@ impl AsyncHandler<Published> for Mediator {
     async fn handle(&mut self, published: Msg<Published>, cx: &mut Cx<'_, Self>) {
         let core = cx.core();
         let frame = within(published.chunk(), &published.bytes);
+        // Whoever is waited for holds no buffer of others.
+        drop(published);
         core.receive_published(frame, true).await;
     }
 }
 
 #[async_handler(crate = crate)]
-impl AsyncHandler<Shared> for Mediator {
+impl AsyncHandler<Shared> for Sharer {
     async fn handle(&mut self, shared: Msg<Shared>, cx: &mut Cx<'_, Self>) {
         let core = cx.core();
         let frame = within(shared.chunk(), &shared.bytes);
+        drop(shared);
         core.receive_published(frame, false).await;
     }
 }
@@ -94,11 +120,18 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Behind its bytes an archived vector lies as their distance and their number.
-const ROOT_BYTES: usize = 8;
+pub(crate) const ROOT_BYTES: usize = 8;
+
+impl Parts<'_> {
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.head.len() + self.archive.len() + ROOT_BYTES
+    }
+}
 
 impl Payload for Parts<'_> {
     fn exact_bytes(&self) -> Option<usize> {
-        Some(self.head.len() + self.archive.len() + ROOT_BYTES)
+        Some(self.bytes())
     }
 
     fn write(&self, into: &mut [u8]) -> Result<usize, EncodeError> {

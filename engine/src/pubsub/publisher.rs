@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{Audience, Policy, Pressure, Publish, TopicName};
-use ringmesh_proto::address::Uid;
 use ringmesh_proto::message::Message;
 
 use super::error::PublishError;
 use super::topic::number_of;
-use crate::core::{Alarm, Core, Order, Place, Reach, Refused};
+use crate::core::{Alarm, Core, Order, Place, Reach, Refused, RoomWait, Standing};
+use crate::reference::Recipient;
 
 /// Where a message went that was published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl<M: Message> Publisher<M> {
             .unwrap_or_else(|| self.core.settings().ask_timeout);
         let mut waits = Waits {
             place: None,
-            patience: None,
+            room: None,
             alarm: None,
             timeout,
         };
@@ -176,7 +176,7 @@ impl<M: Message> Publisher<M> {
         &self,
         message: &M,
         pressure: Pressure,
-        place: Option<(&Place, Uid)>,
+        place: Standing<'_>,
     ) -> Result<Reach, Refused> {
         let order = Order {
             topic: self.topic.topic(),
@@ -193,15 +193,12 @@ impl<M: Message> Publisher<M> {
 
     fn error(&self, refused: Refused, message: M) -> PublishError<M> {
         match refused {
-            Refused::Full(nodes) => PublishError::Full {
-                message,
-                nodes: nodes.into_iter().map(|it| it.0).collect(),
-            },
+            Refused::Full(nodes, _) => PublishError::Full { message, nodes },
             Refused::Waits(_) => PublishError::Full {
                 message,
                 nodes: vec![self.core.identity().uid],
             },
-            Refused::Archive => PublishError::Archive { message },
+            Refused::TooLarge => PublishError::TooLarge { message },
             Refused::Stopping => PublishError::Stopping { message },
         }
     }
@@ -209,9 +206,9 @@ impl<M: Message> Publisher<M> {
 
 /// A publish that waits for room.
 struct Waits {
-    place: Option<(Place, Uid)>,
-    /// How long a subscriber of this node is waited for.
-    patience: Option<Alarm>,
+    place: Option<(Place, Recipient)>,
+    /// A subscriber of this core that is waited for, and how long.
+    room: Option<(RoomWait, Alarm)>,
     alarm: Option<Alarm>,
     timeout: Duration,
 }
@@ -232,30 +229,34 @@ impl Waits {
         let alarm = self.alarm.get_or_insert_with(|| core.alarm(self.timeout));
         let is_over = alarm.poll(context).is_ready();
         match &refused {
-            Refused::Full(nodes) if !is_over => {
-                let Some((node, Some(way))) = nodes.first() else {
-                    return Poll::Ready(Err(refused));
-                };
-                let stays = |it: &(Place, Uid)| it.1 == *node && !core.is_astray(&it.0, *way);
+            Refused::Full(_, Some((way, is_busy))) if !is_over => {
+                let is_it = |it: &Recipient| (it.uid, it.core) == (way.uid, way.core);
+                let stays = |it: &(Place, Recipient)| is_it(&it.1) && !core.is_astray(&it.0, *way);
                 if !self.place.as_ref().is_some_and(stays) {
-                    self.place = core.join_line(*way).map(|place| (place, *node));
+                    self.place = core.join_line(*way).map(|place| (place, *way));
                 }
                 match &self.place {
+                    Some((place, _)) if *is_busy => place.wait_aside(context.waker()),
                     Some((place, _)) => place.wait(context.waker()),
                     None => return Poll::Ready(Err(refused)),
                 }
                 Poll::Pending
             }
             Refused::Waits(subscriber) if !is_over => {
-                let patience = self
-                    .patience
-                    .get_or_insert_with(|| core.alarm(subscriber.patience()));
+                if !self.room.as_ref().is_some_and(|it| it.0.is_at(subscriber)) {
+                    let patience = core.alarm(subscriber.patience());
+                    self.room = Some((RoomWait::at(subscriber), patience));
+                }
+                let Some((room, patience)) = &mut self.room else {
+                    return Poll::Ready(Err(refused));
+                };
                 if patience.poll(context).is_ready() {
                     // It had its time: the others get the message without it.
-                    let published = publisher.attempt(message, Pressure::Lose, None);
+                    let place = self.place.as_ref().map(|it| (&it.0, it.1));
+                    let published = publisher.attempt(message, Pressure::Lose, place);
                     return Poll::Ready(published.map(Reached::from));
                 }
-                subscriber.wait_for_room(context.waker());
+                room.wake(context.waker());
                 Poll::Pending
             }
             _ => Poll::Ready(Err(refused)),

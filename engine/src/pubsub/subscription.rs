@@ -1,6 +1,7 @@
 //! Subscriptions: each with a queue of its own, on the core where it began.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -9,14 +10,15 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{
-    GroupName, Level, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Interest, Taken,
+    GroupName, Level, Offered, OnFull as Policy, Pattern, Queue, QueueSettings,
+    Subscribe as Interest, Taken,
 };
 use ringmesh_cluster::registry::Acknowledgement;
 use ringmesh_proto::message::Message;
 
 use super::error::{RecvError, SubscribeError};
 use super::topic::number_of;
-use crate::core::{Arrived, Core, Entered, Subscriber};
+use crate::core::{Arrived, Core, Entered, Offer, Subscriber};
 use crate::message::{Msg, Validated};
 
 /// What happens to a message for which the queue of a subscription has no room.
@@ -107,8 +109,9 @@ impl<M: Message> Subscribe<M> {
             return Ok((subscription, None));
         };
         let core = Rc::clone(&subscription.core);
-        let known = core.confirm_subscription(subscription.entered, extent);
-        let known = known.await?;
+        let entered = subscription.inbox.entered.get();
+        let entered = entered.ok_or(SubscribeError::Refused)?;
+        let known = core.confirm_subscription(entered, extent).await?;
         Ok((subscription, Some(known)))
     }
 }
@@ -153,18 +156,24 @@ type Item<M> = (Msg<M>, Option<Rc<str>>);
 /// What waits for a subscription, and who waits for that.
 struct Inbox<M: Message> {
     queue: RefCell<Queue<Item<M>>>,
+    bytes_max: usize,
     patience: Duration,
     is_over: Cell<bool>,
+    entered: Cell<Option<Entered>>,
     reader: RefCell<Option<Waker>>,
-    writers: RefCell<Vec<Waker>>,
+    /// Who waits for room, by number.
+    writers: RefCell<BTreeMap<u64, Option<Waker>>>,
+    last_writer: Cell<u64>,
 }
 
 impl<M: Message> Subscriber for Inbox<M> {
     fn must_wait(&self, bytes: usize) -> bool {
-        !self.patience.is_zero() && !self.queue.borrow().has_room(bytes)
+        // For what is too long there will never be room.
+        let waits = !self.patience.is_zero() && bytes <= self.bytes_max;
+        waits && !self.queue.borrow().has_room(bytes)
     }
 
-    fn offer(&self, core: &Core, arrived: &mut Arrived) -> bool {
+    fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
         let known = arrived.validated.as_ref().and_then(Validated::lease::<M>);
         let message = match known {
             Some(message) => message,
@@ -173,13 +182,13 @@ impl<M: Message> Subscriber for Inbox<M> {
                     let message = validated.lease::<M>();
                     arrived.validated = Some(validated);
                     let Some(message) = message else {
-                        return true;
+                        return Offer::Done;
                     };
                     message
                 }
                 Err(_) => {
                     core.count_malformed();
-                    return true;
+                    return Offer::Done;
                 }
             },
         };
@@ -187,25 +196,37 @@ impl<M: Message> Subscriber for Inbox<M> {
         let item = (message, arrived.topic.clone());
         let offered = self.queue.borrow_mut().offer(item, bytes, None);
         let Ok(offered) = offered else {
-            return false;
+            return Offer::Waits;
         };
         core.count_offered(offered);
         let reader = self.reader.take();
         if let Some(reader) = reader {
             core.wake(reader);
         }
-        true
-    }
-
-    fn give_up(&self) {
-        // It was never in the queue: only the core counts it.
-    }
-
-    fn wait_for_room(&self, waker: &Waker) {
-        let mut writers = self.writers.borrow_mut();
-        if !writers.iter().any(|it| it.will_wake(waker)) {
-            writers.push(waker.clone());
+        match offered {
+            Offered::Failed => Offer::Over,
+            _ => Offer::Done,
         }
+    }
+
+    fn take_entered(&self) -> Option<Entered> {
+        self.entered.take()
+    }
+
+    fn join(&self) -> u64 {
+        let number = self.last_writer.get() + 1;
+        self.last_writer.set(number);
+        number
+    }
+
+    fn wait_for_room(&self, number: u64, waker: &Waker) {
+        let former = { self.writers.borrow_mut() }.insert(number, Some(waker.clone()));
+        drop(former);
+    }
+
+    fn part(&self, number: u64) {
+        let former = { self.writers.borrow_mut() }.remove(&number);
+        drop(former);
     }
 
     fn patience(&self) -> Duration {
@@ -216,8 +237,15 @@ impl<M: Message> Subscriber for Inbox<M> {
         self.is_over.set(true);
         let reader = self.reader.take();
         reader.into_iter().for_each(|it| core.wake(it));
+        self.wake_writers(core);
+    }
+}
+
+impl<M: Message> Inbox<M> {
+    fn wake_writers(&self, core: &Core) {
         let writers = self.writers.take();
-        writers.into_iter().for_each(|it| core.wake(it));
+        let wakers = writers.into_values().flatten();
+        wakers.for_each(|it| core.wake(it));
     }
 }
 
@@ -225,7 +253,6 @@ impl<M: Message> Subscriber for Inbox<M> {
 pub struct Subscription<M: Message> {
     core: Rc<Core>,
     inbox: Rc<Inbox<M>>,
-    entered: Entered,
     pattern: Rc<str>,
 }
 
@@ -251,10 +278,13 @@ impl<M: Message> Subscription<M> {
         };
         let inbox = Rc::new(Inbox {
             queue: RefCell::new(Queue::new(queue)),
+            bytes_max: queue.bytes_max,
             patience,
             is_over: Cell::new(false),
+            entered: Cell::default(),
             reader: RefCell::default(),
             writers: RefCell::default(),
+            last_writer: Cell::default(),
         });
         let text: Rc<str> = Rc::from(pattern.as_str());
         let interest = |subscriber| Interest {
@@ -265,10 +295,10 @@ impl<M: Message> Subscription<M> {
         };
         let subscriber: Rc<dyn Subscriber> = Rc::clone(&inbox) as Rc<dyn Subscriber>;
         let entered = core.enter_subscription(subscriber, interest)?;
+        inbox.entered.set(Some(entered));
         Ok(Self {
             core,
             inbox,
-            entered,
             pattern: text,
         })
     }
@@ -323,8 +353,7 @@ impl<M: Message> Subscription<M> {
             None => return None,
         };
         if !self.inbox.patience.is_zero() {
-            let writers = self.inbox.writers.take();
-            writers.into_iter().for_each(|it| self.core.wake(it));
+            self.inbox.wake_writers(&self.core);
         }
         Some(taken)
     }
@@ -332,7 +361,9 @@ impl<M: Message> Subscription<M> {
 
 impl<M: Message> Drop for Subscription<M> {
     fn drop(&mut self) {
-        self.core.leave_subscription(self.entered);
+        if let Some(entered) = self.inbox.entered.take() {
+            self.core.leave_subscription(entered);
+        }
         self.inbox.end(&self.core);
         self.inbox
             .queue

@@ -253,6 +253,7 @@ impl Core {
         );
         let reason = ShutdownReason::of_end(&why);
         let _ = self.shared.cluster_end.set(why);
+        self.registry_is_over();
         let settings = &self.settings.shutdown;
         // Whatever runs already goes on.
         let has_phases = match reason {

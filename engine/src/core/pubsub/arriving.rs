@@ -1,61 +1,90 @@
 //! What other nodes and cores publish, as it comes to this core.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
 use ringmesh_cluster::pubsub::{Destination, Head, Hop, Recipient};
+use ringmesh_proto::address::CoreId;
 use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
 use super::ways::View;
-use super::{Arrived, Subscriber};
+use super::{Arrived, Offer, RoomWait, Subscriber};
 use crate::pubsub::mediator::Parts;
+
+/// What a frame that has come waits for.
+#[derive(Default)]
+struct Waiting {
+    /// Other cores of this node without room for it.
+    cores: Vec<CoreId>,
+    /// It itself, if there are any.
+    frame: Box<[u8]>,
+    /// Subscribers of this core that want to be waited for.
+    subscribers: Vec<Rc<dyn Subscriber>>,
+}
+
+/// Where it is put who gets a frame here, by what topic, and which cores have no room for it.
+type Found<'a> = (
+    &'a mut Vec<Recipient>,
+    &'a mut Option<Rc<str>>,
+    &'a mut Vec<CoreId>,
+);
 
 impl Core {
     /// A frame has come, from another node or from another core of this one. Ready when all
     /// subscribers here that want to be waited for have it, or were waited for long enough.
     pub(crate) async fn receive_published(self: &Rc<Self>, frame: Chunk, from_node: bool) {
-        let mut waiting: Vec<Rc<dyn Subscriber>> = Vec::new();
-        let Some(mut arrived) = self.deliver_published(&frame, from_node, &mut waiting) else {
+        let mut waiting = Waiting::default();
+        let arrived = self.deliver_published(frame, from_node, &mut waiting);
+        for core in waiting.cores {
+            let is_shared = self.share_patiently(core, &waiting.frame).await;
+            self.tally.publishes_lost.add(u64::from(!is_shared));
+        }
+        let Some(mut arrived) = arrived else {
             return;
         };
-        for subscriber in waiting {
-            self.wait_for(&*subscriber, &mut arrived).await;
+        for subscriber in waiting.subscribers {
+            self.wait_for(subscriber, &mut arrived).await;
         }
     }
 
     /// Waits until a subscriber has room for a message, or was waited for long enough.
-    async fn wait_for(self: &Rc<Self>, subscriber: &dyn Subscriber, arrived: &mut Arrived) {
+    async fn wait_for(self: &Rc<Self>, subscriber: Rc<dyn Subscriber>, arrived: &mut Arrived) {
         let mut patience = self.alarm(subscriber.patience());
+        let mut room = RoomWait::at(&subscriber);
         let has_taken = poll_fn(|context| {
-            if subscriber.offer(self, arrived) {
+            if subscriber.offer(self, arrived) != Offer::Waits {
                 return Poll::Ready(true);
             }
-            subscriber.wait_for_room(context.waker());
+            room.wake(context.waker());
             patience.poll(context).map(|()| false)
         });
         if !has_taken.await {
-            subscriber.give_up();
             self.tally.subscribers_dropped.add(1);
         }
     }
 
     fn deliver_published(
         self: &Rc<Self>,
-        frame: &Chunk,
+        frame: Chunk,
         from_node: bool,
-        waiting: &mut Vec<Rc<dyn Subscriber>>,
+        waiting: &mut Waiting,
     ) -> Option<Arrived> {
-        let Ok((head, archive)) = Head::parse(frame) else {
+        let Ok((head, archive)) = Head::parse(&frame) else {
             self.tally.published_malformed.add(1);
             return None;
         };
         let mut recipients = self.pubsub.recipients.take();
         let mut topic = None;
         let whole = (&head, &frame[..], archive);
-        self.pass_published_on(whole, from_node, (&mut recipients, &mut topic));
+        let cores = &mut waiting.cores;
+        self.pass_published_on(whole, from_node, (&mut recipients, &mut topic, cores));
+        if !waiting.cores.is_empty() {
+            waiting.frame = Box::from(&frame[..]);
+        }
         let arrived = (!recipients.is_empty()).then(|| {
             // A message that waits in a queue holds no buffer of others.
             let bytes = Chunk::copied_from(archive);
@@ -64,7 +93,7 @@ impl Core {
                 validated: None,
                 topic,
             };
-            self.offer_all(&recipients, &mut arrived, |it| waiting.push(it));
+            self.offer_all(&recipients, &mut arrived, |it| waiting.subscribers.push(it));
             arrived
         });
         recipients.clear();
@@ -77,7 +106,7 @@ impl Core {
         self: &Rc<Self>,
         (head, frame, archive): (&Head<'_>, &[u8], &[u8]),
         from_node: bool,
-        (recipients, topic): (&mut Vec<Recipient>, &mut Option<Rc<str>>),
+        (recipients, topic, cores): Found<'_>,
     ) {
         let mut mediator = self.pubsub.mediator.borrow_mut();
         let mut random = self.pubsub.random.borrow_mut();
@@ -89,6 +118,7 @@ impl Core {
             bytes: archive.len(),
             role: None,
             place: None,
+            blocked: Cell::new(None),
         };
         let hop = if from_node { Hop::Link } else { Hop::Mesh };
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
@@ -103,8 +133,9 @@ impl Core {
                 head: frame,
                 archive: &[],
             };
-            let is_shared = self.share(core, &parts);
-            self.tally.publishes_lost.add(u64::from(!is_shared));
+            if !self.share(core, &parts, None) {
+                cores.push(core);
+            }
         }
         for forward in arrival.forwards() {
             let is_sent = arrival.write_for(forward, &mut room).is_ok_and(|length| {
@@ -113,8 +144,8 @@ impl Core {
                     archive,
                 };
                 match forward.to {
-                    Destination::Core(core) => self.share(core, &parts),
-                    Destination::Node(node, core) => self.send_to_node(node, core, &parts),
+                    Destination::Core(core) => self.share(core, &parts, None),
+                    Destination::Node(node, core) => self.send_to_node((node, core), &parts, None),
                 }
             });
             self.tally.publishes_lost.add(u64::from(!is_sent));

@@ -13,6 +13,8 @@ mod ways;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use ringmesh_cluster::context::Random;
 use ringmesh_cluster::pubsub::{
@@ -23,6 +25,7 @@ use ringmesh_transport::buffer::Chunk;
 
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribing::Entered;
+pub(crate) use self::ways::Standing;
 use self::ways::Ways;
 use super::Core;
 use crate::message::Validated;
@@ -52,21 +55,64 @@ pub(crate) trait Subscriber {
     /// Whether a message of so many bytes has to wait for room.
     fn must_wait(&self, bytes: usize) -> bool;
 
-    /// Takes a message, or loses it as its policy says. `false` if the publisher is to wait: then
-    /// it has not been counted.
-    fn offer(&self, core: &Core, arrived: &mut Arrived) -> bool;
+    /// Takes a message, or loses it as its policy says.
+    fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer;
 
-    /// Whoever waits for room gave up: the message is lost.
-    fn give_up(&self);
+    /// The subscription, once: whoever takes it ends it.
+    fn take_entered(&self) -> Option<Entered>;
 
-    /// Wakes whoever waits for room when there is some.
-    fn wait_for_room(&self, waker: &std::task::Waker);
+    /// A number for one who waits for room.
+    fn join(&self) -> u64;
+
+    /// Wakes it when there is some.
+    fn wait_for_room(&self, number: u64, waker: &Waker);
+
+    /// It waits no more.
+    fn part(&self, number: u64);
 
     /// How long whoever waits for room waits.
-    fn patience(&self) -> std::time::Duration;
+    fn patience(&self) -> Duration;
 
     /// The node does not announce it: nobody would ever find it.
     fn end(&self, core: &Core);
+}
+
+/// What became of a message that was offered to a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// It is in the queue, or lost and counted.
+    Done,
+    /// It has not been counted: whoever publishes is to wait for room.
+    Waits,
+    /// It was lost, and the subscription has ended with it.
+    Over,
+}
+
+/// A place among those that wait for room at a subscriber. It is given up when it drops.
+pub(crate) struct RoomWait {
+    subscriber: Rc<dyn Subscriber>,
+    number: u64,
+}
+
+impl RoomWait {
+    pub(crate) fn at(subscriber: &Rc<dyn Subscriber>) -> Self {
+        let (subscriber, number) = (Rc::clone(subscriber), subscriber.join());
+        Self { subscriber, number }
+    }
+
+    pub(crate) fn is_at(&self, subscriber: &Rc<dyn Subscriber>) -> bool {
+        Rc::ptr_eq(&self.subscriber, subscriber)
+    }
+
+    pub(crate) fn wake(&mut self, waker: &Waker) {
+        self.subscriber.wait_for_room(self.number, waker);
+    }
+}
+
+impl Drop for RoomWait {
+    fn drop(&mut self) {
+        self.subscriber.part(self.number);
+    }
 }
 
 /// A message that has arrived for subscribers of this core.

@@ -1,22 +1,19 @@
 //! What this core publishes: to its own subscribers, to other cores, and one frame to each node.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
-use ringmesh_cluster::pubsub::{Pressure, Publish, Recipient, Topic};
+use ringmesh_cluster::pubsub::{Nodes as _, Pressure, Publish, Recipient, Topic};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::{self, EncodeError};
-use ringmesh_proto::limits::HEADER_BYTES;
-use ringmesh_proto::link::SendHead;
-use ringmesh_proto::message::{Message, MessageType};
+use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
-use super::super::{CONTROL_CORE, Core, Place};
-use super::ways::View;
-use super::{Arrived, Subscriber};
-use crate::error::Refusal;
-use crate::pubsub::mediator::{Parts, Published, Shared};
-use crate::reference::Recipient as Way;
+use super::super::Core;
+use super::ways::{Blocked, Standing, View};
+use super::{Arrived, Offer, Subscriber};
+use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
 
 /// What is to be published, and how.
 #[derive(Clone, Copy)]
@@ -27,8 +24,8 @@ pub(crate) struct Order<'a> {
     pub(crate) publish: Publish,
     /// Nodes without that role are left out.
     pub(crate) role: Option<&'a str>,
-    /// Where the publisher stands in the line at a node.
-    pub(crate) place: Option<(&'a Place, Uid)>,
+    /// Where the publisher stands in the line of a way.
+    pub(crate) place: Standing<'a>,
 }
 
 /// Where a publish went.
@@ -46,15 +43,19 @@ pub(crate) struct Reach {
 
 /// Why nothing was published.
 pub(crate) enum Refused {
-    /// There is no room on the way to these nodes.
-    Full(Vec<(Uid, Option<Way>)>),
+    /// There is no room on the way to these nodes; on one way to the first of them.
+    Full(Vec<Uid>, Option<Blocked>),
     /// A subscriber on this core wants to be waited for.
     Waits(Rc<dyn Subscriber>),
-    /// It cannot be archived.
-    Archive,
+    /// It cannot be archived, or is longer than any lane takes.
+    TooLarge,
     /// The node is stopping.
     Stopping,
 }
+
+/// What a head takes, unless its names are long or its groups many: then a way without room may
+/// be found only when it is sent to.
+const HEAD_BYTES_USUAL: usize = 256;
 
 /// The scratch space for an archive of unknown length, at first.
 const ARCHIVE_BYTES: usize = 4096;
@@ -73,7 +74,7 @@ impl Core {
         let encoded = encode(message, &mut archive);
         let published = match encoded {
             Ok(length) => self.publish_archive(order, &archive[..length]),
-            Err(_) => Err(Refused::Archive),
+            Err(_) => Err(Refused::TooLarge),
         };
         self.pubsub.archive.replace(archive);
         published
@@ -84,6 +85,10 @@ impl Core {
         order: &Order<'_>,
         archive: &[u8],
     ) -> Result<Reach, Refused> {
+        let longest = self.settings.local_body_cap() as usize;
+        if HEAD_BYTES_MAX + archive.len() + ROOT_BYTES > longest {
+            return Err(Refused::TooLarge);
+        }
         let mut recipients = self.pubsub.recipients.take();
         let sent = self.send_published(order, archive, &mut recipients);
         if let Ok(reach) = &sent {
@@ -122,23 +127,26 @@ impl Core {
         };
         let view = View {
             core: self,
-            bytes: HEADER_BYTES + HEAD_BYTES_MAX / 8 + archive.len(),
+            bytes: HEAD_BYTES_USUAL + archive.len() + ROOT_BYTES,
             role: order.role,
             place: order.place,
+            blocked: Cell::new(None),
         };
         let (topic, publish) = ((order.topic, order.protocol), &order.publish);
         let fanout = match mediator.publish(topic, publish, &view, random) {
             Ok(fanout) => fanout,
             Err(full) => {
-                let nodes: Vec<Uid> = full.nodes.to_vec();
-                let way = |node: Uid| (node, self.known_way(node));
-                return Err(Refused::Full(nodes.into_iter().map(way).collect()));
+                let nodes = full.nodes.to_vec();
+                return Err(Refused::Full(nodes, view.blocked.get()));
             }
         };
+        let own = self.identity().uid;
+        let refuses = publish.pressure == Pressure::Refuse;
+        if refuses && !fanout.cores().iter().all(|core| view.has_credit(own, core)) {
+            return Err(Refused::Full(vec![own], view.blocked.get()));
+        }
         recipients.extend(fanout.recipients());
-        if publish.pressure == Pressure::Refuse
-            && let Some(subscriber) = self.who_must_wait(recipients, archive.len())
-        {
+        if refuses && let Some(subscriber) = self.who_must_wait(recipients, archive.len()) {
             return Err(Refused::Waits(subscriber));
         }
         let mut reach = Reach {
@@ -153,7 +161,7 @@ impl Core {
         {
             let head = &head[..length];
             for core in fanout.cores().iter() {
-                let is_sent = self.share(core, &Parts { head, archive });
+                let is_sent = self.share(core, &Parts { head, archive }, order.place);
                 reach.cores += usize::from(is_sent);
                 reach.lost += usize::from(!is_sent);
             }
@@ -162,18 +170,16 @@ impl Core {
             let written = fanout.write_for(&stop, &mut head);
             let is_sent = written.is_ok_and(|length| {
                 let head = &head[..length];
-                self.send_to_node(stop.node, stop.core, &Parts { head, archive })
+                self.send_to_node(
+                    (stop.node, stop.core),
+                    &Parts { head, archive },
+                    order.place,
+                )
             });
             reach.nodes += usize::from(is_sent);
             reach.lost += usize::from(!is_sent);
         }
         Ok(reach)
-    }
-
-    /// Some mediator of a node that this core has sent to.
-    fn known_way(self: &Rc<Self>, node: Uid) -> Option<Way> {
-        let known = self.pubsub.ways.borrow().some_of(node);
-        known.or_else(|| self.way_to(node, CONTROL_CORE))
     }
 
     fn who_must_wait(&self, recipients: &[Recipient], bytes: usize) -> Option<Rc<dyn Subscriber>> {
@@ -185,14 +191,13 @@ impl Core {
     }
 
     /// Offers a message to subscribers of this core; `wait` is told of each that is to be waited
-    /// for. Says how many got it.
+    /// for.
     pub(super) fn offer_all(
-        &self,
+        self: &Rc<Self>,
         recipients: &[Recipient],
         arrived: &mut Arrived,
         mut wait: impl FnMut(Rc<dyn Subscriber>),
-    ) -> usize {
-        let mut count = 0;
+    ) {
         for recipient in recipients {
             // Nobody's code runs meanwhile but the subscriber's own queue.
             let subscriber = {
@@ -202,55 +207,42 @@ impl Core {
             let Some(subscriber) = subscriber else {
                 continue;
             };
-            if subscriber.offer(self, arrived) {
-                count += 1;
-            } else {
-                wait(subscriber);
+            match subscriber.offer(self, arrived) {
+                Offer::Done => {}
+                Offer::Waits => wait(subscriber),
+                Offer::Over => {
+                    let entered = subscriber.take_entered();
+                    entered
+                        .into_iter()
+                        .for_each(|it| self.leave_subscription(it));
+                }
             }
         }
-        count
     }
 
     /// Gives a frame to the mediator of another core of this node.
-    pub(super) fn share(self: &Rc<Self>, core: CoreId, parts: &Parts<'_>) -> bool {
-        let own = self.identity().uid;
-        let way = self.way_to(own, core);
-        way.is_some_and(|way| self.send_parts(way, &Shared::TYPE, parts))
+    pub(super) fn share(
+        self: &Rc<Self>,
+        core: CoreId,
+        parts: &Parts<'_>,
+        standing: Standing<'_>,
+    ) -> bool {
+        let way = self.way_to(self.identity().uid, core);
+        way.is_some_and(|way| self.send_parts(&way, &Shared::TYPE, parts, standing))
     }
 
     /// Sends a frame to the mediator of a core of another node.
     pub(super) fn send_to_node(
         self: &Rc<Self>,
-        node: Uid,
-        core: CoreId,
+        (node, core): (Uid, CoreId),
         parts: &Parts<'_>,
+        standing: Standing<'_>,
     ) -> bool {
-        let way = self.way_to(node, core);
-        let is_sent = way.is_some_and(|way| self.send_parts(way, &Published::TYPE, parts));
+        let way = self.way_for(node, core, parts.bytes());
+        let is_sent =
+            way.is_some_and(|way| self.send_parts(&way, &Published::TYPE, parts, standing));
         self.tally.published_frames.add(u64::from(is_sent));
         is_sent
-    }
-
-    fn send_parts(self: &Rc<Self>, way: Way, message: &MessageType, parts: &Parts<'_>) -> bool {
-        let head = SendHead::Tell {
-            message,
-            target: way.target(),
-        };
-        let send = |way: &Way| match self.tell_as(way, head, parts, None) {
-            Err(Refusal::Unreachable) => {
-                self.reach(*way)?;
-                self.tell_as(way, head, parts, None)
-            }
-            told => told,
-        };
-        let told = match send(&way) {
-            Err(Refusal::ForLargeLane { .. }) => {
-                let large = Way { large: true, ..way };
-                send(&large)
-            }
-            told => told,
-        };
-        told.is_ok()
     }
 }
 

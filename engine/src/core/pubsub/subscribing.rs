@@ -140,8 +140,12 @@ impl Core {
             mediator.interests().handle_refused(id, &mut ended);
         }
         for recipient in ended {
-            let removed = { self.pubsub.subscribers.borrow_mut() }.remove(recipient.subscriber);
-            if let Some(subscriber) = removed {
+            // Its number is free when the subscription drops, and not before.
+            let subscriber = {
+                let subscribers = self.pubsub.subscribers.borrow();
+                subscribers.get(recipient.subscriber).cloned()
+            };
+            if let Some(subscriber) = subscriber {
                 subscriber.end(self);
             }
         }

@@ -1,14 +1,26 @@
 //! The way to the mediators of other cores and nodes.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use ringmesh_cluster::pubsub::Nodes;
 use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::lane::Lane;
+use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::message::{Message as _, MessageType};
 use rustc_hash::FxHashMap;
 
 use super::super::{Core, NodeIndex, Place};
-use crate::pubsub::mediator;
+use crate::error::Refusal;
+use crate::pubsub::mediator::{self, Parts, Shared};
 use crate::reference::Recipient;
+
+/// How long a frame that has come waits for room at another core of this node: longer than
+/// subscribers there are usually waited for.
+const SHARE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most mediators that a core remembers the way to.
 const WAYS_MAX: usize = 4096;
@@ -21,40 +33,47 @@ impl Ways {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
-
-    /// Some mediator of a node.
-    pub(super) fn some_of(&self, node: Uid) -> Option<Recipient> {
-        let mut known = self.0.iter().filter(|it| it.0.0 == node);
-        known.next().map(|it| *it.1)
-    }
 }
+
+/// A way on which there is no room, and whether that is so because the mediator there is busy.
+pub(crate) type Blocked = (Recipient, bool);
 
 /// What a publish sees of the nodes it may go to.
 pub(super) struct View<'a> {
     pub(super) core: &'a Rc<Core>,
-    /// What a frame takes, about.
+    /// What a frame takes, at most.
     pub(super) bytes: usize,
     /// Nodes without that role are left out.
     pub(super) role: Option<&'a str>,
-    /// Where the publisher stands in the line at one of them.
-    pub(super) place: Option<(&'a Place, Uid)>,
+    /// Where the publisher stands in the line of a way.
+    pub(super) place: Standing<'a>,
+    /// The first way that has no room.
+    pub(super) blocked: Cell<Option<Blocked>>,
+}
+
+/// Where a publisher stands in the line of a way, if it does.
+pub(crate) type Standing<'a> = Option<(&'a Place, Recipient)>;
+
+/// The place in the line of that way.
+fn place_on<'a>(standing: Standing<'a>, way: &Recipient) -> Option<&'a Place> {
+    let (place, of) = standing?;
+    let is_it = (of.uid, of.core, of.large) == (way.uid, way.core, way.large);
+    is_it.then_some(place)
 }
 
 impl Nodes for View<'_> {
     fn has_credit(&self, node: Uid, core: CoreId) -> bool {
-        let Some(way) = self.core.way_to(node, core) else {
+        let Some(way) = self.core.way_for(node, core, self.bytes) else {
             // The push finds out, and counts it.
             return true;
         };
-        let place = self.place.filter(|it| it.1 == node).map(|it| it.0);
-        let peers = self.core.peers.borrow();
-        let Ok((link, is_held_up)) = peers.link_to(&way, place) else {
+        let Err(is_busy) = self.core.room_on(&way, self.bytes, self.place) else {
             return true;
         };
-        let outbound = link.outbound.borrow();
-        let positions = outbound.positions();
-        let has_room = positions.tail + self.bytes as u64 <= positions.limit;
-        !is_held_up && has_room && outbound.deferred() == 0
+        if self.blocked.get().is_none() {
+            self.blocked.set(Some((way, is_busy)));
+        }
+        false
     }
 
     fn is_in_role(&self, node: Uid) -> bool {
@@ -73,19 +92,140 @@ impl Core {
         if let Some(known) = self.pubsub.ways.borrow().0.get(&(node, core)) {
             return Some(*known);
         }
-        let home = if self.is_own_start(node) {
-            self.home(NodeIndex::SELF)
-        } else {
-            let snapshot = self.registry_snapshot();
-            let listing = snapshot.listing(node)?;
-            self.home_of(&listing.owner().address, node, core)
-        };
-        let way = mediator::of_core(node, home, core);
+        if self.is_own_start(node) {
+            return Some(mediator::of_core(node, self.home(NodeIndex::SELF), core));
+        }
+        let snapshot = self.registry_snapshot();
+        let listing = snapshot.listing(node)?;
+        let home = self.home_of(&listing.owner().address, node, core);
+        let way = mediator::of_node(node, home, core);
+        if home.node == NodeIndex::NOWHERE {
+            // There may be room for another peer soon.
+            return Some(way);
+        }
         let mut ways = self.pubsub.ways.borrow_mut();
         if ways.0.len() >= WAYS_MAX {
             ways.0.clear();
         }
         ways.0.insert((node, core), way);
         Some(way)
+    }
+
+    /// The same for frames of so many bytes: long ones take the large lane to other nodes.
+    pub(super) fn way_for(
+        self: &Rc<Self>,
+        node: Uid,
+        core: CoreId,
+        bytes: usize,
+    ) -> Option<Recipient> {
+        let way = self.way_to(node, core)?;
+        let cap = self.settings.of_lane(Lane::Ordinary).body_cap as usize;
+        let large = bytes > cap && !self.is_own_start(node);
+        Some(Recipient { large, ..way })
+    }
+
+    /// Whether a frame of so many bytes finds room on a way; else whether the mediator there is
+    /// busy. Where there is no link yet, one is made.
+    fn room_on(
+        self: &Rc<Self>,
+        way: &Recipient,
+        bytes: usize,
+        standing: Standing<'_>,
+    ) -> Result<(), bool> {
+        let known = self.room_of_link(way, bytes, standing);
+        let Err(Refusal::Unreachable) = known else {
+            return known.unwrap_or(Ok(()));
+        };
+        match self.reach(*way) {
+            Ok(()) => self.room_of_link(way, bytes, standing).unwrap_or(Ok(())),
+            Err(Refusal::Unreachable) => Err(false),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The same where there is a link; whatever else is wrong the push says, and counts.
+    fn room_of_link(
+        &self,
+        way: &Recipient,
+        bytes: usize,
+        standing: Standing<'_>,
+    ) -> Result<Result<(), bool>, Refusal> {
+        let peers = self.peers.borrow();
+        let (link, is_held_up) = match peers.link_to(way, place_on(standing, way)) {
+            Ok(found) => found,
+            Err(Refusal::Busy) => return Ok(Err(true)),
+            Err(refusal) => return Err(refusal),
+        };
+        if is_held_up {
+            return Ok(Err(false));
+        }
+        let room = link.outbound.borrow_mut().room_for(way.target(), bytes);
+        Ok(match room {
+            Err(PushError::TargetBusy) => Err(true),
+            Err(PushError::NoCredit) => {
+                self.stir(link);
+                Err(false)
+            }
+            // The cap of a link without a peer is not the last word.
+            Err(PushError::TooLarge { .. }) if link.forming.get() => Err(false),
+            _ => Ok(()),
+        })
+    }
+
+    /// Gives a frame to another core of this node when there is room, within some time. Says
+    /// whether there was.
+    pub(super) async fn share_patiently(self: &Rc<Self>, core: CoreId, frame: &[u8]) -> bool {
+        let parts = Parts {
+            head: frame,
+            archive: &[],
+        };
+        let Some(way) = self.way_to(self.identity().uid, core) else {
+            return false;
+        };
+        let mut patience = self.alarm(SHARE_PATIENCE);
+        let mut place: Option<Place> = None;
+        poll_fn(|context| {
+            let standing = place.as_ref().map(|it| (it, way));
+            let Err(is_busy) = self.room_on(&way, parts.bytes(), standing) else {
+                let is_sent = self.send_parts(&way, &Shared::TYPE, &parts, standing);
+                return Poll::Ready(is_sent);
+            };
+            if patience.poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            if !place.as_ref().is_some_and(|it| !self.is_astray(it, way)) {
+                place = self.join_line(way);
+            }
+            match &place {
+                Some(place) if is_busy => place.wait_aside(context.waker()),
+                Some(place) => place.wait(context.waker()),
+                None => return Poll::Ready(false),
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends a frame on a way, whose place in the line the publisher may have.
+    pub(super) fn send_parts(
+        self: &Rc<Self>,
+        way: &Recipient,
+        message: &MessageType,
+        parts: &Parts<'_>,
+        standing: Standing<'_>,
+    ) -> bool {
+        let head = SendHead::Tell {
+            message,
+            target: way.target(),
+        };
+        let place = place_on(standing, way);
+        let told = match self.tell_as(way, head, parts, place) {
+            Err(Refusal::Unreachable) => {
+                let reached = self.reach(*way);
+                reached.and_then(|()| self.tell_as(way, head, parts, place))
+            }
+            told => told,
+        };
+        told.is_ok()
     }
 }

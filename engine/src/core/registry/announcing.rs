@@ -101,7 +101,10 @@ impl Core {
     /// Announces a service, on the control core. What is announced already stays as it is.
     fn enter_service(&self, service: &Service, everywhere: bool) -> Announced {
         let Service { key, actor } = service;
-        let id = match self.entry_of(service) {
+        let known = self.entry_of(service);
+        let is_there =
+            |id: &EntryId| self.tell_registry(|it, _, _| it.announces(*id)) == Some(true);
+        let id = match known.filter(is_there) {
             Some(id) => id,
             None => self.put_service(key.clone(), *actor)?,
         };

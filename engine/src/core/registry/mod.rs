@@ -188,6 +188,12 @@ impl Core {
         }
     }
 
+    /// This node has no part in its cluster any more: nobody confirms anything.
+    pub(super) fn registry_is_over(&self) {
+        let waiting = self.registry.desk.waiting.take();
+        drop(waiting);
+    }
+
     pub(super) fn registry_timeout(&self) {
         self.registry.desk.timer.set(None);
         let mut random = Random::new(crate::random::number());

@@ -15,9 +15,13 @@ use super::{cluster_of, watchful};
 const RECORDS: Topic<Record> = Topic::new("tests.records");
 
 fn record(number: u64) -> Record {
+    record_of(number, 32)
+}
+
+fn record_of(number: u64, bytes: usize) -> Record {
     Record {
         number,
-        body: vec![7; 32].into(),
+        body: vec![7; bytes].into(),
     }
 }
 
@@ -76,7 +80,9 @@ fn each_subscriber_on_each_core_of_each_node_gets_each_message_once_in_order() {
     run_on(&nodes[0], 1, |node| async move {
         let publisher = publisher(&node);
         for number in 0..COUNT {
-            let reached = publisher.publish(record(number)).await.expect("room");
+            // In all more than the windows of the links within a node and between nodes.
+            let message = record_of(number, 2048);
+            let reached = publisher.publish(message).await.expect("room");
             assert_eq!((reached.here, reached.cores, reached.nodes), (2, 1, 2));
         }
     });
@@ -171,7 +177,8 @@ fn who_is_slow_loses_its_own_and_is_told_how_many() {
         let publisher = publisher(&node);
         for number in 0..10 {
             let reached = publisher.try_publish(record(number)).expect("room");
-            assert_eq!(reached.here, 4);
+            // One of them ends when its queue is full.
+            assert_eq!(reached.here, if number <= 4 { 4 } else { 3 });
         }
         assert_eq!(numbers(&mut fast, 10).await, (0..10).collect::<Vec<u64>>());
         assert_eq!(slow.recv().await.err(), Some(RecvError::Lagged(6)));
@@ -207,19 +214,20 @@ fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
         while go.try_recv().is_err() {
             node.sleep(Duration::from_millis(1)).await;
         }
-        numbers(&mut subscription, 1_000).await
+        numbers(&mut subscription, 3_000).await
     });
     subscribed.recv().expect("it subscribes");
-    nodes[0].run(|node| async move {
-        for number in 0..1_000 {
-            publisher(&node)
-                .publish(record(number))
-                .await
-                .expect("room");
+    // More than the mailbox of the mediator there takes.
+    let publishing = nodes[0].begin(|node| async move {
+        for number in 0..3_000 {
+            let reached = publisher(&node).publish(record(number)).await;
+            assert_eq!(reached.expect("room").lost, 0);
         }
     });
+    nodes[0].until("it is slowed", |it| it.published >= 1_000);
     let_go.send(()).expect("it waits");
-    assert_eq!(reading.finish(), (0..1_000).collect::<Vec<u64>>());
+    publishing.finish();
+    assert_eq!(reading.finish(), (0..3_000).collect::<Vec<u64>>());
     // Here the publisher itself is who waits.
     nodes[0].run(move |node| async move {
         let subscribe = node.subscribe(&RECORDS).expect("a topic").queue(2);
@@ -287,4 +295,25 @@ fn patterns_match_topics_and_other_types_are_not_delivered() {
         reading.finish(),
         ["shop.7.orders", "shop.8.orders.new.urgent"]
     );
+}
+
+#[test]
+fn what_is_long_takes_the_large_lane_and_what_is_too_long_is_given_back() {
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(2));
+    let (pending, subscribed) = reading(&nodes[1], 1, 3);
+    subscribed.recv().expect("it subscribes");
+    nodes[0].run(|node| async move {
+        let publisher = publisher(&node);
+        for (number, bytes) in [(0, 200 << 10), (1, 600 << 10), (2, 1900 << 10)] {
+            let message = record_of(number, bytes);
+            let reached = publisher.publish(message).await.expect("room");
+            assert_eq!((reached.nodes, reached.lost), (1, 0), "{bytes}");
+        }
+        let refused = publisher.publish(record_of(3, 3 << 20)).await;
+        assert!(matches!(refused, Err(PublishError::TooLarge { .. })));
+    });
+    let mut numbers = pending.finish();
+    // Lanes have no order between each other.
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2]);
 }

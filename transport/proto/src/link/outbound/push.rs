@@ -3,8 +3,9 @@
 use super::Outbound;
 use super::write::Draft;
 use crate::frame::Extension;
-use crate::frame::body::System;
+use crate::frame::body::{DefineTarget, DefineType, System};
 use crate::kind::Kind;
+use crate::limits::HEADER_BYTES;
 use crate::link::Target;
 use crate::message::MessageType;
 #[cfg(doc)]
@@ -51,6 +52,23 @@ impl<B: SharedBytes> Outbound<B> {
             return Err(PushError::NoCredit);
         }
         self.write_shared(slabs, Draft::of(head), payload)
+    }
+
+    /// Whether a tell with a payload of so many bytes would find room, memory aside: it may be
+    /// refused though a few bytes are left, and is not if this says so.
+    ///
+    /// # Errors
+    /// What a push would say.
+    pub fn room_for(&mut self, target: Target, payload_bytes: usize) -> Result<(), PushError> {
+        if !self.deferred.is_empty() {
+            return Err(PushError::NoCredit);
+        }
+        let found = self.targets.find(target);
+        if self.targets.is_busy(found) {
+            return Err(PushError::TargetBusy);
+        }
+        let lead = DefineType::FRAME_BYTES + DefineTarget::FRAME_BYTES + HEADER_BYTES;
+        self.admit(Kind::Tell, lead, payload_bytes)
     }
 
     /// Writes what this node tells its peer, behind everything pushed before, and returns the

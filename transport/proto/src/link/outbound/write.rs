@@ -222,7 +222,12 @@ impl<B: SharedBytes> Outbound<B> {
 
     /// Checks the cap, and the credit for everything up to the end of the frame.
     #[inline(always)]
-    fn admit(&self, kind: Kind, lead: usize, payload_bytes: usize) -> Result<(), PushError> {
+    pub(super) fn admit(
+        &self,
+        kind: Kind,
+        lead: usize,
+        payload_bytes: usize,
+    ) -> Result<(), PushError> {
         let extension_bytes = if kind.has_extension() {
             EXTENSION_BYTES
         } else {
