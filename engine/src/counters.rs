@@ -315,7 +315,7 @@ counters! {
         accepted,
         /// Connections dialled.
         dialled,
-        /// Actors alive at the moment.
+        /// Actors alive at the moment, but for the two that each core has for pub-sub.
         actors,
         /// Entries of [watches](crate::Cx::watch) at the moment: those of the actors here that
         /// watch, and those of the actors here that are watched, by one actor each.

@@ -8,6 +8,7 @@ use ringmesh_transport::contract::Transport;
 use super::Core;
 use super::link::Link;
 use crate::counters::Counters;
+use crate::pubsub::mediator;
 
 impl Core {
     /// What the core counted up to now.
@@ -20,7 +21,9 @@ impl Core {
     /// moves between lines that are this core's own; the clock is not read.
     pub(crate) fn publish_counters(&self) {
         self.tally.set_transport(self.io.borrow().counters());
-        self.tally.actors.set(self.actors.borrow().len() as u64);
+        // Those that every core has for pub-sub are there from its start to its end.
+        let actors = self.actors.borrow().len().saturating_sub(mediator::COUNT);
+        self.tally.actors.set(actors as u64);
         let watches = self.lives.watches.borrow().len() + self.far.followed.borrow().len();
         self.tally.watches.set(watches as u64);
         self.tally.watches_far.set(self.far.watches() as u64);

@@ -41,6 +41,9 @@ protocol! {
     pub(crate) SharerApi = "ringmesh.sharer" { Shared }
 }
 
+/// How many of its own actors a core has for this.
+pub(crate) const COUNT: usize = 2;
+
 /// The place of an actor of this module on a core: behind the directory, where that is.
 fn place_on(core: CoreId, number: u32) -> (u32, u64) {
     let slot = u32::from(core == CONTROL_CORE) + number;
