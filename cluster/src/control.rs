@@ -1,9 +1,11 @@
 //! What runs on the control core of a node in a cluster: its machines, put together.
 //!
 //! The first byte of a body names the room it is for: 1 to 31 are of membership, 32 to 47 of the
-//! monitor and 48 to 63 of the resolver. Whatever follows from one machine and concerns another is
-//! passed on within the same call, so a driver sees one machine alone.
+//! monitor, 48 to 63 of the resolver and 64 to 79 of the registry. Whatever follows from one
+//! machine and concerns another is passed on within the same call, so a driver sees one machine
+//! alone.
 
+mod announcing;
 mod settings;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::membership::reachability::Reason;
 use crate::membership::settings::SettingsError;
 use crate::membership::topology::Topology;
 use crate::monitor::{self, Monitor, MonitorOutput};
+use crate::registry::{self, Registry, RegistryOutput};
 use crate::resolver::{
     self, Decision, Explanation, KeepMajority, LeaseTerms, Resolver, ResolverOutput,
     ResolverSettings, Strategy,
@@ -47,6 +50,10 @@ pub struct Control {
     /// For another strategy.
     resolver_settings: ResolverSettings,
     verdicts: Vec<ResolverOutput>,
+    registry: Registry,
+    /// The version of the topology that it was shown last.
+    shown_topology: u64,
+    tables: Vec<RegistryOutput>,
     refused: Refused,
 }
 
@@ -77,6 +84,7 @@ impl Control {
         let monitor = Monitor::new(settings.monitor, own.node.uid);
         let strategy = Box::new(KeepMajority::default());
         let resolver = Resolver::new(settings.resolver, strategy, own.node.uid);
+        let registry = Registry::new(settings.registry, own.node.clone());
         let mut membership = Membership::new(settings.membership, own, memory)?;
         membership.set_settling(settings.monitor.far.settling());
         Ok(Self {
@@ -87,6 +95,9 @@ impl Control {
             resolver,
             resolver_settings: settings.resolver,
             verdicts: Vec::new(),
+            registry,
+            shown_topology: 0,
+            tables: Vec::new(),
             refused: Refused::default(),
         })
     }
@@ -140,6 +151,10 @@ impl Control {
             let heard = self
                 .resolver
                 .handle_message(now, view, from, body, verdicts);
+            self.note(heard);
+        } else if registry::TAGS.contains(&tag) {
+            let (now, tables) = (cx.now, &mut self.tables);
+            let heard = self.registry.handle_message(now, from, body, tables);
             self.note(heard);
         } else {
             self.refused.unknown += 1;
@@ -261,6 +276,9 @@ impl Control {
             self.follow(cx);
             self.resolver.handle_timeout(cx.now, &mut self.verdicts);
             self.follow(cx);
+            let (now, tables) = (cx.now, &mut self.tables);
+            self.registry.handle_timeout(now, &mut cx.random, tables);
+            self.follow(cx);
         }
     }
 
@@ -273,6 +291,7 @@ impl Control {
             self.membership.poll_timeout(),
             self.monitor.poll_timeout(),
             self.resolver.poll_timeout(),
+            self.registry.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -280,6 +299,7 @@ impl Control {
     /// Passes on what follows from one machine for another, until nothing more does.
     fn follow(&mut self, cx: &mut Context<'_>) {
         while self.show(cx.now) | self.take_up(cx) {}
+        self.announce(cx);
         if !self.membership.is_ended() {
             let has_quorum = self.resolver.has_quorum(cx.now);
             self.membership.set_quorum(cx, has_quorum);

@@ -9,6 +9,7 @@ use crate::lease::Ask;
 use crate::membership::event::Numbered;
 use crate::membership::memory::Memory;
 use crate::membership::topology::Topology;
+use crate::registry::{Acknowledgement, Publication};
 
 /// How a message to another member may wait for its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +19,9 @@ pub enum Class {
     Heartbeat,
     /// The latest one replaces what still waits for that node, whatever it begins with.
     Gossip,
+    /// The latest one replaces what still waits for that node and begins with the same byte; behind
+    /// heartbeats and messages. Whoever misses one finds that out by the next, and asks.
+    Table,
     /// Each counts: they wait in a bounded queue, and are lost when it is full or the link ends.
     /// Whoever sends one repeats it as long as it matters.
     Message,
@@ -82,6 +86,11 @@ pub enum Effect {
     /// [`Control::handle_lease`](crate::control::Control::handle_lease) with its number and the
     /// answer. It may take long, and come to nothing: then it is asked again.
     Lease(Ask),
+    /// This is what all nodes announce from now on, for every core. When all of them read it, call
+    /// [`Control::handle_applied`](crate::control::Control::handle_applied).
+    Registry(Publication),
+    /// That registration was confirmed by all, or will not be.
+    Acknowledged(Acknowledgement),
     /// This node is no member any more, and never will be: shut it down. Last of all effects.
     Stop {
         /// Why.

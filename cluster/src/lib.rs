@@ -1,7 +1,7 @@
 //! The pure half of a cluster: decisions without a socket, a clock, a thread or a random source.
 //!
 //! What it is: the wall behind which failure detection, death watch between nodes, membership,
-//! leases and the registry live, and later pub-sub and routing, as values that take a message, a
+//! leases, the registry and pub-sub live, and later routing, as values that take a message, a
 //! command or the time and answer with effects, so that the engine's cores and a simulator run the
 //! same code.
 //! What it is not: it does no input or output and never will.
@@ -15,7 +15,8 @@
 //! - [`evidence`]: whether a node has crashed, as far as its connections tell.
 //! - [`monitor`]: which members still live.
 //! - [`lease`]: what may be held by one at a time, for a while.
-//! - [`registry`]: what nodes announce. It is not put together with the others yet.
+//! - [`pubsub`]: who gets what is published. No core has it yet.
+//! - [`registry`]: what nodes announce.
 //! - [`resolver`]: which side goes on when a cluster falls apart.
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ pub mod lease;
 pub mod membership;
 pub mod monitor;
 pub mod post;
+pub mod pubsub;
 pub mod registry;
 pub mod resolver;
 pub mod watch;

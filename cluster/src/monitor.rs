@@ -328,8 +328,9 @@ impl Monitor {
         self.subjects.values_mut().for_each(|it| it.excuse(gap));
         self.lenient_until = now + self.settings.interval;
         self.stalls.note(now);
+        // None of them stays overdue, or each message that waited would be a late turn again.
         self.near.due = Some(now);
-        self.far.due = self.far.due.map(|due| due.min(now));
+        self.far.due = self.far.due.map(|_| now);
         self.check = None;
         out.push(MonitorOutput::Stalled { gap });
     }

@@ -1,8 +1,8 @@
 //! What waits to be sent to one node, while there is no link with it or no room on that.
 //!
-//! Of heartbeats, of answers to them and of views the latest one is worth all before it. Messages
-//! each count, in a queue that is bounded: what is over it is lost and counted, for whoever sends
-//! one repeats it.
+//! Of heartbeats, of answers to them, of views and of each kind of word about tables the latest one
+//! is worth all before it. Messages each count, in a queue that is bounded: what is over it is lost
+//! and counted, for whoever sends one repeats it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Post {
     gossip: Option<Arc<[u8]>>,
     messages: VecDeque<Arc<[u8]>>,
     message_bytes: usize,
+    /// One for each first byte.
+    tables: Vec<Arc<[u8]>>,
     replaced: u64,
     dropped: u64,
 }
@@ -31,20 +33,10 @@ impl Post {
     /// Adds a body behind those of its class, or in the place of one.
     pub fn put(&mut self, class: Class, body: Arc<[u8]>) {
         match class {
-            Class::Heartbeat => self.put_heartbeat(body),
+            Class::Heartbeat => self.replaced += put_latest(&mut self.heartbeats, body),
+            Class::Table => self.replaced += put_latest(&mut self.tables, body),
             Class::Gossip => self.replaced += u64::from(self.gossip.replace(body).is_some()),
             Class::Message => self.add(body),
-        }
-    }
-
-    fn put_heartbeat(&mut self, body: Arc<[u8]>) {
-        let of_its_kind = |it: &&mut Arc<[u8]>| it.first() == body.first();
-        match self.heartbeats.iter_mut().find(of_its_kind) {
-            Some(known) => {
-                *known = body;
-                self.replaced += 1;
-            }
-            None => self.heartbeats.push(body),
         }
     }
 
@@ -74,6 +66,12 @@ impl Post {
             self.message_bytes -= body.len();
             self.messages.pop_front();
         }
+        while let Some(body) = self.tables.first() {
+            if !send(body) {
+                return false;
+            }
+            self.tables.remove(0);
+        }
         if self.gossip.as_deref().is_some_and(send) {
             self.gossip = None;
         }
@@ -82,12 +80,17 @@ impl Post {
 
     /// How many bodies wait.
     pub fn waiting(&self) -> usize {
-        self.heartbeats.len() + self.messages.len() + usize::from(self.gossip.is_some())
+        let latest = self.heartbeats.len() + self.tables.len() + usize::from(self.gossip.is_some());
+        latest + self.messages.len()
     }
 
     /// The bytes of those.
     pub fn bytes(&self) -> usize {
-        let latest = self.heartbeats.iter().chain(&self.gossip);
+        let latest = self
+            .heartbeats
+            .iter()
+            .chain(&self.tables)
+            .chain(&self.gossip);
         self.message_bytes + latest.map(|body| body.len()).sum::<usize>()
     }
 
@@ -104,6 +107,22 @@ impl Post {
     /// Messages that were lost for want of room.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+}
+
+/// Puts a body in the place of the one that begins with the same byte, or behind all. How many it
+/// replaced.
+fn put_latest(waiting: &mut Vec<Arc<[u8]>>, body: Arc<[u8]>) -> u64 {
+    let of_its_kind = |it: &&mut Arc<[u8]>| it.first() == body.first();
+    match waiting.iter_mut().find(of_its_kind) {
+        Some(known) => {
+            *known = body;
+            1
+        }
+        None => {
+            waiting.push(body);
+            0
+        }
     }
 }
 
@@ -147,6 +166,25 @@ mod tests {
         assert!(post.is_empty());
         post.put(Class::Gossip, body(7));
         assert_eq!(post.waiting(), 1);
+    }
+
+    #[test]
+    fn of_words_about_tables_the_latest_of_each_kind_waits_behind_messages() {
+        let mut post = Post::default();
+        for (class, byte) in [
+            (Class::Table, 67),
+            (Class::Gossip, 1),
+            (Class::Table, 66),
+            (Class::Message, 2),
+            (Class::Table, 67),
+            (Class::Heartbeat, 32),
+        ] {
+            post.put(class, body(byte));
+        }
+        assert_eq!((post.replaced(), post.waiting(), post.bytes()), (1, 5, 5));
+        assert_eq!(sent(&mut post, 3), [32, 2, 67]);
+        assert_eq!(sent(&mut post, 9), [66, 1]);
+        assert_eq!((post.waiting(), post.dropped()), (0, 0));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod hearing;
 pub mod limits;
 mod message;
 mod owned;
+mod owning;
 mod parked;
 mod remote;
 mod settings;
@@ -37,8 +38,8 @@ use std::time::Duration;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
-pub use self::acknowledging::Acknowledgement;
 use self::acknowledging::Acknowledging;
+pub use self::acknowledging::{Acknowledgement, Extent};
 pub use self::entry::{Entry, EntryId, Key, KeyError, Kind, Place};
 pub use self::limits::FEW_MEMBERS;
 use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN};
@@ -179,74 +180,18 @@ impl Registry {
         }
     }
 
-    /// Announces an entry. Its number is its own for as long as the process runs.
-    ///
-    /// # Errors
-    /// [`RegisterError`]: there is no room for it, or this node leaves.
-    pub fn register(
-        &mut self,
-        now: Instant,
-        registration: Registration,
-        out: &mut Vec<RegistryOutput>,
-    ) -> Result<EntryId, RegisterError> {
-        if self.is_leaving {
-            return Err(RegisterError::Leaving);
-        }
-        let Registration {
-            key,
-            place,
-            weight,
-            is_acknowledged,
-        } = registration;
-        if is_acknowledged && self.acknowledging.is_full() {
-            return Err(RegisterError::Acknowledgements);
-        }
-        let id = self.owned.next_id();
-        let entry = Arc::new(Entry {
-            id,
-            key,
-            place,
-            weight,
-        });
-        self.owned.put(entry).map_err(|_| RegisterError::Full)?;
-        if is_acknowledged {
-            let reachable = self.remotes.values().filter(|it| it.is_within_reach());
-            let others = reachable.map(|it| it.node.clone());
-            let all = others.chain([self.own.clone()]).collect();
-            let deadline = now + self.settings.acknowledge_timeout;
-            self.acknowledging.begin(id, deadline, all);
-        }
-        self.touch(now, out);
-        Ok(id)
-    }
-
-    /// Changes how many an entry stands for. Says whether it is there.
-    pub fn weigh(
-        &mut self,
-        now: Instant,
-        id: EntryId,
-        weight: u32,
-        out: &mut Vec<RegistryOutput>,
-    ) -> bool {
-        let Some(known) = self.owned.get(id) else {
-            return false;
+    /// That of a node in no cluster, ever: whatever is found counts from the beginning.
+    pub fn alone(settings: RegistrySettings, own: NodeId) -> Self {
+        let snapshot = Snapshot {
+            version: 1,
+            is_settled: true,
+            ..Snapshot::default()
         };
-        let entry = Entry {
-            weight,
-            ..Entry::clone(known)
-        };
-        // It takes the place of one that is as long.
-        let is_done = self.owned.put(Arc::new(entry)).is_ok();
-        self.touch(now, out);
-        is_done
-    }
-
-    /// Takes an entry back. Says whether it was there.
-    pub fn deregister(&mut self, now: Instant, id: EntryId, out: &mut Vec<RegistryOutput>) -> bool {
-        let was_there = self.owned.remove(id);
-        self.acknowledging.handle_withdrawn(now, id);
-        self.touch(now, out);
-        was_there
+        Self {
+            is_settled: true,
+            snapshot: Arc::new(snapshot),
+            ..Self::new(settings, own)
+        }
     }
 
     /// The topology has changed.
@@ -360,7 +305,7 @@ impl Registry {
                 counter,
             } = listing.version();
             if incarnation == self.own.uid {
-                self.acknowledging.handle_confirmed(incarnation, counter);
+                self.acknowledging.handle_applied(incarnation, counter);
             } else if let Some(remote) = self.remotes.get_mut(&incarnation)
                 && let Some(counter) = remote.handle_applied(counter)
             {

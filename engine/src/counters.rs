@@ -350,6 +350,20 @@ counters! {
         lease_asks_dropped,
         /// Asks that failed: it is not known what came of them.
         lease_failures,
+        /// Messages that this core published.
+        published,
+        /// Frames that other nodes were sent for those, or for a group that had emptied here.
+        published_frames,
+        /// What was published, here or elsewhere, and on this core was for nobody.
+        published_to_nobody,
+        /// What of a publish did not leave for a node or another core: there was no room.
+        publishes_lost,
+        /// Frames of other nodes that are none.
+        published_malformed,
+        /// What the queues of subscribers took.
+        subscribers_queued,
+        /// What they lost, as their policy says.
+        subscribers_dropped,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,
         /// Selections that the directory was asked for.

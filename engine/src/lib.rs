@@ -54,10 +54,12 @@ mod pattern;
 mod ping_error;
 pub mod prelude;
 mod props;
+pub mod pubsub;
 mod quarantine;
 mod random;
 mod reference;
 mod refusal;
+pub mod registry;
 mod resolve;
 mod rt;
 mod selection;
@@ -125,6 +127,7 @@ pub mod __private {
     };
     pub use crate::directory::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
+    pub use crate::pubsub::mediator::{Published, Shared};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

@@ -32,7 +32,7 @@ use crate::testkit::VirtualTime;
 /// A handle on the node that the current core belongs to. Cheap to clone; stays on its core.
 #[derive(Clone)]
 pub struct Node {
-    core: Rc<Core>,
+    pub(crate) core: Rc<Core>,
 }
 
 impl Node {

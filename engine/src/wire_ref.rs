@@ -12,7 +12,7 @@ use ringmesh_proto::message::WireSafe;
 use ringmesh_proto::shape::Shape;
 
 use crate::actor::Protocol;
-use crate::core::{Core, Home, NodeIndex, current};
+use crate::core::{Core, Home, NodeIndex, TableId, current};
 use crate::reference::Ref;
 
 /// A [`Ref`] on the wire. Its archived form is what a message with a ref in it holds.
@@ -70,20 +70,18 @@ impl ArchivedWireRef {
         let uid = Uid::new(self.uid.to_native())?;
         let address: Address = self.address.parse().ok()?;
         let there = CoreId(self.core.to_native());
-        let peer = core.peer_towards(&address, uid, (there, false)).ok()?;
-        let home = core.home(core.number_of(peer));
-        Some(self.at(uid, home))
+        Some(self.at(uid, core.home_of(&address, uid, there)))
     }
 
     /// A ref that no table knows the node of.
     fn nobody<P: Protocol>(&self) -> Ref<P> {
         let uid = Uid::new(self.uid.to_native()).unwrap_or(NOBODY);
-        let table = current::try_with(|core| core.home(NodeIndex::NOWHERE).table);
-        let home = Home {
-            table: table.unwrap_or_default(),
+        let home = current::try_with(|core| core.home(NodeIndex::NOWHERE));
+        let nowhere = Home {
+            table: TableId::default(),
             node: NodeIndex::NOWHERE,
         };
-        self.at(uid, home)
+        self.at(uid, home.unwrap_or(nowhere))
     }
 
     fn at<P: Protocol>(&self, uid: Uid, home: Home) -> Ref<P> {

@@ -93,6 +93,31 @@ fn a_strategy_of_ones_own_decides() {
 }
 
 #[test]
+fn a_service_is_found_elsewhere_when_its_process_dies() {
+    let lookup = example("lookup");
+    let (first, address) = Running::serving(&mut Command::new(&lookup));
+    let (_second, other) = Running::serving(Command::new(&lookup).arg(&address));
+    let (_asking, answers) = Running::start(Command::new(&lookup).args([&address, "ask"]));
+    let output = read(answers, move |answers, _| {
+        let mut first = Some(first);
+        let mut lines = answers.lines();
+        let mut until = |wanted: &str| {
+            let line = lines.find(|it| it.as_deref().is_ok_and(|it| it == wanted));
+            line.map(drop).ok_or(std::io::ErrorKind::UnexpectedEof)
+        };
+        until(&address)?;
+        until(&other)?;
+        drop(first.take());
+        // One of them may be of before.
+        until(&other)?;
+        until(&other)?;
+        until(&other)?;
+        Ok(0)
+    });
+    assert_eq!(output, "");
+}
+
+#[test]
 fn a_pipeline_loses_nothing() {
     let output = output_of(&mut Command::new(example("pipeline")));
     assert_eq!(output, "40200\n");

@@ -3,6 +3,7 @@
 use crate::membership::Settings;
 use crate::membership::settings::SettingsError;
 use crate::monitor::MonitorSettings;
+use crate::registry::RegistrySettings;
 use crate::resolver::ResolverSettings;
 
 /// The settings of all machines on the control core.
@@ -14,6 +15,8 @@ pub struct ControlSettings {
     pub monitor: MonitorSettings,
     /// How patient they are with those that are lost.
     pub resolver: ResolverSettings,
+    /// How eagerly they tell each other what they announce.
+    pub registry: RegistrySettings,
 }
 
 impl ControlSettings {
@@ -24,7 +27,8 @@ impl ControlSettings {
     pub fn check(&self) -> Result<(), SettingsError> {
         self.membership.check()?;
         self.monitor.check()?;
-        self.resolver.check()
+        self.resolver.check()?;
+        self.registry.check()
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use crate::membership::command::Command;
 use crate::membership::event::Event;
+use crate::membership::message::is_of_membership;
 use crate::membership::reachability::Reason;
 use crate::membership::testing::uid;
 use crate::membership::tests::world::{World, at, node_id};
+use crate::registry::testing::registration;
+use crate::{monitor, registry, resolver};
 
 /// The first event about a member that cannot be reached, and when it came.
 fn accused(world: &World, at: u64) -> Option<Reason> {
@@ -188,4 +192,47 @@ fn the_quorum_is_lost_soon_after_too_few_are_seen() {
     assert!(!has_quorum(&world));
     let explained = world.nodes[&1].control.explain(world.now);
     assert!(explained.due_in.is_some());
+}
+
+#[test]
+fn the_rooms_share_no_first_byte() {
+    for tag in 0..=u8::MAX {
+        let rooms = [
+            is_of_membership(tag),
+            monitor::TAGS.contains(&tag),
+            resolver::TAGS.contains(&tag),
+            registry::TAGS.contains(&tag),
+        ];
+        assert!(rooms.iter().filter(|it| **it).count() <= 1, "{tag}");
+    }
+}
+
+#[test]
+fn what_one_announces_all_find_until_it_leaves() {
+    let mut world = World::new(1);
+    world.form(&[1, 2, 3]);
+    let registered = world.with(1, |control, cx| {
+        control.register(cx, registration("a", true))
+    });
+    let entry = registered.expect("there is room");
+    world.run_for(Duration::from_millis(50));
+    let [answer] = &world.nodes[&1].acknowledged[..] else {
+        panic!("one answer");
+    };
+    assert_eq!((answer.entry, answer.confirmed.len()), (entry, 3));
+    let key = registration("a", true).key;
+    let found = |world: &World, at: u64| {
+        let snapshot = world.nodes[&at].control.registry().snapshot();
+        snapshot.find(&key).map(|it| it.0.uid).collect::<Vec<_>>()
+    };
+    (1..=3).for_each(|at| assert_eq!(found(&world, at), [uid(1)]));
+    world
+        .command(1, Command::Leave { address: None })
+        .expect("it is a member");
+    world.run_until("taken back", 5, |world| {
+        found(world, 2).is_empty() && found(world, 3).is_empty()
+    });
+    world.run_until("gone", 30, |world| world.are_up(&[2, 3]));
+    let snapshot = world.nodes[&2].control.registry().snapshot();
+    assert!(snapshot.listing(uid(1)).is_none());
 }

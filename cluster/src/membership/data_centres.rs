@@ -28,12 +28,41 @@ pub fn speakers<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member
     oldest
 }
 
+/// Those at `home` that watch other data centres, and whose word counts: who is accused there or on
+/// its way out has no say. `own` is there for itself.
+fn watchers<'a>(home: &Part<'a>, own: Uid, accused: &BTreeSet<Uid>) -> Vec<&'a Member> {
+    let has_say = |it: &&Member| {
+        let is_there = it.uid() == own || !accused.contains(&it.uid());
+        is_there && !it.status().is_departing()
+    };
+    let speakers = speakers(home.members()).into_iter();
+    speakers.filter(has_say).collect()
+}
+
+/// The other data centres.
+fn others<'a>(gossip: &'a Gossip, home: &Part<'_>) -> BTreeSet<&'a str> {
+    let names = gossip.members().map(|it| it.roles().data_centre());
+    names.filter(|name| *name != home.data_centre()).collect()
+}
+
+/// All whose word says whether a data centre is there, or of whom it is said: those that watch from
+/// `home`, and those that speak elsewhere. Nobody, if there is nothing elsewhere.
+pub(super) fn concerned(gossip: &Gossip, home: &Part<'_>, own: Uid) -> BTreeSet<Uid> {
+    let others = others(gossip, home);
+    if others.is_empty() {
+        return BTreeSet::new();
+    }
+    let there = others.into_iter();
+    let there = there.flat_map(|name| speakers(Part::new(gossip, name).members()));
+    let here = watchers(home, own, &home.accused());
+    here.into_iter().chain(there).map(Member::uid).collect()
+}
+
 /// Which data centres cannot be reached from `home`.
 ///
-/// One is out of reach when each that watches it from here says so of each it watches there. Who
-/// is accused at home or on its way out has no say in it; `own` is there for itself. One that was
-/// `dark` before stays so until somebody says otherwise: a member that `is_new` here or there does
-/// not, for nobody has had the time to find anything out about it, or by it.
+/// One is out of reach when each that watches it from here says so of each it watches there. One
+/// that was `dark` before stays so until somebody says otherwise: a member that `is_new` to that,
+/// here or there, does not, for nobody has had the time to find anything out about it, or by it.
 pub(super) fn out_of_reach(
     gossip: &Gossip,
     (home, own): (&Part<'_>, Uid),
@@ -44,14 +73,7 @@ pub(super) fn out_of_reach(
     if accused.is_empty() && dark.is_empty() {
         return BTreeSet::new();
     }
-    let has_say = |it: &&Member| {
-        let is_there = it.uid() == own || !accused.contains(&it.uid());
-        is_there && !it.status().is_departing()
-    };
-    let watchers: Vec<&Member> = speakers(home.members())
-        .into_iter()
-        .filter(has_say)
-        .collect();
+    let watchers = watchers(home, own, &accused);
     let reachability = gossip.reachability();
     let is_dark = |name: &&str| {
         let there = speakers(Part::new(gossip, name).members());
@@ -67,9 +89,8 @@ pub(super) fn out_of_reach(
         let was_dark = dark.contains(*name);
         !there.is_empty() && (was_dark || !watchers.is_empty()) && !reached(was_dark)
     };
-    let names = gossip.members().map(|it| it.roles().data_centre());
-    let others: BTreeSet<&str> = names.filter(|name| *name != home.data_centre()).collect();
-    others.into_iter().filter(is_dark).map(Box::from).collect()
+    let others = others(gossip, home).into_iter();
+    others.filter(is_dark).map(Box::from).collect()
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ impl Topology {
         }
     }
 
-    /// What follows `before` as the view of its node is `gossip`, in which some are members in full
-    /// only since a while.
+    /// What follows `before` as the view of its node is `gossip`, in which some watch other data
+    /// centres, or are watched there, only since a while.
     pub(super) fn after(before: &Self, gossip: &Gossip, is_new: impl Fn(Uid) -> bool) -> Self {
         let part = Part::new(gossip, &before.data_centre);
         let (own, accused) = (before.own.uid, part.accused());

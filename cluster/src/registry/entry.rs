@@ -19,8 +19,16 @@ impl Kind {
     /// Actors that serve a protocol.
     pub const SERVICE: Self = Self(1);
 
-    /// Cores with subscribers of a topic.
+    /// Cores with subscribers of a topic, or of all that match a pattern: see
+    /// [`pubsub`](crate::pubsub).
     pub const TOPIC: Self = Self(2);
+
+    /// Cores with members of a group of subscribers. The name is the pattern, a space, and the name
+    /// of the group.
+    pub const GROUP: Self = Self(3);
+
+    /// Actors that were put under a path.
+    pub const PATH: Self = Self(4);
 
     /// The kind with this number on the wire, unless that is zero.
     pub const fn new(number: u8) -> Option<Self> {
@@ -68,6 +76,16 @@ impl Key {
             protocol,
             name,
         })
+    }
+
+    /// The key of a name that is neither empty nor too long, as its own rules say. It is shared.
+    pub(crate) fn of(kind: Kind, name: Arc<str>, protocol: u64) -> Self {
+        debug_assert!((1..=KEY_NAME_BYTES_MAX).contains(&name.len()));
+        Self {
+            kind,
+            protocol,
+            name,
+        }
     }
 
     /// What it is for.

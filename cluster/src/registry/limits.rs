@@ -6,10 +6,10 @@ use std::time::Duration;
 pub const KEY_NAME_BYTES_MAX: usize = 255;
 
 /// The most entries of one node.
-pub const ENTRIES_OF_NODE_MAX: usize = 32_768;
+pub const ENTRIES_OF_NODE_MAX: usize = 65_536;
 
 /// The most bytes of the entries of one node, as they are sent.
-pub const BYTES_OF_NODE_MAX: usize = 4 << 20;
+pub const BYTES_OF_NODE_MAX: usize = 8 << 20;
 
 /// The most entries of other nodes that one node holds.
 pub const ENTRIES_MAX: usize = 262_144;

@@ -136,7 +136,7 @@ impl Strategy for KeepMajority {
 /// The side with so many members goes on.
 ///
 /// It is voted. There must never be as many members as twice the size: then no side goes on, for
-/// two could.
+/// two could. Of several data centres each counts its own members by that size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticQuorum {
     /// So many members are enough. Fewer let less of the cluster go on by itself, and bound its

@@ -8,6 +8,7 @@ use ringmesh_cluster::control::{Control, ControlSettings};
 use ringmesh_cluster::detector::Judge;
 use ringmesh_cluster::membership::settings::check_seeds;
 use ringmesh_cluster::membership::{AppVersion, Profile, Roles};
+use ringmesh_cluster::registry::RegistrySettings;
 use ringmesh_cluster::resolver::{Authority, Strategy};
 use ringmesh_proto::address::{Address, NodeId};
 
@@ -114,6 +115,7 @@ impl ClusterSettings {
             membership,
             monitor: self.monitor,
             resolver: self.resolver,
+            registry: RegistrySettings::default(),
         };
         all.check().map_err(|error| format!("cluster.{error}"))?;
         Ok((roles, all))

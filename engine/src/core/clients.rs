@@ -139,7 +139,7 @@ impl Core {
     }
 
     /// The core of an actor of this process start.
-    fn core_of_own(&self, actor: Recipient) -> Result<CoreId, ClientAccessError> {
+    pub(super) fn core_of_own(&self, actor: Recipient) -> Result<CoreId, ClientAccessError> {
         let is_own = actor.table == self.shared.table
             && actor.node == NodeIndex::SELF
             && actor.uid == self.local().id.uid

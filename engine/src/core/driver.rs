@@ -21,6 +21,7 @@ use crate::config::IdleMode;
 use crate::directory;
 use crate::error::EngineError;
 use crate::node::Node;
+use crate::pubsub::mediator;
 
 /// Runs the control core until the future that `main` makes has ended and the node has stopped.
 pub(crate) fn run<F, Fut, T>(seat: Seat, main: F) -> Result<T, EngineError>
@@ -31,6 +32,7 @@ where
 {
     let begin = |core: &Rc<Core>| {
         directory::spawn(core).expect("an empty core has room for its directory");
+        mediator::spawn(core).expect("an empty core has room for its mediator");
         core.spawn_main(main)
     };
     let outcome = live(seat, begin)?;
@@ -39,7 +41,9 @@ where
 
 /// Runs another core until the node has stopped.
 pub(crate) fn serve(seat: Seat) -> Result<(), EngineError> {
-    live(seat, |_| ())
+    live(seat, |core| {
+        mediator::spawn(core).expect("an empty core has room for its mediator");
+    })
 }
 
 /// A core from its start to its end; gives back what `begin` made once all cores were ready.
@@ -51,6 +55,8 @@ fn live<R>(mut seat: Seat, begin: impl FnOnce(&Rc<Core>) -> R) -> Result<R, Engi
     }
     let entered = current::enter(Rc::clone(&core));
     core.begin_cluster()?;
+    core.begin_pubsub();
+    core.begin_registry();
     core.begin_to_look();
     let begun = begin(&core);
     Driver::new(Rc::clone(&core)).run_to_the_end()?;
@@ -118,6 +124,7 @@ impl Driver {
         core.end_doomed();
         core.part_all();
         busy |= core.look_far();
+        busy |= core.look_at_registry();
         busy |= core.look_at_cluster();
         core.wake_event_readers();
         core.depart_when_read();

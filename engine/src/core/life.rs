@@ -123,6 +123,7 @@ impl Core {
         if cell.is_alive() {
             cell.bury();
             self.close_to_clients(cell.generation);
+            self.close_to_finders(cell.generation);
             if let Some(name) = &cell.name {
                 self.shared.end_name(name, cell.generation);
             }

@@ -254,7 +254,20 @@ impl Core {
         Ok(())
     }
 
-    /// The same for what the core itself has to tell another one, behind all that it handed over.
+    /// The same on whatever core, this one too: here it is done at once.
+    pub(super) fn run_errand(
+        self: &Rc<Self>,
+        on: CoreId,
+        errand: Errand,
+    ) -> Result<(), TooManyErrands> {
+        if on == self.id {
+            errand(self);
+            return Ok(());
+        }
+        self.send_errand(on, errand)
+    }
+
+    /// Sends what the core itself has to tell another one, behind all that it handed over.
     /// It waits for room in any case: a tunnel has three such errands in its life.
     pub(super) fn send_word(&self, to: CoreId, errand: Errand) {
         if let Some(outbox) = self.mesh.borrow_mut().outbox(to) {

@@ -63,9 +63,11 @@ mod ping;
 mod pipes;
 mod pressure;
 mod probes;
+mod pubsub;
 mod quarantine;
 mod questions;
 mod receive;
+mod registry;
 mod reply;
 mod report;
 mod rest;
@@ -131,6 +133,8 @@ pub(crate) use payload::Payload;
 pub(crate) use peer_state::PeerState;
 pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
+pub(crate) use pubsub::{Arrived, Entered, Order, Reach, Refused, Subscriber};
+pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;
 pub(crate) use routes::NoRoute;
 pub(crate) use shared::{Home, Shared, TableId};
@@ -163,6 +167,8 @@ use life::Lives;
 use link::{Connection, End, Stage};
 use local::Locals;
 use peers::PeerTable;
+use pubsub::PubsubRoom;
+use registry::RegistryRoom;
 use rest::Idleness;
 use shutdown::ShutdownRoom;
 use slow::LatestBatch;
@@ -242,6 +248,10 @@ pub(crate) struct Core {
     far: Far,
     /// The cluster that the node takes part in.
     cluster: ClusterRoom,
+    /// What all nodes announce.
+    registry: RegistryRoom,
+    /// Who subscribes here.
+    pubsub: PubsubRoom,
     /// What clients reach, as this core knows.
     for_clients: ForClients,
     /// What the transport reported and nobody has handled.
@@ -450,6 +460,7 @@ impl Core {
             || self.has_notices()
             || self.far.is_stirred()
             || self.cluster.is_stirred()
+            || self.is_registry_stirred()
             || !self.parting.borrow().is_empty()
     }
 }

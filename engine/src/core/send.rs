@@ -38,13 +38,25 @@ impl Core {
         message: &M,
         place: Option<&Place>,
     ) -> Result<(), Refusal> {
-        let peers = self.peers.borrow();
-        let (link, held_up) = peers.link_to(to, place)?;
         let head = SendHead::Tell {
             message: &M::TYPE,
             target: to.target(),
         };
-        let position = self.push(link, held_up, head, message)?;
+        self.tell_as(to, head, message, place)
+    }
+
+    /// The same with a payload of whatever kind.
+    #[inline]
+    pub(super) fn tell_as<P: Payload>(
+        &self,
+        to: &Recipient,
+        head: SendHead<'_>,
+        payload: &P,
+        place: Option<&Place>,
+    ) -> Result<(), Refusal> {
+        let peers = self.peers.borrow();
+        let (link, held_up) = peers.link_to(to, place)?;
+        let position = self.push(link, held_up, head, payload)?;
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);
             drop(peers);

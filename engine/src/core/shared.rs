@@ -22,6 +22,7 @@ use super::door::SharedDoor;
 use super::held::HeldCores;
 use super::nodes::{Met, NodeIndex, Nodes};
 use super::quarantine::Parted;
+use super::registry::RegistrySlot;
 use super::select::Page;
 use super::shutdown::Progress;
 use crate::cluster::{Numbered, StopReason};
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     nodes: Mutex<Nodes>,
     /// The cluster, as the control core said last.
     pub(crate) topology: TopologySlot,
+    /// What all nodes announce, as the control core said last.
+    pub(super) registry: RegistrySlot,
     /// What happened in it.
     pub(crate) cluster_events: Arc<Office<Numbered>>,
     /// Why this node has no part in it any more.
@@ -162,6 +165,7 @@ impl Shared {
             control: OnceLock::new(),
             names: Mutex::default(),
             topology: TopologySlot::default(),
+            registry: RegistrySlot::new(cores),
             cluster_events: Arc::new(Office::new(CLUSTER_EVENTS_KEPT)),
             cluster_end: OnceLock::new(),
             shutdown: Progress::new(cores),

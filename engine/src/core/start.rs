@@ -32,6 +32,8 @@ use super::life::Lives;
 use super::link::End;
 use super::local::Locals;
 use super::peers::PeerTable;
+use super::pubsub::PubsubRoom;
+use super::registry::RegistryRoom;
 use super::rest::Idleness;
 use super::shared::core_id;
 use super::shutdown::ShutdownRoom;
@@ -60,13 +62,7 @@ impl Core {
     /// Makes the ring, binds the listener if this is the control core, and puts the core together.
     /// On the core's own thread.
     pub(super) fn start(seat: Seat) -> Result<Rc<Self>, EngineError> {
-        let Seat {
-            core: id,
-            settings,
-            shared,
-            mesh,
-            ..
-        } = seat;
+        let (id, settings, shared, mesh) = (seat.core, seat.settings, seat.shared, seat.mesh);
         let (io, node) = open(id, &settings, &shared, &seat.surroundings.networks)?;
         let ends = ends(&settings, &node, id);
         shared.core_ready(id, io.doorbell());
@@ -108,6 +104,8 @@ impl Core {
             lives: Lives::default(),
             far: Far::new(&settings),
             cluster: ClusterRoom::new(seat.surroundings.lease_store),
+            registry: RegistryRoom::default(),
+            pubsub: PubsubRoom::default(),
             for_clients: ForClients::default(),
             timers: RefCell::new(TimerWheel::new(Instant::ZERO, TIMERS_MAX)),
             events: RefCell::default(),

@@ -24,7 +24,7 @@ pub(super) const TIMERS_MAX: u32 = 1 << 20;
 pub(super) const CONNECTIONS_MAX: u32 = 1 << 16;
 
 /// Those of which a core has one at a time.
-const SINGLES: [Token; 12] = [
+const SINGLES: [Token; 13] = [
     Token::Acceptor,
     Token::Inquiries,
     Token::Searches,
@@ -34,6 +34,7 @@ const SINGLES: [Token; 12] = [
     Token::Idle,
     Token::Heartbeats,
     Token::Cluster,
+    Token::Registry,
     Token::Notebook,
     Token::Goodbye,
     Token::Flush,
@@ -90,6 +91,8 @@ pub(crate) enum Token {
     Heartbeats,
     /// The machine of the cluster has something to do.
     Cluster,
+    /// The registry of a node that is in no cluster has something to do.
+    Registry,
     /// What could not be written down is to be tried again.
     Notebook,
     /// The stopping node handles no more of what had come.
@@ -157,6 +160,7 @@ impl Core {
             Token::Idle => self.look_for_idle(),
             Token::Heartbeats => self.heartbeats_due(),
             Token::Cluster => self.cluster_timeout(),
+            Token::Registry => self.registry_timeout(),
             Token::Notebook => self.notebook_timeout(),
             Token::Goodbye => self.depart(),
             Token::Flush => self.flush_overdue(),
@@ -190,6 +194,7 @@ mod tests {
             | Token::Idle
             | Token::Heartbeats
             | Token::Cluster
+            | Token::Registry
             | Token::Notebook
             | Token::Goodbye
             | Token::Flush => true,

@@ -6,7 +6,7 @@ use ringmesh_proto::address::{Address, CoreId, Uid};
 use ringmesh_proto::lane::Lane;
 
 use super::peers::PeerIndex;
-use super::{CONTROL_CORE, Core, NodeIndex};
+use super::{CONTROL_CORE, Core, Home, NodeIndex};
 use crate::error::{Refusal, ResolveError};
 use crate::reference::Recipient;
 
@@ -39,6 +39,14 @@ impl Core {
             self.want_link(node);
         }
         Err(Refusal::Unreachable)
+    }
+
+    /// Where refs to actors of a node live that are made here: the node is known here from now on,
+    /// unless the core knows as many as it may. Then they reach nobody.
+    pub(crate) fn home_of(self: &Rc<Self>, address: &Address, uid: Uid, there: CoreId) -> Home {
+        let peer = self.peer_towards(address, uid, (there, false));
+        let number = peer.map_or(NodeIndex::NOWHERE, |peer| self.number_of(peer));
+        self.home(number)
     }
 
     /// The index of the peer to send to for what goes to a core of the process start `uid` at

@@ -11,6 +11,7 @@ mod effects;
 mod introduction;
 mod link;
 mod post;
+mod search;
 mod stall;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -38,6 +39,7 @@ use ringmesh_proto::time::Instant;
 
 use self::connection::Connection;
 use self::link::Link;
+use self::search::Searches;
 use crate::agenda::Agenda;
 use crate::canary::Canary;
 use crate::happening::{HalfId, Happening};
@@ -91,6 +93,7 @@ pub(crate) struct Driver {
     acceptor: Acceptor,
     door: Door,
     verifier: Verifier,
+    searches: Searches,
     quarantines: Quarantines,
     peers: Vec<Peer>,
     by_address: BTreeMap<Address, usize>,
@@ -156,6 +159,7 @@ impl Driver {
                 connects_per_second: 1000,
             }),
             verifier: Verifier::default(),
+            searches: Searches::default(),
             quarantines: Quarantines::default(),
             peers: Vec::new(),
             by_address: BTreeMap::new(),
@@ -327,6 +331,7 @@ impl Driver {
         }
         self.end_lingering(env);
         self.end_stalled(env);
+        self.end_searches(env);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -336,6 +341,7 @@ impl Driver {
         let own = [
             self.acceptor.poll_timeout(),
             self.verifier.poll_timeout(),
+            self.searches.poll_timeout(),
             self.look_at,
             self.stalls_at,
             self.next_lingering(),

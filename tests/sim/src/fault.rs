@@ -129,12 +129,13 @@ impl Faults {
         }
     }
 
-    /// Some nodes did not hear others for so long, if that took effect.
-    pub(crate) fn end_partition(&mut self, id: FaultId, lasted: Duration) {
+    /// Some nodes did not hear others for so long, if that took effect. Says whether it did.
+    pub(crate) fn end_partition(&mut self, id: FaultId, lasted: Duration) -> bool {
         let (_, has) = self.all[id.0 as usize];
         if has {
             self.longest_partition = self.longest_partition.max(lasted);
         }
+        has
     }
 
     /// The longest for which some nodes did not hear others.

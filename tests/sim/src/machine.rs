@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringmesh_cluster::effect::Class;
 use ringmesh_cluster::lease::{Answer, Ask, LeaseName};
+use ringmesh_cluster::membership::machine::Identity;
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::time::Instant;
@@ -101,6 +102,9 @@ pub enum Act<E> {
     Dial(Address),
     /// Have a link dialled once, if there is none.
     DialOnce(Address),
+    /// Find out by a fresh dial which process start answers at an address, which
+    /// [`LinkNews::Identified`] tells: the one that a link is with, or this one.
+    Identify(Address, Option<Uid>),
     /// Have nothing wait any more for process starts that are neither these nor linked.
     ForgetPosts(BTreeSet<Uid>),
     /// Dial a node beside the link with it, over which nothing comes.
@@ -235,6 +239,13 @@ pub enum LinkNews {
         address: Address,
         /// Why: [`CloseReason::DialRefused`] says that nobody listens there.
         reason: CloseReason,
+    },
+    /// What a dial found that was to say who answers at an address.
+    Identified {
+        /// Where.
+        address: Address,
+        /// Who.
+        identity: Identity,
     },
     /// Another process start answers at an address than was known there.
     Restarted {

@@ -2,8 +2,10 @@
 
 mod addresses;
 mod agreement;
+mod announcer;
 mod contacts;
 mod converged;
+mod copies;
 mod courses;
 mod data_centres;
 mod disk;
@@ -14,18 +16,21 @@ mod expelled;
 mod follower;
 mod leaders;
 mod leaver;
+mod listings;
 mod numbers;
 mod quiet;
 mod rows;
 mod seen;
 mod severed;
 mod silence;
+mod tables;
 mod views;
 mod worker;
 mod writing;
 mod written;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
 use ringmesh_cluster::control::{Control, ControlSettings};
@@ -34,7 +39,6 @@ use ringmesh_cluster::evidence::Evidence;
 use ringmesh_cluster::lease::{self, LeaseName, Token};
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::event::{Event, Numbered};
-use ringmesh_cluster::membership::machine::Identity;
 use ringmesh_cluster::membership::roles::DATA_CENTRE_DEFAULT;
 use ringmesh_cluster::membership::{AppVersion, Member, Profile, Roles, Settings, Status};
 use ringmesh_cluster::resolver::{Strategy, Verdict, Why};
@@ -44,8 +48,9 @@ use ringmesh_proto::time::Instant;
 
 pub use self::addresses::Addresses;
 pub use self::agreement::Agreement;
-use self::contacts::Wanted;
+use self::announcer::Announcer;
 pub use self::converged::Converged;
+pub use self::copies::Copies;
 pub use self::courses::Courses;
 pub use self::data_centres::DataCentres;
 use self::disk::Disk;
@@ -57,12 +62,14 @@ pub use self::expelled::Expelled;
 pub use self::follower::Follower;
 pub use self::leaders::Leaders;
 pub use self::leaver::Leaver;
+pub use self::listings::Listings;
 pub use self::numbers::Numbers;
 pub use self::quiet::Quiet;
 pub use self::rows::Rows;
 pub use self::seen::Seen;
 pub use self::severed::Severed;
 pub use self::silence::Silence;
+pub use self::tables::Tables;
 use self::worker::Worker;
 use self::writing::Before;
 pub use self::writing::{Move, Standing, Told, Writing};
@@ -86,8 +93,8 @@ pub struct Participant {
     links: BTreeMap<Address, Uid>,
     /// What became of the connections with each address.
     evidence: BTreeMap<Address, Evidence>,
-    /// Addresses at which somebody is being looked for.
-    contacts: BTreeMap<Address, Wanted>,
+    /// Addresses at which somebody is being looked for, and the latest word for whoever is there.
+    contacts: BTreeMap<Address, Arc<[u8]>>,
     /// What is to be carried out, and whether that is going on: what follows from one thing comes
     /// behind what the machines wanted before.
     effects: VecDeque<Effect>,
@@ -95,6 +102,8 @@ pub struct Participant {
     disk: Disk,
     /// If it works under a lease.
     worker: Option<Worker>,
+    /// If its users announce things.
+    users: Option<Announcer>,
     /// What the machines are about to be told.
     told: Told,
     /// What it wrote into its view by itself, for those who judge that.
@@ -143,6 +152,7 @@ impl Participant {
             is_busy: false,
             disk: Disk::new(birth.node, disks),
             worker: None,
+            users: None,
             told: Told::Nothing,
             writings: Vec::new(),
             #[cfg(test)]
@@ -168,6 +178,13 @@ impl Participant {
     #[must_use]
     pub fn with_work(mut self, birth: &Birth<'_>) -> Self {
         self.worker = Some(Worker::new(birth.id, birth.now));
+        self
+    }
+
+    /// Its users announce things, and take them back.
+    #[must_use]
+    pub fn with_users(mut self, birth: &Birth<'_>) -> Self {
+        self.users = Some(Announcer::new(birth.now));
         self
     }
 
@@ -220,12 +237,13 @@ impl Participant {
             Effect::Send { to, class, body } => cx.out.push(Act::Post { to, class, body }),
             Effect::Contact { address, body } => match self.links.get(&address) {
                 Some(_) => cx.out.send(address, body.to_vec()),
-                None => self.look_for(cx, address, |wanted| wanted.word = Some(body)),
+                None => self.look_for(cx, address, body),
             },
-            Effect::Identify { address } => match self.links.get(&address) {
-                Some(uid) => self.identified(cx, &address, Identity::Found(*uid)),
-                None => self.look_for(cx, address, |wanted| wanted.is_to_identify = true),
-            },
+            Effect::Identify { address } => {
+                let member = self.control.topology().member_at(&address);
+                let member = member.map(Member::uid);
+                cx.out.push(Act::Identify(address, member));
+            }
             Effect::Publish(event) => {
                 let own = self.control.topology().own();
                 let leaves = matches!(
@@ -253,6 +271,13 @@ impl Participant {
             }
             Effect::Forget => self.disk.write(cx.now, cx.random, None),
             Effect::Probe { node } => cx.out.push(Act::Probe(node)),
+            Effect::Registry(publication) => {
+                let snapshot = publication.snapshot;
+                self.call(cx, |control, inner| {
+                    control.handle_applied(inner, &snapshot)
+                });
+            }
+            Effect::Acknowledged(_) => {}
             Effect::Lease(ask) => cx.out.push(Act::Lease(ask)),
             Effect::Stop { .. } => cx.out.push(Act::Stop),
         }
@@ -305,6 +330,7 @@ impl Machine for Participant {
                     self.call(cx, |control, inner| control.handle_restarted(inner, uid));
                 }
             }
+            LinkNews::Identified { address, identity } => self.identified(cx, address, *identity),
             LinkNews::DialFailed { address, reason } => self.not_found(cx, address, *reason),
             LinkNews::QuarantinedBy(peer) => {
                 self.call(cx, |control, inner| control.handle_quarantined(inner, peer));
@@ -346,6 +372,12 @@ impl Machine for Participant {
             asks.into_iter()
                 .for_each(|ask| cx.out.push(Act::Lease(ask)));
         }
+        if let Some(mut users) = self.users.take_if(|it| it.is_due(cx.now)) {
+            let number = cx.random.number();
+            users.wait(cx.now, cx.random);
+            self.call(cx, |control, inner| users.act(number, control, inner));
+            self.users = Some(users);
+        }
         if self.begins.take().is_some() {
             let seeds = self.seeds.clone();
             return self.command(cx, Command::Join { seeds });
@@ -360,7 +392,13 @@ impl Machine for Participant {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let work = self.worker.as_ref().map(Worker::poll_timeout);
-        let due = [self.control.poll_timeout(), self.disk.poll_timeout(), work];
+        let users = self.users.as_ref().and_then(Announcer::poll_timeout);
+        let due = [
+            self.control.poll_timeout(),
+            self.disk.poll_timeout(),
+            work,
+            users,
+        ];
         self.begins.or_else(|| due.into_iter().flatten().min())
     }
 
@@ -410,11 +448,7 @@ impl Members {
     /// What decides in the world of a plan which side goes on.
     fn downing(&self, plan: &Plan) -> Downing {
         let settings = &plan.settings;
-        let drawn = || match Downing::drawn(settings.seed, settings.cores.len()) {
-            // It is drawn for all nodes, and each data centre counts its own.
-            Downing::StaticQuorum(_) if plan.has_data_centres() => Downing::KeepMajority,
-            drawn => drawn,
-        };
+        let drawn = || Downing::drawn(settings.seed, plan.data_centre_nodes());
         match settings.canary {
             Some(Canary::KeepYourself) => Downing::KeepYourself,
             _ => self.downing.unwrap_or_else(drawn),
@@ -440,6 +474,9 @@ impl Members {
             Box::new(Addresses),
             Box::new(Rows),
             Box::new(Agreement),
+            Box::new(Copies::default()),
+            Box::new(Listings),
+            Box::new(Tables::default()),
         ];
         // Who goes down without a vote may have given up others before.
         if downing != Downing::DownAll {
@@ -461,7 +498,7 @@ impl Subject for Members {
             let name = data_centres::NAMES[places[birth.node]];
             let beginning = (SEEDS, disks.clone());
             let made = Participant::within(name, birth, settings.clone(), beginning);
-            let made = made.with_strategy(downing.strategy());
+            let made = made.with_strategy(downing.strategy()).with_users(birth);
             match downing {
                 Downing::LeaseMajority => made.with_work(birth),
                 _ => made,

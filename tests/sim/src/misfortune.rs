@@ -131,6 +131,11 @@ impl Fault {
         }
     }
 
+    /// Whether nothing passes that path, from a node to another, as long as it is not over.
+    pub fn blocks(&self, path: (usize, usize)) -> bool {
+        matches!(self, Self::Blocked { paths, .. } if paths.contains(&path))
+    }
+
     /// Whether one node hears nothing of another by it, as long as it is not over.
     pub fn silences(&self, place: usize, to: usize) -> bool {
         match *self {
@@ -233,9 +238,12 @@ impl<M: Machine> World<M> {
         match fault {
             Fault::Blocked { paths, .. } => {
                 let lasted = agenda.now() - began;
-                agenda.faults.end_partition(id, lasted);
-                for (from, to) in paths {
-                    network.unblock(agenda, from, to, id);
+                let took_effect = agenda.faults.end_partition(id, lasted);
+                for (from, to) in &paths {
+                    network.unblock(agenda, *from, *to, id);
+                }
+                if took_effect {
+                    self.cuts.push((paths, lasted));
                 }
             }
             Fault::Delayed { paths, .. } => {

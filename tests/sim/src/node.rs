@@ -383,6 +383,9 @@ impl<M: Machine> Node<M> {
             Act::DialOnce(address) => {
                 self.with_driver(shared, |it, env| it.dial_once(env, &address));
             }
+            Act::Identify(address, member) => {
+                self.with_driver(shared, |it, env| it.identify(env, &address, member));
+            }
             Act::ForgetPosts(members) => {
                 self.with_driver(shared, |it, _| it.forget_posts(&members));
             }

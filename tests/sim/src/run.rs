@@ -49,6 +49,12 @@ pub struct Report {
     pub faults: [u64; Class::ALL.len()],
     /// Some nodes did not hear others for as long as it takes to act on that.
     pub was_partitioned: bool,
+    /// How many nodes it had.
+    pub nodes: usize,
+    /// How many data centres they were in.
+    pub data_centres: usize,
+    /// How often nothing passed between two data centres for as long as it takes to notice.
+    pub borders_cut: u64,
     /// What became of the sides of the cluster, if it is one.
     pub outcomes: Option<Outcomes>,
     /// What was checked.
@@ -80,6 +86,9 @@ pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> R
             events: 0,
             faults: [0; Class::ALL.len()],
             was_partitioned: false,
+            nodes: 0,
+            data_centres: 0,
+            borders_cut: 0,
             outcomes: None,
             checks: Vec::new(),
             violation: Some(Violation {
@@ -89,6 +98,21 @@ pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> R
             }),
         }
     })
+}
+
+/// Whether nothing passed between two data centres for long.
+fn is_border_cut(plan: &Plan, (paths, lasted): &(Vec<(usize, usize)>, Duration)) -> bool {
+    let of = |place: usize| {
+        let nodes = plan.data_centres.iter().enumerate();
+        nodes
+            .filter(move |(_, it)| **it == place)
+            .map(|(node, _)| node)
+    };
+    let is_cut = |a: usize, b: usize| paths.contains(&(a, b)) && paths.contains(&(b, a));
+    let are_apart = |one, other| of(one).all(|a| of(other).all(|b| is_cut(a, b)));
+    let count = plan.data_centre_count();
+    let mut pairs = (0..count).flat_map(|other| (0..other).map(move |one| (one, other)));
+    *lasted >= LONG_PARTITION && pairs.any(|(one, other)| are_apart(one, other))
 }
 
 fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> Report {
@@ -112,6 +136,13 @@ fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trac
         events: world.trace().events(),
         faults: Class::ALL.map(|class| faults.count(class)),
         was_partitioned: faults.longest_partition() >= LONG_PARTITION,
+        nodes: world.nodes(),
+        data_centres: plan.data_centre_count(),
+        borders_cut: world
+            .cuts
+            .iter()
+            .filter(|cut| is_border_cut(&plan, cut))
+            .count() as u64,
         outcomes,
         checks: world.checks(),
         violation: outcome.err(),

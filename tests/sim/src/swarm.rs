@@ -184,12 +184,15 @@ impl Swarm {
     }
 }
 
+/// From how many nodes on there may be several data centres.
+pub(crate) const SEVERAL_FROM: usize = 4;
+
 /// Which data centre each node is in: in one of three worlds that are large enough there are two or
 /// three, of one node at least.
 fn data_centres(seed: u64, nodes: usize) -> Vec<usize> {
     let mut random = Random::split(seed, "data-centres", 0);
     let count = match random.chance(400) {
-        true if nodes >= 4 => 2 + usize::from(nodes >= 6 && random.chance(400)),
+        true if nodes >= SEVERAL_FROM => 2 + usize::from(nodes >= 6 && random.chance(400)),
         _ => 1,
     };
     let mut place = |node| {
@@ -251,11 +254,21 @@ impl Plan {
         script.at(self.healed).heal()
     }
 
-    /// Whether its nodes are in several data centres.
+    /// How many data centres its nodes are in.
+    pub fn data_centre_count(&self) -> usize {
+        self.data_centres.iter().max().map_or(0, |last| last + 1)
+    }
+
+    /// How many nodes the largest of them has.
+    pub fn data_centre_nodes(&self) -> usize {
+        let count = |place| self.data_centres.iter().filter(|it| **it == place).count();
+        let counts = (0..self.data_centre_count()).map(count);
+        counts.max().unwrap_or(0)
+    }
+
+    /// Whether those are several.
     pub fn has_data_centres(&self) -> bool {
-        self.data_centres
-            .iter()
-            .any(|it| *it != self.data_centres[0])
+        self.data_centre_count() > 1
     }
 
     /// Whether some nodes do not hear others for so long.

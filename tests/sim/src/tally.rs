@@ -9,6 +9,7 @@ use crate::invariant::Violation;
 use crate::outcome::Outcomes;
 use crate::random::mix;
 use crate::run::Report;
+use crate::swarm::SEVERAL_FROM;
 
 /// Seeds from which on too little coverage is a failure.
 pub const COVERED_FROM: u64 = 500;
@@ -22,6 +23,12 @@ pub const CLASS_SHARE: u64 = 25;
 /// The same for crashes, and for partitions that are long enough to be acted on.
 pub const LARGE_SHARE: u64 = 50;
 
+/// Of the seeds that have nodes enough for several data centres, the share in percent that has.
+pub const SEVERAL_SHARE: u64 = 30;
+
+/// Of those, the share in percent in which two data centres are cut off from each other for long.
+pub const BORDER_SHARE: u64 = 10;
+
 /// What came of many seeds. They are added in any order.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -30,6 +37,10 @@ pub struct Tally {
     faults: BTreeMap<u64, u64>,
     classes: [ClassTally; Class::ALL.len()],
     partitioned: u64,
+    /// Seeds with nodes enough for several data centres.
+    large: u64,
+    several: ClassTally,
+    borders: ClassTally,
     outcomes: Outcomes,
     /// Of each seed with a cluster how much was decided in it.
     decisions: Vec<u64>,
@@ -46,6 +57,13 @@ pub struct ClassTally {
     pub seeds: u64,
 }
 
+impl ClassTally {
+    fn add(&mut self, count: u64) {
+        self.injected += count;
+        self.seeds += u64::from(count > 0);
+    }
+}
+
 /// The name of the invariant that one seed is one course of events.
 const SAME_HASH: &str = "same-hash";
 
@@ -55,10 +73,13 @@ impl Tally {
         self.hashes.insert(report.seed, report.hash);
         self.faults.insert(report.seed, report.faults_total());
         for (class, count) in self.classes.iter_mut().zip(report.faults) {
-            class.injected += count;
-            class.seeds += u64::from(count > 0);
+            class.add(count);
         }
         self.partitioned += u64::from(report.was_partitioned);
+        self.large += u64::from(report.nodes >= SEVERAL_FROM);
+        self.several
+            .add(report.data_centres.saturating_sub(1) as u64);
+        self.borders.add(report.borders_cut);
         if let Some(outcomes) = &report.outcomes {
             self.outcomes.add(outcomes);
             self.decisions.push(outcomes.total());
@@ -114,6 +135,12 @@ impl Tally {
         Class::ALL.into_iter().zip(self.classes)
     }
 
+    /// What there was of data centres: those besides the first of each seed, and how often two were
+    /// cut off from each other for as long as it takes to notice.
+    pub fn data_centres(&self) -> [(&'static str, ClassTally); 2] {
+        [("data-centres", self.several), ("border", self.borders)]
+    }
+
     /// Each invariant, how much of it was checked, and how often it was broken; by name.
     pub fn checks(&self) -> Vec<(&'static str, u64, u64)> {
         let mut checks = self.checks.clone();
@@ -154,11 +181,17 @@ impl Tally {
             gaps.push(format!("seed {seed} had {fewest} faults, of {FAULTS_MIN}"));
         }
         let allowed = |class: &Class| only.is_empty() || only.contains(class);
-        let mut ask = |what: &str, found: u64, share: u64| {
-            if found * 100 < seeds * share {
-                gaps.push(format!("{what} in {found} of {seeds} seeds, not {share} %"));
+        let mut ask_of = |what: &str, (found, of): (u64, u64), share: u64| {
+            if found * 100 < of * share {
+                gaps.push(format!("{what} in {found} of {of} seeds, not {share} %"));
             }
         };
+        if only.is_empty() {
+            let (several, cut) = (self.several.seeds, self.borders.seeds);
+            ask_of("data centres", (several, self.large), SEVERAL_SHARE);
+            ask_of("a cut between data centres", (cut, several), BORDER_SHARE);
+        }
+        let mut ask = |what: &str, found, share| ask_of(what, (found, seeds), share);
         for (class, tally) in self.classes().filter(|(class, _)| allowed(class)) {
             let share = match class {
                 Class::Crash => LARGE_SHARE,
@@ -194,6 +227,9 @@ mod tests {
             events: 1,
             faults: [each; Class::ALL.len()],
             was_partitioned: each > 0,
+            nodes: 3,
+            data_centres: 1,
+            borders_cut: 0,
             outcomes: None,
             checks: vec![Checks {
                 name: "some",
@@ -233,6 +269,38 @@ mod tests {
         let none = tally(500, |_| 0).gaps(&[Class::Delay]);
         assert_eq!(none.len(), 2, "{none:?}");
         assert_eq!(tally(499, |_| 0).gaps(&[]), [""; 0], "too few to judge");
+    }
+
+    #[test]
+    fn data_centres_that_too_few_seeds_had_or_cut_off_are_a_gap() {
+        let gaps = |several: u64, cut: u64| {
+            let mut all = Tally::default();
+            for seed in 0..1000 {
+                // Of half of them nothing is asked: they are too small.
+                let (is_large, number) = (seed % 2 == 0, seed / 2);
+                let is_several = is_large && number < several;
+                all.add(&Report {
+                    nodes: if is_large { SEVERAL_FROM } else { 3 },
+                    data_centres: if is_several { 3 } else { 1 },
+                    borders_cut: u64::from(is_several && number < cut) * 2,
+                    ..report(seed, 2)
+                });
+            }
+            (
+                all.gaps(&[]),
+                all.gaps(&Class::ALL[..1]),
+                all.data_centres(),
+            )
+        };
+        let (enough, of_some, [several, borders]) = gaps(150, 15);
+        assert_eq!((enough, of_some), (Vec::new(), Vec::new()));
+        let tally = |injected, seeds| ClassTally { injected, seeds };
+        assert_eq!(several, ("data-centres", tally(300, 150)));
+        assert_eq!(borders, ("border", tally(30, 15)));
+        let (few, of_some, _) = gaps(149, 14);
+        assert_eq!((few.len(), of_some.len()), (2, 0), "{few:?}");
+        assert!(few[1].starts_with("a cut between data centres in 14 of 149 "));
+        assert_eq!(gaps(200, 19).0.len(), 1);
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct World<M: Machine> {
     pub(crate) active: BTreeMap<FaultId, (Fault, Instant)>,
     /// Those that are, and when they ended.
     pub(crate) past: Vec<(Fault, Instant)>,
+    /// The paths over which nothing passed for a while, and for how long, where that took effect.
+    pub(crate) cuts: Vec<(Vec<(usize, usize)>, Duration)>,
     addresses: Vec<Address>,
     settings: Settings,
     maker: Maker<M>,
@@ -143,6 +145,7 @@ impl<M: Machine> World<M> {
             nodes,
             active: BTreeMap::new(),
             past: Vec::new(),
+            cuts: Vec::new(),
             addresses,
             settings,
             maker: Box::new(maker),

@@ -66,6 +66,8 @@ pub(super) struct Active {
     pub(super) rejoin_due: Instant,
     /// When it may ask who is at an address in another data centre.
     pub(super) look_due: Instant,
+    /// At which it has asked that last, until it is told.
+    pub(super) looked_at: Option<Address>,
     pub(super) exiting: Option<Exiting>,
     pub(super) ending: Option<Ending>,
 }
@@ -101,6 +103,7 @@ impl Active {
             told: BTreeMap::new(),
             rejoin_due,
             look_due: rejoin_due,
+            looked_at: None,
             exiting: None,
             ending: None,
         }

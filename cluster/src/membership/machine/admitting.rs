@@ -95,6 +95,7 @@ impl Membership {
         let Phase::Active(active) = &mut self.phase else {
             return;
         };
+        active.looked_at.take_if(|it| it == address);
         let claim = active.claims.remove(address);
         let Identity::Found(found) = identity else {
             return;
@@ -172,14 +173,17 @@ impl Active {
     }
 
     /// A process start wants the address of a member: who is there?
+    ///
+    /// While that is being asked already, be it for another claim or for none, the answer says
+    /// nothing of whoever claims it now: the dial may be older than that one. It asks again.
     fn look_into(&mut self, cx: &mut Context<'_>, node: &NodeId) {
         let address = &node.address;
         let is_going = |it: &Member| it.status().is_departing() && self.accuses(it.uid());
-        let is_known = self.claims.get(address).is_some_and(|it| it.node == *node);
-        if is_known || self.view.members_at(address).all(is_going) {
+        let is_asked = self.claims.contains_key(address) || self.looks_at(cx.now, address);
+        if is_asked || self.view.members_at(address).all(is_going) {
             return;
         }
-        if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(address) {
+        if self.claims.len() >= CLAIMS_MAX {
             return;
         }
         let (node, since) = (node.clone(), cx.now);

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::slice;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::time::Instant;
 
 use super::{Active, Counters, Membership, Phase};
 use crate::context::Context;
@@ -114,12 +115,14 @@ impl Active {
     }
 
     /// Asks now and then who is at the address of somebody that speaks for another data centre,
-    /// while this member speaks for its own and reaches none of those that do for that one.
+    /// while this member speaks for its own and reaches none of those that do for that one. Where a
+    /// process start claims the address that is asked already, and the answer is for the claim.
     pub(super) fn look_elsewhere(&mut self, cx: &mut Context<'_>) {
         if cx.now < self.look_due {
             return;
         }
         self.look_due = cx.now + self.settings.join_timeout;
+        self.looked_at = None;
         let home = self.part();
         let is_own = |it: &&Member| it.uid() == self.uid();
         if !speakers(home.members()).iter().any(is_own) {
@@ -130,10 +133,18 @@ impl Active {
         let there = names.into_iter();
         let there = there.map(|name| speakers(Part::new(&self.view, name).members()));
         let lost = there.filter(|it| it.iter().all(|it| self.accuses(it.uid())));
-        let one = cx.random.pick(lost.flatten().collect(), 1).pop();
-        if let Some(address) = one.map(|it| it.address().clone()) {
+        let lost = lost.flatten();
+        let lost = lost.filter(|it| !self.claims.contains_key(it.address()));
+        let one = cx.random.pick(lost.collect(), 1).pop();
+        self.looked_at = one.map(|it| it.address().clone());
+        if let Some(address) = self.looked_at.clone() {
             cx.out.push(Effect::Identify { address });
         }
+    }
+
+    /// Whether it is being asked who is at an address, and for nobody who claims it.
+    pub(super) fn looks_at(&self, now: Instant, address: &Address) -> bool {
+        now < self.look_due && self.looked_at.as_ref() == Some(address)
     }
 
     /// Somebody is at an address of a member, and it is not known who.

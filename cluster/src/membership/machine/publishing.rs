@@ -1,6 +1,6 @@
 //! How what changed in the view becomes events and a topology.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,37 +10,40 @@ use ringmesh_proto::time::Instant;
 use super::{Active, Membership, Phase};
 use crate::context::Context;
 use crate::effect::Effect;
+use crate::membership::convergence::Part;
+use crate::membership::data_centres::concerned;
 use crate::membership::event::{self, Event, Numbered};
 use crate::membership::gossip::Gossip;
 use crate::membership::status::Status;
 use crate::membership::topology::Topology;
 
-/// Members in full only since a while. That they do not say that another data centre is out of
-/// reach says nothing: they may not have had the time to find out.
+/// Members whose word on other data centres counts only since a while, or of whom it is said only
+/// since then: they were let in, or took the place of one of those that speak for a data centre, or
+/// can be reached again. That none of them says that a data centre is out of reach, and nobody says
+/// it of them, means nothing: there may not have been the time to find out.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     /// For how long they are new.
     pub(super) span: Duration,
     until: BTreeMap<Uid, Instant>,
+    /// Those whom it concerned in the last view.
+    known: BTreeSet<Uid>,
 }
 
 impl Newcomers {
-    /// Those that were members before this node was are not new, though they are new to it.
+    /// Whom it concerned before this node was a member is not new, though it is new to this one.
     fn update(&mut self, now: Instant, before: &Topology, view: &Gossip) {
         let own = before.own().uid;
-        let was_up = |uid| {
-            let member = before.member(uid);
-            member.is_some_and(|it| it.up_number().is_given())
-        };
-        let is_late = |uid| uid == own || before.cluster().is_some();
-        let up = view.members().filter(|it| it.up_number().is_given());
-        let new = up
-            .map(|it| it.uid())
-            .filter(|uid| is_late(*uid) && !was_up(*uid));
-        self.until.extend(new.map(|uid| (uid, now + self.span)));
-        let is_member = |uid: Uid| view.member(uid).is_some();
+        let home = Part::new(view, before.data_centre());
+        let concerned = concerned(view, &home, own);
+        let is_late = |uid: &Uid| *uid == own || before.cluster().is_some();
+        let new = concerned.difference(&self.known).copied();
+        let until = now + self.span;
         self.until
-            .retain(|uid, until| *until > now && is_member(*uid));
+            .extend(new.filter(is_late).map(|uid| (uid, until)));
+        self.until
+            .retain(|uid, until| *until > now && concerned.contains(uid));
+        self.known = concerned;
     }
 
     /// When one of them is not new any more, if anybody waits for that.
@@ -52,8 +55,8 @@ impl Newcomers {
 }
 
 impl Membership {
-    /// How long whoever becomes a member in full is given to find out which data centres it
-    /// reaches. To be called before this node joins.
+    /// How long whoever begins to watch other data centres is given to find out which it reaches.
+    /// To be called before this node joins.
     pub fn set_settling(&mut self, span: Duration) {
         self.newcomers.span = span;
     }

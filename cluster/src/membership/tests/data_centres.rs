@@ -21,17 +21,17 @@ const EAST: [u64; 3] = [1, 2, 3];
 const WEST: [u64; 3] = [11, 12, 13];
 const ALL: [u64; 6] = [1, 2, 3, 11, 12, 13];
 
-fn secs(secs: u64) -> Duration {
+pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn start(world: &mut World, number: u64, place: &str, seed: u64) {
+pub(super) fn start(world: &mut World, number: u64, place: &str, seed: u64) {
     world.start_with(Settings::default(), profile(number, &[], place), None);
     world.join(number, &[at(seed)]);
 }
 
 /// Three members in the east and three in the west, of which those that are lost are given up.
-fn two() -> World {
+pub(super) fn two() -> World {
     let mut world = World::new(1);
     world.resolves = true;
     for number in EAST {
@@ -49,12 +49,12 @@ fn number(node: &NodeId) -> u64 {
     node.uid.as_u64()
 }
 
-fn cut(world: &mut World) {
+pub(super) fn cut(world: &mut World) {
     world.part(&[1, 2, 3, 4], &[11, 12, 13, 14]);
 }
 
 /// What a member heard of whole data centres.
-fn of_data_centres(world: &World, number: u64) -> Vec<(&'static str, String)> {
+pub(super) fn of_data_centres(world: &World, number: u64) -> Vec<(&'static str, String)> {
     let news = world.events(number).filter_map(|event| match event {
         Event::DataCentreUnreachable { name } | Event::DataCentreReachable { name } => {
             Some((event.label(), name.to_string()))
@@ -64,13 +64,13 @@ fn of_data_centres(world: &World, number: u64) -> Vec<(&'static str, String)> {
     news.collect()
 }
 
-fn dark(world: &World, number: u64) -> Vec<String> {
+pub(super) fn dark(world: &World, number: u64) -> Vec<String> {
     let topology = world.nodes[&number].control.topology();
     let names = topology.unreachable_data_centres();
     names.map(str::to_owned).collect()
 }
 
-fn leave(world: &mut World, number: u64) {
+pub(super) fn leave(world: &mut World, number: u64) {
     let command = Command::Leave { address: None };
     world.command(number, command).expect("a member");
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::world::{World, at, profile};
+use crate::control::Control;
 use crate::effect::StopReason;
 use crate::membership::event::Event;
-use crate::membership::machine::IN_USE;
+use crate::membership::machine::{CLAIMS_MAX, IN_USE};
+use crate::membership::message::Message;
 use crate::membership::reachability::Reason;
 use crate::membership::settings::Settings;
 use crate::membership::status::Status;
@@ -172,22 +174,87 @@ fn a_member_is_not_given_up_for_a_claim_that_no_dial_bears_out() {
     assert_eq!(world.status(102, 1), None);
 }
 
+/// A node asks another one to let it in.
+fn ask(world: &mut World, at: u64, number: u64, place: &str) {
+    let profile = profile(number, &[], place);
+    let configuration = Default::default();
+    let join = Message::Join {
+        profile,
+        configuration,
+    };
+    world.hear(at, number, &join);
+}
+
+/// The answer to a dial that is older than a claim may be that the former process is there.
+#[test]
+fn another_claim_waits_for_a_dial_of_its_own() {
+    let mut world = World::new(1);
+    world.form(&[1, 2]);
+    world.kill(2);
+    let asked = world.identified;
+    ask(&mut world, 1, 102, "default");
+    world.start(202);
+    ask(&mut world, 1, 202, "default");
+    assert_eq!(world.identified - asked, 1);
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(world.status(2, 1), Some(Status::Up));
+    ask(&mut world, 1, 202, "default");
+    assert_eq!(world.identified - asked, 2);
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(world.status(2, 1), None);
+}
+
+/// Those that speak for a data centre ask who is at the addresses of one that is out of reach. What
+/// they hear is no answer to a claim, nor is the answer to a claim for them.
+#[test]
+fn who_looks_at_an_address_and_who_claims_it_are_not_told_the_same() {
+    let mut world = World::new(1);
+    for (number, place) in [(1, "east"), (2, "east"), (11, "west"), (12, "west")] {
+        world.start_with(Settings::default(), profile(number, &[], place), None);
+        world.join(number, &[at(1)]);
+    }
+    world.run_until("up", 30, |world| world.are_up(&[1, 2, 11, 12]));
+    [11, 12].iter().for_each(|it| world.kill(*it));
+    world.run_for(Duration::from_secs(40));
+    // Nothing arrives meanwhile.
+    let looks = |world: &mut World| {
+        let asked = world.identified;
+        for _ in 0..4 {
+            world.now = world.now + Duration::from_secs(1);
+            world.with(1, Control::handle_timeout);
+        }
+        world.identified - asked
+    };
+    let until_it_looks = (0..20).find(|_| looks(&mut world) > 0);
+    assert!(until_it_looks.is_some(), "it looks at times");
+    let asked = world.identified;
+    [111, 112]
+        .iter()
+        .for_each(|it| ask(&mut world, 1, *it, "west"));
+    assert_eq!(
+        world.identified - asked,
+        1,
+        "one of them is being looked at"
+    );
+    let run = |world: &mut World| world.run_for(Duration::from_millis(50));
+    run(&mut world);
+    for _ in 0..20 {
+        [111, 112]
+            .iter()
+            .for_each(|it| ask(&mut world, 1, *it, "west"));
+        assert_eq!(looks(&mut world), 0, "both are claimed");
+        run(&mut world);
+    }
+}
+
 #[test]
 fn one_over_the_most_claims_waits() {
-    use crate::membership::machine::CLAIMS_MAX;
-    use crate::membership::message::Message;
     let mut world = World::new(1);
     let numbers: Vec<u64> = (1..=CLAIMS_MAX as u64 + 2).collect();
     world.form(&numbers);
     let asked = world.identified;
     for number in &numbers[1..] {
-        let profile = profile(100 + number, &[], "default");
-        let configuration = Default::default();
-        let join = Message::Join {
-            profile,
-            configuration,
-        };
-        world.hear(1, 100 + number, &join);
+        ask(&mut world, 1, 100 + number, "default");
     }
     assert_eq!(world.identified - asked, CLAIMS_MAX);
 }

@@ -1,6 +1,7 @@
 //! Several nodes in memory: bodies travel for a while, or are lost where a path is cut.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
@@ -23,6 +24,7 @@ use crate::membership::status::Status;
 use crate::membership::testing;
 use crate::membership::topology::Topology;
 use crate::membership::version::AppVersion;
+use crate::registry::{Acknowledgement, Snapshot};
 
 /// A node, by the number of its process start. Its port is that number modulo 100.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) quarantined: BTreeSet<Uid>,
     pub(crate) is_paused: bool,
     pub(crate) bytes_sent: u64,
+    pub(crate) acknowledged: Vec<Acknowledgement>,
     /// Whether it says at once that its work has ended.
     pub(crate) exits: bool,
 }
@@ -48,6 +51,7 @@ enum Arrival {
     ContactFailed(Address, ContactFailure),
     Identified(Address, Identity),
     Remembered(u64, Memory),
+    Applied(Arc<Snapshot>),
 }
 
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl World {
             quarantined: BTreeSet::new(),
             is_paused: false,
             bytes_sent: 0,
+            acknowledged: Vec::new(),
             exits: true,
         };
         self.nodes.insert(uid, node);
@@ -233,6 +238,11 @@ impl World {
             // What is cut here loses bodies, and leaves no connection that hangs.
             Effect::Probe { .. } => {}
             Effect::Lease(ask) => panic!("nobody decides by a lease: {ask:?}"),
+            Effect::Registry(publication) => {
+                let snapshot = publication.snapshot;
+                self.arrive(number, Arrival::Applied(snapshot));
+            }
+            Effect::Acknowledged(answer) => node.acknowledged.push(answer),
             Effect::Stop { why } => node.stopped = Some(why),
         }
     }
@@ -427,6 +437,9 @@ impl World {
                 self.with(to, |control, cx| {
                     control.handle_identified(cx, &address, identity)
                 });
+            }
+            Arrival::Applied(snapshot) => {
+                self.with(to, |control, cx| control.handle_applied(cx, &snapshot));
             }
             Arrival::Remembered(number, memory) => {
                 let node = self.nodes.get_mut(&to).expect("a node");

@@ -110,6 +110,24 @@ fn a_cut_that_is_shorter_than_the_pause_less_an_interval_is_not_noticed() {
     }
 }
 
+/// Each message that had waited for it counted as a late turn, and with each the others had been
+/// silent for that much less: whoever was gone was back, for as long as that came to.
+#[test]
+fn who_was_away_itself_excuses_others_once() {
+    let mut world = two(3, 2);
+    world.run(5_000);
+    cut_off(&mut world);
+    world.run(20_000);
+    world.said.clear();
+    world.away = vec![2];
+    world.run(8_500);
+    world.away.clear();
+    world.run(30_000);
+    let by_it = world.said.iter().filter(|it| it.1 == 2);
+    let by_it: Vec<&Said> = by_it.map(|it| &it.2).collect();
+    assert!(matches!(by_it[..], [Said::Stalled(_)]), "{by_it:?}");
+}
+
 #[test]
 fn who_never_answered_is_given_the_time_to_make_a_link() {
     let mut world = two(1, 1);

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::membership::testing::node;
 use crate::registry::limits::ACKNOWLEDGEMENTS_MAX;
 use crate::registry::testing::registration;
-use crate::registry::{EntryId, RegisterError};
+use crate::registry::{EntryId, Extent, RegisterError};
 
 const MILLIS: Duration = Duration::from_millis(1);
 
@@ -107,4 +107,77 @@ fn one_over_the_acknowledgements_max_is_refused() {
     world.run_for(MILLIS * 5_100);
     assert_eq!(world.nodes[&1].acknowledged.len(), ACKNOWLEDGEMENTS_MAX);
     assert!(register(&mut world, 1).is_ok(), "there is room again");
+}
+
+fn acknowledge(world: &mut World, at: u64, entry: EntryId, extent: Extent) {
+    let asked = world.with(at, |it, now, out| {
+        it.acknowledge(now, (entry, 9), extent, out)
+    });
+    assert_eq!(asked, Ok(true));
+}
+
+#[test]
+fn what_was_told_long_ago_is_confirmed_when_that_is_asked() {
+    let mut world = three();
+    let entry = world.register(1, "a");
+    world.run_for(MILLIS * 100);
+    for extent in [Extent::AllReachable, Extent::Quorum] {
+        acknowledge(&mut world, 1, entry, extent);
+        world.run_for(MILLIS * 10);
+        let answers = std::mem::take(&mut world.nodes.get_mut(&1).expect("a node").acknowledged);
+        assert!(answers.len() == 1 && answers[0].is_enough && answers[0].ticket == 9);
+    }
+    world.deregister(1, entry);
+    let extent = Extent::Quorum;
+    let asked = world.with(1, |it, now, out| {
+        it.acknowledge(now, (entry, 9), extent, out)
+    });
+    assert_eq!(asked, Ok(false));
+}
+
+#[test]
+fn a_quorum_needs_no_more_than_half_and_one_and_no_fewer() {
+    let mut world = World::new(1, &[1, 2, 3, 4]);
+    world.run_for(MILLIS * 100);
+    world.nodes.get_mut(&4).expect("a node").applies = false;
+    let entry = world.register(1, "a");
+    acknowledge(&mut world, 1, entry, Extent::Quorum);
+    world.run_for(MILLIS * 50);
+    let answer = world.nodes[&1].acknowledged[0].clone();
+    assert!(
+        answer.is_enough && answer.confirmed.len() == 3,
+        "{answer:?}"
+    );
+    world.part(1, 3);
+    world.show_all();
+    acknowledge(&mut world, 1, entry, Extent::Quorum);
+    acknowledge(&mut world, 1, entry, Extent::AllReachable);
+    world.run_for(MILLIS * 4_900);
+    assert_eq!(
+        world.nodes[&1].acknowledged.len(),
+        1,
+        "two of four are none"
+    );
+    world.nodes.get_mut(&4).expect("a node").applies = true;
+    world.register(4, "b");
+    world.register(1, "c");
+    world.run_for(MILLIS * 50);
+    let answers = &world.nodes[&1].acknowledged[1..];
+    assert!(answers.len() == 2 && answers.iter().all(|it| it.is_enough));
+}
+
+#[test]
+fn a_side_without_a_quorum_says_so_at_once_when_all_that_it_reaches_have_confirmed() {
+    let mut world = three();
+    world.part(1, 2);
+    world.part(1, 3);
+    world.show_all();
+    let entry = world.register(1, "a");
+    acknowledge(&mut world, 1, entry, Extent::Quorum);
+    world.run_for(MILLIS * 50);
+    let answer = &world.nodes[&1].acknowledged[0];
+    assert!(
+        !answer.is_enough && answer.confirmed == [node(1)],
+        "{answer:?}"
+    );
 }

@@ -42,6 +42,8 @@ impl Core {
                 Effect::Identify { address } => self.identify(address),
                 Effect::Probe { node } => self.probe_member(&node),
                 Effect::Lease(ask) => self.ask_lease(ask),
+                Effect::Registry(publication) => self.publish_registry(publication),
+                Effect::Acknowledged(answer) => self.registry_acknowledged(answer),
                 Effect::Stop { why } => self.cluster_is_over(why),
             }
         }

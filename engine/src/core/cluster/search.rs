@@ -52,6 +52,12 @@ impl Search {
         self.left = self.places.iter().copied().collect();
     }
 
+    /// Whether its time is up. What is read then may have come long before, if this process stood
+    /// still meanwhile: who answered then may not be there any more.
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
+
     /// The next place to dial. Where nobody is asked for, nobody was refused.
     fn next_place(&mut self) -> Option<SocketAddr> {
         let is_over = self.starts.is_empty();
@@ -202,6 +208,15 @@ impl Core {
             return false;
         };
         let address = &start.address;
+        let is_overdue = {
+            let searches = self.cluster.searches.borrow();
+            let search = searches.by_address.get(address);
+            search.is_some_and(|it| it.is_overdue(self.clock.now()))
+        };
+        if is_overdue {
+            self.search_over(address, Identity::Silent);
+            return true;
+        }
         {
             let mut searches = self.cluster.searches.borrow_mut();
             searches.dials.remove(&key);
@@ -251,7 +266,7 @@ impl Core {
             let mut searches = self.cluster.searches.borrow_mut();
             searches.timer = None;
             let all = searches.by_address.iter();
-            let overdue = all.filter(|(_, search)| search.deadline <= now);
+            let overdue = all.filter(|(_, search)| search.is_overdue(now));
             overdue.map(|(address, _)| address.clone()).collect()
         };
         for address in overdue {
@@ -314,6 +329,8 @@ impl Searches {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn search(starts: &[u64]) -> Search {
@@ -324,10 +341,17 @@ mod tests {
             left: VecDeque::new(),
             dial: None,
             is_refused: true,
-            deadline: Instant::ZERO,
+            deadline: Instant::ZERO + VERIFY_TIMEOUT,
         };
         search.begin_round();
         search
+    }
+
+    #[test]
+    fn what_is_read_when_the_time_is_up_is_too_late() {
+        let search = search(&[1]);
+        let before = Instant::ZERO + (VERIFY_TIMEOUT - Duration::from_nanos(1));
+        assert!(!search.is_overdue(before) && search.is_overdue(search.deadline));
     }
 
     #[test]

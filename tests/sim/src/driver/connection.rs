@@ -123,9 +123,11 @@ impl Driver {
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
-        match connection.peer {
+        let peer = connection.peer;
+        match peer {
             _ if connection.is_closing() => {}
             Some(peer) => self.associate(env, peer, |it, cx| it.handle_connected(cx, key)),
+            None if self.search_connected(env, key) => {}
             None => self.verify(env, |it, cx| it.handle_connected(cx, key)),
         }
     }
@@ -185,6 +187,7 @@ impl Driver {
             None => {
                 self.accept(env, |acceptor, _| acceptor.handle_closed(key));
                 self.inquiry_over(env, key);
+                self.search_closed(env, key, reason);
             }
         }
     }
@@ -199,6 +202,7 @@ impl Driver {
             None => {
                 self.accept(env, |acceptor, cx| acceptor.handle_fault(cx, key, reason));
                 self.inquiry_over(env, key);
+                self.search_closed(env, key, reason);
             }
         }
         self.close(env, key, reason);

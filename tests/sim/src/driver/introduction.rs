@@ -29,7 +29,7 @@ impl Driver {
             }
             return;
         }
-        if self.inquiry_frame(env, key, frame) {
+        if self.inquiry_frame(env, key, frame) || self.search_frame(env, key, frame) {
             return;
         }
         let introduced = self.accept(env, |acceptor, cx| acceptor.handle_frame(cx, key, frame));

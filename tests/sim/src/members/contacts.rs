@@ -12,24 +12,11 @@ use ringmesh_proto::quarantine::By;
 use super::{Cx, Participant, Told};
 use crate::machine::Act;
 
-/// What is wanted of whoever is at an address.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
-    /// The latest word for it.
-    pub(super) word: Option<Arc<[u8]>>,
-    /// Its name.
-    pub(super) is_to_identify: bool,
-}
-
 impl Participant {
-    pub(super) fn look_for(
-        &mut self,
-        cx: &mut Cx<'_>,
-        address: Address,
-        want: impl FnOnce(&mut Wanted),
-    ) {
+    /// Has a word said to whoever is at an address, which is dialled for it.
+    pub(super) fn look_for(&mut self, cx: &mut Cx<'_>, address: Address, word: Arc<[u8]>) {
         cx.out.push(Act::DialOnce(address.clone()));
-        want(self.contacts.entry(address).or_default());
+        self.contacts.insert(address, word);
     }
 
     /// Somebody answers at an address.
@@ -37,14 +24,8 @@ impl Participant {
         self.links.insert(peer.address.clone(), peer.uid);
         let evidence = self.evidence.entry(peer.address.clone());
         evidence.or_default().handle_connected(peer.uid);
-        let Some(wanted) = self.contacts.remove(&peer.address) else {
-            return;
-        };
-        if let Some(word) = wanted.word {
+        if let Some(word) = self.contacts.remove(&peer.address) {
             cx.out.send(peer.clone(), word.to_vec());
-        }
-        if wanted.is_to_identify {
-            self.identified(cx, &peer.address, Identity::Found(peer.uid));
         }
     }
 
@@ -72,27 +53,18 @@ impl Participant {
         {
             self.call(cx, |control, inner| control.handle_crashed(inner, uid));
         }
-        let Some(wanted) = self.contacts.remove(address) else {
+        if self.contacts.remove(address).is_none() {
             return;
-        };
+        }
         let why = match reason {
             CloseReason::DialRefused => ContactFailure::Refused,
             CloseReason::Refused(RefuseReason::AddressInUse) => ContactFailure::AddressInUse,
             CloseReason::Refused(_) => ContactFailure::Rejected,
             _ => ContactFailure::Silent,
         };
-        if wanted.word.is_some() {
-            self.call(cx, |it, inner| {
-                it.handle_contact_failed(inner, address, why)
-            });
-        }
-        if wanted.is_to_identify {
-            let identity = match why {
-                ContactFailure::Refused => Identity::Refused,
-                _ => Identity::Silent,
-            };
-            self.identified(cx, address, identity);
-        }
+        self.call(cx, |it, inner| {
+            it.handle_contact_failed(inner, address, why)
+        });
     }
 
     pub(super) fn identified(&mut self, cx: &mut Cx<'_>, address: &Address, identity: Identity) {

@@ -1,6 +1,7 @@
-//! Data centres in random worlds: their names, and that none is out of reach without a reason.
+//! Data centres in random worlds: their names, and that none is out of reach, or back, without a
+//! reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringmesh_cluster::membership::convergence::Part;
@@ -14,6 +15,7 @@ use super::Participant;
 use super::silence::concerns;
 use super::views::{Viewer, viewers};
 use crate::invariant::Invariant;
+use crate::misfortune::Fault;
 use crate::world::World;
 
 /// The names of those of a plan.
@@ -30,13 +32,40 @@ const CUT: Duration = Duration::from_secs(25);
 /// How long nothing may have been wrong before that.
 const USUAL: Duration = Duration::from_secs(60);
 
+/// How long after the last that passed between two data centres nobody hears of it any more as of
+/// something new: as long as it takes to notice a cut, and to tell the others.
+const STALE: Duration = Duration::from_secs(20);
+
 /// A member says that another data centre is out of reach only while no two that watch each other
 /// over the border have been well for 30 s; and has said so when nothing but a cut of all paths
-/// between the two has been wrong, for 25 s.
+/// between the two has been wrong, for 25 s. It says so once, until it says that it is back; and it
+/// says that only if something passed between the two in the last 20 s, or nobody is left there.
 #[derive(Debug, Default)]
 pub struct DataCentres {
     /// Since when a process start is known as a member in full.
     up: BTreeMap<Uid, Instant>,
+    /// Which process start said of which data centre that it is out of reach, and not since then
+    /// that it is back.
+    dark: BTreeSet<(Uid, Box<str>)>,
+}
+
+/// Whether nothing has passed any path between two nodes for so long.
+fn are_apart(world: &World<Participant>, one: usize, other: usize, span: Duration) -> bool {
+    let paths = [(one, other), (other, one)];
+    let mut cuts = world.faults_now().filter(|(fault, began)| {
+        let are_cut = paths.iter().all(|path| fault.blocks(*path));
+        are_cut && world.now() - *began >= span
+    });
+    cuts.next().is_some()
+}
+
+/// The nodes whose process is of a data centre.
+fn nodes_of(world: &World<Participant>, name: &str) -> Vec<usize> {
+    let is_there = |node: &usize| {
+        let machine = world.machine(*node);
+        machine.is_some_and(|it| it.control().topology().data_centre() == name)
+    };
+    world.running().filter(is_there).collect()
 }
 
 /// Who watches whom between the data centre of a member and another one: where they run.
@@ -83,6 +112,43 @@ impl DataCentres {
         }
     }
 
+    /// A member says that another data centre is back.
+    fn judge_back(
+        world: &World<Participant>,
+        viewer: &Viewer<'_>,
+        name: &str,
+    ) -> Result<u64, String> {
+        let is_left = !speakers(Part::new(viewer.view, name).members()).is_empty();
+        // Whose clock is wrong may think that it has waited long enough.
+        let is_of_time =
+            |fault: &Fault| matches!(fault, Fault::ClockJump { .. } | Fault::Drift { .. });
+        if !is_left || !world.is_calm(USUAL, is_of_time) {
+            return Ok(0);
+        }
+        let [here, there] = [viewer.data_centre(), name].map(|name| nodes_of(world, name));
+        let mut pairs = here.iter().flat_map(|a| there.iter().map(|b| (*a, *b)));
+        match pairs.all(|(a, b)| are_apart(world, a, b, STALE)) {
+            true => Err(format!(
+                "{name} is back for node {}, and nothing passes",
+                viewer.node
+            )),
+            false => Ok(1),
+        }
+    }
+
+    /// Whether a member has said of a data centre by turns that it is out of reach and back.
+    fn judge_turn(&mut self, uid: Uid, name: &str, is_dark: bool) -> Result<(), String> {
+        let entry = (uid, Box::from(name));
+        let is_turn = match is_dark {
+            true => self.dark.insert(entry),
+            false => self.dark.remove(&entry),
+        };
+        match is_turn {
+            true => Ok(()),
+            false => Err(format!("{uid} says of {name} twice what it said before")),
+        }
+    }
+
     /// Whether a member has to know by now that there is no way to a data centre.
     fn is_overdue(&self, world: &World<Participant>, viewer: &Viewer<'_>, name: &str) -> bool {
         let pairs = pairs(world, viewer, name);
@@ -123,10 +189,17 @@ impl Invariant<Participant> for DataCentres {
                 self.up.entry(member.uid()).or_insert_with(|| world.now());
                 Ok(0)
             }
-            Event::DataCentreUnreachable { name } => {
+            Event::DataCentreUnreachable { name } | Event::DataCentreReachable { name } => {
+                let is_dark = matches!(event.event, Event::DataCentreUnreachable { .. });
                 let viewers = viewers(world);
-                let viewer = viewers.iter().find(|it| it.node == node);
-                viewer.map_or(Ok(0), |it| self.judge_dark(world, it, name))
+                let Some(viewer) = viewers.iter().find(|it| it.node == node) else {
+                    return Ok(0);
+                };
+                self.judge_turn(viewer.uid, name, is_dark)?;
+                match is_dark {
+                    true => self.judge_dark(world, viewer, name),
+                    false => Self::judge_back(world, viewer, name),
+                }
             }
             _ => Ok(0),
         }
@@ -138,7 +211,7 @@ impl Invariant<Participant> for DataCentres {
             let topology = viewer.control.topology();
             let names = viewer.view.members().map(|it| it.roles().data_centre());
             let others = names.filter(|it| *it != viewer.data_centre());
-            for name in others.collect::<std::collections::BTreeSet<&str>>() {
+            for name in others.collect::<BTreeSet<&str>>() {
                 if !self.is_overdue(world, &viewer, name) {
                     continue;
                 }

@@ -14,10 +14,11 @@ use crate::happening::Happening;
 use crate::invariant::Invariant;
 use crate::world::World;
 
-/// Whoever gives others up does so by a decision that names them, for which, if the strategy is
-/// voted, a quorum is on record whose members have agreed, as they say themselves, and if it takes
-/// a lease, whoever decides has that, as the store says; or because its
-/// user wants it, or because another process was started at their address, and theirs is gone.
+/// Whoever gives others up does so by a decision that names them, and only members of its own data
+/// centre, for which, if the strategy is voted, a quorum of all of those is on record whose members
+/// have agreed, as they say themselves, and if it takes a lease, whoever decides has that, as the
+/// store says; or because its user wants it, or because another process was started at their
+/// address, and theirs is gone.
 /// Whoever was given up is a member nowhere in the end, and does not run: unless those that gave it
 /// up are gone, and nobody else has heard of it.
 #[derive(Debug)]
@@ -65,10 +66,14 @@ impl Downed {
         let decision = decision.filter(|by| by.down.iter().any(|node| node.uid == it.uid));
         if let Some(decision) = decision {
             let is_own = decision.down.iter().all(|node| node.uid == own);
+            judge_home(writing, decision)?;
             return match self.downing {
                 _ if is_own => Ok(()),
                 Downing::LeaseMajority => judge_lease(world, own, decision),
-                downing if downing.is_voted() => self.judge_votes(world, own, decision),
+                downing if downing.is_voted() => {
+                    judge_counted(writing, decision)?;
+                    self.judge_votes(world, own, decision)
+                }
                 _ => Ok(()),
             };
         }
@@ -112,6 +117,38 @@ impl Downed {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a decision names nobody of another data centre.
+fn judge_home(writing: &Writing, decision: &Decision) -> Result<(), String> {
+    let mut elsewhere = writing.elsewhere.iter();
+    let is_named = |uid| decision.down.iter().any(|node| node.uid == uid);
+    match elsewhere.find(|(_, it)| is_named(it.uid)) {
+        Some((place, it)) => Err(format!("it was decided of {}, who is of {place}", it.uid)),
+        None => Ok(()),
+    }
+}
+
+/// Whether all members of the data centre count for a decision that are up, and besides them only
+/// those that are on their way from there. Of those that it names nothing is said: they are down.
+fn judge_counted(writing: &Writing, decision: &Decision) -> Result<(), String> {
+    use Status::{Leaving, PreparingForShutdown, ReadyForShutdown, Up};
+    let is_named = |uid: Uid| decision.down.iter().any(|node| node.uid == uid);
+    let members = decision.explanation.members.iter();
+    let counted = members.filter(|it| it.is_counted).map(|it| it.node.uid);
+    let counted: BTreeSet<Uid> = counted.filter(|uid| !is_named(*uid)).collect();
+    let of = |statuses: &[Status]| -> BTreeSet<Uid> {
+        let members = writing.members.iter();
+        let members = members.filter(|it| statuses.contains(&it.status));
+        members.map(|it| it.uid).collect()
+    };
+    // Who leaves may never have been up, and does not count then.
+    let has_to = of(&[Up]);
+    let may = of(&[Up, Leaving, PreparingForShutdown, ReadyForShutdown]);
+    match has_to.is_subset(&counted) && counted.is_subset(&may) {
+        true => Ok(()),
+        false => Err(format!("{counted:?} count, of {may:?} with {has_to:?}")),
     }
 }
 

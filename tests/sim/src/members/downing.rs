@@ -30,7 +30,8 @@ pub enum Downing {
 }
 
 impl Downing {
-    /// What a seed draws for so many nodes.
+    /// What a seed draws where the largest data centre has so many nodes: each counts its own, and
+    /// a size that fits that one has smaller ones go down whenever they lose somebody.
     pub fn drawn(seed: u64, nodes: usize) -> Self {
         match Random::split(seed, "strategy", 0).below(100) {
             0..45 => Self::KeepMajority,

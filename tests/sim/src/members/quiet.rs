@@ -39,7 +39,7 @@ const SUMMARY_BYTES_PER_MEMBER: u64 = 4;
 #[derive(Debug, Default)]
 pub struct Quiet {
     /// Since when it is quiet, the version that all know, and what each node had written by then.
-    begun: Option<(Instant, VersionVector, Vec<u64>)>,
+    begun: Option<(Instant, Known, Vec<u64>)>,
 }
 
 /// How many a member watches at home, and elsewhere.
@@ -63,8 +63,11 @@ fn budget((home, elsewhere): (u64, u64), members: u64) -> u64 {
     at_home + CROSSINGS * elsewhere * BYTES_PER_CROSSING
 }
 
+/// A version of the view, and of what each node knows of what all announce.
+type Known = (VersionVector, Vec<u64>);
+
 /// The version that all nodes know, if they do, and nothing is wrong.
-fn known_to_all(world: &World<Participant>) -> Option<VersionVector> {
+fn known_to_all(world: &World<Participant>) -> Option<Known> {
     let viewers = viewers(world);
     let first = viewers.first()?.view;
     let are_one = viewers.iter().all(|it| {
@@ -72,7 +75,10 @@ fn known_to_all(world: &World<Participant>) -> Option<VersionVector> {
         is_same && it.is_converged()
     });
     let is_quiet = viewers.len() == world.nodes() && world.is_calm(QUIET, |_| true);
-    (is_quiet && are_one).then(|| first.version().clone())
+    let tables = viewers
+        .iter()
+        .map(|it| it.control.registry().snapshot().version());
+    (is_quiet && are_one).then(|| (first.version().clone(), tables.collect()))
 }
 
 impl Invariant<Participant> for Quiet {

@@ -53,13 +53,13 @@ impl Output {
     /// What faults took effect, and what was checked.
     pub(crate) fn coverage(&mut self, tally: &Tally) {
         let all = tally.seeds().max(1);
-        for (class, found) in tally.classes() {
+        let classes = tally.classes().map(|(class, found)| (class.label(), found));
+        for (name, found) in classes.chain(tally.data_centres()) {
             let (injected, seeds) = (found.injected, found.seeds);
             let share = seeds as f64 / all as f64;
-            let text = format!("fault {class} injected={injected} seeds={seeds} share={share:.3}");
-            let class = class.label();
+            let text = format!("fault {name} injected={injected} seeds={seeds} share={share:.3}");
             let object =
-                json!({"fault": class, "injected": injected, "seeds": seeds, "share": share});
+                json!({"fault": name, "injected": injected, "seeds": seeds, "share": share});
             self.say(&text, &object);
         }
         for (name, checks, violations) in tally.checks() {

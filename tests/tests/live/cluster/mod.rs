@@ -6,7 +6,9 @@ mod idle;
 mod leases;
 mod notebook;
 mod seeds;
+mod services;
 mod shutdown;
+mod topics;
 mod watches;
 
 use std::sync::mpsc::{Sender, channel};

@@ -159,8 +159,35 @@ fn a_decision_for_which_no_quorum_is_on_record_is_found() {
     let another = |it: &mut Decision| it.explanation.votes.as_mut().unwrap().number += 1;
     assert!(judge(another).unwrap_err().ends_with("has not agreed"));
     assert!(judge(|it| it.down.clear()).is_err(), "it names nobody");
+    let fewer = |it: &mut Decision| {
+        let mut members = it.explanation.members.iter_mut();
+        members.find(|it| it.is_counted).unwrap().is_counted = false;
+    };
+    assert!(judge(fewer).unwrap_err().contains(" count, of "));
     let mut more = Downed::by(Downing::StaticQuorum(4));
     assert!(more.judge(&world, (node, own), &writing).is_err());
+}
+
+#[test]
+fn a_decision_of_members_of_another_data_centre_is_found() {
+    let (world, node, mut writing) = voted();
+    let own = world.uid(node).unwrap();
+    let decision = writing.decision.clone().unwrap();
+    let named = |it: &&Standing| decision.down.iter().any(|node| node.uid == it.uid);
+    let far: Vec<Standing> = writing.members.iter().filter(named).cloned().collect();
+    assert_eq!(far.len(), 2);
+    let judge = |writing: &Writing| {
+        let mut downed = Downed::by(Downing::KeepMajority);
+        downed.judge(&world, (node, own), writing)
+    };
+    assert_eq!(judge(&writing), Ok(2));
+    writing
+        .members
+        .retain(|it| far.iter().all(|far| far.uid != it.uid));
+    let east = far.into_iter().map(|it| ("east".into(), it));
+    writing.elsewhere.extend(east);
+    let why = judge(&writing).unwrap_err();
+    assert!(why.ends_with("who is of east"), "{why}");
 }
 
 #[test]

@@ -147,6 +147,40 @@ fn one_over_the_speakers_is_linked_with_nobody_of_another_data_centre() {
     world.finish().unwrap();
 }
 
+/// Of seven members each, five speak. While the two are cut off from each other some of those go,
+/// and others follow them who have not watched so far; and a user gives one up over there. Whoever
+/// followed was taken to reach the other data centre, until it said otherwise.
+#[test]
+fn who_speaks_for_a_data_centre_from_now_on_says_nothing_of_others_before_it_can_know() {
+    let leave = || Command::Leave { address: None };
+    for seed in 0..3 {
+        let (mut world, heard) = two(seed, 14);
+        let cut = Step::Befall(border(14), Some(secs(120)));
+        let script = Script::new().start(0..14).at(secs(40)).step(cut);
+        let script = script.at(secs(70)).command(2, leave()).command(1, leave());
+        let script = script.at(secs(100)).command(3, leave());
+        let oldest = Command::Down {
+            address: world.addresses()[5].clone(),
+        };
+        world.follow(script.at(secs(130)).command(0, oldest));
+        world.run(secs(158)).unwrap();
+        let told = |node: usize| heard.borrow().get(&node).cloned().unwrap_or_default();
+        for node in [0, 4, 6, 8, 10, 12, 5, 7, 9, 11, 13] {
+            let expected = [format!("dc_unreachable {}", NAMES[1 - node % 2])];
+            assert_eq!(told(node), expected, "seed {seed}, node {node}");
+        }
+        world.run(secs(60)).unwrap();
+        for node in [0, 4, 6, 8, 10, 12, 7, 9, 11, 13] {
+            assert_eq!(told(node).len(), 2, "seed {seed}, node {node}");
+        }
+        for node in [1, 2, 3, 5] {
+            world.start(node);
+        }
+        world.run(secs(40)).unwrap();
+        world.finish().unwrap();
+    }
+}
+
 /// A data centre loses its power, all of it, and comes back with other processes.
 #[test]
 fn a_data_centre_that_comes_back_is_one_of_the_cluster_again() {
@@ -221,7 +255,36 @@ fn a_data_centre_that_is_there_and_said_not_to_be_is_found() {
     let why = judge.observe_event(&world, 0, &event).unwrap_err();
     assert!(why.ends_with("are well"), "{why}");
     world.befall(border(6), None);
+    let why = judge.observe_event(&world, 0, &event).unwrap_err();
+    assert!(why.contains("twice"), "{why}");
+    let mut judge = DataCentres::default();
     assert_eq!(judge.observe_event(&world, 0, &event), Ok(1));
+}
+
+#[test]
+fn a_data_centre_that_is_said_to_be_back_while_nothing_passes_is_found() {
+    let (mut world, _) = two(7, 6);
+    let cut = Step::Befall(border(6), Some(secs(60)));
+    world.follow(Script::new().start(0..6).at(secs(70)).step(cut));
+    let judge = |world: &World<Participant>| {
+        let mut judge = DataCentres::default();
+        let name = || "east".into();
+        let events = [
+            Event::DataCentreUnreachable { name: name() },
+            Event::DataCentreReachable { name: name() },
+        ];
+        let events = events.map(|event| Numbered { number: 1, event });
+        let judged = events.map(|event| judge.observe_event(world, 0, &event));
+        assert_eq!(judged[0], Ok(1));
+        judged[1].clone()
+    };
+    world.run(secs(85)).unwrap();
+    assert_eq!(judge(&world), Ok(1), "of before");
+    world.run(secs(10)).unwrap();
+    let why = judge(&world).unwrap_err();
+    assert!(why.ends_with("nothing passes"), "{why}");
+    world.run(secs(40)).unwrap();
+    assert_eq!(judge(&world), Ok(1));
 }
 
 #[test]

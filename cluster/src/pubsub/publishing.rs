@@ -1,0 +1,193 @@
+//! Publishes of one core that are to say whom they have reached.
+//!
+//! Each node that a publish went to answers once for the core that took it, and once for each other
+//! core that this one gave it to. The publish is over when all have answered, or are lost, or its
+//! deadline has come.
+
+use std::collections::BTreeMap;
+
+use ringmesh_proto::address::Uid;
+use ringmesh_proto::time::Instant;
+
+use super::frame::Reached;
+use super::limits::PUBLISHES_MAX;
+
+/// What came of a publish that was to be answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Nodes on which at least one subscriber has it, in their queues.
+    pub nodes: u32,
+    /// How many subscribers have it.
+    pub subscribers: u64,
+    /// Nodes that did not answer in time, in order.
+    pub missing: Vec<Uid>,
+    /// Nodes that could not be reached any more, in order.
+    pub lost: Vec<Uid>,
+}
+
+impl Outcome {
+    /// Whether all that were to answer have.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.lost.is_empty()
+    }
+
+    /// Whether nobody is known to have it.
+    pub fn is_dead_letter(&self) -> bool {
+        self.subscribers == 0
+    }
+}
+
+/// Too many publishes wait for answers. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{PUBLISHES_MAX} publishes of this core wait for answers")]
+pub struct TooMany;
+
+/// What is still to come from a node.
+#[derive(Debug, Default)]
+struct Awaited {
+    /// How many of its cores are to answer; not known before the one that took it has.
+    cores: Option<u32>,
+    answered: u32,
+    subscribers: u64,
+}
+
+impl Awaited {
+    fn is_over(&self) -> bool {
+        self.cores.is_some_and(|cores| self.answered >= cores)
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    deadline: Instant,
+    awaited: BTreeMap<Uid, Awaited>,
+    outcome: Outcome,
+}
+
+impl Waiting {
+    fn close(&mut self, node: Uid) {
+        if let Some(awaited) = self.awaited.remove(&node) {
+            self.outcome.nodes += u32::from(awaited.subscribers > 0);
+            self.outcome.subscribers += awaited.subscribers;
+        }
+    }
+
+    /// Ends it as it is.
+    fn end(mut self) -> Outcome {
+        let missing: Vec<Uid> = self.awaited.keys().copied().collect();
+        for node in &missing {
+            self.close(*node);
+        }
+        self.outcome.missing = missing;
+        self.outcome
+    }
+}
+
+/// Publishes of one core that are to say whom they have reached.
+#[derive(Debug, Default)]
+pub struct Publishing {
+    waiting: BTreeMap<u64, Waiting>,
+    last: u64,
+    /// Answers to nothing that waits for them.
+    unwanted: u64,
+}
+
+impl Publishing {
+    /// The number of the next publish, if it can wait for answers: what
+    /// [`Publish::answer`](super::Publish::answer) is to be.
+    ///
+    /// # Errors
+    /// [`TooMany`] if too many do.
+    pub fn next(&self) -> Result<u64, TooMany> {
+        if self.waiting.len() >= PUBLISHES_MAX {
+            return Err(TooMany);
+        }
+        Ok(self.last + 1)
+    }
+
+    /// The publish with the next number goes to those nodes, and to so many other cores of this
+    /// one; on this core so many subscribers have it already.
+    pub fn begin(
+        &mut self,
+        deadline: Instant,
+        own: Uid,
+        (subscribers, cores): (u32, usize),
+        nodes: impl IntoIterator<Item = Uid>,
+    ) -> u64 {
+        self.last += 1;
+        let mut awaited: BTreeMap<Uid, Awaited> = BTreeMap::new();
+        for node in nodes {
+            awaited.insert(node, Awaited::default());
+        }
+        // A node has far fewer cores than that.
+        let cores = Some(u32::try_from(cores).unwrap_or(u32::MAX));
+        let here = Awaited {
+            cores,
+            answered: 0,
+            subscribers: u64::from(subscribers),
+        };
+        awaited.insert(own, here);
+        let mut waiting = Waiting {
+            deadline,
+            awaited,
+            outcome: Outcome::default(),
+        };
+        if cores == Some(0) {
+            waiting.close(own);
+        }
+        self.waiting.insert(self.last, waiting);
+        self.last
+    }
+
+    /// A core of a node answers.
+    pub fn handle_reached(&mut self, node: Uid, reached: &Reached) {
+        let Some(waiting) = self.waiting.get_mut(&reached.publish) else {
+            self.unwanted += 1;
+            return;
+        };
+        let Some(awaited) = waiting.awaited.get_mut(&node) else {
+            self.unwanted += 1;
+            return;
+        };
+        awaited.subscribers += u64::from(reached.subscribers);
+        awaited.answered = awaited.answered.saturating_add(1);
+        if let (Some(cores), None) = (reached.cores, awaited.cores) {
+            awaited.cores = Some(1 + u32::from(cores));
+        }
+        if awaited.is_over() {
+            waiting.close(node);
+        }
+    }
+
+    /// A node cannot be reached any more: nothing that it did not answer yet will be.
+    pub fn handle_lost(&mut self, node: Uid) {
+        for waiting in self.waiting.values_mut() {
+            if waiting.awaited.contains_key(&node) {
+                waiting.close(node);
+                waiting.outcome.lost.push(node);
+            }
+        }
+    }
+
+    /// Takes a publish that is over, with its number.
+    pub fn poll_outcome(&mut self, now: Instant) -> Option<(u64, Outcome)> {
+        let is_over = |it: &Waiting| it.awaited.is_empty() || it.deadline <= now;
+        let over = self.waiting.iter().find(|it| is_over(it.1));
+        let number = *over?.0;
+        let waiting = self.waiting.remove(&number)?;
+        Some((number, waiting.end()))
+    }
+
+    /// When [`poll_outcome`](Self::poll_outcome) has something, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.values().map(|it| it.deadline).min()
+    }
+
+    /// Answers to nothing that waits for them.
+    pub fn unwanted(&self) -> u64 {
+        self.unwanted
+    }
+}
+
+#[cfg(test)]
+mod tests;

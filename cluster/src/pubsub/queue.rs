@@ -1,0 +1,274 @@
+//! What waits for one subscriber, and what happens when that is too much.
+//!
+//! Items stay in order. Whatever is lost is counted, and told to the subscriber where it is
+//! missing: [`Taken::Lagged`] comes before the item that it would have come before.
+//!
+//! At any time, as many items were offered as were taken, dropped and replaced, and still wait.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+/// What happens to an item for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// The item is lost.
+    DropNewest,
+    /// The oldest that wait are lost, as many as take its room.
+    #[default]
+    DropOldest,
+    /// The subscription ends: what waits can still be taken.
+    Fail,
+    /// The publisher is told to wait. It is the one policy by which a subscriber slows others.
+    Wait,
+}
+
+/// How much may wait for a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The most items. Too few lose some of each burst; many make what is read old.
+    pub items_max: usize,
+    /// The most bytes of those.
+    pub bytes_max: usize,
+    /// What happens beyond that.
+    pub on_full: OnFull,
+}
+
+impl Default for QueueSettings {
+    /// 1,024 items, 4 MiB, and the oldest make room.
+    fn default() -> Self {
+        Self {
+            items_max: 1024,
+            bytes_max: 4 << 20,
+            on_full: OnFull::default(),
+        }
+    }
+}
+
+/// Counts of items. Each only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Items that were offered, but for those whose publisher was told to wait.
+    pub offered: u64,
+    /// Items that the subscriber took.
+    pub taken: u64,
+    /// Items that were lost.
+    pub dropped: u64,
+    /// Items in whose place a later one with the same key came.
+    pub replaced: u64,
+}
+
+/// What became of an item that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Offered {
+    /// It waits. So many others were lost for it.
+    Queued {
+        /// How many.
+        dropped: usize,
+    },
+    /// It took the place of one with the same key.
+    Replaced,
+    /// It was lost.
+    Dropped,
+    /// It was lost, and the subscription has failed.
+    Failed,
+}
+
+/// There is no room now, and the publisher is to wait: nothing changed, and the item comes back.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of a subscriber is full")]
+pub struct QueueFull<T>(pub T);
+
+/// What a subscriber takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken<T> {
+    /// The next item.
+    Item(T),
+    /// So many were lost here.
+    Lagged(u64),
+    /// The queue failed, and nothing waits any more.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    item: T,
+    bytes: usize,
+    key: Option<u64>,
+    /// How many were lost before it.
+    lost: u64,
+}
+
+/// What waits for one subscriber.
+#[derive(Debug)]
+pub struct Queue<T> {
+    settings: QueueSettings,
+    waiting: VecDeque<Waiting<T>>,
+    bytes: usize,
+    /// How many were lost behind the last one.
+    lost: u64,
+    /// The number of the first one that waits; they are numbered in the order in which they came.
+    first: u64,
+    /// Which one has a key.
+    keys: FxHashMap<u64, u64>,
+    is_failed: bool,
+    counters: QueueCounters,
+}
+
+impl<T> Queue<T> {
+    /// An empty one.
+    pub fn new(settings: QueueSettings) -> Self {
+        Self {
+            settings,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            lost: 0,
+            first: 0,
+            keys: FxHashMap::default(),
+            is_failed: false,
+            counters: QueueCounters::default(),
+        }
+    }
+
+    /// Offers an item of that many bytes. With a key it takes the place of the one that waits with
+    /// the same key, if there is one and it fits there.
+    ///
+    /// # Errors
+    /// [`QueueFull`] under [`OnFull::Wait`]: the item is not counted, and is to be offered again.
+    pub fn offer(
+        &mut self,
+        item: T,
+        bytes: usize,
+        key: Option<u64>,
+    ) -> Result<Offered, QueueFull<T>> {
+        let is_fit = !self.is_failed && bytes <= self.settings.bytes_max;
+        let place = key.and_then(|key| self.place_of(key)).filter(|_| is_fit);
+        if let Some(place) = place {
+            let known = &mut self.waiting[place];
+            let total = self.bytes - known.bytes + bytes;
+            if total <= self.settings.bytes_max {
+                known.item = item;
+                known.bytes = bytes;
+                self.bytes = total;
+                self.counters.offered += 1;
+                self.counters.replaced += 1;
+                return Ok(Offered::Replaced);
+            }
+        }
+        let mut dropped = 0;
+        if !self.has_room(bytes) {
+            match self.settings.on_full {
+                // What would never fit does not wait until it does.
+                OnFull::Wait if is_fit => return Err(QueueFull(item)),
+                OnFull::DropOldest if is_fit => dropped = self.make_room(bytes),
+                OnFull::Fail => self.is_failed = true,
+                OnFull::DropNewest | OnFull::DropOldest | OnFull::Wait => {}
+            }
+        }
+        self.counters.offered += 1;
+        if self.is_failed || !self.has_room(bytes) {
+            self.counters.dropped += 1;
+            self.lost += 1;
+            let is_failed = self.is_failed;
+            return Ok(if is_failed {
+                Offered::Failed
+            } else {
+                Offered::Dropped
+            });
+        }
+        if let Some(key) = key {
+            let number = self.first + self.waiting.len() as u64;
+            self.keys.insert(key, number);
+        }
+        self.bytes += bytes;
+        let lost = std::mem::take(&mut self.lost);
+        self.waiting.push_back(Waiting {
+            item,
+            bytes,
+            key,
+            lost,
+        });
+        Ok(Offered::Queued { dropped })
+    }
+
+    /// Takes what is next; `None` if nothing waits.
+    pub fn take(&mut self) -> Option<Taken<T>> {
+        let lost = match self.waiting.front_mut() {
+            Some(front) => &mut front.lost,
+            None => &mut self.lost,
+        };
+        if *lost > 0 {
+            return Some(Taken::Lagged(std::mem::take(lost)));
+        }
+        let Some(front) = self.pop() else {
+            return self.is_failed.then_some(Taken::Failed);
+        };
+        self.counters.taken += 1;
+        Some(Taken::Item(front.item))
+    }
+
+    /// How many items wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The bytes of what waits.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether an item of that many bytes can be offered without a loss.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let is_fit = self.bytes + bytes <= self.settings.bytes_max;
+        is_fit && self.waiting.len() < self.settings.items_max && !self.is_failed
+    }
+
+    /// How many were offered, and what became of them.
+    pub fn counters(&self) -> QueueCounters {
+        self.counters
+    }
+
+    fn place_of(&self, key: u64) -> Option<usize> {
+        let number = self.keys.get(&key)?.checked_sub(self.first)?;
+        let place = usize::try_from(number).ok()?;
+        (place < self.waiting.len()).then_some(place)
+    }
+
+    fn make_room(&mut self, bytes: usize) -> usize {
+        let mut dropped = 0;
+        while !self.has_room(bytes) {
+            let Some(oldest) = self.pop() else {
+                return dropped;
+            };
+            let next = match self.waiting.front_mut() {
+                Some(front) => &mut front.lost,
+                None => &mut self.lost,
+            };
+            *next += oldest.lost + 1;
+            dropped += 1;
+        }
+        self.counters.dropped += dropped as u64;
+        dropped
+    }
+
+    fn pop(&mut self) -> Option<Waiting<T>> {
+        let front = self.waiting.pop_front()?;
+        self.bytes -= front.bytes;
+        if let Some(key) = front.key
+            && self.keys.get(&key) == Some(&self.first)
+        {
+            self.keys.remove(&key);
+        }
+        self.first += 1;
+        Some(front)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Pub-sub on a core: its subscribers, and what they and publishers have done.
+//!
+//! The [machine](Mediator) says who gets what. This room tells it who subscribes here, brings it
+//! what all cores of all members announce, and takes what is published to where it says: to
+//! subscribers on this core by way of their queues, and to other cores and nodes as messages for
+//! the mediators there, over the links that actors use.
+
+mod arriving;
+mod publishing;
+mod subscribing;
+mod ways;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringmesh_cluster::context::Random;
+use ringmesh_cluster::pubsub::{
+    Announcer, InterestSettings, Interests, Mediator, Offered, Recipient, SubscriberId, Topics,
+};
+use ringmesh_proto::address::Uid;
+use ringmesh_transport::buffer::Chunk;
+
+pub(crate) use self::publishing::{Order, Reach, Refused};
+pub(crate) use self::subscribing::Entered;
+use self::ways::Ways;
+use super::Core;
+use crate::message::Validated;
+
+/// What a core has of pub-sub.
+#[derive(Default)]
+pub(super) struct PubsubRoom {
+    /// Made before the first turn.
+    mediator: RefCell<Option<Mediator>>,
+    subscribers: RefCell<Subscribers>,
+    ways: RefCell<Ways>,
+    random: RefCell<Option<Random>>,
+    /// Of one publish or arrival, used again for the next.
+    recipients: RefCell<Vec<Recipient>>,
+    head: RefCell<Vec<u8>>,
+    archive: RefCell<Vec<u8>>,
+    /// Of the registry's version, as the topics were read last.
+    version: Cell<u64>,
+    /// Subscriptions to patterns with wildcards.
+    wild: Cell<usize>,
+    /// On the control core: what the cores announce.
+    announcer: RefCell<Announcer>,
+}
+
+/// One who has subscribed on this core.
+pub(crate) trait Subscriber {
+    /// Whether a message of so many bytes has to wait for room.
+    fn must_wait(&self, bytes: usize) -> bool;
+
+    /// Takes a message, or loses it as its policy says. `false` if the publisher is to wait: then
+    /// it has not been counted.
+    fn offer(&self, core: &Core, arrived: &mut Arrived) -> bool;
+
+    /// Whoever waits for room gave up: the message is lost.
+    fn give_up(&self);
+
+    /// Wakes whoever waits for room when there is some.
+    fn wait_for_room(&self, waker: &std::task::Waker);
+
+    /// How long whoever waits for room waits.
+    fn patience(&self) -> std::time::Duration;
+
+    /// The node does not announce it: nobody would ever find it.
+    fn end(&self, core: &Core);
+}
+
+/// A message that has arrived for subscribers of this core.
+pub(crate) struct Arrived {
+    pub(crate) bytes: Chunk,
+    /// The same once it was found to be of a type.
+    pub(crate) validated: Option<Validated>,
+    /// What it was published to, if some subscription of this core is to more than one topic.
+    pub(crate) topic: Option<Rc<str>>,
+}
+
+/// Those who have subscribed, by number.
+#[derive(Default)]
+struct Subscribers {
+    all: Vec<Option<Rc<dyn Subscriber>>>,
+    free: Vec<usize>,
+}
+
+impl Subscribers {
+    fn add(&mut self, subscriber: Rc<dyn Subscriber>) -> SubscriberId {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            self.all.len() - 1
+        });
+        self.all[at] = Some(subscriber);
+        SubscriberId(at as u64)
+    }
+
+    fn get(&self, id: SubscriberId) -> Option<&Rc<dyn Subscriber>> {
+        let at = usize::try_from(id.0).ok()?;
+        self.all.get(at)?.as_ref()
+    }
+
+    fn remove(&mut self, id: SubscriberId) -> Option<Rc<dyn Subscriber>> {
+        let at = usize::try_from(id.0).ok()?;
+        let removed = self.all.get_mut(at)?.take();
+        self.free.extend(removed.is_some().then_some(at));
+        removed
+    }
+}
+
+impl std::fmt::Debug for PubsubRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PubsubRoom").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Makes the machine of this core. Before the first turn.
+    pub(super) fn begin_pubsub(&self) {
+        let interests = Interests::new(self.id, InterestSettings::default());
+        let mediator = Mediator::new(self.identity().uid, self.local().cores, interests);
+        self.pubsub.mediator.replace(Some(mediator));
+        let random = Random::new(crate::random::number());
+        self.pubsub.random.replace(Some(random));
+    }
+
+    /// Shows the machine what all members announce, as this core has just read it.
+    pub(super) fn follow_topics(&self, version: u64, topics: Option<Arc<Topics>>) {
+        self.pubsub.version.set(version);
+        if let (Some(mediator), Some(topics)) = (&mut *self.pubsub.mediator.borrow_mut(), topics) {
+            mediator.handle_topics(topics);
+        }
+        self.pubsub.ways.borrow_mut().forget();
+    }
+
+    /// Who subscribes in the cluster, as this core knows.
+    pub(crate) fn topics(&self) -> Option<Arc<Topics>> {
+        let mediator = self.pubsub.mediator.borrow();
+        mediator.as_ref().map(|it| Arc::clone(it.topics()))
+    }
+
+    /// A subscriber's queue was offered a message.
+    pub(crate) fn count_offered(&self, offered: Offered) {
+        let (queued, dropped) = match offered {
+            Offered::Queued { dropped } => (1, dropped as u64),
+            Offered::Replaced => (1, 1),
+            _ => (0, 1),
+        };
+        self.tally.subscribers_queued.add(queued);
+        self.tally.subscribers_dropped.add(dropped);
+    }
+
+    /// What was published is not of the type that its sender said.
+    #[cold]
+    pub(crate) fn count_malformed(&self) {
+        self.tally.published_malformed.add(1);
+    }
+
+    fn is_own_start(&self, uid: Uid) -> bool {
+        uid == self.identity().uid
+    }
+}

@@ -1,0 +1,174 @@
+//! Subscriptions of this core, and what the cluster is told of them.
+
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use ringmesh_cluster::pubsub::{
+    Announce, AnnouncementId, Subscribe, SubscribeError as Full, SubscriberId, SubscriptionId,
+};
+use ringmesh_cluster::registry::{Acknowledgement, Extent};
+use ringmesh_proto::address::CoreId;
+
+use super::super::{CONTROL_CORE, Core, Errand};
+use super::Subscriber;
+use crate::pubsub::SubscribeError;
+
+/// A subscription that has begun on this core.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entered {
+    subscriber: SubscriberId,
+    subscription: SubscriptionId,
+    announcement: AnnouncementId,
+    is_wild: bool,
+}
+
+impl Core {
+    /// Begins a subscription: what is published on this core reaches it at once.
+    pub(crate) fn enter_subscription(
+        self: &Rc<Self>,
+        subscriber: Rc<dyn Subscriber>,
+        subscribe: impl FnOnce(SubscriberId) -> Subscribe,
+    ) -> Result<Entered, SubscribeError> {
+        if self.is_closing() {
+            return Err(SubscribeError::Stopping);
+        }
+        let id = { self.pubsub.subscribers.borrow_mut() }.add(subscriber);
+        let subscribe = subscribe(id);
+        let is_wild = !subscribe.pattern.is_exact();
+        let mut announced = Vec::new();
+        let begun = {
+            let mut mediator = self.pubsub.mediator.borrow_mut();
+            let interests = mediator.as_mut().map(|it| it.interests());
+            interests.map(|it| it.subscribe(&subscribe, &mut announced))
+        };
+        match begun {
+            Some(Ok(begun)) => {
+                let wild = &self.pubsub.wild;
+                wild.set(wild.get() + usize::from(is_wild));
+                self.announce_interests(announced);
+                Ok(Entered {
+                    subscriber: id,
+                    subscription: begun.id,
+                    announcement: begun.announcement,
+                    is_wild,
+                })
+            }
+            refused => {
+                let removed = { self.pubsub.subscribers.borrow_mut() }.remove(id);
+                drop(removed);
+                let full = refused.and_then(Result::err);
+                Err(full.map_or(SubscribeError::Stopping, SubscribeError::from))
+            }
+        }
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn leave_subscription(self: &Rc<Self>, entered: Entered) {
+        let mut announced = Vec::new();
+        if let Some(mediator) = self.pubsub.mediator.borrow_mut().as_mut() {
+            let interests = mediator.interests();
+            interests.unsubscribe(entered.subscription, &mut announced);
+        }
+        self.announce_interests(announced);
+        let wild = &self.pubsub.wild;
+        wild.set(wild.get() - usize::from(entered.is_wild));
+        let removed = { self.pubsub.subscribers.borrow_mut() }.remove(entered.subscriber);
+        drop(removed);
+    }
+
+    /// Waits until others know of a subscription.
+    pub(crate) async fn confirm_subscription(
+        self: &Rc<Self>,
+        entered: Entered,
+        extent: Extent,
+    ) -> Result<Acknowledgement, SubscribeError> {
+        let (say, heard) = oneshot::channel();
+        let (core, id) = (self.id, entered.announcement);
+        let errand: Errand = Box::new(move |control| {
+            // Whoever asked may wait no more.
+            let _ = say.send(control.confirm_interest((core, id), extent));
+        });
+        if self.run_errand(CONTROL_CORE, errand).is_err() {
+            return Err(SubscribeError::Overloaded);
+        }
+        let asked = heard.await.map_err(|_| SubscribeError::Stopping)??;
+        asked.await.map_err(|_| SubscribeError::Stopping)
+    }
+
+    /// Tells the control core what this core announces, behind what it said before.
+    fn announce_interests(self: &Rc<Self>, announced: Vec<Announce>) {
+        if announced.is_empty() {
+            return;
+        }
+        let core = self.id;
+        if core == CONTROL_CORE {
+            return self.take_interests(core, announced);
+        }
+        let word: Errand = Box::new(move |control| control.take_interests(core, announced));
+        self.send_word(CONTROL_CORE, word);
+    }
+
+    /// A core of this node announces something, on the control core.
+    fn take_interests(self: &Rc<Self>, core: CoreId, announced: Vec<Announce>) {
+        for announce in announced {
+            let put = match &announce {
+                Announce::Put { id, .. } => Some(*id),
+                _ => None,
+            };
+            let taken = self.tell_registry(|registry, now, out| {
+                let mut announcer = self.pubsub.announcer.borrow_mut();
+                announcer.handle((now, registry), core, announce, out)
+            });
+            let is_refused = !matches!(taken, Some(Ok(())));
+            if let Some(id) = put.filter(|_| is_refused) {
+                self.refuse_interest(core, id);
+            }
+        }
+    }
+
+    /// Tells a core that something of it is not announced.
+    fn refuse_interest(self: &Rc<Self>, core: CoreId, id: AnnouncementId) {
+        if core == CONTROL_CORE {
+            return self.end_refused(id);
+        }
+        self.send_word(core, Box::new(move |there| there.end_refused(id)));
+    }
+
+    fn end_refused(&self, id: AnnouncementId) {
+        let mut ended = Vec::new();
+        if let Some(mediator) = self.pubsub.mediator.borrow_mut().as_mut() {
+            mediator.interests().handle_refused(id, &mut ended);
+        }
+        for recipient in ended {
+            let removed = { self.pubsub.subscribers.borrow_mut() }.remove(recipient.subscriber);
+            if let Some(subscriber) = removed {
+                subscriber.end(self);
+            }
+        }
+    }
+
+    fn confirm_interest(
+        &self,
+        announced: (CoreId, AnnouncementId),
+        extent: Extent,
+    ) -> Result<oneshot::Receiver<Acknowledgement>, SubscribeError> {
+        let entry = self
+            .pubsub
+            .announcer
+            .borrow()
+            .entry(announced.0, announced.1);
+        let entry = entry.ok_or(SubscribeError::Refused)?;
+        let confirmed = self.confirm_entry(entry, extent);
+        confirmed.map_err(|_| SubscribeError::Overloaded)
+    }
+}
+
+impl From<Full> for SubscribeError {
+    fn from(why: Full) -> Self {
+        match why {
+            Full::Subscriber => Self::Subscriber,
+            Full::Shapes => Self::Shapes,
+            _ => Self::Core,
+        }
+    }
+}

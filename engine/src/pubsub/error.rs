@@ -1,0 +1,68 @@
+//! What goes wrong with topics.
+
+use ringmesh_proto::address::Uid;
+
+/// Why something was not published. Nobody got it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError<M> {
+    /// There is no room on the way to these nodes; this one is named when a subscriber here wants
+    /// to be waited for. [`publish`](super::Publisher::publish) waits, and
+    /// [`publish_lossy`](super::Publisher::publish_lossy) leaves them out.
+    #[error("there is no room on the way to {} of the nodes with subscribers", nodes.len())]
+    Full {
+        /// The message.
+        message: M,
+        /// The process starts of the nodes.
+        nodes: Vec<Uid>,
+    },
+    /// The message cannot be archived: it is longer than an archive may be. Make it smaller.
+    #[error("the message cannot be archived")]
+    Archive {
+        /// The message.
+        message: M,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping {
+        /// The message.
+        message: M,
+    },
+}
+
+/// Why a subscription does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// This core has as many subscriptions as one core may have: end some, or use another core.
+    #[error("the core has as many subscriptions as it may")]
+    Core,
+    /// This subscriber has as many as one may have.
+    #[error("the subscriber has as many subscriptions as it may")]
+    Subscriber,
+    /// The patterns of this core have wildcards at as many different places as they may.
+    #[error("the patterns of the core have wildcards at too many different places")]
+    Shapes,
+    /// The node announces no more: as many as it may already, or it leaves its cluster.
+    #[error("the node announces no more subscriptions")]
+    Refused,
+    /// Too many wait to be confirmed, or for the control core. Try again later.
+    #[error("too many subscriptions wait to be confirmed")]
+    Overloaded,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// So many messages were lost here, because the queue was full: what follows comes next.
+    #[error("{0} messages were lost because the subscriber was too slow")]
+    Lagged(u64),
+    /// The subscription has ended: its queue was full under [`OnFull::End`](super::OnFull::End), or
+    /// the node does not announce it.
+    #[error("the subscription has ended")]
+    Closed,
+}

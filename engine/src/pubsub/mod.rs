@@ -1,0 +1,33 @@
+//! Pub-sub: what is published to a topic reaches all who subscribe to it, on every core of every
+//! member of the cluster.
+//!
+//! A [`Topic`] is a name and a message type. [`Node::subscribe`](crate::Node::subscribe) begins a
+//! [`Subscription`], which has a queue of its own; [`Node::publisher`](crate::Node::publisher)
+//! gives a [`Publisher`]. A message is archived once, and travels once to each node that has
+//! subscribers; there the cores share it, and each subscriber reads the same bytes.
+//!
+//! - Delivery is at most once, in order from one publishing core to one subscription. Whatever is
+//!   lost is counted, and told to the subscriber that lost it.
+//! - Names have segments between dots: subscriptions may be to patterns, in which `*` stands for
+//!   one segment and `**`, at the end, for any number of them.
+//! - Of a group one member gets each message, in turn with the others.
+//! - A subscriber that is slow loses what its [`OnFull`] says, and slows nobody; but for
+//!   [`OnFull::Wait`].
+//!
+//! It stores nothing: who subscribes later does not get what was published before.
+
+mod error;
+pub(crate) mod mediator;
+mod on_node;
+mod publisher;
+mod subscription;
+mod topic;
+
+pub use ringmesh_cluster::pubsub::{
+    Audience, GroupName, Level, NameError, Pattern, Policy, TopicName,
+};
+
+pub use self::error::{PublishError, RecvError, SubscribeError};
+pub use self::publisher::{Publisher, Reached};
+pub use self::subscription::{OnFull, Received, Subscribe, Subscription};
+pub use self::topic::Topic;

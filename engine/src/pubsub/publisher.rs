@@ -1,0 +1,270 @@
+//! Publishers: they send to a topic from the core they are on.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringmesh_cluster::pubsub::{Audience, Policy, Pressure, Publish, TopicName};
+use ringmesh_proto::address::Uid;
+use ringmesh_proto::message::Message;
+
+use super::error::PublishError;
+use super::topic::number_of;
+use crate::core::{Alarm, Core, Order, Place, Reach, Refused};
+
+/// Where a message went that was published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Subscribers on this core. Their queues may have lost it, as their policies say.
+    pub here: usize,
+    /// Other cores of this node that have subscribers.
+    pub cores: usize,
+    /// Other nodes that have subscribers.
+    pub nodes: usize,
+    /// Nodes and cores that it did not leave for, because there was no room on the way: of
+    /// [`publish_lossy`](Publisher::publish_lossy) alone, unless memory is short.
+    pub lost: usize,
+}
+
+impl Reached {
+    /// Whether nobody listens: it is counted as
+    /// [`published_to_nobody`](crate::Counters::published_to_nobody).
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<Reach> for Reached {
+    fn from(reach: Reach) -> Self {
+        let Reach {
+            here,
+            cores,
+            nodes,
+            lost,
+        } = reach;
+        Self {
+            here,
+            cores,
+            nodes,
+            lost,
+        }
+    }
+}
+
+/// Publishes to a topic; from [`Node::publisher`](crate::Node::publisher). It stays on its core.
+///
+/// What one core publishes to a topic reaches each subscription in that order, whatever publisher
+/// it came from.
+pub struct Publisher<M> {
+    core: Rc<Core>,
+    topic: TopicName,
+    publish: Publish,
+    role: Option<String>,
+    timeout: Option<Duration>,
+    message: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Publisher<M> {
+    pub(crate) fn new(core: &Rc<Core>, topic: TopicName) -> Self {
+        Self {
+            core: Rc::clone(core),
+            topic,
+            publish: Publish::default(),
+            role: None,
+            timeout: None,
+            message: std::marker::PhantomData,
+        }
+    }
+
+    /// For whom: all without a group and one member of each group, or only either of them.
+    #[must_use]
+    pub fn audience(mut self, audience: Audience) -> Self {
+        self.publish.audience = audience;
+        self
+    }
+
+    /// Which member of a group gets a message: random by default, or in turn, or one at each core.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.publish.policy = policy;
+        self
+    }
+
+    /// For nodes with that role alone. Subscribers on this node get it in any case.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.role = Some(role.into());
+        self
+    }
+
+    /// How long [`publish`](Self::publish) waits for room: the `ask_timeout` of the settings.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Publishes a message if there is room on the way to all nodes with subscribers, and else to
+    /// nobody.
+    ///
+    /// # Errors
+    /// [`PublishError`]; it gives the message back.
+    pub fn try_publish(&self, message: M) -> Result<Reached, PublishError<M>> {
+        let published = self.attempt(&message, Pressure::Refuse, None);
+        let published = published.map(Reached::from);
+        published.map_err(|refused| self.error(refused, message))
+    }
+
+    /// Publishes a message to the nodes to which there is room on the way. What the others lose is
+    /// counted, in the answer too.
+    ///
+    /// # Errors
+    /// [`PublishError`], but never [`PublishError::Full`].
+    pub fn publish_lossy(&self, message: M) -> Result<Reached, PublishError<M>> {
+        let published = self.attempt(&message, Pressure::Lose, None);
+        let published = published.map(Reached::from);
+        published.map_err(|refused| self.error(refused, message))
+    }
+
+    /// Publishes a message when there is room on the way to all nodes with subscribers; waits for
+    /// that, and for subscribers on this node that want to be [waited for](super::OnFull::Wait).
+    ///
+    /// # Errors
+    /// [`PublishError`]; [`PublishError::Full`] says that the time is over.
+    pub async fn publish(&self, message: M) -> Result<Reached, PublishError<M>> {
+        let timeout = self.timeout.unwrap_or(self.core.settings().ask_timeout);
+        let mut waits = Waits {
+            place: None,
+            patience: None,
+            alarm: None,
+            timeout,
+        };
+        let published = poll_fn(|context| {
+            if !self.core.take_turn_share() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            waits.attempt(self, &message, context)
+        });
+        let published = published.await;
+        published.map_err(|refused| self.error(refused, message))
+    }
+
+    /// Waits until so many subscribe to the topic, as far as this core knows: of all nodes that can
+    /// be reached.
+    pub async fn wait_for_subscribers(&self, count: u64) {
+        let mut waiting = self.core.wait_for_topics();
+        poll_fn(|context| {
+            let topics = self.core.topics();
+            let known = topics.map_or(0, |it| {
+                it.subscribers(self.topic.topic(), Some(number_of(&M::TYPE)))
+            });
+            if known >= count {
+                return Poll::Ready(());
+            }
+            waiting.wake(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn attempt(
+        &self,
+        message: &M,
+        pressure: Pressure,
+        place: Option<(&Place, Uid)>,
+    ) -> Result<Reach, Refused> {
+        let order = Order {
+            topic: self.topic.topic(),
+            protocol: number_of(&M::TYPE),
+            publish: Publish {
+                pressure,
+                ..self.publish
+            },
+            role: self.role.as_deref(),
+            place,
+        };
+        self.core.publish(&order, message)
+    }
+
+    fn error(&self, refused: Refused, message: M) -> PublishError<M> {
+        match refused {
+            Refused::Full(nodes) => PublishError::Full {
+                message,
+                nodes: nodes.into_iter().map(|it| it.0).collect(),
+            },
+            Refused::Waits(_) => PublishError::Full {
+                message,
+                nodes: vec![self.core.identity().uid],
+            },
+            Refused::Archive => PublishError::Archive { message },
+            Refused::Stopping => PublishError::Stopping { message },
+        }
+    }
+}
+
+/// A publish that waits for room.
+struct Waits {
+    place: Option<(Place, Uid)>,
+    /// How long a subscriber of this node is waited for.
+    patience: Option<Alarm>,
+    alarm: Option<Alarm>,
+    timeout: Duration,
+}
+
+impl Waits {
+    fn attempt<M: Message>(
+        &mut self,
+        publisher: &Publisher<M>,
+        message: &M,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Reached, Refused>> {
+        let core = &publisher.core;
+        let place = self.place.as_ref().map(|it| (&it.0, it.1));
+        let refused = match publisher.attempt(message, Pressure::Refuse, place) {
+            Ok(reach) => return Poll::Ready(Ok(reach.into())),
+            Err(refused) => refused,
+        };
+        let alarm = self.alarm.get_or_insert_with(|| core.alarm(self.timeout));
+        let is_over = alarm.poll(context).is_ready();
+        match &refused {
+            Refused::Full(nodes) if !is_over => {
+                let Some((node, Some(way))) = nodes.first() else {
+                    return Poll::Ready(Err(refused));
+                };
+                let stays = |it: &(Place, Uid)| it.1 == *node && !core.is_astray(&it.0, *way);
+                if !self.place.as_ref().is_some_and(stays) {
+                    self.place = core.join_line(*way).map(|place| (place, *node));
+                }
+                match &self.place {
+                    Some((place, _)) => place.wait(context.waker()),
+                    None => return Poll::Ready(Err(refused)),
+                }
+                Poll::Pending
+            }
+            Refused::Waits(subscriber) if !is_over => {
+                let patience = self
+                    .patience
+                    .get_or_insert_with(|| core.alarm(subscriber.patience()));
+                if patience.poll(context).is_ready() {
+                    // It had its time: the others get the message without it.
+                    let published = publisher.attempt(message, Pressure::Lose, None);
+                    return Poll::Ready(published.map(Reached::from));
+                }
+                subscriber.wait_for_room(context.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err(refused)),
+        }
+    }
+}
+
+impl<M> fmt::Debug for Publisher<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}

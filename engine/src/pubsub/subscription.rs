@@ -1,0 +1,349 @@
+//! Subscriptions: each with a queue of its own, on the core where it began.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use ringmesh_cluster::pubsub::{
+    GroupName, Level, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Interest, Taken,
+};
+use ringmesh_cluster::registry::Acknowledgement;
+use ringmesh_proto::message::Message;
+
+use super::error::{RecvError, SubscribeError};
+use super::topic::number_of;
+use crate::core::{Arrived, Core, Entered, Subscriber};
+use crate::message::{Msg, Validated};
+
+/// What happens to a message for which the queue of a subscription has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// The oldest that wait are lost, and the subscriber is told how many.
+    #[default]
+    DropOldest,
+    /// The message is lost, and the subscriber is told so.
+    DropNewest,
+    /// The subscription ends; what waits can still be read.
+    End,
+    /// Whoever publishes waits for room, for so long at most; then the message is lost. This is the
+    /// one policy by which a subscriber slows others: publishers, and what comes to its core from
+    /// other nodes behind the message.
+    Wait(Duration),
+}
+
+/// How a subscription is to begin; from [`Node::subscribe`](crate::Node::subscribe).
+#[must_use = "nothing is subscribed to before `begin`"]
+pub struct Subscribe<M> {
+    core: Rc<Core>,
+    pattern: Pattern,
+    group: Option<GroupName>,
+    queue: QueueSettings,
+    on_full: OnFull,
+    message: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Subscribe<M> {
+    pub(crate) fn new(core: &Rc<Core>, pattern: Pattern) -> Self {
+        Self {
+            core: Rc::clone(core),
+            pattern,
+            group: None,
+            queue: QueueSettings::default(),
+            on_full: OnFull::default(),
+            message: std::marker::PhantomData,
+        }
+    }
+
+    /// As a member of a group: of all members of a group, on whatever nodes, one gets each message.
+    pub fn group(mut self, group: GroupName) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// So many messages may wait: 1,024. One at least. Too few lose some of each burst; many make
+    /// what is read old.
+    pub fn queue(mut self, messages: usize) -> Self {
+        self.queue.items_max = messages.max(1);
+        self
+    }
+
+    /// So many bytes of them may wait: 4 MiB.
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue.bytes_max = bytes;
+        self
+    }
+
+    /// What happens beyond that.
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// Begins it. What is published on this core reaches it from now on; what others publish, once
+    /// they know of it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn begin(self) -> Result<Subscription<M>, SubscribeError> {
+        Subscription::new(self)
+    }
+
+    /// The same, and waits until others know of it, 5 s at most: who does by then says the answer.
+    /// What they publish from then on reaches it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn begin_known(
+        self,
+        level: Level,
+    ) -> Result<(Subscription<M>, Option<Acknowledgement>), SubscribeError> {
+        let subscription = self.begin()?;
+        let Some(extent) = level.extent() else {
+            return Ok((subscription, None));
+        };
+        let core = Rc::clone(&subscription.core);
+        let known = core.confirm_subscription(subscription.entered, extent);
+        let known = known.await?;
+        Ok((subscription, Some(known)))
+    }
+}
+
+/// A message that was published.
+pub struct Received<M: Message> {
+    message: Msg<M>,
+    topic: Rc<str>,
+}
+
+impl<M: Message> Received<M> {
+    /// What it was published to.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The message, to be kept.
+    pub fn into_message(self) -> Msg<M> {
+        self.message
+    }
+}
+
+impl<M: Message> Deref for Received<M> {
+    type Target = Msg<M>;
+
+    fn deref(&self) -> &Msg<M> {
+        &self.message
+    }
+}
+
+impl<M: Message> fmt::Debug for Received<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = &self.topic;
+        f.debug_struct("Received")
+            .field("topic", topic)
+            .finish_non_exhaustive()
+    }
+}
+
+type Item<M> = (Msg<M>, Option<Rc<str>>);
+
+/// What waits for a subscription, and who waits for that.
+struct Inbox<M: Message> {
+    queue: RefCell<Queue<Item<M>>>,
+    patience: Duration,
+    is_over: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    writers: RefCell<Vec<Waker>>,
+}
+
+impl<M: Message> Subscriber for Inbox<M> {
+    fn must_wait(&self, bytes: usize) -> bool {
+        !self.patience.is_zero() && !self.queue.borrow().has_room(bytes)
+    }
+
+    fn offer(&self, core: &Core, arrived: &mut Arrived) -> bool {
+        let known = arrived.validated.as_ref().and_then(Validated::lease::<M>);
+        let message = match known {
+            Some(message) => message,
+            None => match Validated::new::<M>(arrived.bytes.clone()) {
+                Ok(validated) => {
+                    let message = validated.lease::<M>();
+                    arrived.validated = Some(validated);
+                    let Some(message) = message else {
+                        return true;
+                    };
+                    message
+                }
+                Err(_) => {
+                    core.count_malformed();
+                    return true;
+                }
+            },
+        };
+        let bytes = arrived.bytes.len();
+        let item = (message, arrived.topic.clone());
+        let offered = self.queue.borrow_mut().offer(item, bytes, None);
+        let Ok(offered) = offered else {
+            return false;
+        };
+        core.count_offered(offered);
+        let reader = self.reader.take();
+        if let Some(reader) = reader {
+            core.wake(reader);
+        }
+        true
+    }
+
+    fn give_up(&self) {
+        // It was never in the queue: only the core counts it.
+    }
+
+    fn wait_for_room(&self, waker: &Waker) {
+        let mut writers = self.writers.borrow_mut();
+        if !writers.iter().any(|it| it.will_wake(waker)) {
+            writers.push(waker.clone());
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn end(&self, core: &Core) {
+        self.is_over.set(true);
+        let reader = self.reader.take();
+        reader.into_iter().for_each(|it| core.wake(it));
+        let writers = self.writers.take();
+        writers.into_iter().for_each(|it| core.wake(it));
+    }
+}
+
+/// A subscription; it ends when it drops. It stays on its core.
+pub struct Subscription<M: Message> {
+    core: Rc<Core>,
+    inbox: Rc<Inbox<M>>,
+    entered: Entered,
+    pattern: Rc<str>,
+}
+
+impl<M: Message> Subscription<M> {
+    fn new(subscribe: Subscribe<M>) -> Result<Self, SubscribeError> {
+        let Subscribe {
+            core,
+            pattern,
+            group,
+            mut queue,
+            on_full,
+            ..
+        } = subscribe;
+        queue.on_full = match on_full {
+            OnFull::DropOldest => Policy::DropOldest,
+            OnFull::DropNewest => Policy::DropNewest,
+            OnFull::End => Policy::Fail,
+            OnFull::Wait(_) => Policy::Wait,
+        };
+        let patience = match on_full {
+            OnFull::Wait(patience) => patience.max(Duration::from_nanos(1)),
+            _ => Duration::ZERO,
+        };
+        let inbox = Rc::new(Inbox {
+            queue: RefCell::new(Queue::new(queue)),
+            patience,
+            is_over: Cell::new(false),
+            reader: RefCell::default(),
+            writers: RefCell::default(),
+        });
+        let text: Rc<str> = Rc::from(pattern.as_str());
+        let interest = |subscriber| Interest {
+            pattern,
+            group,
+            protocol: number_of(&M::TYPE),
+            subscriber,
+        };
+        let subscriber: Rc<dyn Subscriber> = Rc::clone(&inbox) as Rc<dyn Subscriber>;
+        let entered = core.enter_subscription(subscriber, interest)?;
+        Ok(Self {
+            core,
+            inbox,
+            entered,
+            pattern: text,
+        })
+    }
+
+    /// The next message; waits for it.
+    ///
+    /// Nothing is lost when the future is dropped before it is ready.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`]: some were lost here, and what follows comes next.
+    /// [`RecvError::Closed`]: none will come any more.
+    pub async fn recv(&mut self) -> Result<Received<M>, RecvError> {
+        poll_fn(|context| {
+            if let Some(taken) = self.take() {
+                return Poll::Ready(taken);
+            }
+            let former = self.inbox.reader.replace(Some(context.waker().clone()));
+            self.core.release(former);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next message, if there is one now.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&mut self) -> Result<Option<Received<M>>, RecvError> {
+        self.take().transpose()
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.inbox.queue.borrow().len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn take(&mut self) -> Option<Result<Received<M>, RecvError>> {
+        let taken = self.inbox.queue.borrow_mut().take();
+        let taken = match taken {
+            Some(Taken::Item((message, topic))) => Ok(Received {
+                message,
+                topic: topic.unwrap_or_else(|| Rc::clone(&self.pattern)),
+            }),
+            Some(Taken::Lagged(count)) => Err(RecvError::Lagged(count)),
+            Some(Taken::Failed) => Err(RecvError::Closed),
+            None if self.inbox.is_over.get() => Err(RecvError::Closed),
+            None => return None,
+        };
+        if !self.inbox.patience.is_zero() {
+            let writers = self.inbox.writers.take();
+            writers.into_iter().for_each(|it| self.core.wake(it));
+        }
+        Some(taken)
+    }
+}
+
+impl<M: Message> Drop for Subscription<M> {
+    fn drop(&mut self) {
+        self.core.leave_subscription(self.entered);
+        self.inbox.end(&self.core);
+        self.inbox
+            .queue
+            .replace(Queue::new(QueueSettings::default()));
+    }
+}
+
+impl<M: Message> fmt::Debug for Subscription<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("pattern", &self.pattern)
+            .finish_non_exhaustive()
+    }
+}
