@@ -385,6 +385,45 @@ fn a_node_does_not_end_before_what_its_main_future_had_is_given_back() {
     assert_eq!(store.holder(&shop()), None);
 }
 
+/// Answers as often as it is told to, until nobody tells it anything any more.
+struct Sluggish {
+    store: MemoryStore,
+    go_on: Receiver<()>,
+}
+
+impl Store for Sluggish {
+    fn handle(&mut self, ask: &Ask) -> Answer {
+        let _ = self.go_on.recv();
+        self.store.handle(ask)
+    }
+}
+
+/// It answers an ask alone that was given up, when the same had been asked again.
+#[test]
+fn what_a_slow_store_answers_late_is_heard() {
+    let (go_on, told) = channel();
+    let store = MemoryStore::new(Arc::new(SystemClock::default()));
+    let slow = Sluggish { store, go_on: told };
+    let slow = Mutex::new(Some(slow));
+    let mut settings = watchful();
+    settings.seeds = Some(Vec::new());
+    let node = LiveNode::start_with(|builder| {
+        builder.cluster(settings).lease_store(move || {
+            let mut slow = slow.lock().expect("nobody panicked");
+            slow.take().expect("the node starts once")
+        })
+    });
+    let held = node.begin(|node| async move {
+        let lease = of(&node).lease(shop(), Duration::from_secs(8));
+        lease.expect("there is a store").acquire().await
+    });
+    node.until("the same is asked again", |it| it.lease_asks >= 2);
+    go_on.send(()).expect("it waits");
+    assert_eq!(held.finish(), Token(1));
+    drop(go_on);
+    node.stop();
+}
+
 #[test]
 fn a_lease_that_cannot_be_is_refused() {
     let (nodes, store) = two();
