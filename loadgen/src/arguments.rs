@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::peer;
-use crate::plan::Mode;
+use crate::plan::{Mode, Policy};
 
 /// Bytes of the smallest archive of a numbered message: its number and the head of a vector.
 pub(crate) const PAYLOAD_BYTES_MIN: u64 = 16;
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Echo(Echo),
     /// Messages from an actor to one on another core of the same node.
     Mesh(Load),
+    /// Messages from one publisher to many subscribers, on several nodes of one cluster.
+    #[command(name = "pubsub")]
+    PubSub(PubSub),
     /// Twice as many messages as the receiver can handle, between two nodes of one process.
     Overload(Overload),
     /// Pings of the engine there and back: idle, and beside a stream of large messages, by turns.
@@ -161,6 +164,52 @@ pub(crate) struct Echo {
     /// Write the percentiles of all round trips in HdrHistogram's text format.
     #[arg(long, value_name = "FILE")]
     pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// From one to many.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PubSub {
+    /// How much of what.
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Subscribers, spread over all cores of all nodes.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=4096),
+    )]
+    pub(crate) subscribers: u32,
+    /// Nodes, each a process; the first one publishes.
+    #[arg(
+        long,
+        value_name = "M",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u16).range(1..=64),
+    )]
+    pub(crate) nodes: u16,
+    /// Put all subscribers into so many groups, of each of which one gets a message.
+    #[arg(
+        long,
+        value_name = "G",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=64),
+    )]
+    pub(crate) groups: u16,
+    /// So many of the subscribers stand still for 1 ms behind each message.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) slow: u32,
+    /// What happens to a message for which the queue of a subscriber has no room.
+    #[arg(long, value_name = "P", value_enum, default_value_t = Policy::DropOldest)]
+    pub(crate) policy: Policy,
+    /// Cores of each node.
+    #[arg(
+        long,
+        value_name = "C",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256),
+    )]
+    pub(crate) cores: u16,
 }
 
 /// More than the receiver can handle.
@@ -300,6 +349,11 @@ mod tests {
             "floor echo --size 64 --seconds 5 --mode park",
             "mesh --size 64 --seconds 5 --json",
             "floor mesh --size 64 --seconds 5 --json",
+            "pubsub --subscribers 64 --nodes 2 --size 128 --seconds 5",
+            "pubsub --subscribers 9 --nodes 3 --size 128 --seconds 5 --groups 3 --slow 1 --json",
+            "pubsub --policy drop-newest --cores 2",
+            "pubsub --policy wait",
+            "pubsub --policy end",
             "overload --size 64 --seconds 300 --work-us 20 --json",
             "ping",
             "ping --seconds 10 --bulk 2097152 --mode spin --json",
@@ -342,6 +396,11 @@ mod tests {
             ),
             ("stream --rate 5", ErrorKind::UnknownArgument),
             ("echo --rate inf", ErrorKind::ValueValidation),
+            ("pubsub --subscribers 0", ErrorKind::ValueValidation),
+            ("pubsub --nodes 0", ErrorKind::ValueValidation),
+            ("pubsub --groups 65", ErrorKind::ValueValidation),
+            ("pubsub --policy block", ErrorKind::InvalidValue),
+            ("pubsub --mode park", ErrorKind::UnknownArgument),
             ("overload --work-us 0", ErrorKind::ValueValidation),
             ("ping --bulk 262144", ErrorKind::ValueValidation),
             ("ping --bulk 2097153", ErrorKind::ValueValidation),

@@ -46,7 +46,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::{
-    Arguments, Command, Echo, Floor, Links, Load, POD_PAYLOAD_BYTES, Serve, Stream, Workload,
+    Arguments, Command, Echo, Floor, Links, Load, POD_PAYLOAD_BYTES, PubSub, Serve, Stream,
+    Workload,
 };
 use crate::host::{Host, StealWatch};
 use crate::latency::{Latencies, UnreadableLatencies};
@@ -55,7 +56,7 @@ use crate::overload::Overload;
 use crate::peer::{PeerError, PlayError};
 use crate::ping::PingFailure;
 use crate::placement::Placement;
-use crate::plan::{Mode, Mover, Round, Traffic};
+use crate::plan::{Crowd, Mode, Mover, Round, Traffic};
 use crate::report::Report;
 use crate::rounds::{Experiment, Schedule};
 use crate::workload::{Place, WorkloadError};
@@ -158,6 +159,7 @@ fn run(command: Option<Command>) -> Result<bool, Failure> {
             let experiment = experiment(round, &workload.load, true);
             measure_and_print(&experiment, workload.load.json, None)
         }
+        Some(Command::PubSub(arguments)) => pubsub(arguments),
         Some(Command::Overload(arguments)) => overload(&arguments),
         Some(Command::Ping(arguments)) => ping(&arguments),
         Some(Command::Floor { traffic }) => {
@@ -220,6 +222,40 @@ fn stream(stream: Stream) -> Result<bool, Failure> {
     measure_and_print(&experiment, stream.workload.load.json, stream.hgrm)
 }
 
+fn pubsub(arguments: PubSub) -> Result<bool, Failure> {
+    let PubSub {
+        load,
+        subscribers,
+        nodes,
+        groups,
+        slow,
+        policy,
+        cores,
+    } = arguments;
+    for (name, count) in [("--groups", u32::from(groups)), ("--slow", slow)] {
+        if count > subscribers {
+            usage_error(&format!("{name} is {count}, of {subscribers} subscribers"));
+        }
+    }
+    let crowd = Crowd {
+        subscribers,
+        nodes,
+        cores,
+        groups,
+        slow,
+        policy,
+    };
+    let json = load.json;
+    let mode = crowd.mode(placement::allowed_cpus()?.len());
+    let workload = Workload { load, mode };
+    let round = Round {
+        crowd: Some(crowd),
+        ..round(Mover::Engine, Traffic::PubSub, &workload)
+    };
+    let experiment = experiment(round, &workload.load, true);
+    measure_and_print(&experiment, json, None)
+}
+
 fn overload(arguments: &arguments::Overload) -> Result<bool, Failure> {
     let host = Host::inspect();
     let overload = Overload {
@@ -270,10 +306,14 @@ fn check_pod_size(stream: &Stream) {
             "--pod has messages of {sizes} bytes, not {}",
             stream.workload.load.size
         );
-        <Arguments as clap::CommandFactory>::command()
-            .error(ErrorKind::ValueValidation, text)
-            .exit()
+        usage_error(&text)
     }
+}
+
+fn usage_error(text: &str) -> ! {
+    <Arguments as clap::CommandFactory>::command()
+        .error(ErrorKind::ValueValidation, text)
+        .exit()
 }
 
 fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> Round {
@@ -288,6 +328,7 @@ fn round(mover: Mover, traffic: Traffic, Workload { load, mode }: &Workload) -> 
         rate_per_second: None,
         sample_one_way: false,
         is_cut: false,
+        crowd: None,
         warm_up: schedule.warm_up,
         measured: schedule.measured,
     }

@@ -2,7 +2,8 @@
 //!
 //! A round is two processes. The receiver says `listening ADDR`, the sender then runs the workload
 //! against that address and answers with its [`Outcome`] as one line of JSON. A mesh has both sides
-//! in the sender. Both processes watch their stdin: when the parent is gone, it ends, and they end.
+//! in the sender; pub-sub has a receiver for each node but the publisher's. All processes watch
+//! their stdin: when the parent is gone, it ends, and they end.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -232,10 +233,15 @@ pub(crate) fn play(plan: &str) -> Result<(), PlayError> {
     let plan: Plan = serde_json::from_str(plan)?;
     // Started before the pinning, so the watcher may run elsewhere.
     end_with_parent()?;
-    placement::pin_this_thread(plan.cpu)?;
+    if plan.round.crowd.is_none() || plan.round.mover == Mover::Floor {
+        placement::pin_this_thread(plan.cpu)?;
+    }
     let outcome = match (plan.round.mover, plan.round.traffic, plan.to) {
         (Mover::Floor, Traffic::Mesh, None) => floor::mesh::run(&plan)?,
         (Mover::Engine, Traffic::Mesh, None) => workload::cross(&plan)?,
+        (Mover::Floor, Traffic::PubSub, _) => floor::fan_out::run(&plan)?,
+        (Mover::Engine, Traffic::PubSub, _) if plan.number == 0 => workload::publish(&plan)?,
+        (Mover::Engine, Traffic::PubSub, _) => return Ok(workload::subscribe(&plan)?),
         (_, _, None) => return receive(&plan),
         (Mover::Engine, _, Some(to)) => workload::send(&plan, to)?,
         (Mover::Floor, _, Some(to)) => floor::send(&plan, to)?,

@@ -49,6 +49,8 @@ pub(crate) enum Traffic {
     /// Pings of the engine there and back, beside a stream of large messages one way, if their size
     /// is not 0.
     Ping,
+    /// From one publisher to all who subscribe, on several nodes.
+    PubSub,
 }
 
 impl Traffic {
@@ -59,6 +61,55 @@ impl Traffic {
             Self::Echo => "echo",
             Self::Mesh => "mesh",
             Self::Ping => "ping",
+            Self::PubSub => "pubsub",
+        }
+    }
+}
+
+/// What becomes of a message for which the queue of a subscriber has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Policy {
+    /// The oldest that wait are lost.
+    #[default]
+    DropOldest,
+    /// The message is lost.
+    DropNewest,
+    /// The publisher waits.
+    Wait,
+    /// The subscription ends.
+    End,
+}
+
+/// Who subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Crowd {
+    /// How many, on all nodes together.
+    pub(crate) subscribers: u32,
+    /// Over how many nodes they are spread; the publisher is on the first.
+    pub(crate) nodes: u16,
+    /// Cores of each node.
+    pub(crate) cores: u16,
+    /// So many groups, of each of which one member gets a message; 0: everyone gets all.
+    pub(crate) groups: u16,
+    /// The last so many stand still between reads.
+    pub(crate) slow: u32,
+    /// What their queues do when they are full.
+    pub(crate) policy: Policy,
+}
+
+impl Crowd {
+    /// How its nodes wait: those that share CPUs leave them to each other.
+    pub(crate) fn mode(&self, cpus: usize) -> Mode {
+        let cores = usize::from(self.nodes) * usize::from(self.cores);
+        if cores > cpus { Mode::Park } else { Mode::Spin }
+    }
+
+    /// How many deliveries one publish is to have.
+    pub(crate) fn deliveries(&self) -> u64 {
+        match self.groups {
+            0 => self.subscribers.into(),
+            groups => groups.into(),
         }
     }
 }
@@ -94,6 +145,8 @@ pub(crate) struct Round {
     pub(crate) sample_one_way: bool,
     /// The connection is cut while the stream runs: it goes on when there is another. Engine only.
     pub(crate) is_cut: bool,
+    /// Who subscribes. Pub-sub only.
+    pub(crate) crowd: Option<Crowd>,
     /// Runs before the measured interval.
     pub(crate) warm_up: Duration,
     /// The measured interval.
@@ -111,6 +164,9 @@ pub(crate) fn one_by_one(measured: Duration) -> Duration {
 pub(crate) struct Plan {
     /// The round both sides play.
     pub(crate) round: Round,
+    /// The number of this node among those of a crowd.
+    #[serde(default)]
+    pub(crate) number: u16,
     /// The CPU to run on.
     pub(crate) cpu: usize,
     /// The CPU of the other side.
@@ -119,7 +175,8 @@ pub(crate) struct Plan {
     pub(crate) cpu_is_shared: bool,
     /// Where the proxy before the receiver is entered, if the stream goes through one.
     pub(crate) front: Option<SocketAddr>,
-    /// Where to send. Without it this process is the receiver, or both sides of a mesh.
+    /// Where to send, or whom to join. Without it this process is the receiver, or both sides of a
+    /// mesh, or the one that founds the cluster of a crowd.
     pub(crate) to: Option<SocketAddr>,
 }
 
@@ -159,6 +216,21 @@ pub(crate) struct EngineFacts {
     pub(crate) enters: u64,
 }
 
+/// What pub-sub alone can tell about a round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CrowdFacts {
+    /// Messages that were published.
+    pub(crate) publishes: u64,
+    /// Frames that other nodes were sent for them.
+    pub(crate) frames: u64,
+    /// Deliveries that those were to have.
+    pub(crate) expected: u64,
+    /// Deliveries that queues lost, as their policy says.
+    pub(crate) dropped: u64,
+    /// How far apart the first and the last delivery of a message were, of a sample.
+    pub(crate) skew: Recorded,
+}
+
 /// What came of a round: the sender's answer, which includes what the receiver told it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
@@ -178,4 +250,6 @@ pub(crate) struct Outcome {
     pub(crate) latency_from_schedule: Option<Recorded>,
     /// What only the engine can tell.
     pub(crate) engine: Option<EngineFacts>,
+    /// What only pub-sub can tell.
+    pub(crate) crowd: Option<CrowdFacts>,
 }

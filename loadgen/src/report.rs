@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
+pub(crate) use self::crowd::CrowdReport;
 use crate::host::Host;
 use crate::latency::{Latencies, Percentiles, Recorded, UnreadableLatencies};
 use crate::median::{median, spread};
 use crate::plan::{EngineFacts, FramesCopied, Mode, Mover, Outcome, Round, Traffic};
 use crate::rounds::{Experiment, Outcomes};
+
+mod crowd;
 
 /// Version of the keys of a report.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -28,7 +31,7 @@ pub(crate) struct Report {
     pub(crate) mode: Mode,
     /// Measured time, all rounds together, without warm-ups and without the floor beside it.
     pub(crate) seconds: f64,
-    /// Messages that arrived, or round trips that came back.
+    /// Messages that arrived, deliveries of pub-sub, or round trips that came back.
     pub(crate) messages: u64,
     /// Of them per second.
     pub(crate) messages_per_second: f64,
@@ -51,11 +54,11 @@ pub(crate) struct Report {
     pub(crate) p50_from_schedule_ns: Option<u64>,
     /// As `p50_from_schedule_ns`.
     pub(crate) p99_from_schedule_ns: Option<u64>,
-    /// The floor's rate in the same run; streams and meshes only.
+    /// The floor's rate in the same run; streams, meshes and pub-sub only.
     pub(crate) floor_messages_per_second: Option<f64>,
     /// The floor's latency of the same kind in the same run; echoes and meshes only.
     pub(crate) floor_p50_ns: Option<u64>,
-    /// Rate over floor of streams and meshes, round trip over floor of echoes.
+    /// Rate over floor of streams, meshes and pub-sub, round trip over floor of echoes.
     pub(crate) ratio_to_floor: Option<f64>,
     /// Messages that never arrived, or asks that failed.
     pub(crate) lost: u64,
@@ -75,6 +78,9 @@ pub(crate) struct Report {
     pub(crate) cuts: Option<u64>,
     /// Of them those that dropped bytes which the receiver never got.
     pub(crate) cuts_unacked: Option<u64>,
+    /// Of pub-sub alone; no other report has its keys.
+    #[serde(flatten)]
+    pub(crate) crowd: Option<CrowdReport>,
     /// Facts about this machine.
     pub(crate) host: Host,
 }
@@ -136,6 +142,10 @@ impl Report {
             allocations_per_message: per_message(subject, |outcome| Some(outcome.cost.allocations)),
             cuts: outcomes.cuts.map(|cuts| cuts.made),
             cuts_unacked: outcomes.cuts.map(|cuts| cuts.unacked),
+            crowd: round
+                .crowd
+                .map(|crowd| CrowdReport::new(crowd, subject))
+                .transpose()?,
             host,
         })
     }
@@ -147,7 +157,7 @@ impl Report {
     }
 }
 
-/// What the subject is held against: a rate for streams and meshes, a round trip for echoes.
+/// What the subject is held against: a round trip for echoes, a rate for all others.
 struct Floor {
     messages_per_second: Option<f64>,
     p50_ns: Option<u64>,
@@ -169,7 +179,7 @@ impl Floor {
         };
         Ok(match (round.mover, round.traffic) {
             // The floor's own figure is the floor.
-            (Mover::Floor, Traffic::Stream) => Self {
+            (Mover::Floor, Traffic::Stream | Traffic::PubSub) => Self {
                 messages_per_second: Some(rate),
                 ..none
             },
@@ -181,7 +191,7 @@ impl Floor {
             },
             // Pings have a report of their own.
             (_, Traffic::Ping) => none,
-            (Mover::Engine, Traffic::Stream | Traffic::Mesh) => {
+            (Mover::Engine, Traffic::Stream | Traffic::Mesh | Traffic::PubSub) => {
                 let floor = median(outcomes.floor.iter().map(self::rate));
                 Self {
                     messages_per_second: floor,

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use crate::cuts::{self, Cuts, Cutter};
 use crate::peer::{Peer, PeerError};
 use crate::placement::Placement;
-use crate::plan::{Mover, Outcome, Plan, Round, Traffic};
+use crate::plan::{Crowd, Mover, Outcome, Plan, Round, Traffic};
 
 /// Every figure is a median over at least this many rounds.
 const ROUNDS_MIN: u32 = 5;
@@ -129,9 +129,13 @@ pub(crate) fn play(
     placement: Placement,
 ) -> Result<Outcome, PeerError> {
     let cpu_is_shared = placement.is_shared();
-    if round.traffic == Traffic::Mesh {
+    if let (Mover::Engine, Some(crowd)) = (round.mover, round.crowd) {
+        return play_crowd(round, crowd, placement);
+    }
+    if matches!(round.traffic, Traffic::Mesh | Traffic::PubSub) {
         let plan = Plan {
             round,
+            number: 0,
             cpu: placement.sender,
             other_cpu: placement.receiver,
             cpu_is_shared,
@@ -146,6 +150,7 @@ pub(crate) fn play(
         None => {
             let plan = Plan {
                 round,
+                number: 0,
                 cpu: placement.receiver,
                 other_cpu: placement.sender,
                 cpu_is_shared,
@@ -159,6 +164,7 @@ pub(crate) fn play(
     };
     let plan = Plan {
         round,
+        number: 0,
         cpu: placement.sender,
         other_cpu: placement.receiver,
         cpu_is_shared,
@@ -169,10 +175,38 @@ pub(crate) fn play(
     outcome.map_err(|error| blame(error, receiver.as_mut()))
 }
 
+/// Plays a round with a node for each process, of which the first publishes. It comes last, to a
+/// cluster that the second founded; if it is the only one it founds that itself.
+fn play_crowd(round: Round, crowd: Crowd, placement: Placement) -> Result<Outcome, PeerError> {
+    let mut plan = Plan {
+        round,
+        number: 0,
+        cpu: placement.sender,
+        other_cpu: placement.receiver,
+        cpu_is_shared: placement.is_shared(),
+        front: None,
+        to: None,
+    };
+    let mut others = Vec::new();
+    for number in 1..crowd.nodes {
+        let (peer, address) = Peer::listen(&Plan { number, ..plan })?;
+        plan.to.get_or_insert(address);
+        others.push(peer);
+    }
+    let outcome = Peer::send(&plan)?.outcome(&plan);
+    outcome.map_err(|error| {
+        let is_kill = error.is_kill();
+        let mut deaths = others.iter_mut().filter_map(Peer::death);
+        let death = if is_kill { None } else { deaths.next() };
+        death.unwrap_or(error)
+    })
+}
+
 /// The same through `cutter`, which cuts the connection meanwhile.
 fn play_cut(round: Round, cutter: &Cutter, placement: Placement) -> Result<Outcome, PeerError> {
     let mut plan = Plan {
         round,
+        number: 0,
         cpu: placement.receiver,
         other_cpu: placement.sender,
         cpu_is_shared: placement.is_shared(),

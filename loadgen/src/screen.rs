@@ -1,7 +1,7 @@
 //! Reports for people: figures with units, one workload as a screen of text, the tour as a table.
 
 use crate::host::Host;
-use crate::report::Report;
+use crate::report::{CrowdReport, Report};
 
 /// One workload, without a line break at its end.
 pub(crate) fn report(report: &Report, rounds: u32) -> String {
@@ -36,11 +36,15 @@ pub(crate) fn report(report: &Report, rounds: u32) -> String {
     if let Some(cpu) = report.cpu_ns_per_message {
         row(
             "cpu",
-            format!("{} per message, both sides together", time(cpu)),
+            format!("{} per message, all processes together", time(cpu)),
         );
     }
     row("per message", overheads(report));
     row("delivery", delivery(report));
+    if let Some(crowd) = &report.crowd {
+        row("fan-out", fan_out(crowd));
+        row("skew", skew(crowd));
+    }
     if let (Some(cuts), Some(unacked)) = (report.cuts, report.cuts_unacked) {
         row(
             "cuts",
@@ -182,6 +186,28 @@ fn delivery(report: &Report) -> String {
         .chain(counted)
         .collect::<Vec<_>>()
         .join("   ")
+}
+
+fn fan_out(crowd: &CrowdReport) -> String {
+    format!(
+        "{} subscribers   {} nodes   {} groups   {} publishes   {:.4} frames each   dropped {}",
+        crowd.subscribers,
+        crowd.nodes,
+        crowd.groups,
+        grouped(crowd.publishes),
+        crowd.frames_per_publish,
+        grouped(crowd.dropped_by_policy),
+    )
+}
+
+/// From the first delivery of a message to the last.
+fn skew(crowd: &CrowdReport) -> String {
+    let figures = [("p50", crowd.skew_p50_ns), ("p99", crowd.skew_p99_ns)];
+    let figures = figures.map(|(name, ns)| {
+        let ns = ns.map_or_else(absent, |ns| time(ns as f64));
+        format!("{name} {ns}")
+    });
+    format!("{}   (first to last delivery)", figures.join("   "))
 }
 
 /// Messages per second to three digits.

@@ -7,9 +7,11 @@
 //!
 //! Both halves keep one protocol: data for the warm-up, `Begin` and its echo, data for the measured
 //! interval, `End`, and the receiver's [`Tally`]. So both count the same interval, and its end is
-//! the moment the sender knows that everything arrived. `mesh` alone has its halves in one process.
+//! the moment the sender knows that everything arrived. `mesh` and `fan_out` have all of it in one
+//! process.
 
 mod echo;
+pub(crate) mod fan_out;
 mod inbox;
 pub(crate) mod mesh;
 mod record;
@@ -55,7 +57,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, FloorError> {
         Traffic::Echo => {
             echo::Asker::new(socket, round.payload_bytes).run(round.warm_up, round.measured)
         }
-        Traffic::Mesh | Traffic::Ping => Err(FloorError::Confused),
+        Traffic::Mesh | Traffic::Ping | Traffic::PubSub => Err(FloorError::Confused),
     }
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn receive(plan: &Plan) -> Result<(), FloorError> {
     match round.traffic {
         Traffic::Stream => stream::receive(socket, round.payload_bytes),
         Traffic::Echo => echo::answer(socket, round.payload_bytes),
-        Traffic::Mesh | Traffic::Ping => Err(FloorError::Confused),
+        Traffic::Mesh | Traffic::Ping | Traffic::PubSub => Err(FloorError::Confused),
     }
 }
 
@@ -102,5 +104,6 @@ fn outcome(elapsed: Duration, sent: u64, cost: Cost, tally: Tally) -> Outcome {
         latency: None,
         latency_from_schedule: None,
         engine: None,
+        crowd: None,
     }
 }

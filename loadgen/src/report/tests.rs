@@ -5,6 +5,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::*;
 use crate::cost::Cost;
 use crate::cuts::Cuts;
+use crate::plan::{Crowd, CrowdFacts, Policy};
 
 /// The keys outside scripts read, in order.
 const KEYS: [&str; 29] = [
@@ -50,6 +51,7 @@ fn round(mover: Mover, traffic: Traffic) -> Round {
         rate_per_second: None,
         sample_one_way: false,
         is_cut: false,
+        crowd: None,
         warm_up: Duration::from_millis(50),
         measured: Duration::from_secs(1),
     }
@@ -78,6 +80,7 @@ fn outcome(messages: u64) -> Outcome {
         latency: None,
         latency_from_schedule: None,
         engine: None,
+        crowd: None,
     }
 }
 
@@ -279,6 +282,74 @@ fn a_mesh_is_held_against_the_floor_s_rate_and_shows_its_latency() {
         (report.p50_ns, report.floor_p50_ns),
         (Some(2000), Some(2000))
     );
+}
+
+#[test]
+fn pub_sub_has_keys_of_its_own_and_counts_deliveries() {
+    let crowd = Crowd {
+        subscribers: 4,
+        nodes: 2,
+        cores: 1,
+        groups: 0,
+        slow: 0,
+        policy: Policy::DropOldest,
+    };
+    assert_eq!((crowd.deliveries(), crowd.mode(1)), (4, Mode::Park));
+    let grouped = Crowd { groups: 3, ..crowd };
+    assert_eq!((grouped.deliveries(), grouped.mode(2)), (3, Mode::Spin));
+    let subject = Round {
+        crowd: Some(crowd),
+        ..round(Mover::Engine, Traffic::PubSub)
+    };
+    let experiment = Experiment {
+        subject,
+        ..experiment(Mover::Engine, Traffic::PubSub, true)
+    };
+    let mut skew = Latencies::new();
+    skew.record(Duration::from_micros(5));
+    let facts = CrowdFacts {
+        publishes: 1_000,
+        frames: 1_500,
+        expected: 4_000,
+        dropped: 10,
+        skew: skew.to_recorded(),
+    };
+    let one = Outcome {
+        crowd: Some(facts),
+        ..engine_outcome(3_990, 0)
+    };
+    let outcomes = Outcomes {
+        subject: vec![one; 3],
+        floor: vec![outcome(7_980); 3],
+        cuts: None,
+    };
+    let report = Report::new(&experiment, &outcomes, host()).unwrap();
+    let own = [
+        "subscribers",
+        "nodes",
+        "groups",
+        "publishes",
+        "frames_per_publish",
+        "deliveries_expected",
+        "dropped_by_policy",
+        "skew_p50_ns",
+        "skew_p99_ns",
+    ];
+    let (host_key, others) = KEYS.split_last().unwrap();
+    assert_eq!(keys(&report), [others, &own, &[*host_key]].concat());
+    assert_eq!(report.workload, "pubsub");
+    assert_eq!(report.messages_per_second, 3_990.0 / 2.0);
+    assert_eq!(report.ratio_to_floor, Some(0.5));
+    let crowd = report.crowd.unwrap();
+    assert_eq!(
+        (crowd.publishes, crowd.deliveries_expected),
+        (3_000, 12_000)
+    );
+    assert_eq!(
+        (crowd.frames_per_publish, crowd.dropped_by_policy),
+        (1.5, 30)
+    );
+    assert!(crowd.skew_p50_ns.is_some_and(|it| it.abs_diff(5_000) < 10));
 }
 
 #[test]

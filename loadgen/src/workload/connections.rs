@@ -61,5 +61,6 @@ fn sum(outcomes: &[Outcome]) -> Outcome {
             frames_copied: all.frames_copied + one.frames_copied,
             enters: all.enters + one.enters,
         }),
+        crowd: None,
     }
 }

@@ -119,6 +119,62 @@ protocol! {
     pub(crate) EchoApi = "loadgen.echo" { Ping, Begin, Finish }
 }
 
+/// Begins an interval of pub-sub.
+#[message(id = "loadgen.Muster", v = 1, reply = Tally)]
+pub(crate) struct Muster {
+    /// The number of its first message.
+    pub(crate) first: u64,
+}
+
+/// Asks what arrived. The interval is over.
+#[message(id = "loadgen.Look", v = 1, reply = Tally)]
+pub(crate) struct Look;
+
+/// What the subscribers of a node have seen since they began, and what that cost their process.
+#[message(id = "loadgen.Tally", v = 1)]
+pub(crate) struct Tally {
+    /// Different messages, of each of them.
+    pub(crate) delivered: u64,
+    /// Messages that came again to the same one.
+    pub(crate) duplicated: u64,
+    /// Messages that came after a later one.
+    pub(crate) reordered: u64,
+    /// Messages whose bytes were wrong.
+    pub(crate) corrupt: u64,
+    /// Messages that their queues lost.
+    pub(crate) dropped: u64,
+    /// Frames that this node sent others for what it published.
+    pub(crate) frames: u64,
+    /// User and system time.
+    pub(crate) cpu_ns: u64,
+    /// Calls to the allocator.
+    pub(crate) allocations: u64,
+    /// `io_uring_enter` calls.
+    pub(crate) enters: u64,
+    /// Frames copied because they straddled two receive buffers.
+    pub(crate) straddled: u64,
+    /// Frames copied because too many receive buffers were pinned.
+    pub(crate) pinned: u64,
+    /// Frames copied for any other reason.
+    pub(crate) other: u64,
+}
+
+/// Asks when messages arrived.
+#[message(id = "loadgen.Recall", v = 1, reply = Recalled)]
+pub(crate) struct Recall;
+
+/// When they did.
+#[message(id = "loadgen.Recalled", v = 1)]
+pub(crate) struct Recalled {
+    /// Of a sample: when the first and the last subscriber of the node had it.
+    pub(crate) moments: Bytes,
+}
+
+protocol! {
+    /// Says what the subscribers of its node have seen.
+    pub(crate) CrierApi = "loadgen.crier" { Muster, Look, Recall }
+}
+
 /// A message of a stream, whatever its layout.
 pub(crate) trait Numbered: Message {
     /// Message `number`, whose archive has `payload_bytes`.
@@ -195,10 +251,10 @@ pods! {
 
 #[cfg(test)]
 mod tests {
-    use super::{EchoApi, SinkApi};
+    use super::{CrierApi, EchoApi, SinkApi};
 
     #[test]
     fn messages_are_locked() {
-        ringmesh::assert_messages_locked!(SinkApi, EchoApi);
+        ringmesh::assert_messages_locked!(SinkApi, EchoApi, CrierApi);
     }
 }

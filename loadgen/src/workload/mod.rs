@@ -6,10 +6,13 @@
 //! and asks it to [`Finish`](message::Finish).
 
 mod connections;
+mod crowd;
 mod echo;
 mod mesh;
 mod message;
+mod moments;
 mod ping;
+mod pubsub;
 mod rally;
 mod receiver;
 mod sequence;
@@ -20,8 +23,11 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
+use ringmesh::cluster::ClusterSettings;
 use ringmesh::prelude::*;
-use ringmesh::{CoreId, Counters, NodeBuilder};
+use ringmesh::pubsub::{NameError, SubscribeError};
+use ringmesh::registry::RegisterError;
+use ringmesh::{Address, CoreId, Counters, NodeBuilder};
 use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::message::ARCHIVE_OVERHEAD_BYTES;
@@ -31,7 +37,8 @@ pub(crate) use self::sequence::Sequence;
 pub(crate) use self::soak::play as soak;
 use crate::cost::{Cost, Meter};
 use crate::latency::Recorded;
-use crate::plan::{EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, Traffic};
+use crate::placement;
+use crate::plan::{Crowd, EngineFacts, FramesCopied, HYBRID_SPIN, Mode, Outcome, Plan, Traffic};
 
 /// The cluster that every node of a load generator is of.
 const SYSTEM: &str = "loadgen";
@@ -74,6 +81,18 @@ pub(crate) enum WorkloadError {
     /// A mesh is asked for between two processes, or on a node of one core.
     #[error("a mesh is between two cores of one process")]
     Mesh,
+    /// A subscription did not begin.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// The topic or a group has no name that can be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An actor could not be announced.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The node to join has no address that can be one, or nobody subscribes.
+    #[error("the plan names no cluster that can be joined, or nobody who subscribes")]
+    Crowd,
     /// The node that was to receive ended before it listened.
     #[error("the receiving node did not start")]
     NoReceiver,
@@ -178,7 +197,7 @@ pub(crate) fn send(plan: &Plan, to: SocketAddr) -> Result<Outcome, WorkloadError
             Traffic::Stream => stream::send(&node, to, node.core(), &round).await,
             Traffic::Echo => echo::ask(&node, to, &round).await,
             Traffic::Ping => ping::ping(&node, to, &round).await,
-            Traffic::Mesh => Err(WorkloadError::Mesh),
+            Traffic::Mesh | Traffic::PubSub => Err(WorkloadError::Mesh),
         }
     })?
 }
@@ -199,6 +218,54 @@ pub(crate) fn cross(plan: &Plan) -> Result<Outcome, WorkloadError> {
         settings.cpus = vec![cpu, other_cpu];
     });
     builder.run(move |node| async move { mesh::run(&node, &round).await })?
+}
+
+/// Plays the publisher of `plan`, with the subscribers of its node.
+///
+/// # Errors
+/// When the node cannot start, the cluster cannot be joined, or another node is gone.
+pub(crate) fn publish(plan: &Plan) -> Result<Outcome, WorkloadError> {
+    let round = plan.round;
+    let (builder, crowd) = member(plan)?;
+    builder.run(move |node| async move { pubsub::run(&node, &round, crowd).await })?
+}
+
+/// Plays the subscribers of one of the other nodes of `plan`, and says where it is on stdout first.
+///
+/// # Errors
+/// When the node cannot start, or a subscription does not begin.
+pub(crate) fn subscribe(plan: &Plan) -> Result<(), WorkloadError> {
+    let number = plan.number;
+    let (builder, crowd) = member(plan)?;
+    builder.run(move |node| async move {
+        crowd::gather(&node, number, crowd).await?;
+        say_where(&node).map_err(WorkloadError::Stdout)?;
+        node.until_shutdown().await;
+        Ok(())
+    })?
+}
+
+/// A node of the cluster that has the crowd of `plan`. The nodes take the CPUs by turns.
+fn member(plan: &Plan) -> Result<(NodeBuilder, Crowd), WorkloadError> {
+    let crowd = plan.round.crowd.ok_or(WorkloadError::Crowd)?;
+    let seed = |to: SocketAddr| {
+        let address = Address::new(SYSTEM, &to.ip().to_string(), to.port());
+        address.map_err(|_| WorkloadError::Crowd)
+    };
+    // Nobody to ask: it founds the cluster.
+    let seeds = plan.to.map(seed).transpose()?.into_iter().collect();
+    let mut cluster = ClusterSettings::default();
+    cluster.seeds = Some(seeds);
+    let cpus = placement::allowed_cpus()?;
+    let cores = usize::from(crowd.cores);
+    let own = (0..cores).map(|core| cpus[(usize::from(plan.number) * cores + core) % cpus.len()]);
+    let own: Vec<usize> = own.collect();
+    let builder = builder(LOCALHOST, plan.round.mode, None).cluster(cluster);
+    let builder = builder.settings(|settings| {
+        settings.cores = cores;
+        settings.cpus = own;
+    });
+    Ok((builder, crowd))
 }
 
 fn builder(bind: SocketAddr, mode: Mode, cpu: Option<usize>) -> NodeBuilder {
@@ -291,6 +358,7 @@ fn outcome(seen: Seen, counts: &ArchivedCounts) -> Outcome {
             frames_copied: seen.cost.frames_copied + copied_there,
             enters: seen.cost.enters + counts.enters.to_native(),
         }),
+        crowd: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod death;
 mod floor;
 mod links;
 mod ping;
+mod pubsub;
 mod soak;
 mod usage;
 mod workload;
