@@ -193,7 +193,7 @@ impl Core {
             if patience.poll(context).is_ready() {
                 return Poll::Ready(false);
             }
-            if !place.as_ref().is_some_and(|it| !self.is_astray(it, way)) {
+            if place.as_ref().is_none_or(|it| self.is_astray(it, way)) {
                 place = self.join_line(way);
             }
             match &place {
