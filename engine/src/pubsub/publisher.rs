@@ -241,6 +241,9 @@ impl Waits {
                     self.place = core.join_line(*way).map(|place| (place, *node));
                 }
                 match &self.place {
+                    Some((place, _)) if core.is_mediator_busy(way) => {
+                        place.wait_aside(context.waker());
+                    }
                     Some((place, _)) => place.wait(context.waker()),
                     None => return Poll::Ready(Err(refused)),
                 }

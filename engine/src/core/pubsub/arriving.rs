@@ -1,5 +1,6 @@
 //! What other nodes and cores publish, as it comes to this core.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -89,6 +90,7 @@ impl Core {
             bytes: archive.len(),
             role: None,
             place: None,
+            full: Cell::default(),
         };
         let hop = if from_node { Hop::Link } else { Hop::Mesh };
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
@@ -114,7 +116,7 @@ impl Core {
                 };
                 match forward.to {
                     Destination::Core(core) => self.share(core, &parts),
-                    Destination::Node(node, core) => self.send_to_node(node, core, &parts),
+                    Destination::Node(node, core) => self.send_to_node((node, core), &parts, None),
                 }
             });
             self.tally.publishes_lost.add(u64::from(!is_sent));

@@ -1,5 +1,6 @@
 //! What this core publishes: to its own subscribers, to other cores, and one frame to each node.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
@@ -125,13 +126,17 @@ impl Core {
             bytes: HEADER_BYTES + HEAD_BYTES_MAX / 8 + archive.len(),
             role: order.role,
             place: order.place,
+            full: Cell::default(),
         };
         let (topic, publish) = ((order.topic, order.protocol), &order.publish);
         let fanout = match mediator.publish(topic, publish, &view, random) {
             Ok(fanout) => fanout,
             Err(full) => {
                 let nodes: Vec<Uid> = full.nodes.to_vec();
-                let way = |node: Uid| (node, self.known_way(node));
+                let way = |node: Uid| {
+                    let full = view.full.get().filter(|it| it.uid == node);
+                    (node, full.or_else(|| self.known_way(node)))
+                };
                 return Err(Refused::Full(nodes.into_iter().map(way).collect()));
             }
         };
@@ -162,7 +167,9 @@ impl Core {
             let written = fanout.write_for(&stop, &mut head);
             let is_sent = written.is_ok_and(|length| {
                 let head = &head[..length];
-                self.send_to_node(stop.node, stop.core, &Parts { head, archive })
+                let place = order.place.filter(|it| it.1 == stop.node);
+                let to = (stop.node, stop.core);
+                self.send_to_node(to, &Parts { head, archive }, place.map(|it| it.0))
             });
             reach.nodes += usize::from(is_sent);
             reach.lost += usize::from(!is_sent);
@@ -215,28 +222,35 @@ impl Core {
     pub(super) fn share(self: &Rc<Self>, core: CoreId, parts: &Parts<'_>) -> bool {
         let own = self.identity().uid;
         let way = self.way_to(own, core);
-        way.is_some_and(|way| self.send_parts(way, &Shared::TYPE, parts))
+        way.is_some_and(|way| self.send_parts((way, None), &Shared::TYPE, parts))
     }
 
-    /// Sends a frame to the mediator of a core of another node.
+    /// Sends a frame to the mediator of a core of another node; `place` is that of whoever waited
+    /// for room there.
     pub(super) fn send_to_node(
         self: &Rc<Self>,
-        node: Uid,
-        core: CoreId,
+        (node, core): (Uid, CoreId),
         parts: &Parts<'_>,
+        place: Option<&Place>,
     ) -> bool {
         let way = self.way_to(node, core);
-        let is_sent = way.is_some_and(|way| self.send_parts(way, &Published::TYPE, parts));
+        let send = |way| self.send_parts((way, place), &Published::TYPE, parts);
+        let is_sent = way.is_some_and(send);
         self.tally.published_frames.add(u64::from(is_sent));
         is_sent
     }
 
-    fn send_parts(self: &Rc<Self>, way: Way, message: &MessageType, parts: &Parts<'_>) -> bool {
+    fn send_parts(
+        self: &Rc<Self>,
+        (way, place): (Way, Option<&Place>),
+        message: &MessageType,
+        parts: &Parts<'_>,
+    ) -> bool {
         let head = SendHead::Tell {
             message,
             target: way.target(),
         };
-        let send = |way: &Way| match self.tell_as(way, head, parts, None) {
+        let send = |way: &Way| match self.tell_as(way, head, parts, place.filter(|_| !way.large)) {
             Err(Refusal::Unreachable) => {
                 self.reach(*way)?;
                 self.tell_as(way, head, parts, None)

@@ -1,5 +1,6 @@
 //! The way to the mediators of other cores and nodes.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use ringmesh_cluster::pubsub::Nodes;
@@ -38,6 +39,8 @@ pub(super) struct View<'a> {
     pub(super) role: Option<&'a str>,
     /// Where the publisher stands in the line at one of them.
     pub(super) place: Option<(&'a Place, Uid)>,
+    /// The first way on which there was no room.
+    pub(super) full: Cell<Option<Recipient>>,
 }
 
 impl Nodes for View<'_> {
@@ -53,8 +56,14 @@ impl Nodes for View<'_> {
         };
         let outbound = link.outbound.borrow();
         let positions = outbound.positions();
-        let has_room = positions.tail + self.bytes as u64 <= positions.limit;
-        !is_held_up && has_room && outbound.deferred() == 0
+        let has_room = positions.tail + self.bytes as u64 <= positions.limit
+            && outbound.deferred() == 0
+            && !outbound.is_busy(way.target());
+        if is_held_up || !has_room {
+            self.full.set(self.full.get().or(Some(way)));
+            return false;
+        }
+        true
     }
 
     fn is_in_role(&self, node: Uid) -> bool {
@@ -68,6 +77,13 @@ impl Nodes for View<'_> {
 }
 
 impl Core {
+    /// Whether it is the mediator at the end of a way that has no room, and not the way.
+    pub(crate) fn is_mediator_busy(&self, way: &Recipient) -> bool {
+        let peers = self.peers.borrow();
+        let link = peers.link_to(way, None);
+        link.is_ok_and(|(link, _)| link.outbound.borrow().is_busy(way.target()))
+    }
+
     /// The mediator of a core of a node; `None` of a node that is no member.
     pub(super) fn way_to(self: &Rc<Self>, node: Uid, core: CoreId) -> Option<Recipient> {
         if let Some(known) = self.pubsub.ways.borrow().0.get(&(node, core)) {

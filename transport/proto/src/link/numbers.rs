@@ -164,6 +164,12 @@ impl TargetNumbers {
         !self.busy.is_empty() && !found.is_new && self.busy.contains(&found.number)
     }
 
+    /// Whether a recipient has no room, as far as is known.
+    pub(super) fn has_no_room(&self, target: Target) -> bool {
+        let number = || self.numbers.get(&target);
+        !self.busy.is_empty() && number().is_some_and(|it| self.busy.contains(it))
+    }
+
     /// Notes whether the owner of a number has room; `false` for a number that nobody has.
     pub(super) fn note(&mut self, number: u32, busy: bool) -> bool {
         let given = number > 0 && number as usize <= self.owners.len();

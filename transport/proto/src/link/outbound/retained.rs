@@ -5,6 +5,7 @@ use super::{Outbound, Unacknowledged};
 use crate::frame::{Checksums, Extension, Frame, Parsed, parse_with, seal};
 use crate::kind::Kind;
 use crate::limits::HEADER_BYTES;
+use crate::link::Target;
 use crate::piece::{Piece, SharedBytes};
 use crate::slab::{Slab, SlabSlice};
 use crate::slab_pool::SlabPool;
@@ -235,6 +236,11 @@ impl<B: SharedBytes> Outbound<B> {
     /// Recipients that have no room, as far as the peer said.
     pub fn busy_recipients(&self) -> usize {
         self.targets.busy()
+    }
+
+    /// Whether a recipient has no room, as far as the peer said: a push to it would say so.
+    pub fn is_busy(&self, target: Target) -> bool {
+        self.targets.has_no_room(target)
     }
 }
 
