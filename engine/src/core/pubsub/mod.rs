@@ -140,7 +140,11 @@ impl Core {
     }
 
     /// A subscriber's queue was offered a message.
+    #[inline]
     pub(crate) fn count_offered(&self, offered: Offered) {
+        if offered == (Offered::Queued { dropped: 0 }) {
+            return self.tally.subscribers_queued.add(1);
+        }
         let (queued, dropped) = match offered {
             Offered::Queued { dropped } => (1, dropped as u64),
             Offered::Replaced => (1, 1),
