@@ -28,7 +28,7 @@ const CROWD: Crowd = Crowd {
 
 /// Measured time of each stop; with the floor, the warm-ups and the starts of the processes it
 /// takes about three times as long.
-const STOP_TIME: Duration = Duration::from_millis(2500);
+const STOP_TIME: Duration = Duration::from_millis(2000);
 
 const STOPS: [(Traffic, Mode); 5] = [
     (Traffic::Stream, Mode::Spin),

@@ -192,7 +192,34 @@ impl<T> Queue<T> {
         Ok(Offered::Queued { dropped })
     }
 
+    /// The same of an item without a key, which is made where it waits if there is room for it:
+    /// moving it there from elsewhere costs more than all the rest of an offer.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    #[inline]
+    pub fn offer_with(
+        &mut self,
+        bytes: usize,
+        make: impl FnOnce() -> T,
+    ) -> Result<Offered, QueueFull<T>> {
+        if !self.has_room(bytes) {
+            return self.offer(make(), bytes, None);
+        }
+        self.counters.offered += 1;
+        self.bytes += bytes;
+        let lost = std::mem::take(&mut self.lost);
+        self.waiting.push_back(Waiting {
+            item: make(),
+            bytes,
+            key: None,
+            lost,
+        });
+        Ok(Offered::Queued { dropped: 0 })
+    }
+
     /// Takes what is next; `None` if nothing waits.
+    #[inline]
     pub fn take(&mut self) -> Option<Taken<T>> {
         let lost = match self.waiting.front_mut() {
             Some(front) => &mut front.lost,
@@ -257,6 +284,7 @@ impl<T> Queue<T> {
         dropped
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Waiting<T>> {
         let front = self.waiting.pop_front()?;
         self.bytes -= front.bytes;

@@ -193,8 +193,8 @@ impl<M: Message> Subscriber for Inbox<M> {
             },
         };
         let bytes = arrived.bytes.len();
-        let item = (message, arrived.topic.clone());
-        let offered = self.queue.borrow_mut().offer(item, bytes, None);
+        let item = || (message, arrived.topic.clone());
+        let offered = self.queue.borrow_mut().offer_with(bytes, item);
         let Ok(offered) = offered else {
             return Offer::Waits;
         };

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ringmesh::prelude::*;
-use ringmesh::pubsub::Publisher;
+use ringmesh::pubsub::{PublishError, Publisher};
 
 use super::crowd::{self, CRIERS, RECORDS};
 use super::message::{ArchivedTally, CrierApi, Look, Muster, Numbered as _, Recall, Record};
@@ -18,6 +18,9 @@ use crate::plan::{Crowd, CrowdFacts, EngineFacts, FramesCopied, Outcome, Round};
 /// turn too: their queues hold some of these, and what is read soon is in the cache.
 const MESSAGES_PER_LOOK: u64 = 64;
 
+/// How long a publish waits for room before the clock is looked at again: then it went to nobody.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Gathers the subscribers of this node, finds the others, publishes as `round` says, and asks what
 /// arrived.
 pub(super) async fn run(
@@ -27,7 +30,7 @@ pub(super) async fn run(
 ) -> Result<Outcome, WorkloadError> {
     crowd::gather(node, 0, crowd).await?;
     let criers = Criers::find(node, crowd.nodes).await;
-    let publisher = node.publisher(&RECORDS)?.timeout(DRAIN_TIME_MAX);
+    let publisher = node.publisher(&RECORDS)?.timeout(PATIENCE);
     publisher
         .wait_for_subscribers(crowd.subscribers.into())
         .await;
@@ -86,9 +89,11 @@ impl Source {
         while Instant::now() < until {
             for _ in 0..MESSAGES_PER_LOOK {
                 let record = Record::new(self.next, self.payload_bytes);
-                let published = self.publisher.publish(record).await;
-                published.map_err(|error| WorkloadError::Send(error.to_string()))?;
-                self.next += 1;
+                match self.publisher.publish(record).await {
+                    Ok(_) => self.next += 1,
+                    Err(PublishError::Full { .. }) => break,
+                    Err(error) => return Err(WorkloadError::Send(error.to_string())),
+                }
             }
             give_way().await;
         }

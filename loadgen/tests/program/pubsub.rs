@@ -71,10 +71,13 @@ fn what_the_slow_do_not_get_is_dropped_by_policy_and_not_lost() {
 
 #[test]
 fn a_subscriber_that_is_waited_for_slows_the_others_and_loses_nothing() {
-    let line = "pubsub --subscribers 4 --nodes 1 --slow 1 --policy wait --seconds 0.5 --json";
-    let report = report(line);
-    assert_clean(&report);
-    assert_eq!(report["dropped_by_policy"], 0);
+    for nodes in [1, 2] {
+        let report = report(&format!(
+            "pubsub --subscribers 4 --nodes {nodes} --slow 1 --policy wait --seconds 0.5 --json"
+        ));
+        assert_clean(&report);
+        assert_eq!(report["dropped_by_policy"], 0, "{report}");
+    }
 }
 
 #[test]

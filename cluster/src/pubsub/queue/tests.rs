@@ -201,7 +201,12 @@ fn whatever_is_offered_and_taken_is_accounted_for_as_in_a_plain_list() {
             if random.chance(60) {
                 let bytes = random.below(12);
                 let key = random.chance(40).then(|| random.below(4) as u64);
-                let offered = queue.offer(item, bytes, key).is_ok();
+                let offered = match key {
+                    // Made where it waits, it is offered like any other.
+                    None if random.chance(50) => queue.offer_with(bytes, || item),
+                    _ => queue.offer(item, bytes, key),
+                };
+                let offered = offered.is_ok();
                 assert_eq!(offered, model.offer(item, bytes, key), "seed {seed}");
             } else {
                 assert_eq!(queue.take(), model.take(), "seed {seed}");

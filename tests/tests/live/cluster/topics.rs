@@ -249,6 +249,41 @@ fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
 }
 
 #[test]
+fn a_publisher_waits_for_a_node_that_waits_for_its_subscribers() {
+    // More than its mailbox and its link take on the way.
+    const COUNT: u64 = 30_000;
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
+    let (said, subscribed) = std::sync::mpsc::channel();
+    let reading = nodes[1].begin(move |node| async move {
+        let subscribe = node.subscribe(&RECORDS).expect("a topic").queue(64);
+        let patient = subscribe.on_full(OnFull::Wait(Duration::from_secs(20)));
+        let begun = patient.begin_known(Level::AllReachable).await;
+        let (mut subscription, _) = begun.expect("room");
+        said.send(()).expect("the test waits");
+        let mut read = Vec::new();
+        while (read.len() as u64) < COUNT {
+            read.extend(numbers(&mut subscription, 50).await);
+            if read.len().is_multiple_of(500) {
+                node.sleep(Duration::from_millis(2)).await;
+            }
+        }
+        read
+    });
+    subscribed.recv().expect("it subscribes");
+    nodes[0].run(|node| async move {
+        for number in 0..COUNT {
+            let published = publisher(&node).publish(record(number)).await;
+            let reached = published.expect("room");
+            assert_eq!((reached.nodes, reached.lost), (1, 0), "number {number}");
+        }
+    });
+    assert_eq!(reading.finish(), (0..COUNT).collect::<Vec<u64>>());
+    let books = books_of(&nodes[0]);
+    assert_eq!(total(&books, |it| it.published_frames), COUNT);
+    assert_eq!(total(&books, |it| it.publishes_lost), 0);
+}
+
+#[test]
 fn patterns_match_topics_and_other_types_are_not_delivered() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
     let (said, subscribed) = std::sync::mpsc::channel();
