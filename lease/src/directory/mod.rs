@@ -182,12 +182,16 @@ impl DirectoryStore {
                     let made = marks::largest(&self.directory, &ask.name)?;
                     return Ok(last(record.token.max(made)));
                 }
-                None => Record::free(ask, lock.first_token()?.max(floor.0)),
+                None => {
+                    let made = marks::largest(&self.directory, &ask.name)?;
+                    Record::free(ask, lock.first_token()?.max(floor.0).max(made))
+                }
                 found => {
                     if let Some(owner) = self.holder(ask, found.as_ref()) {
                         return Ok(Answer::HeldBy { owner });
                     }
-                    Record::free(ask, floor.0)
+                    let made = marks::largest(&self.directory, &ask.name)?;
+                    Record::free(ask, floor.0.max(made))
                 }
             },
         };

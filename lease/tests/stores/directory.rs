@@ -205,3 +205,21 @@ fn a_token_that_was_made_is_not_made_again_by_who_reads_an_older_record() {
     assert_eq!(third.0, second.0 + 1);
     assert_eq!(b.ask(&shop, Deed::Renew(second)), Answer::Lost);
 }
+
+/// Somebody may have been given it: what the store counts on from is no smaller.
+#[test]
+fn what_the_store_counts_on_from_is_no_smaller_than_a_token_that_was_made() {
+    let (stage, shop) = (stage(), name("shop"));
+    let mut a = Node::new(stage.store(), "a");
+    let first = a.has(&shop);
+    a.ask(&shop, Deed::Release(first));
+    for (ahead, is_there) in [(9, true), (1 << 60, false)] {
+        let made = Token(first.0 + ahead);
+        fs::write(stage.path(&format!("shop.{:020}", made.0)), "b").expect("it can be written");
+        if !is_there {
+            fs::remove_file(stage.path("shop.lease")).expect("there is a record");
+        }
+        assert_eq!(a.last(&shop, Token(first.0 + 5)), made);
+        assert_eq!(a.last(&shop, made), made, "it stays");
+    }
+}
