@@ -101,8 +101,10 @@ impl World {
             spent: BTreeSet::new(),
         };
         let nodes = (0..3).map(node).collect();
-        let mut store = Store::default();
-        store.lingers = seed % 2 == 1;
+        let store = Store {
+            lingers: seed % 2 == 1,
+            ..Store::default()
+        };
         Self {
             random,
             now: 1_000,
