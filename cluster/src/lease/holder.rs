@@ -25,7 +25,9 @@
 //! meanwhile: for nothing was asked in between that would undo it, and its time is counted from the
 //! ask that it answers. Anything else that comes late may not be so any more. A token that was
 //! given back is never taken again, for the word by which it was may still be under way: it is
-//! given back once more, and another one asked for.
+//! given back once more, and another one asked for. Nor is one taken that may have been given for
+//! an ask whose answer nobody waited for: a store that has no clock gives that to its owner once
+//! more much later, when others have long learned of it as one by which nobody did anything.
 
 mod state;
 
@@ -72,8 +74,8 @@ pub enum HolderOutput {
         /// Why, for people.
         why: Box<str>,
     },
-    /// It was given the lease, too late or after it had stopped to want it; so it gives it back,
-    /// and never held it.
+    /// It was given the lease, too late, after it had stopped to want it, or by a token that it may
+    /// have been given then; so it gives it back, and never held it.
     Declined {
         /// The token, by which nothing is done.
         token: Token,
@@ -111,6 +113,9 @@ pub struct Holder {
     number: u64,
     /// Whatever asks up to this one bring is not wanted any more.
     abandoned: u64,
+    /// If one of those may have brought the lease and nobody said so: the number of the last one
+    /// that asked for it, and the token by which it did if that is known by now.
+    doubt: Option<(u64, Option<Token>)>,
     /// Tokens up to this one were lost or given back.
     spent: Token,
     ignored: u64,
@@ -128,6 +133,7 @@ impl Holder {
             state: State::Idle,
             number: 0,
             abandoned: 0,
+            doubt: None,
             spent: Token(0),
             ignored: 0,
         }
@@ -168,7 +174,12 @@ impl Holder {
         self.expire(now, out);
         match &mut self.state {
             State::Idle => {}
-            State::Acquiring(_) | State::Looking { .. } => self.rest(),
+            State::Acquiring(request) => {
+                let open = request.open().map(|number| (number, None));
+                self.doubt = open.or(self.doubt);
+                self.rest();
+            }
+            State::Looking { .. } => self.rest(),
             State::Holding { token, .. } => {
                 let token = *token;
                 self.give_back(now, token, Wish::Nothing);
@@ -312,7 +323,10 @@ impl Holder {
     /// It was given the lease.
     fn begin(&mut self, now: Instant, at: Instant, token: Token, out: &mut Vec<HolderOutput>) {
         let until = at + (self.time_to_live - self.margin());
-        if token <= self.spent || until <= now {
+        let is_spent = token <= self.spent;
+        let doubt = self.doubt.take_if(|_| !is_spent);
+        let in_doubt = doubt.is_some_and(|(_, known)| known.is_none_or(|it| token <= it));
+        if is_spent || until <= now || in_doubt {
             return self.decline(now, token, Wish::Lease, out);
         }
         self.state = State::Holding {
@@ -347,6 +361,14 @@ impl Holder {
         answer: Answer,
         out: &mut Vec<HolderOutput>,
     ) {
+        // It was asked behind all others that are in doubt.
+        if let Some((_, known)) = self.doubt.as_mut().filter(|it| it.0 == number) {
+            match answer {
+                Answer::Held { token } => *known = Some(token),
+                Answer::HeldBy { .. } => self.doubt = None,
+                _ => {}
+            }
+        }
         match (&self.state, answer) {
             (State::Idle | State::Looking { .. }, Answer::Held { token })
                 if number <= self.abandoned && token > self.spent =>

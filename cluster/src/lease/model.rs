@@ -101,10 +101,14 @@ impl World {
             spent: BTreeSet::new(),
         };
         let nodes = (0..3).map(node).collect();
+        let store = Store {
+            lingers: seed % 2 == 1,
+            ..Store::default()
+        };
         Self {
             random,
             now: 1_000,
-            store: Store::default(),
+            store,
             nodes,
             mail: Vec::new(),
             held: 0,
@@ -428,6 +432,34 @@ fn what_comes_after_it_was_given_up_is_given_back_once() {
     holder.handle_answer(at(30), 2, Answer::Released, &mut out);
     holder.handle_answer(at(40), 1, held(7), &mut out);
     assert_eq!((asked(&mut out, &[]), holder.ignored()), (None, 1), "twice");
+}
+
+/// It may have been given what others know by now as a token by which nobody did anything.
+#[test]
+fn what_may_have_been_given_to_an_ask_that_was_given_up_is_not_taken_later() {
+    for is_told in [false, true] {
+        let (mut holder, mut out) = (Holder::new(name(), "me", TIME_TO_LIVE), Vec::new());
+        holder.acquire(at(0), &mut out);
+        holder.release(at(10), &mut out);
+        holder.acquire(at(60_000), &mut out);
+        out.clear();
+        let (token, owner) = (Token(7), "another".into());
+        if is_told {
+            holder.handle_answer(at(60_000), 1, Answer::HeldBy { owner }, &mut out);
+        }
+        holder.handle_answer(at(60_001), 2, held(7), &mut out);
+        if is_told {
+            assert_eq!(asked(&mut out, &[HolderOutput::Held { token }]), None);
+            continue;
+        }
+        let ask = asked(&mut out, &[HolderOutput::Declined { token }]);
+        assert_eq!(ask.expect("it asks").deed, Deed::Release(token));
+        holder.handle_answer(at(60_002), 3, Answer::Released, &mut out);
+        out.clear();
+        holder.handle_answer(at(60_003), 4, held(8), &mut out);
+        let token = Token(8);
+        assert_eq!(asked(&mut out, &[HolderOutput::Held { token }]), None);
+    }
 }
 
 /// The word by which a token was given back may still be under way, and would end it later on.

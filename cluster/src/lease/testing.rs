@@ -9,6 +9,8 @@ pub(crate) struct Store {
     pub(crate) token: u64,
     /// Who has it, and until when.
     pub(crate) holder: Option<(Box<str>, u64)>,
+    /// Whose time is over keeps it until another one asks.
+    pub(crate) lingers: bool,
     /// It gives the first token again and again, as none may.
     pub(crate) repeats: bool,
     /// It cannot count on from another token than its last one.
@@ -17,7 +19,10 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn handle(&mut self, now: u64, ask: &Ask) -> Answer {
-        self.holder.take_if(|(_, until)| *until <= now);
+        let lingers = self.lingers;
+        let is_kept = |owner: &str| lingers && *owner == *ask.owner;
+        let holder = &mut self.holder;
+        holder.take_if(|(owner, until)| *until <= now && !is_kept(owner));
         let other = self.holder.as_ref().filter(|it| it.0 != ask.owner);
         let other = other.map(|it| it.0.clone());
         let is_own = self.holder.is_some() && other.is_none();

@@ -115,9 +115,10 @@ impl Gossip {
         gossip
     }
 
-    /// The view that another node describes.
+    /// The view that another node describes. Leases of data centres that have no member are left
+    /// out: members of earlier versions keep them.
     pub(super) fn from_parts(parts: Parts) -> Result<Self, GossipError> {
-        let gossip = Self {
+        let mut gossip = Self {
             cluster: parts.cluster,
             members: parts.members,
             given_up: parts.given_up,
@@ -127,7 +128,9 @@ impl Gossip {
             tombstones: parts.tombstones,
             warrants: parts.warrants,
         };
-        gossip.check().map(|()| gossip)
+        gossip.check()?;
+        gossip.drop_warrants();
+        Ok(gossip)
     }
 
     /// Which cluster it is of.
@@ -409,6 +412,11 @@ impl Gossip {
         self.seen.retain(|uid| !gone.contains_key(uid));
         self.reachability.retain(|uid| !gone.contains_key(&uid));
         self.version.retain(|uid| !gone.contains_key(&uid));
+        self.drop_warrants();
+    }
+
+    /// A lease is one of a data centre that has a member.
+    fn drop_warrants(&mut self) {
         if !self.warrants.is_empty() {
             let mut warrants = std::mem::take(&mut self.warrants);
             let living = self.data_centres();
@@ -425,10 +433,6 @@ impl Gossip {
         let changed = self.version.iter().map(|(uid, _)| uid);
         let mut named = speak.chain(are_spoken_of).chain(changed);
         if !self.seen.iter().all(is_member) || !named.all(|uid| is_member(&uid)) {
-            return Err(GossipError::Stranger);
-        }
-        let living = self.data_centres();
-        if !self.warrants.keys().all(|name| living.contains(&**name)) {
             return Err(GossipError::Stranger);
         }
         let is_down = |uid: &Uid| {
@@ -478,8 +482,8 @@ pub enum GossipError {
     /// It is of another cluster.
     #[error("it is of another cluster")]
     Foreign,
-    /// It names somebody who is no member in it, or a lease of a data centre that has none.
-    #[error("it names somebody who is no member in it, or a lease of nobody's")]
+    /// It names somebody who is no member in it.
+    #[error("it names somebody who is no member in it")]
     Stranger,
     /// A member of it was removed.
     #[error("a member of it was removed")]

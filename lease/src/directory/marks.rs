@@ -1,11 +1,12 @@
 //! The tokens that were made for a lease: a file each, so that none is made twice, whatever becomes
-//! of the lock.
+//! of the lock. Each names who made it, who alone may make it once more: what could not be given
+//! out is not left out for that.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use ringmesh_cluster::lease::LeaseName;
+use ringmesh_cluster::lease::{LEASE_OWNER_BYTES_MAX, LeaseName};
 
 use super::DirectoryError;
 
@@ -29,20 +30,58 @@ pub(super) fn largest(directory: &Path, name: &LeaseName) -> Result<u64, Directo
 /// not, somebody else has made that token.
 ///
 /// # Errors
-/// [`DirectoryError::Io`].
-pub(super) fn make(directory: &Path, name: &LeaseName, token: u64) -> Result<bool, DirectoryError> {
+/// [`DirectoryError::Io`]; then there is no such file, as far as it could be removed again.
+pub(super) fn make(
+    directory: &Path,
+    name: &LeaseName,
+    token: u64,
+    owner: &str,
+) -> Result<bool, DirectoryError> {
     let path = path(directory, name, token);
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(_) => {}
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(DirectoryError::Io { path, error }),
+    };
+    let written = file.write_all(owner.as_bytes());
+    if let Err(error) = written.and_then(|()| file.sync_all()) {
+        remove(directory, name, token);
+        return Err(DirectoryError::Io { path, error });
     }
     let is_old = |it: &u64| *it <= token.saturating_sub(KEPT);
     for old in all(directory, name)?.into_iter().filter(is_old) {
         // If it stays it is removed with the next one.
-        let _ = fs::remove_file(self::path(directory, name, old));
+        remove(directory, name, old);
     }
     Ok(true)
+}
+
+/// Whether the file of a token is there and names that owner.
+///
+/// # Errors
+/// [`DirectoryError::Io`].
+pub(super) fn is_of(
+    directory: &Path,
+    name: &LeaseName,
+    token: u64,
+    owner: &str,
+) -> Result<bool, DirectoryError> {
+    let path = path(directory, name, token);
+    let read = || -> io::Result<bool> {
+        let mut found = Vec::new();
+        let most = LEASE_OWNER_BYTES_MAX as u64 + 1;
+        File::open(&path)?.take(most).read_to_end(&mut found)?;
+        Ok(found == owner.as_bytes())
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        read => read.map_err(|error| DirectoryError::Io { path, error }),
+    }
+}
+
+/// Removes the file of a token, if it can: of one that was not given out, or is far behind.
+pub(super) fn remove(directory: &Path, name: &LeaseName, token: u64) {
+    let _ = fs::remove_file(path(directory, name, token));
 }
 
 fn path(directory: &Path, name: &LeaseName, token: u64) -> PathBuf {
@@ -83,18 +122,21 @@ mod tests {
         let (path, shop) = (directory.path(), name("shop"));
         assert_eq!(largest(path, &shop).unwrap(), 0);
         for token in 1..=KEPT {
-            assert!(make(path, &shop, token).unwrap());
+            assert!(make(path, &shop, token, "a").unwrap());
         }
-        assert!(!make(path, &shop, 1).unwrap());
-        assert!(make(path, &shop, KEPT + 1).unwrap());
+        assert!(!make(path, &shop, 1, "a").unwrap());
+        assert!(make(path, &shop, KEPT + 1, "a").unwrap());
         let mut kept = all(path, &shop).unwrap();
         kept.sort_unstable();
         assert!(kept.into_iter().eq(2..=KEPT + 1));
         // One that is far ahead leaves none of those before.
-        assert!(make(path, &shop, u64::MAX).unwrap());
+        assert!(make(path, &shop, u64::MAX, "a").unwrap());
         assert_eq!(all(path, &shop).unwrap(), [u64::MAX]);
         assert_eq!(largest(path, &shop).unwrap(), u64::MAX);
         assert_eq!(largest(path, &name("ship")).unwrap(), 0);
+        assert!(is_of(path, &shop, u64::MAX, "a").unwrap());
+        assert!(!is_of(path, &shop, u64::MAX, "b").unwrap());
+        assert!(!is_of(path, &shop, 1, "a").unwrap(), "it is not there");
     }
 
     #[test]

@@ -23,10 +23,10 @@ use crate::{PATIENCE, Store};
 ///
 /// `NAME.lease` says who holds a lease, and is replaced whole, never changed; `NAME.lock` is locked
 /// while somebody reads and replaces that, never for longer. A host that dies leaves no lock
-/// behind. Each token has an empty file, made before it is given out, called `NAME.` and the token
-/// in 20 digits; so none is given out twice, also where a lock was lost. The last 16 are kept. The
-/// record has no times in it but the time to live: whoever wants the lease watches it, and takes it
-/// over when it stayed as it is for that long by its own clock.
+/// behind. Each token has a file, made before it is given out, called `NAME.` and the token in 20
+/// digits, which names its owner; so none is given to two, also where a lock was lost. The last 16
+/// are kept. The record has no times in it but the time to live: whoever wants the lease watches
+/// it, and takes it over when it stayed as it is for that long by its own clock.
 ///
 /// # Where it works
 ///
@@ -154,6 +154,8 @@ impl DirectoryStore {
             let is_own = |it: &&Record| it.is_held_by(&ask.owner) && it.token == token.0;
             found.as_ref().filter(is_own)
         };
+        // The token that was made for this ask, if one was.
+        let mut made = None;
         let record = match ask.deed {
             Deed::Acquire => {
                 if let Some(owner) = self.holder(ask, found.as_ref()) {
@@ -163,8 +165,8 @@ impl DirectoryStore {
                     Some(record) if record.is_held_by(&ask.owner) => {
                         record.renewed(ask.time_to_live)
                     }
-                    Some(record) => Record::new(ask, self.next(&ask.name, record.token)?),
-                    None => Record::new(ask, self.next(&ask.name, lock.first_token()?)?),
+                    Some(record) => Record::new(ask, self.next(ask, record.token, &mut made)?),
+                    None => Record::new(ask, self.next(ask, lock.first_token()?, &mut made)?),
                 }
             }
             Deed::Renew(token) => match own(token) {
@@ -180,16 +182,20 @@ impl DirectoryStore {
                     let made = marks::largest(&self.directory, &ask.name)?;
                     return Ok(last(record.token.max(made)));
                 }
-                None => Record::free(ask, lock.first_token()?.max(floor.0)),
+                None => {
+                    let made = marks::largest(&self.directory, &ask.name)?;
+                    Record::free(ask, lock.first_token()?.max(floor.0).max(made))
+                }
                 found => {
                     if let Some(owner) = self.holder(ask, found.as_ref()) {
                         return Ok(Answer::HeldBy { owner });
                     }
-                    Record::free(ask, floor.0)
+                    let made = marks::largest(&self.directory, &ask.name)?;
+                    Record::free(ask, floor.0.max(made))
                 }
             },
         };
-        self.replace(&path, &record, ask)?;
+        self.replace(&path, &record, ask, made)?;
         self.observer.forget(&ask.name);
         let token = Token(record.token);
         Ok(match ask.deed {
@@ -200,14 +206,20 @@ impl DirectoryStore {
     }
 
     /// Makes the token after the last one, and after all that were made besides: by somebody who
-    /// crashed before it was given out, or whose lock was lost.
-    fn next(&self, name: &LeaseName, last: u64) -> Result<u64, DirectoryError> {
-        let made = marks::largest(&self.directory, name)?;
-        let next = last.max(made).checked_add(1);
+    /// crashed before it was given out, or whose lock was lost. One that whoever asks made for an
+    /// ask that failed is not left out.
+    fn next(&self, ask: &Ask, last: u64, made: &mut Option<u64>) -> Result<u64, DirectoryError> {
+        let (directory, name) = (&self.directory, &ask.name);
         let path = || self.path(name, "lease");
-        let next = next.ok_or_else(|| DirectoryError::Exhausted { path: path() })?;
-        match marks::make(&self.directory, name, next)? {
-            true => Ok(next),
+        let exhausted = || DirectoryError::Exhausted { path: path() };
+        let largest = marks::largest(directory, name)?;
+        let next = last.checked_add(1).ok_or_else(exhausted)?;
+        if largest == next && marks::is_of(directory, name, next, &ask.owner)? {
+            return Ok(next);
+        }
+        let next = last.max(largest).checked_add(1).ok_or_else(exhausted)?;
+        match marks::make(directory, name, next, &ask.owner)? {
+            true => Ok(*made.insert(next)),
             false => Err(DirectoryError::Raced { path: path() }),
         }
     }
@@ -220,20 +232,36 @@ impl DirectoryStore {
         (!is_over).then(|| record.owner.clone())
     }
 
-    /// Replaces the record, under the lock: after a crash there is the old one or the new one.
-    fn replace(&self, path: &Path, record: &Record, ask: &Ask) -> Result<(), DirectoryError> {
+    /// Replaces the record, under the lock: after a crash there is the old one or the new one. If
+    /// it was certainly not replaced, the token that was made for it goes to the next who asks.
+    fn replace(
+        &self,
+        path: &Path,
+        record: &Record,
+        ask: &Ask,
+        made: Option<u64>,
+    ) -> Result<(), DirectoryError> {
         let beside = self.path(&ask.name, "lease.new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&beside)?;
             file.write_all(record.print(&ask.name).as_bytes())?;
-            file.sync_all()?;
+            file.sync_all()
+        };
+        let rename = || -> io::Result<()> {
             fs::rename(&beside, path)?;
             File::open(&self.directory)?.sync_all()
         };
-        write().map_err(|error| DirectoryError::Io {
-            path: path.to_owned(),
-            error,
-        })
+        let written = write().inspect_err(|_| {
+            if let Some(token) = made {
+                marks::remove(&self.directory, &ask.name, token);
+            }
+        });
+        written
+            .and_then(|()| rename())
+            .map_err(|error| DirectoryError::Io {
+                path: path.to_owned(),
+                error,
+            })
     }
 }
 

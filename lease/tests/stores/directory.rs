@@ -162,6 +162,32 @@ fn the_last_token_is_the_last() {
     assert!(why(a.ask(&shop, Deed::Acquire)).contains("last token"));
 }
 
+/// A number that was left out would have every side believe that another one had the lease.
+#[test]
+fn a_record_that_could_not_be_written_leaves_no_token_out() {
+    let (stage, shop) = (stage(), name("shop"));
+    let (mut a, mut b) = (Node::new(stage.store(), "a"), Node::new(stage.store(), "b"));
+    let first = a.has(&shop);
+    a.ask(&shop, Deed::Release(first));
+    // It cannot be written, by whoever.
+    let beside = stage.path("shop.lease.new");
+    fs::create_dir(&beside).expect("it can be made");
+    for _ in 0..2 {
+        assert!(why(a.ask(&shop, Deed::Acquire)).contains("cannot be used"));
+    }
+    fs::remove_dir(&beside).expect("it can be removed");
+    let second = b.has(&shop);
+    assert_eq!(second.0, first.0 + 1, "of another");
+    b.ask(&shop, Deed::Release(second));
+    // It was written, or not: its token was made, as it is where a rename fails.
+    let mark = stage.path(&format!("shop.{:020}", second.0 + 1));
+    fs::write(&mark, "a").expect("it can be written");
+    assert_eq!(a.last(&shop, second).0, second.0 + 1);
+    assert_eq!(a.has(&shop).0, second.0 + 1, "its own");
+    a.ask(&shop, Deed::Release(Token(second.0 + 1)));
+    assert_eq!(b.has(&shop).0, second.0 + 2);
+}
+
 /// As it is where a lock was lost, or an old file is read: who is behind makes no token again.
 #[test]
 fn a_token_that_was_made_is_not_made_again_by_who_reads_an_older_record() {
@@ -178,4 +204,22 @@ fn a_token_that_was_made_is_not_made_again_by_who_reads_an_older_record() {
     let third = a.has(&shop);
     assert_eq!(third.0, second.0 + 1);
     assert_eq!(b.ask(&shop, Deed::Renew(second)), Answer::Lost);
+}
+
+/// Somebody may have been given it: what the store counts on from is no smaller.
+#[test]
+fn what_the_store_counts_on_from_is_no_smaller_than_a_token_that_was_made() {
+    let (stage, shop) = (stage(), name("shop"));
+    let mut a = Node::new(stage.store(), "a");
+    let first = a.has(&shop);
+    a.ask(&shop, Deed::Release(first));
+    for (ahead, is_there) in [(9, true), (1 << 60, false)] {
+        let made = Token(first.0 + ahead);
+        fs::write(stage.path(&format!("shop.{:020}", made.0)), "b").expect("it can be written");
+        if !is_there {
+            fs::remove_file(stage.path("shop.lease")).expect("there is a record");
+        }
+        assert_eq!(a.last(&shop, Token(first.0 + 5)), made);
+        assert_eq!(a.last(&shop, made), made, "it stays");
+    }
 }

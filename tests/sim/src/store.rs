@@ -24,6 +24,9 @@ pub struct Troubles {
     pub outages: Vec<Outage>,
     /// How many of a thousand leases are given out by a token that leaves others out.
     pub skips: u64,
+    /// Whether whose time is over keeps a lease until another one asks for it, as in stores that
+    /// have no clock: it is given the same token again.
+    pub lingers: bool,
     /// When it stops for a moment, and forgets what it was asked and nothing else.
     pub restarts: Vec<Instant>,
     /// When it is restored from a copy of long ago, each lease as soon as nobody has it: from then
@@ -52,6 +55,7 @@ impl Default for Troubles {
             lost: 0,
             outages: Vec::new(),
             skips: 0,
+            lingers: false,
             restarts: Vec::new(),
             falls: None,
             healed: Duration::ZERO,
@@ -89,11 +93,13 @@ impl Troubles {
         let restarts = random.below(4);
         let restarts = (0..restarts).map(|_| moment(&mut random)).collect();
         let falls = random.chance(150).then(|| moment(&mut random));
+        let lingers = random.chance(500);
         Self {
             latency,
             lost,
             outages,
             skips,
+            lingers,
             restarts,
             falls,
             healed,
@@ -276,7 +282,10 @@ impl Store {
             has_fallen: false,
         };
         let record = self.records.entry(ask.name.clone()).or_insert_with(fresh);
-        record.holder.take_if(|(_, until)| *until <= now);
+        let lingers = self.troubles.lingers;
+        let is_kept = |owner: &str| lingers && *owner == *ask.owner;
+        let holder = &mut record.holder;
+        holder.take_if(|(owner, until)| *until <= now && !is_kept(owner));
         let other = record.holder.as_ref().filter(|it| it.0 != ask.owner);
         let other = other.map(|it| it.0.clone());
         let is_own = record.holder.is_some() && other.is_none();
@@ -330,11 +339,12 @@ mod tests {
         let drawn: Vec<Troubles> = (0..200).map(|it| Troubles::drawn(it, 5, healed)).collect();
         let shares = [
             drawn.iter().filter(|it| it.skips > 0).count(),
+            drawn.iter().filter(|it| it.lingers).count(),
             drawn.iter().filter(|it| !it.restarts.is_empty()).count(),
             drawn.iter().filter(|it| it.falls.is_some()).count(),
             drawn.iter().filter(|it| !it.outages.is_empty()).count(),
         ];
-        let expected = [40..95, 120..180, 15..50, 140..190];
+        let expected = [40..95, 70..130, 120..180, 15..50, 140..190];
         for (share, expected) in shares.into_iter().zip(expected) {
             assert!(expected.contains(&share), "{shares:?}");
         }

@@ -105,6 +105,12 @@ impl Request {
         }
     }
 
+    /// The number of the last one, if nobody knows what came of it.
+    pub(super) fn open(&self) -> Option<u64> {
+        let last = self.asked.or_else(|| self.earlier.last().copied());
+        last.map(|it| it.0)
+    }
+
     /// When it was made under that number, and was not answered in time.
     pub(super) fn was_asked(&self, number: u64) -> Option<Instant> {
         let earlier = self.earlier.iter().find(|it| it.0 == number);

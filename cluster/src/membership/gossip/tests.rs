@@ -280,9 +280,6 @@ fn a_data_centre_without_a_member_has_no_lease() {
     assert_eq!(gossip.warrant("x"), Some(warrant(7)), "one is left");
     gossip.remove(Instant::ZERO, uid(3));
     assert_eq!(gossip.warrant("x"), None);
-    let mut forged = gossip.clone();
-    forged.warrants.insert("x".into(), warrant(7));
-    assert_eq!(forged.check(), Err(GossipError::Stranger));
     // An older view does not bring it back, and takes it over that it is gone.
     assert_eq!(merged(gossip, &before).warrant("x"), None);
     assert_eq!(merged(&before, gossip).warrant("x"), None);

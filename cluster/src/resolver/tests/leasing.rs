@@ -263,6 +263,27 @@ fn a_token_that_was_not_used_is_noted_once_what_was_before_it_is_known() {
     assert_eq!(cluster.numbers(), [3, 4, 5]);
 }
 
+/// The answer to an ask was lost, and what it brought is known to all as a token by which nobody
+/// went on, before whoever asked is given it once more.
+#[test]
+fn what_was_given_to_a_claim_that_ended_is_not_gone_on_by_later() {
+    let mut cluster = leased(1..=5);
+    cluster.store.lingers = true;
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(6_000);
+    cluster.now += 1_000;
+    cluster.act(3, |now, (_, it), out| it.handle_timeout(now, out));
+    let (_, ask) = cluster.asked.pop().expect("it asks");
+    cluster.store.handle(cluster.now, &ask);
+    cluster.heal();
+    cluster.run(30_000);
+    assert!((1..=5).all(|it| known(&cluster, it) == Some(2)));
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(10_000);
+    assert_eq!((tokens(&cluster), cluster.fallen.len()), (vec![(3, 3)], 0));
+    assert_eq!(cluster.numbers(), [3, 4, 5]);
+}
+
 /// The store is another one, or was restored from a copy.
 #[test]
 fn tokens_that_fell_are_told_and_count_on_from_what_is_known_if_the_store_can() {

@@ -539,6 +539,7 @@ fn first_broken_by(
     for seed in 0..seeds {
         let mut world = World::new(seed, make);
         world.store = store();
+        world.store.lingers = seed % 2 == 1;
         for _ in 0..200 {
             world.step();
             if let Some(pair) = world.broken() {
@@ -592,6 +593,7 @@ fn the_model_finds_what_a_store_breaks_that_gives_a_token_twice() {
         token: 0,
         holder: None,
         repeats: true,
+        lingers: false,
         is_rigid: false,
     };
     let (broken, _) = first_broken_by(repeating, 20_000, by_lease);
