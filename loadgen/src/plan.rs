@@ -77,8 +77,6 @@ pub(crate) enum Policy {
     DropNewest,
     /// The publisher waits.
     Wait,
-    /// The subscription ends.
-    End,
 }
 
 /// Who subscribes.

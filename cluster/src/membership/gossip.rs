@@ -415,14 +415,11 @@ impl Gossip {
         self.drop_warrants();
     }
 
-    /// A lease is one of a data centre that has a member.
     fn drop_warrants(&mut self) {
-        if !self.warrants.is_empty() {
-            let mut warrants = std::mem::take(&mut self.warrants);
-            let living = self.data_centres();
-            warrants.retain(|name, _| living.contains(&**name));
-            self.warrants = warrants;
-        }
+        let mut warrants = std::mem::take(&mut self.warrants);
+        let living = self.data_centres();
+        warrants.retain(|name, _| living.contains(&**name));
+        self.warrants = warrants;
     }
 
     /// What holds in every view that a member may have.

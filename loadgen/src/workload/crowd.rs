@@ -99,7 +99,6 @@ fn subscribe(
         Policy::DropOldest => OnFull::DropOldest,
         Policy::DropNewest => OnFull::DropNewest,
         Policy::Wait => OnFull::Wait(DRAIN_TIME_MAX),
-        Policy::End => OnFull::End,
     };
     Ok(subscribe.on_full(on_full).begin()?)
 }

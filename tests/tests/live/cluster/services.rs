@@ -1,12 +1,12 @@
 //! Services: announced on any core of any node, found on all of them, and gone with what they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmesh::registry::{Listing, RegisterError, ServiceKey};
 use ringmesh::{CoreId, Node, Ref};
 use ringmesh_tests::live::cores::{on_core, run_on};
 use ringmesh_tests::live::messages::{Echo, EchoApi, Echoer};
-use ringmesh_tests::live::node::LiveNode;
+use ringmesh_tests::live::node::{LiveNode, Pending};
 
 use super::{Frozen, cluster_of, of, watchful};
 
@@ -181,4 +181,88 @@ fn actors_that_come_and_go_by_thousands_leave_nothing_behind() {
     for (node, core) in nodes.iter().flat_map(|node| [(node, 0), (node, 1)]) {
         until_found(node, core, |it| counts(it) == [0, 0, 0]);
     }
+}
+
+/// Announces echoes one after the other on the first node, and tells how long each took until all
+/// cores of the others had found it, in microseconds, shortest first.
+fn times_until_found(nodes: &[LiveNode], rounds: usize) -> Vec<u128> {
+    let (say, heard) = std::sync::mpsc::channel();
+    let mut watching = Vec::new();
+    for node in &nodes[1..] {
+        let say = say.clone();
+        watching.push(node.begin(move |node| async move {
+            let mut listings = node.listings(&ECHOES);
+            let mut found = 0;
+            while found < rounds {
+                let now = listings.next().await.services().len();
+                for round in found..now {
+                    say.send((round, Instant::now())).expect("the test waits");
+                }
+                found = found.max(now);
+            }
+        }));
+    }
+    drop(say);
+    let begun = nodes[0].run(move |node| async move {
+        let mut begun = Vec::new();
+        for _ in 0..rounds {
+            let echo = node.spawn(Echoer::default()).expect("room");
+            begun.push(Instant::now());
+            node.register(&ECHOES, &echo).await.expect("room");
+            node.sleep(Duration::from_millis(20)).await;
+        }
+        begun
+    });
+    watching.into_iter().for_each(Pending::finish);
+    let mut last = vec![None; rounds];
+    for (round, at) in heard {
+        last[round] = last[round].max(Some(at));
+    }
+    let spans = begun.iter().zip(last);
+    let spans = spans.map(|(begun, last)| (last.expect("all found it") - *begun).as_micros());
+    let mut spans: Vec<u128> = spans.collect();
+    spans.sort_unstable();
+    spans
+}
+
+/// Changes what a node announces so many times a second, each of it for longer than a batch.
+async fn churn(node: Node, each_second: u32, ends: Instant) -> u64 {
+    let echo = node.spawn(Echoer::default()).expect("room");
+    let key = |number| ServiceKey::<EchoApi>::named(format!("churn {number}")).expect("a name");
+    let begun = Instant::now();
+    let mut begins = 0_u64;
+    while Instant::now() < ends {
+        let due = begun.elapsed().as_secs_f64() * f64::from(each_second) / 2.0;
+        while (begins as f64) < due {
+            node.register(&key(begins), &echo).await.expect("room");
+            if let Some(before) = begins.checked_sub(50) {
+                let was_there = node.deregister(&key(before), &echo).await;
+                assert_eq!(was_there, Ok(true));
+            }
+            begins += 1;
+        }
+        node.sleep(Duration::from_millis(1)).await;
+    }
+    2 * begins
+}
+
+#[test]
+#[ignore = "it measures, and takes some seconds of both processors"]
+fn how_soon_all_nodes_find_a_service_is_printed() {
+    let nodes = cluster_of(5, &watchful(), |builder| builder.cores(1));
+    let print = |what: &str, spans: &[u128]| {
+        let at = |share: usize| spans[(spans.len() - 1) * share / 100];
+        let (p50, p99, max) = (at(50), at(99), at(100));
+        println!("{what}: found by 4 other nodes after p50 {p50} us, p99 {p99} us, max {max} us");
+    };
+    print("quiet", &times_until_found(&nodes, 200));
+    let nodes = cluster_of(5, &watchful(), |builder| builder.cores(1));
+    let ends = Instant::now() + Duration::from_secs(8);
+    let churning: Vec<_> = nodes
+        .iter()
+        .map(|node| node.begin(move |node| churn(node, 2_000, ends)))
+        .collect();
+    print("10,000 changes a second", &times_until_found(&nodes, 200));
+    let changes: u64 = churning.into_iter().map(Pending::finish).sum();
+    println!("changes a second: {}", changes / 8);
 }

@@ -149,8 +149,11 @@ fn the_page_says_who_goes_on_by_which_strategy() {
     for row in &ROWS {
         let cells = STRATEGIES.map(|downing| {
             let [one, other] = [1, 2].map(|seed| outcome(row, downing, seed));
-            assert_eq!(one, other, "{}: {downing:?}", row.what);
-            one
+            // Of several sides without a majority whoever asks first has the lease.
+            match one == other {
+                true => one,
+                false => format!("{one} or {other}"),
+            }
         });
         table.push(format!("| {} | {} |", row.what, cells.join(" | ")));
     }
