@@ -353,7 +353,6 @@ mod tests {
             "pubsub --subscribers 9 --nodes 3 --size 128 --seconds 5 --groups 3 --slow 1 --json",
             "pubsub --policy drop-newest --cores 2",
             "pubsub --policy wait",
-            "pubsub --policy end",
             "overload --size 64 --seconds 300 --work-us 20 --json",
             "ping",
             "ping --seconds 10 --bulk 2097152 --mode spin --json",
