@@ -3,51 +3,11 @@
 use ringmesh_proto::time::Instant;
 
 use super::Control;
-
 use crate::context::Context;
 use crate::effect::{Class, Effect};
-use crate::registry::{EntryId, RegisterError, Registration, Registry, RegistryOutput, Snapshot};
+use crate::registry::{Registry, RegistryOutput};
 
 impl Control {
-    /// Announces an entry to all nodes. Its number is its own for as long as the process runs.
-    ///
-    /// # Errors
-    /// [`RegisterError`]: there is no room for it, or this node leaves.
-    pub fn register(
-        &mut self,
-        cx: &mut Context<'_>,
-        registration: Registration,
-    ) -> Result<EntryId, RegisterError> {
-        if self.membership.is_ended() {
-            return Err(RegisterError::Leaving);
-        }
-        let (now, tables) = (cx.now, &mut self.tables);
-        let registered = self.registry.register(now, registration, tables);
-        self.follow(cx);
-        registered
-    }
-
-    /// Changes how many an entry stands for. Says whether it is there.
-    pub fn weigh(&mut self, cx: &mut Context<'_>, id: EntryId, weight: u32) -> bool {
-        let is_there = self.registry.weigh(cx.now, id, weight, &mut self.tables);
-        self.follow(cx);
-        is_there
-    }
-
-    /// Takes an entry back. Says whether it was there.
-    pub fn deregister(&mut self, cx: &mut Context<'_>, id: EntryId) -> bool {
-        let was_there = self.registry.deregister(cx.now, id, &mut self.tables);
-        self.follow(cx);
-        was_there
-    }
-
-    /// Every core of this node reads that snapshot, or a later one.
-    pub fn handle_applied(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot) {
-        let (now, tables) = (cx.now, &mut self.tables);
-        self.registry.handle_applied(now, snapshot, tables);
-        self.follow(cx);
-    }
-
     /// Does something with the registry, and then what it wants done. `None` once this node has no
     /// part in the cluster any more.
     pub fn with_registry<R>(

@@ -212,9 +212,11 @@ fn what_one_announces_all_find_until_it_leaves() {
     let mut world = World::new(1);
     world.form(&[1, 2, 3]);
     let registered = world.with(1, |control, cx| {
-        control.register(cx, registration("a", true))
+        control.with_registry(cx, |it, now, out| {
+            it.register(now, registration("a", true), out)
+        })
     });
-    let entry = registered.expect("there is room");
+    let entry = registered.expect("it is a member").expect("there is room");
     world.run_for(Duration::from_millis(50));
     let [answer] = &world.nodes[&1].acknowledged[..] else {
         panic!("one answer");

@@ -29,7 +29,7 @@ pub use self::send::{SendError, Whom};
 use super::cache::Cache;
 use super::choice::{Candidate, Candidates};
 use super::cores::Cores;
-use super::interests::{Interests, Recipient};
+use super::interests::{Interests, Plan, Recipient};
 use super::name::Topic;
 use super::route::Route;
 use super::topics::Topics;
@@ -80,6 +80,16 @@ impl Selection {
         self.blocked.clear();
         self.forwards.clear();
         self.dead_groups = 0;
+    }
+
+    /// Those on this core who get it: of a plan, if it is for those without a group, and members.
+    fn recipients<'a>(
+        &'a self,
+        plan: &'a Plan,
+        is_open: bool,
+    ) -> impl Iterator<Item = Recipient> + use<'a> {
+        let open = if is_open { plan.recipients() } else { &[] };
+        open.iter().chain(&self.members).copied()
     }
 }
 

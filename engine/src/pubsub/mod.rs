@@ -6,8 +6,9 @@
 //! gives a [`Publisher`]. A message is archived once, and travels once to each node that has
 //! subscribers; there the cores share it, and each subscriber reads the same bytes.
 //!
-//! - Delivery is at most once, in order from one publishing core to one subscription. Whatever is
-//!   lost is counted, and told to the subscriber that lost it.
+//! - Delivery is at most once, in order from one publishing core to one subscription: but messages
+//!   that take the large lane, and those that do not, have no order between each other. Whatever
+//!   is lost is counted; what the queue of a subscriber lost, that is told.
 //! - Names have segments between dots: subscriptions may be to patterns, in which `*` stands for
 //!   one segment and `**`, at the end, for any number of them.
 //! - Of a group one member gets each message, in turn with the others.

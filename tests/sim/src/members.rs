@@ -288,7 +288,9 @@ impl Participant {
             Effect::Registry(publication) => {
                 let snapshot = publication.snapshot;
                 self.call(cx, |control, inner| {
-                    control.handle_applied(inner, &snapshot)
+                    control.with_registry(inner, |it, now, out| {
+                        it.handle_applied(now, &snapshot, out);
+                    });
                 });
             }
             Effect::Acknowledged(_) => {}

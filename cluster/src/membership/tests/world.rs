@@ -439,7 +439,9 @@ impl World {
                 });
             }
             Arrival::Applied(snapshot) => {
-                self.with(to, |control, cx| control.handle_applied(cx, &snapshot));
+                self.with(to, |control, cx| {
+                    control.with_registry(cx, |it, now, out| it.handle_applied(now, &snapshot, out))
+                });
             }
             Arrival::Remembered(number, memory) => {
                 let node = self.nodes.get_mut(&to).expect("a node");

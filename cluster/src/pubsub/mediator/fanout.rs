@@ -86,12 +86,7 @@ pub struct Fanout<'a> {
 impl<'a> Fanout<'a> {
     /// Those on this core, each subscription once.
     pub fn recipients(&self) -> impl Iterator<Item = Recipient> + use<'a> {
-        let open = if self.is_open {
-            self.plan.recipients()
-        } else {
-            &[]
-        };
-        open.iter().chain(&self.selection.members).copied()
+        self.selection.recipients(self.plan, self.is_open)
     }
 
     /// The other cores of this node that get it, as one slab.

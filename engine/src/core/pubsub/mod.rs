@@ -42,8 +42,6 @@ pub(super) struct PubsubRoom {
     recipients: RefCell<Vec<Recipient>>,
     head: RefCell<Vec<u8>>,
     archive: RefCell<Vec<u8>>,
-    /// Of the registry's version, as the topics were read last.
-    version: Cell<u64>,
     /// Subscriptions to patterns with wildcards.
     wild: Cell<usize>,
     /// On the control core: what the cores announce.
@@ -171,8 +169,7 @@ impl Core {
     }
 
     /// Shows the machine what all members announce, as this core has just read it.
-    pub(super) fn follow_topics(&self, version: u64, topics: Option<Arc<Topics>>) {
-        self.pubsub.version.set(version);
+    pub(super) fn follow_topics(&self, topics: Option<Arc<Topics>>) {
         if let (Some(mediator), Some(topics)) = (&mut *self.pubsub.mediator.borrow_mut(), topics) {
             mediator.handle_topics(topics);
         }

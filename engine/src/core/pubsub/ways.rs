@@ -33,6 +33,14 @@ impl Ways {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
+
+    /// Remembers a way. All others are found anew if there are too many.
+    fn put(&mut self, of: (Uid, CoreId), way: Recipient) {
+        if self.0.len() >= WAYS_MAX {
+            self.forget();
+        }
+        self.0.insert(of, way);
+    }
 }
 
 /// A way on which there is no room, and whether that is so because the mediator there is busy.
@@ -103,11 +111,7 @@ impl Core {
             // There may be room for another peer soon.
             return Some(way);
         }
-        let mut ways = self.pubsub.ways.borrow_mut();
-        if ways.0.len() >= WAYS_MAX {
-            ways.0.clear();
-        }
-        ways.0.insert((node, core), way);
+        self.pubsub.ways.borrow_mut().put((node, core), way);
         Some(way)
     }
 
@@ -227,5 +231,26 @@ impl Core {
             told => told,
         };
         told.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Home, TableId};
+    use super::*;
+
+    #[test]
+    fn one_over_the_ways_max_begins_anew() {
+        let home = Home {
+            table: TableId::default(),
+            node: NodeIndex::SELF,
+        };
+        let mut ways = Ways::default();
+        for number in 1..=WAYS_MAX as u64 + 1 {
+            let uid = Uid::new(number).expect("not zero");
+            assert!(ways.0.len() <= WAYS_MAX);
+            ways.put((uid, CoreId(0)), mediator::of_node(uid, home, CoreId(0)));
+        }
+        assert_eq!(ways.0.len(), 1);
     }
 }

@@ -59,7 +59,7 @@ struct Desk {
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Acknowledgement>>>,
     last_ticket: Cell<u64>,
     /// What is subscribed to in the cluster, as it was published last.
-    topics: RefCell<Option<Topics>>,
+    topics: RefCell<Option<Arc<Topics>>>,
     /// Snapshots that some core does not read yet: the first is waited for, and then the last.
     unread: RefCell<VecDeque<Arc<Snapshot>>>,
 }
@@ -92,9 +92,10 @@ impl Core {
         }
         let topics = {
             let mut topics = self.registry.desk.topics.borrow_mut();
-            let topics = topics.get_or_insert_with(|| Topics::new(self.identity().uid));
-            topics.apply(&publication);
-            Arc::new(topics.clone())
+            let topics = topics.get_or_insert_with(|| Topics::new(self.identity().uid).into());
+            // Cores read the value before this one: what changes is copied, and the rest shared.
+            Arc::make_mut(topics).apply(&publication);
+            Arc::clone(topics)
         };
         self.shared.registry.put(publication, topics);
         self.read_registry();

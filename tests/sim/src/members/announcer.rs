@@ -56,7 +56,8 @@ impl Announcer {
         let place = usize::try_from(number >> 8).unwrap_or(0);
         if self.entries.len() >= ENTRIES || number % 5 < 2 && !self.entries.is_empty() {
             let place = place % self.entries.len();
-            control.deregister(cx, self.entries.swap_remove(place));
+            let entry = self.entries.swap_remove(place);
+            control.with_registry(cx, |it, now, out| it.deregister(now, entry, out));
             return;
         }
         let name = format!("service-{}", number % 7);
@@ -72,7 +73,9 @@ impl Announcer {
                 weight: 1,
                 is_acknowledged: number.is_multiple_of(3),
             };
-            self.entries.extend(control.register(cx, registration));
+            let done =
+                control.with_registry(cx, |it, now, out| it.register(now, registration, out));
+            self.entries.extend(done.and_then(Result::ok));
         }
     }
 }
