@@ -87,7 +87,7 @@ pub enum Effect {
     /// answer. It may take long, and come to nothing: then it is asked again.
     Lease(Ask),
     /// This is what all nodes announce from now on, for every core. When all of them read it, call
-    /// [`Control::handle_applied`](crate::control::Control::handle_applied).
+    /// [`Registry::handle_applied`](crate::registry::Registry::handle_applied).
     Registry(Publication),
     /// That registration was confirmed by all, or will not be.
     Acknowledged(Acknowledgement),
