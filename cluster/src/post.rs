@@ -15,18 +15,55 @@ pub const POST_MESSAGES_MAX: usize = 64;
 /// The most bytes of messages that wait for one node.
 pub const POST_BYTES_MAX: usize = 128 << 10;
 
+/// The most messages that wait for one node because they are passed on to it for others.
+pub const POST_RELAYED_MAX: usize = 256;
+
+/// The most bytes of those.
+pub const POST_RELAYED_BYTES_MAX: usize = 256 << 10;
+
 /// What waits to be sent to one node.
 #[derive(Debug, Default)]
 pub struct Post {
     /// One for each first byte: a question is worth no answer.
     heartbeats: Vec<Arc<[u8]>>,
     gossip: Option<Arc<[u8]>>,
-    messages: VecDeque<Arc<[u8]>>,
-    message_bytes: usize,
+    messages: Queue<POST_MESSAGES_MAX, POST_BYTES_MAX>,
     /// One for each first byte.
     tables: Vec<Arc<[u8]>>,
+    relayed: Queue<POST_RELAYED_MAX, POST_RELAYED_BYTES_MAX>,
     replaced: u64,
+}
+
+/// Bodies that each count, so many and so many bytes of them at most.
+#[derive(Debug, Default)]
+struct Queue<const BODIES: usize, const BYTES: usize> {
+    bodies: VecDeque<Arc<[u8]>>,
+    bytes: usize,
     dropped: u64,
+}
+
+impl<const BODIES: usize, const BYTES: usize> Queue<BODIES, BYTES> {
+    fn add(&mut self, body: Arc<[u8]>) {
+        let bytes = self.bytes + body.len();
+        if self.bodies.len() >= BODIES || bytes > BYTES {
+            self.dropped += 1;
+            return;
+        }
+        self.bytes = bytes;
+        self.bodies.push_back(body);
+    }
+
+    /// Whether `send` took all.
+    fn flush(&mut self, send: &mut impl FnMut(&[u8]) -> bool) -> bool {
+        while let Some(body) = self.bodies.front() {
+            if !send(body) {
+                return false;
+            }
+            self.bytes -= body.len();
+            self.bodies.pop_front();
+        }
+        true
+    }
 }
 
 impl Post {
@@ -36,43 +73,20 @@ impl Post {
             Class::Heartbeat => self.replaced += put_latest(&mut self.heartbeats, body),
             Class::Table => self.replaced += put_latest(&mut self.tables, body),
             Class::Gossip => self.replaced += u64::from(self.gossip.replace(body).is_some()),
-            Class::Message => self.add(body),
+            Class::Relayed => self.relayed.add(body),
+            Class::Message => self.messages.add(body),
         }
-    }
-
-    fn add(&mut self, body: Arc<[u8]>) {
-        let bytes = self.message_bytes + body.len();
-        if self.messages.len() >= POST_MESSAGES_MAX || bytes > POST_BYTES_MAX {
-            self.dropped += 1;
-            return;
-        }
-        self.message_bytes = bytes;
-        self.messages.push_back(body);
     }
 
     /// Hands what waits to `send`, heartbeats first and views last, until that has no room: then
     /// the body it refused waits on. Says whether all are gone.
     pub fn flush(&mut self, mut send: impl FnMut(&[u8]) -> bool) -> bool {
-        while let Some(body) = self.heartbeats.first() {
-            if !send(body) {
-                return false;
-            }
-            self.heartbeats.remove(0);
-        }
-        while let Some(body) = self.messages.front() {
-            if !send(body) {
-                return false;
-            }
-            self.message_bytes -= body.len();
-            self.messages.pop_front();
-        }
-        while let Some(body) = self.tables.first() {
-            if !send(body) {
-                return false;
-            }
-            self.tables.remove(0);
-        }
-        if self.gossip.as_deref().is_some_and(send) {
+        let mut send = |body: &[u8]| send(body);
+        let is_done = flush_latest(&mut self.heartbeats, &mut send)
+            && self.messages.flush(&mut send)
+            && flush_latest(&mut self.tables, &mut send)
+            && self.relayed.flush(&mut send);
+        if is_done && self.gossip.as_deref().is_some_and(send) {
             self.gossip = None;
         }
         self.is_empty()
@@ -80,18 +94,20 @@ impl Post {
 
     /// How many bodies wait.
     pub fn waiting(&self) -> usize {
-        let latest = self.heartbeats.len() + self.tables.len() + usize::from(self.gossip.is_some());
-        latest + self.messages.len()
+        let queued = self.messages.bodies.len() + self.relayed.bodies.len();
+        queued + self.latest().count()
     }
 
     /// The bytes of those.
     pub fn bytes(&self) -> usize {
-        let latest = self
-            .heartbeats
-            .iter()
-            .chain(&self.tables)
-            .chain(&self.gossip);
-        self.message_bytes + latest.map(|body| body.len()).sum::<usize>()
+        let queued = self.messages.bytes + self.relayed.bytes;
+        queued + self.latest().map(|body| body.len()).sum::<usize>()
+    }
+
+    /// Those of which only the latest waits.
+    fn latest(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        let tables = self.tables.iter().chain(&self.gossip);
+        self.heartbeats.iter().chain(tables)
     }
 
     /// Whether nothing waits.
@@ -106,8 +122,19 @@ impl Post {
 
     /// Messages that were lost for want of room.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.messages.dropped + self.relayed.dropped
     }
+}
+
+/// Whether `send` took all.
+fn flush_latest(bodies: &mut Vec<Arc<[u8]>>, send: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    while let Some(body) = bodies.first() {
+        if !send(body) {
+            return false;
+        }
+        bodies.remove(0);
+    }
+    true
 }
 
 /// Puts a body in the place of the one that begins with the same byte, or behind all. How many it
@@ -185,6 +212,26 @@ mod tests {
         assert_eq!(sent(&mut post, 3), [32, 2, 67]);
         assert_eq!(sent(&mut post, 9), [66, 1]);
         assert_eq!((post.waiting(), post.dropped()), (0, 0));
+    }
+
+    #[test]
+    fn one_over_the_post_relayed_max_or_its_bytes_is_lost_and_counted_and_no_message_for_it() {
+        let mut post = Post::default();
+        for _ in 0..=POST_RELAYED_MAX {
+            post.put(Class::Relayed, body(1));
+        }
+        post.put(Class::Table, body(3));
+        post.put(Class::Message, body(2));
+        assert_eq!((post.dropped(), post.bytes()), (1, POST_RELAYED_MAX + 2));
+        let sent = sent(&mut post, usize::MAX);
+        assert_eq!(
+            (&sent[..3], sent.len()),
+            (&[2, 3, 1][..], POST_RELAYED_MAX + 2)
+        );
+        let large: Arc<[u8]> = vec![1; POST_RELAYED_BYTES_MAX].into();
+        post.put(Class::Relayed, large);
+        post.put(Class::Relayed, body(1));
+        assert_eq!((post.dropped(), post.waiting()), (2, 1));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! table has a [version](Version): which start of the owner's process, and how many changes led to
 //! it. There is no other order than that, and no clock in it.
 //!
-//! - **Telling:** an owner collects its changes for a moment and tells them to all members. What
+//! - **Telling:** an owner collects its changes for a moment and tells them to all members, those
+//!   of other data centres by [those that speak for them](border). What
 //!   does not follow what a member has is asked for at once: the owner answers with the changes
 //!   that lead on, or with its whole table in parts if it does not keep those any more. Each
 //!   question is asked again until it is answered, so whatever is lost, only time is.
@@ -18,6 +19,7 @@
 //!   nor leaving and can be reached.
 
 mod acknowledging;
+mod border;
 mod entry;
 mod hearing;
 pub mod limits;
@@ -25,6 +27,7 @@ mod message;
 mod owned;
 mod owning;
 mod parked;
+mod relayed;
 mod remote;
 mod settings;
 mod snapshot;
@@ -40,6 +43,7 @@ use ringmesh_proto::time::Instant;
 
 use self::acknowledging::Acknowledging;
 pub use self::acknowledging::{Acknowledgement, Extent};
+use self::border::Border;
 pub use self::entry::{Entry, EntryId, Key, KeyError, Kind, Place};
 pub use self::limits::FEW_MEMBERS;
 use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN};
@@ -51,6 +55,7 @@ use self::remote::Remote;
 pub use self::settings::RegistrySettings;
 pub use self::snapshot::{Difference, Listing, Publication, Snapshot, Standing, Version};
 use crate::context::Random;
+use crate::effect::Class;
 use crate::membership::Status;
 use crate::membership::member::Member;
 use crate::membership::topology::Topology;
@@ -59,11 +64,12 @@ use crate::membership::topology::Topology;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RegistryOutput {
-    /// Send this to that node. Of bodies with the same first byte that wait for one node, the
-    /// latest may replace the others.
+    /// Send this to that node.
     Send {
         /// The node.
         to: NodeId,
+        /// How it may wait.
+        class: Class,
         /// The message.
         body: Vec<u8>,
     },
@@ -117,6 +123,8 @@ pub struct RegistryCounters {
     pub over: u64,
     /// Changes that did not follow what was known.
     pub gaps: u64,
+    /// Messages that were passed on by whoever may not, or to where they are not on their way.
+    pub astray: u64,
 }
 
 /// A question that was asked.
@@ -134,6 +142,7 @@ pub struct Registry {
     is_leaving: bool,
     owned: Owned,
     remotes: BTreeMap<Uid, Remote>,
+    border: Border,
     asked: BTreeMap<Uid, Asked>,
     parked: Parked,
     acknowledging: Acknowledging,
@@ -159,6 +168,7 @@ impl Registry {
     pub fn new(settings: RegistrySettings, own: NodeId) -> Self {
         Self {
             settings,
+            border: Border::of(&own),
             own,
             is_leaving: false,
             owned: Owned::default(),
@@ -214,6 +224,7 @@ impl Registry {
             self.check = None;
         }
         self.forget_removed(topology);
+        self.border.follow(topology);
         for member in topology.members() {
             if member.uid() != self.own.uid {
                 self.handle_member(now, topology, member, out);
@@ -257,6 +268,7 @@ impl Registry {
             .entry(uid)
             .or_insert_with(|| Remote::new(member.node().clone(), standing, is_departing));
         let is_back = !remote.is_reachable && is_reachable(topology, member);
+        remote.home = self.border.elsewhere(member.roles().data_centre());
         remote.standing = standing;
         remote.is_departing = is_departing;
         remote.is_reachable = is_reachable(topology, member);
@@ -396,6 +408,9 @@ impl Registry {
         asked.pause = (asked.pause * 2).min(ASK_AGAIN_MAX);
         asked.again = now + asked.pause;
         let question = remote.question();
+        if remote.home.is_some() {
+            self.border.turn();
+        }
         self.send(owner, question, out);
     }
 }

@@ -4,7 +4,7 @@ use ringmesh_proto::time::Instant;
 
 use super::Control;
 use crate::context::Context;
-use crate::effect::{Class, Effect};
+use crate::effect::Effect;
 use crate::registry::{Registry, RegistryOutput};
 
 impl Control {
@@ -43,7 +43,7 @@ impl Control {
         }
         for output in self.tables.drain(..) {
             match output {
-                RegistryOutput::Send { to, body } => cx.out.send(&to, Class::Table, body),
+                RegistryOutput::Send { to, class, body } => cx.out.send(&to, class, body),
                 RegistryOutput::Publish(publication) => {
                     cx.out.push(Effect::Registry(publication));
                 }

@@ -28,6 +28,19 @@ pub fn speakers<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member
     oldest
 }
 
+/// Those of a data centre that pass on what others are to hear of it: its [`speakers`], and whoever
+/// is in it while it has none.
+pub fn speaking<'a, I>(members: impl Fn() -> I) -> Vec<&'a Member>
+where
+    I: Iterator<Item = &'a Member>,
+{
+    let speakers = speakers(members());
+    match speakers.is_empty() {
+        true => members().collect(),
+        false => speakers,
+    }
+}
+
 /// Those at `home` that watch other data centres, and whose word counts: who is accused there or on
 /// its way out has no say. `own` is there for itself.
 fn watchers<'a>(home: &Part<'a>, own: Uid, accused: &BTreeSet<Uid>) -> Vec<&'a Member> {

@@ -45,7 +45,12 @@ pub(crate) fn member(number: u64, data_centre: &str, status: Status) -> Member {
 
 /// The topology of a member that has that view.
 pub(crate) fn topology(own: u64, view: &View) -> Topology {
-    let before = Topology::empty(node(own), "default");
+    topology_in("default", own, view)
+}
+
+/// That of one who lives in that data centre.
+pub(crate) fn topology_in(data_centre: &str, own: u64, view: &View) -> Topology {
+    let before = Topology::empty(node(own), data_centre);
     Topology::after(&before, view.gossip(), |_| false)
 }
 
@@ -57,12 +62,17 @@ impl View {
     /// These members, seen by the first one.
     pub(crate) fn of(members: &[(u64, Status)]) -> Self {
         let ((first, status), others) = members.split_first().expect("a member");
-        let founder = member(*first, "default", *status);
-        let mut view = Self(Gossip::founded(ClusterId(7), founder));
+        let mut view = Self::founded_in("default", *first, *status);
         for (number, status) in others {
             view.add_in("default", *number, *status);
         }
         view
+    }
+
+    /// One member in that data centre.
+    pub(crate) fn founded_in(data_centre: &str, number: u64, status: Status) -> Self {
+        let founder = member(number, data_centre, status);
+        Self(Gossip::founded(ClusterId(7), founder))
     }
 
     pub(crate) fn add_in(&mut self, data_centre: &str, number: u64, status: Status) {

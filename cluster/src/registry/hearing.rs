@@ -8,6 +8,7 @@ use ringmesh_proto::time::Instant;
 use super::entry::{Change, Entry, EntryId};
 use super::limits::{BYTES_MAX, ENTRIES_MAX};
 use super::message::{Body, Message};
+use super::relayed::Relayed;
 use super::remote::Progress;
 use super::table::Full;
 use super::{Registry, RegistryOutput};
@@ -22,6 +23,20 @@ impl Registry {
         body: &[u8],
         out: &mut Vec<RegistryOutput>,
     ) -> Result<(), CodecError> {
+        if Relayed::is_one(body) {
+            return self.hear_relayed(now, from, body, out);
+        }
+        self.hear_over(now, from, (body, None), out)
+    }
+
+    /// Takes a message, and answers over the way that it came.
+    pub(super) fn hear_over(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        (body, way): (&[u8], Option<u8>),
+        out: &mut Vec<RegistryOutput>,
+    ) -> Result<(), CodecError> {
         let message = Message::from_bytes(body)?;
         if message.to != self.own.uid {
             self.counters.misdirected += 1;
@@ -29,7 +44,7 @@ impl Registry {
         }
         let uid = from.uid;
         let Some(remote) = self.remotes.get_mut(&uid) else {
-            self.parked.put(now, from, body);
+            self.parked.put(now, (uid, from), body);
             return Ok(());
         };
         let latest = message.latest;
@@ -40,7 +55,7 @@ impl Registry {
                 is_question,
                 versions,
             } => self.handle_digest(now, uid, is_question, &versions, out),
-            Body::Ask { from, after } => self.answer(uid, from, after, out),
+            Body::Ask { from, after } => self.answer((uid, way), from, after, out),
             Body::Delta {
                 from,
                 is_to_be_confirmed,
@@ -48,7 +63,7 @@ impl Registry {
             } => {
                 self.handle_delta(uid, from, &changes);
                 if is_to_be_confirmed {
-                    self.confirm(uid, from + changes.len() as u64, out);
+                    self.confirm((uid, way), from + changes.len() as u64, out);
                 }
             }
             Body::Chunk {
@@ -59,7 +74,7 @@ impl Registry {
             } => {
                 self.handle_chunk(uid, latest, after, is_last, &entries);
                 if is_to_be_confirmed {
-                    self.confirm(uid, latest, out);
+                    self.confirm((uid, way), latest, out);
                 }
             }
             Body::Confirm { counter } => self.handle_confirm(uid, counter),
@@ -109,7 +124,13 @@ impl Registry {
     }
 
     /// Another node asks for what follows in this node's table.
-    fn answer(&mut self, to: Uid, from: u64, after: EntryId, out: &mut Vec<RegistryOutput>) {
+    fn answer(
+        &mut self,
+        (to, way): (Uid, Option<u8>),
+        from: u64,
+        after: EntryId,
+        out: &mut Vec<RegistryOutput>,
+    ) {
         if from > self.owned.told().counter {
             self.counters.ahead += 1;
             return;
@@ -132,7 +153,7 @@ impl Registry {
                 }
             }
         };
-        self.send(to, body, out);
+        self.send_by((to, way), body, out);
     }
 
     fn handle_delta(&mut self, uid: Uid, from: u64, changes: &[Change]) {
@@ -190,13 +211,18 @@ impl Registry {
     }
 
     /// An owner wants to know when all cores here have that version of its table.
-    fn confirm(&mut self, uid: Uid, counter: u64, out: &mut Vec<RegistryOutput>) {
+    fn confirm(
+        &mut self,
+        (uid, way): (Uid, Option<u8>),
+        counter: u64,
+        out: &mut Vec<RegistryOutput>,
+    ) {
         let Some(remote) = self.remotes.get_mut(&uid) else {
             return;
         };
         remote.to_confirm = remote.to_confirm.max(Some(counter));
         if let Some(counter) = remote.confirmation() {
-            self.send(uid, Body::Confirm { counter }, out);
+            self.send_by((uid, way), Body::Confirm { counter }, out);
         }
     }
 

@@ -179,6 +179,29 @@ impl Body {
     }
 }
 
+/// Whom a message is for, of which nothing else is looked at.
+pub(super) fn recipient(message: &[u8]) -> Result<Uid, CodecError> {
+    let mut reader = Reader::new(message);
+    if !(CHECK..=CONFIRM).contains(&reader.u8()?) {
+        return Err(CodecError::Unknown);
+    }
+    codec::uid(&mut reader)
+}
+
+/// Whether a message tells what changed.
+pub(super) fn is_delta(message: &[u8]) -> bool {
+    message.first() == Some(&DELTA)
+}
+
+/// The same message for another one: it stands behind the first byte.
+pub(super) fn readdressed(message: &[u8], to: Uid) -> Vec<u8> {
+    let mut message = message.to_vec();
+    if let Some(recipient) = message.get_mut(1..9) {
+        recipient.copy_from_slice(&to.as_u64().to_le_bytes());
+    }
+    message
+}
+
 /// Each owner once, in order: a digest has one spelling.
 fn read_versions(reader: &mut Reader<'_>) -> Result<Vec<(Uid, u64)>, CodecError> {
     let mut last = None;

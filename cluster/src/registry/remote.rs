@@ -14,6 +14,8 @@ use super::table::{Full, Step, Table, difference};
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) node: NodeId,
+    /// Its data centre, if that is another one.
+    pub(super) home: Option<Arc<str>>,
     pub(super) standing: Standing,
     /// Whether it is on its way out so far that nobody tells it anything.
     pub(super) is_departing: bool,
@@ -61,6 +63,7 @@ impl Remote {
     pub(super) fn new(node: NodeId, standing: Standing, is_departing: bool) -> Self {
         Self {
             node,
+            home: None,
             standing,
             is_departing,
             is_reachable: true,

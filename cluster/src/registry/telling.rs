@@ -12,6 +12,7 @@ use super::snapshot::{Difference, Listing, Publication, Snapshot, Standing};
 use super::table::Step;
 use super::{Registry, RegistryOutput};
 use crate::context::Random;
+use crate::effect::Class;
 
 impl Registry {
     /// What this node announces has changed: it is told at once if nothing was for a while, and
@@ -51,21 +52,23 @@ impl Registry {
         // What does not fit is asked for by each of them, at its pace.
         let changes = self.owned.changes_after(from);
         let (from, changes) = changes.map_or((latest, Vec::new()), |it| (from, it));
-        let others = self.remotes.values().filter(|it| !it.is_departing);
-        let others: Vec<Uid> = others.map(|it| it.node.uid).collect();
-        for to in others {
-            let delta = Body::Delta {
-                from,
-                is_to_be_confirmed: self.acknowledging.waits_for(to),
-                changes: changes.clone(),
-            };
-            self.send(to, delta, out);
+        let delta = |is_to_be_confirmed| Body::Delta {
+            from,
+            is_to_be_confirmed,
+            changes: changes.clone(),
+        };
+        let here = self.remotes.values().filter(|it| it.home.is_none());
+        for remote in here.filter(|it| !it.is_departing) {
+            let to = remote.node.uid;
+            self.send(to, delta(self.acknowledging.waits_for(to)), out);
         }
+        self.tell_elsewhere(delta, out);
     }
 
     /// Asks those that have something to confirm for it.
     pub(super) fn remind(&mut self, out: &mut Vec<RegistryOutput>) {
         let from = self.owned.told().counter;
+        self.border.turn();
         let silent = self.remotes.keys();
         let silent = silent.filter(|uid| self.acknowledging.waits_for(**uid));
         let silent: Vec<Uid> = silent.copied().collect();
@@ -79,9 +82,11 @@ impl Registry {
         }
     }
 
-    /// Asks one of those that can be reached whether it has the same tables.
+    /// Asks one of those that can be reached, and that this node has a link with anyway, whether it
+    /// has the same tables.
     pub(super) fn check_another(&self, random: &mut Random, out: &mut Vec<RegistryOutput>) {
         let others = self.remotes.values().filter(|it| it.is_within_reach());
+        let others = others.filter(|it| self.is_near(it.home.as_ref(), it.node.uid));
         let others: Vec<Uid> = others.map(|it| it.node.uid).collect();
         if let Some(to) = others.get(random.below(others.len())) {
             self.send(*to, Body::Check { sum: self.sum() }, out);
@@ -107,11 +112,30 @@ impl Registry {
     }
 
     pub(super) fn send(&self, to: Uid, body: Body, out: &mut Vec<RegistryOutput>) {
-        if let Some(remote) = self.remotes.get(&to) {
-            let latest = self.owned.told().counter;
-            let body = Message { to, latest, body }.to_bytes();
-            let to = remote.node.clone();
-            out.push(RegistryOutput::Send { to, body });
+        self.send_by((to, None), body, out);
+    }
+
+    /// Sends a message; to other data centres over that way, if one is named.
+    pub(super) fn send_by(
+        &self,
+        (to, way): (Uid, Option<u8>),
+        body: Body,
+        out: &mut Vec<RegistryOutput>,
+    ) {
+        let Some(remote) = self.remotes.get(&to) else {
+            return;
+        };
+        let latest = self.owned.told().counter;
+        let body = Message { to, latest, body }.to_bytes();
+        match &remote.home {
+            Some(home) if !self.is_near(Some(home), to) => {
+                self.send_over((home, to), way, (false, &body), out);
+            }
+            _ => out.push(RegistryOutput::Send {
+                to: remote.node.clone(),
+                class: Class::Table,
+                body,
+            }),
         }
     }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use ringmesh_cluster::context::Context as ClusterContext;
 use ringmesh_cluster::control::{Control, ControlSettings};
-use ringmesh_cluster::effect::{Class, Effect, Outbox};
+use ringmesh_cluster::effect::{Effect, Outbox};
 use ringmesh_cluster::evidence::Evidence;
 use ringmesh_cluster::lease::{self, LeaseName, Token};
 use ringmesh_cluster::membership::command::Command;
@@ -105,7 +105,6 @@ pub struct Participant {
     /// If its users announce things.
     users: Option<Announcer>,
     /// If its registry tells nobody anything.
-    is_mute: bool,
     /// What the machines are about to be told.
     told: Told,
     /// What it wrote into its view by itself, for those who judge that.
@@ -155,7 +154,6 @@ impl Participant {
             disk: Disk::new(birth.node, disks),
             worker: None,
             users: None,
-            is_mute: false,
             told: Told::Nothing,
             writings: Vec::new(),
             #[cfg(test)]
@@ -188,13 +186,6 @@ impl Participant {
     #[must_use]
     pub fn with_users(mut self, birth: &Birth<'_>) -> Self {
         self.users = Some(Announcer::new(birth.now));
-        self
-    }
-
-    /// Its registry, which goes to all members of all data centres, tells nobody anything.
-    #[must_use]
-    pub fn mute(mut self) -> Self {
-        self.is_mute = true;
         self
     }
 
@@ -244,10 +235,6 @@ impl Participant {
 
     fn carry_out(&mut self, cx: &mut Cx<'_>, effect: Effect) {
         match effect {
-            Effect::Send {
-                class: Class::Table,
-                ..
-            } if self.is_mute => {}
             Effect::Send { to, class, body } => cx.out.push(Act::Post { to, class, body }),
             Effect::Contact { address, body } => match self.links.get(&address) {
                 Some(_) => cx.out.send(address, body.to_vec()),

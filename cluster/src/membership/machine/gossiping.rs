@@ -5,7 +5,7 @@
 //! are all that members with one version exchange. Each round, changed or not, one other member is
 //! sent a summary; so whatever was lost is found out.
 //!
-//! With other data centres those speak that [speak](speakers) for this one, now and then, and begin
+//! With other data centres those speak that [speak](speaking) for this one, now and then, and begin
 //! with a summary: what they have to say was often heard over there already.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::context::{Context, Random};
 use crate::effect::Class;
 use crate::membership::clock::Relation;
 use crate::membership::convergence::{Part, leader_among};
-use crate::membership::data_centres::speakers;
+use crate::membership::data_centres::speaking;
 use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::member::Member;
 use crate::membership::message::{self, Message};
@@ -298,12 +298,7 @@ impl Active {
 
     /// Those who speak for a data centre: whoever is in it, while none of them is up yet.
     fn speaking<'a>(&'a self, data_centre: &'a str) -> Vec<&'a Member> {
-        let members = || Part::new(&self.view, data_centre).members();
-        let speakers = speakers(members());
-        match speakers.is_empty() {
-            true => members().collect(),
-            false => speakers,
-        }
+        speaking(|| Part::new(&self.view, data_centre).members())
     }
 
     /// At times somebody who speaks for another data centre, if this member speaks for its own.

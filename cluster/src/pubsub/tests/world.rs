@@ -169,7 +169,7 @@ impl World {
         let answer = call(node, self.now, &mut out);
         for output in out {
             match output {
-                RegistryOutput::Send { to, body } => {
+                RegistryOutput::Send { to, body, .. } => {
                     let event = Event::Body(self::node(number), body);
                     self.travel_to((number, 0), (to.uid.as_u64(), 0), event);
                 }

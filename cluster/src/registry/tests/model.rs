@@ -13,19 +13,25 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "a name that is longer than the ot
 struct Model {
     world: World,
     next: u64,
+    /// Whether each second member lives in another data centre.
+    has_two: bool,
 }
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let members = 3 + seed % 4;
+        let has_two = seed % 5 == 4;
+        let members = if has_two { 13 } else { 3 + seed % 4 };
         let numbers: Vec<u64> = (1..=members).collect();
-        let mut world = World::new(seed, &numbers);
+        let far = numbers.iter().filter(|it| has_two && **it % 2 == 0);
+        let homes: Vec<_> = far.map(|it| (*it, "east")).collect();
+        let mut world = World::new_in(seed, &numbers, &homes);
         world.loss = 10;
         world.repeats = 5;
         world.travel = 40_000;
         Self {
             world,
             next: members + 1,
+            has_two,
         }
     }
 
@@ -79,6 +85,13 @@ impl Model {
     /// Another process in its place, which the others hear of one by one.
     fn restart(&mut self, number: u64) {
         self.world.stop(number);
+        if self.has_two && number % 2 == 0 {
+            // The numbers of the even ones go on even, so that each data centre keeps its size.
+            self.next += self.next % 2;
+            self.world.homes.insert(self.next, "east");
+        } else if self.has_two {
+            self.next += 1 - self.next % 2;
+        }
         self.world.start(self.next);
         self.next += 1;
         let numbers: Vec<u64> = self.world.nodes.keys().copied().collect();

@@ -10,7 +10,7 @@ use ringmesh_proto::time::Instant;
 use crate::context::Random;
 use crate::membership::Status;
 use crate::membership::reachability::Reason;
-use crate::membership::testing::{View, node, topology, uid};
+use crate::membership::testing::{View, node, topology_in, uid};
 use crate::registry::testing::registration;
 use crate::registry::{
     Acknowledgement, Difference, EntryId, Listing, Publication, Registry, RegistryOutput,
@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) members: BTreeMap<u64, Status>,
+    /// Those that do not live in the data centre `default`.
+    pub(super) homes: BTreeMap<u64, &'static str>,
+    /// What went from one data centre to another, by whom and to whom.
+    pub(super) crossed: BTreeMap<(u64, u64), usize>,
     /// From the first to the second nothing travels, and the second is unreachable to the first.
     pub(super) cut: BTreeSet<(u64, u64)>,
     arrivals: BTreeMap<(Instant, u64), (u64, Arrival)>,
@@ -65,10 +69,17 @@ pub(super) fn content(listing: &Listing) -> Content {
 impl World {
     /// A world of these members, who all know each other.
     pub(super) fn new(seed: u64, numbers: &[u64]) -> Self {
+        Self::new_in(seed, numbers, &[])
+    }
+
+    /// One in which some live in other data centres.
+    pub(super) fn new_in(seed: u64, numbers: &[u64], homes: &[(u64, &'static str)]) -> Self {
         let mut world = Self {
             now: Instant::from_nanos(1_000_000_000),
             nodes: BTreeMap::new(),
             members: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            crossed: BTreeMap::new(),
             cut: BTreeSet::new(),
             arrivals: BTreeMap::new(),
             sequence: 0,
@@ -78,6 +89,7 @@ impl World {
             travel: 500,
             history: BTreeMap::new(),
         };
+        world.homes.extend(homes.iter().copied());
         numbers.iter().for_each(|it| world.start(*it));
         world.show_all();
         world
@@ -104,14 +116,18 @@ impl World {
 
     /// Shows a node who is a member, and whom it reaches.
     pub(super) fn show(&mut self, number: u64) {
-        let members: Vec<_> = self.members.iter().map(|it| (*it.0, *it.1)).collect();
-        let mut view = View::of(&members);
+        let mut members = self.members.iter().map(|it| (*it.0, *it.1));
+        let (first, status) = members.next().expect("a member");
+        let mut view = View::founded_in(self.home(first), first, status);
+        members.for_each(|(it, status)| view.add_in(self.home(it), it, status));
         for (from, to) in &self.cut {
-            if *from == number && self.members.contains_key(to) {
-                view.accuse(number, *to, Reason::Silence);
+            let is_said = *from == number || self.home(*from) != self.home(*to);
+            let are_members = [from, to].map(|it| self.members.contains_key(it));
+            if is_said && are_members == [true; 2] {
+                view.accuse(*from, *to, Reason::Silence);
             }
         }
-        let topology = topology(number, &view);
+        let topology = topology_in(self.home(number), number, &view);
         self.with(number, |it, now, out| {
             it.handle_topology(now, &topology, out)
         });
@@ -120,6 +136,10 @@ impl World {
     pub(super) fn show_all(&mut self) {
         let numbers: Vec<u64> = self.nodes.keys().copied().collect();
         numbers.into_iter().for_each(|it| self.show(it));
+    }
+
+    pub(super) fn home(&self, number: u64) -> &'static str {
+        self.homes.get(&number).copied().unwrap_or("default")
     }
 
     pub(super) fn part(&mut self, one: u64, other: u64) {
@@ -140,7 +160,7 @@ impl World {
         self.history.entry(version).or_insert_with(|| content(&own));
         for output in out {
             match output {
-                RegistryOutput::Send { to, body } => self.send(number, to.uid.as_u64(), body),
+                RegistryOutput::Send { to, body, .. } => self.send(number, to.uid.as_u64(), body),
                 RegistryOutput::Publish(publication) => self.publish(number, publication),
                 RegistryOutput::Acknowledged(it) => {
                     let node = self.nodes.get_mut(&number).expect("a node");
@@ -154,6 +174,9 @@ impl World {
     fn send(&mut self, from: u64, to: u64, body: Vec<u8>) {
         let sender = self.nodes.get_mut(&from).expect("a node");
         sender.bytes_sent += body.len();
+        if self.home(from) != self.home(to) {
+            *self.crossed.entry((from, to)).or_default() += 1;
+        }
         if self.cut.contains(&(from, to)) || self.random.chance(self.loss) {
             return;
         }
@@ -192,6 +215,8 @@ impl World {
                 assert_eq!(*truth, content, "at {number}, of {owner} at {counter}");
             }
             let is_cut = self.cut.contains(&(number, owner));
+            let homes = [number, owner].map(|it| self.homes.get(&it));
+            let is_cut = is_cut && homes[0] == homes[1];
             if listing.standing() == Standing::Reachable {
                 assert!(!is_cut, "{owner} is lost to {number}");
             }
