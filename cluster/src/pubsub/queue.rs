@@ -91,13 +91,11 @@ pub enum Taken<T> {
     Failed,
 }
 
+/// Small, for each message has one of these at each subscriber: what few have is kept apart.
 #[derive(Debug)]
 struct Waiting<T> {
     item: T,
     bytes: usize,
-    key: Option<u64>,
-    /// How many were lost before it.
-    lost: u64,
 }
 
 /// What waits for one subscriber.
@@ -106,12 +104,14 @@ pub struct Queue<T> {
     settings: QueueSettings,
     waiting: VecDeque<Waiting<T>>,
     bytes: usize,
-    /// How many were lost behind the last one.
-    lost: u64,
     /// The number of the first one that waits; they are numbered in the order in which they came.
     first: u64,
+    /// How many were lost, by the number of what comes behind them.
+    losses: VecDeque<(u64, u64)>,
     /// Which one has a key.
     keys: FxHashMap<u64, u64>,
+    /// The numbers of those that came with a key, in their order.
+    named: VecDeque<(u64, u64)>,
     is_failed: bool,
     counters: QueueCounters,
 }
@@ -123,9 +123,10 @@ impl<T> Queue<T> {
             settings,
             waiting: VecDeque::new(),
             bytes: 0,
-            lost: 0,
             first: 0,
+            losses: VecDeque::new(),
             keys: FxHashMap::default(),
+            named: VecDeque::new(),
             is_failed: false,
             counters: QueueCounters::default(),
         }
@@ -169,7 +170,7 @@ impl<T> Queue<T> {
         self.counters.offered += 1;
         if self.is_failed || !self.has_room(bytes) {
             self.counters.dropped += 1;
-            self.lost += 1;
+            self.lose_newest();
             let is_failed = self.is_failed;
             return Ok(if is_failed {
                 Offered::Failed
@@ -178,17 +179,12 @@ impl<T> Queue<T> {
             });
         }
         if let Some(key) = key {
-            let number = self.first + self.waiting.len() as u64;
+            let number = self.next_number();
             self.keys.insert(key, number);
+            self.named.push_back((number, key));
         }
         self.bytes += bytes;
-        let lost = std::mem::take(&mut self.lost);
-        self.waiting.push_back(Waiting {
-            item,
-            bytes,
-            key,
-            lost,
-        });
+        self.waiting.push_back(Waiting { item, bytes });
         Ok(Offered::Queued { dropped })
     }
 
@@ -208,25 +204,19 @@ impl<T> Queue<T> {
         }
         self.counters.offered += 1;
         self.bytes += bytes;
-        let lost = std::mem::take(&mut self.lost);
-        self.waiting.push_back(Waiting {
-            item: make(),
-            bytes,
-            key: None,
-            lost,
-        });
+        let item = make();
+        self.waiting.push_back(Waiting { item, bytes });
         Ok(Offered::Queued { dropped: 0 })
     }
 
     /// Takes what is next; `None` if nothing waits.
     #[inline]
     pub fn take(&mut self) -> Option<Taken<T>> {
-        let lost = match self.waiting.front_mut() {
-            Some(front) => &mut front.lost,
-            None => &mut self.lost,
-        };
-        if *lost > 0 {
-            return Some(Taken::Lagged(std::mem::take(lost)));
+        if let Some((number, lost)) = self.losses.front().copied()
+            && number == self.first
+        {
+            self.losses.pop_front();
+            return Some(Taken::Lagged(lost));
         }
         let Some(front) = self.pop() else {
             return self.is_failed.then_some(Taken::Failed);
@@ -267,31 +257,54 @@ impl<T> Queue<T> {
         (place < self.waiting.len()).then_some(place)
     }
 
+    /// The number of what is offered next.
+    fn next_number(&self) -> u64 {
+        self.first + self.waiting.len() as u64
+    }
+
     fn make_room(&mut self, bytes: usize) -> usize {
         let mut dropped = 0;
-        while !self.has_room(bytes) {
-            let Some(oldest) = self.pop() else {
-                return dropped;
-            };
-            let next = match self.waiting.front_mut() {
-                Some(front) => &mut front.lost,
-                None => &mut self.lost,
-            };
-            *next += oldest.lost + 1;
+        while !self.has_room(bytes) && self.pop().is_some() {
+            self.lose_oldest();
             dropped += 1;
         }
         self.counters.dropped += dropped as u64;
         dropped
     }
 
+    /// The item that was popped last is lost: it adds to what was lost before the one behind it,
+    /// and so does what was lost before it.
+    fn lose_oldest(&mut self) {
+        let mut lost = 1;
+        while let Some((number, before)) = self.losses.front().copied()
+            && number <= self.first
+        {
+            self.losses.pop_front();
+            lost += before;
+        }
+        self.losses.push_front((self.first, lost));
+    }
+
+    /// An item is lost behind all that wait.
+    fn lose_newest(&mut self) {
+        let number = self.next_number();
+        match self.losses.back_mut() {
+            Some((last, lost)) if *last == number => *lost += 1,
+            _ => self.losses.push_back((number, 1)),
+        }
+    }
+
     #[inline]
     fn pop(&mut self) -> Option<Waiting<T>> {
         let front = self.waiting.pop_front()?;
         self.bytes -= front.bytes;
-        if let Some(key) = front.key
-            && self.keys.get(&key) == Some(&self.first)
+        if let Some((number, key)) = self.named.front().copied()
+            && number == self.first
         {
-            self.keys.remove(&key);
+            self.named.pop_front();
+            if self.keys.get(&key) == Some(&number) {
+                self.keys.remove(&key);
+            }
         }
         self.first += 1;
         Some(front)
