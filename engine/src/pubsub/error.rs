@@ -2,6 +2,8 @@
 
 use ringmesh_proto::address::Uid;
 
+use crate::error::Executed;
+
 /// Why something was not published. Nobody got it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -22,12 +24,36 @@ pub enum PublishError<M> {
         /// The message.
         message: M,
     },
+    /// As many publishes of this core wait for answers as may: 1,024. Wait for some of them, or
+    /// [`publish`](super::Publisher::publish) without.
+    #[error("too many publishes of this core wait for answers")]
+    TooManyWait {
+        /// The message.
+        message: M,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping {
         /// The message.
         message: M,
     },
+}
+
+impl<M> PublishError<M> {
+    /// The message, for another try.
+    pub fn into_message(self) -> M {
+        match self {
+            Self::Full { message, .. }
+            | Self::TooLarge { message }
+            | Self::TooManyWait { message }
+            | Self::Stopping { message } => message,
+        }
+    }
+
+    /// Always [`Executed::No`]: nobody got it.
+    pub fn executed(&self) -> Executed {
+        Executed::No
+    }
 }
 
 /// Why a subscription does not begin.

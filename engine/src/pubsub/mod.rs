@@ -25,7 +25,7 @@ mod subscription;
 mod topic;
 
 pub use ringmesh_cluster::pubsub::{
-    Audience, GroupName, Level, NameError, Pattern, Policy, TopicName,
+    Audience, GroupName, Level, NameError, Outcome, Pattern, Policy, TopicName,
 };
 
 pub use self::error::{PublishError, RecvError, SubscribeError};

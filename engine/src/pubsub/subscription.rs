@@ -10,8 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{
-    GroupName, Level, Offered, OnFull as Policy, Pattern, Queue, QueueSettings,
-    Subscribe as Interest, Taken,
+    GroupName, Level, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Interest, Taken,
 };
 use ringmesh_cluster::registry::Acknowledgement;
 use ringmesh_proto::message::Message;
@@ -182,13 +181,13 @@ impl<M: Message> Subscriber for Inbox<M> {
                     let message = validated.lease::<M>();
                     arrived.validated = Some(validated);
                     let Some(message) = message else {
-                        return Offer::Done;
+                        return Offer::Lost;
                     };
                     message
                 }
                 Err(_) => {
                     core.count_malformed();
-                    return Offer::Done;
+                    return Offer::Lost;
                 }
             },
         };
@@ -198,15 +197,12 @@ impl<M: Message> Subscriber for Inbox<M> {
         let Ok(offered) = offered else {
             return Offer::Waits;
         };
-        core.count_offered(offered);
+        let offer = core.count_offered(offered);
         let reader = self.reader.take();
         if let Some(reader) = reader {
             core.wake(reader);
         }
-        match offered {
-            Offered::Failed => Offer::Over,
-            _ => Offer::Done,
-        }
+        offer
     }
 
     fn take_entered(&self) -> Option<Entered> {

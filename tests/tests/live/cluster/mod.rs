@@ -1,5 +1,6 @@
 //! Nodes of one cluster, within this process: what their users see and are told on all cores.
 
+mod acknowledged;
 mod following;
 mod hostile;
 mod idle;
