@@ -385,9 +385,16 @@ counters! {
         publish_answers_lost,
         /// Answers that came when nobody waited for them any more.
         publish_answers_late,
-        /// What the queues of subscribers took.
+        /// What was sent to a path under which nobody is who can be reached.
+        sent_to_nobody,
+        /// What actors under a path did not get of what was sent to all: there was no room.
+        sends_lost,
+        /// What the queues of subscribers took, and what actors that subscribe were told.
         subscribers_queued,
-        /// What they lost, as their policy says.
+        /// Part of those: it took the place of one with the same key that waited.
+        subscribers_replaced,
+        /// What they lost, as their policy says; and what the mailboxes of actors that subscribe
+        /// had no room for.
         subscribers_dropped,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,

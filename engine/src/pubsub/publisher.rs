@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringmesh_cluster::pubsub::{Audience, Outcome, Policy, Pressure, Publish, TopicName};
+use ringmesh_cluster::pubsub::{Audience, Outcome, Policy, Pressure, Publish, TopicName, Topics};
 use ringmesh_proto::message::Message;
 
-use super::error::PublishError;
+use super::error::{PublishError, WaitError};
 use super::topic::number_of;
 use crate::core::{Alarm, AnswerWait, Core, Order, Place, Reach, Refused, RoomWait, Standing};
 use crate::reference::Recipient;
@@ -208,22 +208,39 @@ impl<M: Message> Publisher<M> {
         published.await
     }
 
-    /// Waits until so many subscribe to the topic, as far as this core knows: of all nodes that can
-    /// be reached.
-    pub async fn wait_for_subscribers(&self, count: u64) {
+    /// How many subscribe to the topic, as far as this core knows: of all nodes that can be
+    /// reached.
+    pub fn subscribers(&self) -> u64 {
+        let count = |it: &Topics| it.subscribers(self.topic.topic(), Some(number_of(&M::TYPE)));
+        self.core.topics().as_deref().map_or(0, count)
+    }
+
+    /// Waits until [as many](Self::subscribers) subscribe to the topic, for so long at most. Says
+    /// how many do.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub async fn wait_for_subscribers(
+        &self,
+        count: u64,
+        timeout: Duration,
+    ) -> Result<u64, WaitError> {
         let mut waiting = self.core.wait_for_topics();
+        let mut alarm = self.core.alarm(timeout);
         poll_fn(|context| {
-            let topics = self.core.topics();
-            let known = topics.map_or(0, |it| {
-                it.subscribers(self.topic.topic(), Some(number_of(&M::TYPE)))
-            });
+            let known = self.subscribers();
             if known >= count {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(known));
+            }
+            if self.core.poll_stopping(context).is_ready() {
+                return Poll::Ready(Err(WaitError::Stopping));
             }
             waiting.wake(context.waker());
-            Poll::Pending
+            alarm
+                .poll(context)
+                .map(|()| Err(WaitError::TimedOut { known }))
         })
-        .await;
+        .await
     }
 
     fn attempt(

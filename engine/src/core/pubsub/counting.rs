@@ -17,7 +17,8 @@ impl Core {
             }
             let counted = mediator.interests().counters();
             tally.published_other_type.set(counted.other_type);
-            tally.subscriptions_refused.set(counted.refused);
+            let of_actors = self.pubsub.actors.refused.get();
+            tally.subscriptions_refused.set(counted.refused + of_actors);
         }
         let unwanted = self.pubsub.answers.unwanted();
         tally.publish_answers_late.set(unwanted);

@@ -5,9 +5,11 @@
 //! subscribers on this core by way of their queues, and to other cores and nodes as messages for
 //! the mediators there, over the links that actors use.
 
+mod actors;
 mod answering;
 mod arriving;
 mod counting;
+mod paths;
 mod publishing;
 mod subscribing;
 mod ways;
@@ -25,8 +27,11 @@ use ringmesh_cluster::pubsub::{
 use ringmesh_proto::address::Uid;
 use ringmesh_transport::buffer::Chunk;
 
+use self::actors::ActorInterests;
+pub(crate) use self::actors::Interest;
 pub(crate) use self::answering::AnswerWait;
 use self::answering::Answers;
+pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribing::Entered;
 pub(crate) use self::ways::Standing;
@@ -48,6 +53,8 @@ pub(super) struct PubsubRoom {
     recipients: RefCell<Vec<Recipient>>,
     head: RefCell<Vec<u8>>,
     archive: RefCell<Vec<u8>>,
+    /// Actors among the subscribers.
+    actors: ActorInterests,
     /// Subscriptions to patterns with wildcards.
     wild: Cell<usize>,
     /// On the control core: what the cores announce.
@@ -197,13 +204,17 @@ impl Core {
     pub(crate) fn count_offered(&self, offered: Offered) -> Offer {
         let (queued, dropped) = match offered {
             Offered::Queued { dropped } => (1, dropped as u64),
-            Offered::Replaced => (1, 1),
+            Offered::Replaced => (1, 0),
             _ => (0, 1),
         };
         self.tally.subscribers_queued.add(queued);
         self.tally.subscribers_dropped.add(dropped);
         match offered {
-            Offered::Queued { .. } | Offered::Replaced => Offer::Taken,
+            Offered::Queued { .. } => Offer::Taken,
+            Offered::Replaced => {
+                self.tally.subscribers_replaced.add(1);
+                Offer::Taken
+            }
             Offered::Dropped => Offer::Lost,
             Offered::Failed => Offer::Over,
         }

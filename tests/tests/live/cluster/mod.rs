@@ -6,9 +6,11 @@ mod hostile;
 mod idle;
 mod leases;
 mod notebook;
+mod paths;
 mod seeds;
 mod services;
 mod shutdown;
+mod subscribers;
 mod topics;
 mod watches;
 
