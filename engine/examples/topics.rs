@@ -51,7 +51,8 @@ fn main() -> Outcome {
             }
             println!("{}", node.address());
             let feed = node.publisher(&TICKS)?;
-            feed.wait_for_subscribers(2).await;
+            feed.wait_for_subscribers(2, Duration::from_secs(600))
+                .await?;
             for number in 0..=LAST {
                 feed.publish(Tick(number)).await?;
             }

@@ -315,7 +315,7 @@ counters! {
         accepted,
         /// Connections dialled.
         dialled,
-        /// Actors alive at the moment, but for the two that each core has for pub-sub.
+        /// Actors alive at the moment, but for the three that each core has for pub-sub.
         actors,
         /// Entries of [watches](crate::Cx::watch) at the moment: those of the actors here that
         /// watch, and those of the actors here that are watched, by one actor each.
@@ -358,11 +358,43 @@ counters! {
         published_to_nobody,
         /// What of a publish did not leave for a node or another core: there was no room.
         publishes_lost,
-        /// Frames of other nodes that are none.
+        /// Frames of other nodes that are none, or ask that somebody else be answered.
         published_malformed,
-        /// What the queues of subscribers took.
+        /// Subscriptions that what this core published did not reach, although they are known:
+        /// their nodes cannot be reached.
+        published_unreached,
+        /// Subscriptions on this core that did not get what came for their topic, because they are
+        /// to another message type.
+        published_other_type,
+        /// Groups of which no member was left when something came for one, here or elsewhere.
+        published_groups_empty,
+        /// The same while there were members elsewhere: one of those got it.
+        published_groups_passed_on,
+        /// Members of groups that what this core published did not count, because its topic has
+        /// more groups than a publish reaches: 64.
+        published_over_groups,
+        /// Of the whole node, on its control core: what other nodes announced to subscribe to that
+        /// is no topic and no pattern, or is beyond what a cluster may have of patterns.
+        announcements_skipped,
+        /// Subscriptions that did not begin on this core because there is no room for more.
+        subscriptions_refused,
+        /// Answers to publishers elsewhere, of [`publish_acknowledged`], that found no room: the
+        /// node counts as one that did not answer.
+        ///
+        /// [`publish_acknowledged`]: crate::pubsub::Publisher::publish_acknowledged
+        publish_answers_lost,
+        /// Answers that came when nobody waited for them any more.
+        publish_answers_late,
+        /// What was sent to a path under which nobody is who can be reached.
+        sent_to_nobody,
+        /// What actors under a path did not get of what was sent to all: there was no room.
+        sends_lost,
+        /// What the queues of subscribers took, and what actors that subscribe were told.
         subscribers_queued,
-        /// What they lost, as their policy says.
+        /// Part of those: it took the place of one with the same key that waited.
+        subscribers_replaced,
+        /// What they lost, as their policy says; and what the mailboxes of actors that subscribe
+        /// had no room for.
         subscribers_dropped,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,

@@ -127,7 +127,7 @@ pub mod __private {
     };
     pub use crate::directory::{Finding, Resolve, Resolved, Select, Selected, Spot, Verdict};
     pub use crate::message::lock::{assert_messages_locked, check_messages_lock};
-    pub use crate::pubsub::mediator::{Published, Shared};
+    pub use crate::pubsub::mediator::{Answered, Published, Shared};
     // For the bench of the ring alone: its cost is compared with that of another crate's ring.
     pub use crate::mesh::{Consumer, Producer, ring};
 }

@@ -148,7 +148,8 @@ impl Candidates {
 
 /// What a core knows of other nodes besides what they announce.
 pub trait Nodes {
-    /// Whether something can be sent to a core of a node now without waiting.
+    /// Whether something can be sent to a core of a node now without waiting. Of the own node that
+    /// is asked for what is sent to a path alone.
     fn has_credit(&self, node: Uid, core: CoreId) -> bool {
         let _ = (node, core);
         true

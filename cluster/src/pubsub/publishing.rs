@@ -31,7 +31,7 @@ impl Outcome {
         self.missing.is_empty() && self.lost.is_empty()
     }
 
-    /// Whether nobody is known to have it.
+    /// Whether nobody is known to have it: a dead letter, unless some that did not answer have it.
     pub fn is_dead_letter(&self) -> bool {
         self.subscribers == 0
     }
@@ -72,6 +72,13 @@ impl Waiting {
         }
     }
 
+    fn lose(&mut self, node: Uid) {
+        if self.awaited.contains_key(&node) {
+            self.close(node);
+            self.outcome.lost.push(node);
+        }
+    }
+
     /// Ends it as it is.
     fn end(mut self) -> Outcome {
         let missing: Vec<Uid> = self.awaited.keys().copied().collect();
@@ -79,6 +86,7 @@ impl Waiting {
             self.close(*node);
         }
         self.outcome.missing = missing;
+        self.outcome.lost.sort_unstable();
         self.outcome
     }
 }
@@ -139,15 +147,15 @@ impl Publishing {
         self.last
     }
 
-    /// A core of a node answers.
-    pub fn handle_reached(&mut self, node: Uid, reached: &Reached) {
-        let Some(waiting) = self.waiting.get_mut(&reached.publish) else {
+    /// A core of a node answers. Says whether that was the last answer to its publish.
+    pub fn handle_reached(&mut self, node: Uid, reached: &Reached) -> bool {
+        let waiting = self.waiting.get_mut(&reached.publish);
+        let Some(waiting) = waiting.filter(|it| it.awaited.contains_key(&node)) else {
             self.unwanted += 1;
-            return;
+            return false;
         };
         let Some(awaited) = waiting.awaited.get_mut(&node) else {
-            self.unwanted += 1;
-            return;
+            return false;
         };
         awaited.subscribers += u64::from(reached.subscribers);
         awaited.answered = awaited.answered.saturating_add(1);
@@ -157,16 +165,55 @@ impl Publishing {
         if awaited.is_over() {
             waiting.close(node);
         }
+        waiting.awaited.is_empty()
     }
 
     /// A node cannot be reached any more: nothing that it did not answer yet will be.
     pub fn handle_lost(&mut self, node: Uid) {
         for waiting in self.waiting.values_mut() {
-            if waiting.awaited.contains_key(&node) {
-                waiting.close(node);
-                waiting.outcome.lost.push(node);
+            waiting.lose(node);
+        }
+    }
+
+    /// The same of all nodes that are not there any more; `over` is told of each publish that is
+    /// over with that.
+    pub fn retain_nodes(&mut self, is_there: impl Fn(Uid) -> bool, mut over: impl FnMut(u64)) {
+        for (number, waiting) in &mut self.waiting {
+            let awaited = waiting.awaited.keys();
+            let lost: Vec<Uid> = awaited.copied().filter(|it| !is_there(*it)).collect();
+            lost.iter().for_each(|node| waiting.lose(*node));
+            if !lost.is_empty() && waiting.awaited.is_empty() {
+                over(*number);
             }
         }
+    }
+
+    /// One publish did not leave for a node.
+    pub fn handle_unsent(&mut self, publish: u64, node: Uid) {
+        if let Some(waiting) = self.waiting.get_mut(&publish) {
+            waiting.lose(node);
+        }
+    }
+
+    /// Whether all that were to answer a publish have, or are lost.
+    pub fn is_over(&self, publish: u64) -> bool {
+        let waiting = self.waiting.get(&publish);
+        waiting.is_none_or(|it| it.awaited.is_empty())
+    }
+
+    /// Takes a publish as it is: nobody waits for the other answers to it any more.
+    pub fn end(&mut self, publish: u64) -> Option<Outcome> {
+        self.waiting.remove(&publish).map(Waiting::end)
+    }
+
+    /// How many publishes wait for answers.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Takes a publish that is over, with its number.

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_proto::address::{ActorPath, NodeId};
+use ringmesh_proto::address::{ActorPath, NodeId, Uid};
 use ringmesh_proto::message::{Message, Reply};
 
 use super::{Accepts, AcceptsLocal, Actor, LocalMessage, ReplyTo, StashFull};
@@ -65,6 +65,11 @@ impl<'a, A: Actor> Cx<'a, A> {
     pub fn sender(&self) -> Option<NodeId> {
         let link = self.message?.link;
         Some(link.node.clone())
+    }
+
+    /// The process start of it.
+    pub(crate) fn sender_uid(&self) -> Option<Uid> {
+        self.message.map(|it| it.link.node.uid)
     }
 
     /// Whether the message came from a client, for which the actor was

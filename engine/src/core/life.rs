@@ -124,6 +124,7 @@ impl Core {
             cell.bury();
             self.close_to_clients(cell.generation);
             self.close_to_finders(cell.generation);
+            self.close_to_publishers(cell.generation);
             if let Some(name) = &cell.name {
                 self.shared.end_name(name, cell.generation);
             }

@@ -134,7 +134,8 @@ pub(crate) use peer_state::PeerState;
 pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
 pub(crate) use pubsub::{
-    Arrived, Entered, Offer, Order, Reach, Refused, RoomWait, Standing, Subscriber,
+    AnswerWait, Arrived, Entered, Interest, Offer, Order, PathOrder, Put, Reach, Refused, RoomWait,
+    Standing, Subscriber, Undelivered,
 };
 pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;

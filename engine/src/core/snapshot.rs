@@ -27,6 +27,7 @@ impl Core {
         let watches = self.lives.watches.borrow().len() + self.far.followed.borrow().len();
         self.tally.watches.set(watches as u64);
         self.tally.watches_far.set(self.far.watches() as u64);
+        self.publish_pubsub_counters();
         self.tally.tasks.set(self.tasks.live() as u64);
     }
 

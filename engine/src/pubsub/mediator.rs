@@ -6,7 +6,7 @@ use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::link::Payload;
 
-use crate::actor::{Actor, AsyncHandler, Cx};
+use crate::actor::{Actor, AsyncHandler, Cx, Handler};
 use crate::core::{CONTROL_CORE, Core, Home};
 use crate::error::SpawnError;
 use crate::message::Msg;
@@ -15,7 +15,7 @@ use crate::{async_handler, message, protocol};
 use ringmesh_transport::buffer::Chunk;
 
 /// What is published, on its way to another node: a head of `ringmesh_cluster::pubsub`, and the
-/// archive behind it; or an answer to one.
+/// archive behind it.
 #[message(id = "ringmesh.Published", v = 1, crate = crate)]
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -31,6 +31,14 @@ pub struct Shared {
     pub bytes: Vec<u8>,
 }
 
+/// What a publish has reached on a core, for the one that published it.
+#[message(id = "ringmesh.Answered", v = 1, crate = crate)]
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// A `Reached` of `ringmesh_cluster::pubsub`.
+    pub bytes: Vec<u8>,
+}
+
 protocol! {
     /// What cores publish to those of other nodes.
     pub(crate) MediatorApi = "ringmesh.mediator" { Published }
@@ -41,8 +49,13 @@ protocol! {
     pub(crate) SharerApi = "ringmesh.sharer" { Shared }
 }
 
+protocol! {
+    /// What cores are told that their publishes have reached.
+    pub(crate) HearerApi = "ringmesh.hearer" { Answered }
+}
+
 /// How many of its own actors a core has for this.
-pub(crate) const COUNT: usize = 2;
+pub(crate) const COUNT: usize = 3;
 
 /// The place of an actor of this module on a core: behind the directory, where that is.
 fn place_on(core: CoreId, number: u32) -> (u32, u64) {
@@ -62,11 +75,23 @@ pub(crate) fn of_core(uid: Uid, home: Home, core: CoreId) -> Recipient {
     Ref::<SharerApi>::new(uid, home, core, slot, generation).recipient
 }
 
-/// Spawns the mediator and the sharer of a core, as its first actors but for the directory.
+/// The hearer of the core whose mediator or sharer that is.
+pub(crate) fn hearer_beside(of: Recipient) -> Recipient {
+    let (slot, generation) = place_on(of.core, 2);
+    Recipient {
+        slot,
+        generation,
+        ..of
+    }
+}
+
+/// Spawns the mediator, the sharer and the hearer of a core, as its first actors but for the
+/// directory.
 pub(crate) fn spawn(core: &Rc<Core>) -> Result<(), SpawnError> {
     let mediator = core.bear(None, None, Mediator, |_| None)?.recipient;
     let sharer = core.bear(None, None, Sharer, |_| None)?.recipient;
-    for (number, me) in [(0, mediator), (1, sharer)] {
+    let hearer = core.bear(None, None, Hearer, |_| None)?.recipient;
+    for (number, me) in [(0, mediator), (1, sharer), (2, hearer)] {
         let place = place_on(core.id(), number);
         assert_eq!(place, (me.slot, me.generation), "they are spawned first");
     }
@@ -92,10 +117,11 @@ impl Actor for Sharer {
 impl AsyncHandler<Published> for Mediator {
     async fn handle(&mut self, published: Msg<Published>, cx: &mut Cx<'_, Self>) {
         let core = cx.core();
+        let from = cx.sender_uid();
         let frame = within(published.chunk(), &published.bytes);
         // Whoever is waited for holds no buffer of others.
         drop(published);
-        core.receive_published(frame, true).await;
+        core.receive_published(frame, from).await;
     }
 }
 
@@ -105,7 +131,23 @@ impl AsyncHandler<Shared> for Sharer {
         let core = cx.core();
         let frame = within(shared.chunk(), &shared.bytes);
         drop(shared);
-        core.receive_published(frame, false).await;
+        core.receive_published(frame, None).await;
+    }
+}
+
+/// Takes what publishes of this core have reached. It waits for nothing, so that whoever waits for
+/// that does not wait for subscribers here.
+struct Hearer;
+
+impl Actor for Hearer {
+    type Api = HearerApi;
+}
+
+impl Handler<Answered> for Hearer {
+    fn handle(&mut self, answered: Msg<Answered>, cx: &mut Cx<'_, Self>) {
+        if let Some(from) = cx.sender_uid() {
+            cx.core().hear_reached(from, &answered.bytes);
+        }
     }
 }
 

@@ -15,20 +15,28 @@
 //! - A subscriber that is slow loses what its [`OnFull`] says, and slows nobody; but for
 //!   [`OnFull::Wait`].
 //!
+//! One message for one of several, or for each of them, is sent to a [`Path`], under which actors
+//! are [put](crate::Node::put) on whatever nodes: by a [`PathSender`].
+//!
 //! It stores nothing: who subscribes later does not get what was published before.
 
 mod error;
 pub(crate) mod mediator;
+mod on_actor;
 mod on_node;
+mod path;
+mod path_sender;
 mod publisher;
 mod subscription;
 mod topic;
 
 pub use ringmesh_cluster::pubsub::{
-    Audience, GroupName, Level, NameError, Pattern, Policy, TopicName,
+    Audience, GroupName, Level, NameError, Outcome, Pattern, Policy, TopicName,
 };
 
-pub use self::error::{PublishError, RecvError, SubscribeError};
+pub use self::error::{PathError, PublishError, PutError, RecvError, SubscribeError, WaitError};
+pub use self::path::Path;
+pub use self::path_sender::{PathSender, SentToAll};
 pub use self::publisher::{Publisher, Reached};
 pub use self::subscription::{OnFull, Received, Subscribe, Subscription};
 pub use self::topic::Topic;

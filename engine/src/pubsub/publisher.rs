@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringmesh_cluster::pubsub::{Audience, Policy, Pressure, Publish, TopicName};
+use ringmesh_cluster::pubsub::{Audience, Outcome, Policy, Pressure, Publish, TopicName, Topics};
 use ringmesh_proto::message::Message;
 
-use super::error::PublishError;
+use super::error::{PublishError, WaitError};
 use super::topic::number_of;
-use crate::core::{Alarm, Core, Order, Place, Reach, Refused, RoomWait, Standing};
+use crate::core::{Alarm, AnswerWait, Core, Order, Place, Reach, Refused, RoomWait, Standing};
 use crate::reference::Recipient;
 
 /// Where a message went that was published.
@@ -43,6 +43,7 @@ impl From<Reach> for Reached {
             cores,
             nodes,
             lost,
+            ..
         } = reach;
         Self {
             here,
@@ -112,7 +113,7 @@ impl<M: Message> Publisher<M> {
     /// # Errors
     /// [`PublishError`]; it gives the message back.
     pub fn try_publish(&self, message: M) -> Result<Reached, PublishError<M>> {
-        let published = self.attempt(&message, Pressure::Refuse, None);
+        let published = self.attempt(&message, (Pressure::Refuse, None), None);
         let published = published.map(Reached::from);
         published.map_err(|refused| self.error(refused, message))
     }
@@ -123,7 +124,7 @@ impl<M: Message> Publisher<M> {
     /// # Errors
     /// [`PublishError`], but never [`PublishError::Full`].
     pub fn publish_lossy(&self, message: M) -> Result<Reached, PublishError<M>> {
-        let published = self.attempt(&message, Pressure::Lose, None);
+        let published = self.attempt(&message, (Pressure::Lose, None), None);
         let published = published.map(Reached::from);
         published.map_err(|refused| self.error(refused, message))
     }
@@ -134,48 +135,118 @@ impl<M: Message> Publisher<M> {
     /// # Errors
     /// [`PublishError`]; [`PublishError::Full`] says that the time is over.
     pub async fn publish(&self, message: M) -> Result<Reached, PublishError<M>> {
-        let timeout = self
-            .timeout
-            .unwrap_or_else(|| self.core.settings().ask_timeout);
+        let published = self.patiently(&message, None).await;
+        let published = published.map(Reached::from);
+        published.map_err(|refused| self.error(refused, message))
+    }
+
+    /// Publishes a message as [`publish`](Self::publish) does, and waits until all whom it went to
+    /// have said how many subscribers have it in their queues: all of it for as long as that
+    /// [waits](Self::timeout). The [`Outcome`] says whom it has reached, which nodes did not answer
+    /// by then, and which cannot be reached any more; of both some may have it.
+    ///
+    /// Where nobody listens the outcome is [nobody](Outcome::is_dead_letter) at once, and counted
+    /// as [`published_to_nobody`](crate::Counters::published_to_nobody). Nobody waits any more
+    /// when this future drops; what was published stays so.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringmesh::prelude::*;
+    /// use ringmesh::pubsub::Topic;
+    ///
+    /// #[message(id = "doc.Closed", v = 1)]
+    /// struct Closed;
+    /// const CLOSED: Topic<Closed> = Topic::new("market.closed");
+    ///
+    /// async fn close(node: &Node) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let publisher = node.publisher(&CLOSED)?.timeout(Duration::from_secs(2));
+    ///     let outcome = publisher.publish_acknowledged(Closed).await?;
+    ///     println!("{} on {} nodes know", outcome.subscribers, outcome.nodes);
+    ///     for node in outcome.missing {
+    ///         println!("{node} has not answered");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError`]: nobody got it. [`PublishError::TooManyWait`] if as many wait as may.
+    pub async fn publish_acknowledged(&self, message: M) -> Result<Outcome, PublishError<M>> {
+        let time = self.time();
+        let mut alarm = self.core.alarm(time);
+        let reach = match self.patiently(&message, Some(time)).await {
+            Ok(reach) => reach,
+            Err(refused) => return Err(self.error(refused, message)),
+        };
+        Ok(match AnswerWait::new(&self.core, reach) {
+            Some(answers) => answers.outcome(&mut alarm).await,
+            None => Outcome::default(),
+        })
+    }
+
+    fn time(&self) -> Duration {
+        let usual = || self.core.settings().ask_timeout;
+        self.timeout.unwrap_or_else(usual)
+    }
+
+    /// Publishes a message when there is room, to be answered within some time if that is said.
+    async fn patiently(&self, message: &M, answers: Option<Duration>) -> Result<Reach, Refused> {
         let mut waits = Waits {
             place: None,
             room: None,
             alarm: None,
-            timeout,
+            timeout: self.time(),
+            answers,
         };
         let published = poll_fn(|context| {
             if !self.core.take_turn_share() {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            waits.attempt(self, &message, context)
+            waits.attempt(self, message, context)
         });
-        let published = published.await;
-        published.map_err(|refused| self.error(refused, message))
+        published.await
     }
 
-    /// Waits until so many subscribe to the topic, as far as this core knows: of all nodes that can
-    /// be reached.
-    pub async fn wait_for_subscribers(&self, count: u64) {
+    /// How many subscribe to the topic, as far as this core knows: of all nodes that can be
+    /// reached.
+    pub fn subscribers(&self) -> u64 {
+        let count = |it: &Topics| it.subscribers(self.topic.topic(), Some(number_of(&M::TYPE)));
+        self.core.topics().as_deref().map_or(0, count)
+    }
+
+    /// Waits until [as many](Self::subscribers) subscribe to the topic, for so long at most. Says
+    /// how many do.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub async fn wait_for_subscribers(
+        &self,
+        count: u64,
+        timeout: Duration,
+    ) -> Result<u64, WaitError> {
         let mut waiting = self.core.wait_for_topics();
+        let mut alarm = self.core.alarm(timeout);
         poll_fn(|context| {
-            let topics = self.core.topics();
-            let known = topics.map_or(0, |it| {
-                it.subscribers(self.topic.topic(), Some(number_of(&M::TYPE)))
-            });
+            let known = self.subscribers();
             if known >= count {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(known));
+            }
+            if self.core.poll_stopping(context).is_ready() {
+                return Poll::Ready(Err(WaitError::Stopping));
             }
             waiting.wake(context.waker());
-            Poll::Pending
+            alarm
+                .poll(context)
+                .map(|()| Err(WaitError::TimedOut { known }))
         })
-        .await;
+        .await
     }
 
     fn attempt(
         &self,
         message: &M,
-        pressure: Pressure,
+        (pressure, answers): (Pressure, Option<Duration>),
         place: Standing<'_>,
     ) -> Result<Reach, Refused> {
         let order = Order {
@@ -187,6 +258,7 @@ impl<M: Message> Publisher<M> {
             },
             role: self.role.as_deref(),
             place,
+            answers,
         };
         self.core.publish(&order, message)
     }
@@ -199,6 +271,7 @@ impl<M: Message> Publisher<M> {
                 nodes: vec![self.core.identity().uid],
             },
             Refused::TooLarge => PublishError::TooLarge { message },
+            Refused::TooManyWait => PublishError::TooManyWait { message },
             Refused::Stopping => PublishError::Stopping { message },
         }
     }
@@ -211,6 +284,7 @@ struct Waits {
     room: Option<(RoomWait, Alarm)>,
     alarm: Option<Alarm>,
     timeout: Duration,
+    answers: Option<Duration>,
 }
 
 impl Waits {
@@ -219,11 +293,11 @@ impl Waits {
         publisher: &Publisher<M>,
         message: &M,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Reached, Refused>> {
+    ) -> Poll<Result<Reach, Refused>> {
         let core = &publisher.core;
         let place = self.place.as_ref().map(|it| (&it.0, it.1));
-        let refused = match publisher.attempt(message, Pressure::Refuse, place) {
-            Ok(reach) => return Poll::Ready(Ok(reach.into())),
+        let refused = match publisher.attempt(message, (Pressure::Refuse, self.answers), place) {
+            Ok(reach) => return Poll::Ready(Ok(reach)),
             Err(refused) => refused,
         };
         let alarm = self.alarm.get_or_insert_with(|| core.alarm(self.timeout));
@@ -253,8 +327,8 @@ impl Waits {
                 if patience.poll(context).is_ready() {
                     // It had its time: the others get the message without it.
                     let place = self.place.as_ref().map(|it| (&it.0, it.1));
-                    let published = publisher.attempt(message, Pressure::Lose, place);
-                    return Poll::Ready(published.map(Reached::from));
+                    let loses = (Pressure::Lose, self.answers);
+                    return Poll::Ready(publisher.attempt(message, loses, place));
                 }
                 room.wake(context.waker());
                 Poll::Pending

@@ -10,16 +10,18 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{
-    GroupName, Level, Offered, OnFull as Policy, Pattern, Queue, QueueSettings,
-    Subscribe as Interest, Taken,
+    GroupName, Level, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Begin, Taken,
 };
 use ringmesh_cluster::registry::Acknowledgement;
+use ringmesh_proto::archive::Archived;
 use ringmesh_proto::message::Message;
 
 use super::error::{RecvError, SubscribeError};
 use super::topic::number_of;
-use crate::core::{Arrived, Core, Entered, Offer, Subscriber};
+use crate::actor::Accepts;
+use crate::core::{Arrived, Core, Entered, Interest, Offer, Subscriber};
 use crate::message::{Msg, Validated};
+use crate::reference::Ref;
 
 /// What happens to a message for which the queue of a subscription has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,14 +40,18 @@ pub enum OnFull {
     Wait(Duration),
 }
 
+/// Says of a message which one that waits it takes the place of.
+type KeyOf<M> = Box<dyn Fn(&Archived<M>) -> u64>;
+
 /// How a subscription is to begin; from [`Node::subscribe`](crate::Node::subscribe).
 #[must_use = "nothing is subscribed to before `begin`"]
-pub struct Subscribe<M> {
+pub struct Subscribe<M: Message> {
     core: Rc<Core>,
     pattern: Pattern,
     group: Option<GroupName>,
     queue: QueueSettings,
     on_full: OnFull,
+    key_of: Option<KeyOf<M>>,
     message: std::marker::PhantomData<fn() -> M>,
 }
 
@@ -57,6 +63,7 @@ impl<M: Message> Subscribe<M> {
             group: None,
             queue: QueueSettings::default(),
             on_full: OnFull::default(),
+            key_of: None,
             message: std::marker::PhantomData,
         }
     }
@@ -86,6 +93,37 @@ impl<M: Message> Subscribe<M> {
         self
     }
 
+    /// Of messages with one key the newest alone waits: it takes the place of the one before it,
+    /// where that is in the queue, whatever was published in between. For readings of which the
+    /// last counts, such as prices by their instrument: whoever is slow reads fewer of them, none
+    /// of them old, and has no more of them waiting than there are keys.
+    ///
+    /// What is replaced is no loss, and counted as
+    /// [`subscribers_replaced`](crate::Counters::subscribers_replaced). `key` looks at the message
+    /// and does nothing else; where it panics the message has none. With [`OnFull::Wait`]
+    /// publishers of this core wait for room also for what would take another's place.
+    ///
+    /// ```
+    /// # use ringmesh::prelude::*;
+    /// # use ringmesh::pubsub::Topic;
+    /// #[message(id = "doc.Price", v = 1)]
+    /// struct Price { instrument: u32, cents: i64 }
+    /// const PRICES: Topic<Price> = Topic::new("market.prices");
+    ///
+    /// async fn show(node: Node) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let prices = node.subscribe(&PRICES)?;
+    ///     let mut prices = prices.conflate(|it| it.instrument.to_native().into()).begin()?;
+    ///     loop {
+    ///         let price = prices.recv().await?;
+    ///         println!("{} costs {}", price.instrument, price.cents);
+    ///     }
+    /// }
+    /// ```
+    pub fn conflate(mut self, key: impl Fn(&Archived<M>) -> u64 + 'static) -> Self {
+        self.key_of = Some(Box::new(key));
+        self
+    }
+
     /// Begins it. What is published on this core reaches it from now on; what others publish, once
     /// they know of it.
     ///
@@ -105,14 +143,65 @@ impl<M: Message> Subscribe<M> {
         level: Level,
     ) -> Result<(Subscription<M>, Option<Acknowledgement>), SubscribeError> {
         let subscription = self.begin()?;
-        let Some(extent) = level.extent() else {
-            return Ok((subscription, None));
-        };
         let core = Rc::clone(&subscription.core);
         let entered = subscription.inbox.entered.get();
         let entered = entered.ok_or(SubscribeError::Refused)?;
-        let known = core.confirm_subscription(entered, extent).await?;
-        Ok((subscription, Some(known)))
+        let known = confirmed(&core, entered, level).await?;
+        Ok((subscription, known))
+    }
+
+    /// Begins it for an actor of this core: each message is told to it, into its mailbox, in order.
+    /// The bounds are those of the mailbox; what that has no room for is lost, and counted as
+    /// [`subscribers_dropped`](crate::Counters::subscribers_dropped). The queue of this, and what
+    /// happens when that is full, mean nothing here. What the actor subscribes to already stays as
+    /// it is.
+    ///
+    /// A ref in the message is the one that the publisher put there, so the actor can send to that;
+    /// its [`sender`](crate::Cx::sender) is this node. The subscription ends with the actor, and by
+    /// [`unsubscribe`](crate::Node::unsubscribe).
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn begin_for<P>(self, actor: &Ref<P>) -> Result<(), SubscribeError>
+    where
+        P: Accepts<M>,
+    {
+        self.enter(actor).map(drop)
+    }
+
+    /// The same, and waits until others know of it, as [`begin_known`](Self::begin_known) does.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn begin_known_for<P>(
+        self,
+        actor: &Ref<P>,
+        level: Level,
+    ) -> Result<Option<Acknowledgement>, SubscribeError>
+    where
+        P: Accepts<M>,
+    {
+        let core = Rc::clone(&self.core);
+        let entered = self.enter(actor)?;
+        confirmed(&core, entered, level).await
+    }
+
+    fn enter<P>(self, actor: &Ref<P>) -> Result<Entered, SubscribeError> {
+        let interest = Interest::Topics(self.pattern, self.group);
+        let message = (M::TYPE, number_of(&M::TYPE));
+        self.core.enter_actor(actor.recipient, message, interest)
+    }
+}
+
+/// Who of those that a level says knows of a subscription.
+async fn confirmed(
+    core: &Rc<Core>,
+    entered: Entered,
+    level: Level,
+) -> Result<Option<Acknowledgement>, SubscribeError> {
+    match level.extent() {
+        Some(extent) => core.confirm_subscription(entered, extent).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -156,6 +245,7 @@ type Item<M> = (Msg<M>, Option<Rc<str>>);
 /// What waits for a subscription, and who waits for that.
 struct Inbox<M: Message> {
     queue: RefCell<Queue<Item<M>>>,
+    key_of: Option<KeyOf<M>>,
     bytes_max: usize,
     patience: Duration,
     is_over: Cell<bool>,
@@ -182,31 +272,41 @@ impl<M: Message> Subscriber for Inbox<M> {
                     let message = validated.lease::<M>();
                     arrived.validated = Some(validated);
                     let Some(message) = message else {
-                        return Offer::Done;
+                        return Offer::Lost;
                     };
                     message
                 }
                 Err(_) => {
                     core.count_malformed();
-                    return Offer::Done;
+                    return Offer::Lost;
                 }
             },
         };
         let bytes = arrived.bytes.len();
-        let item = || (message, arrived.topic.clone());
-        let offered = self.queue.borrow_mut().offer_with(bytes, item);
-        let Ok(offered) = offered else {
+        let topic = &arrived.topic;
+        let offered = match &self.key_of {
+            None => {
+                let item = || (message, topic.clone());
+                self.queue.borrow_mut().offer_with(bytes, item).ok()
+            }
+            Some(key_of) => {
+                let mut key = None;
+                core.contain("the key of a message panicked", || {
+                    key = Some(key_of(&message));
+                });
+                let item = (message, topic.clone());
+                self.queue.borrow_mut().offer(item, bytes, key).ok()
+            }
+        };
+        let Some(offered) = offered else {
             return Offer::Waits;
         };
-        core.count_offered(offered);
+        let offer = core.count_offered(offered);
         let reader = self.reader.take();
         if let Some(reader) = reader {
             core.wake(reader);
         }
-        match offered {
-            Offered::Failed => Offer::Over,
-            _ => Offer::Done,
-        }
+        offer
     }
 
     fn take_entered(&self) -> Option<Entered> {
@@ -264,6 +364,7 @@ impl<M: Message> Subscription<M> {
             group,
             mut queue,
             on_full,
+            key_of,
             ..
         } = subscribe;
         queue.on_full = match on_full {
@@ -278,6 +379,7 @@ impl<M: Message> Subscription<M> {
         };
         let inbox = Rc::new(Inbox {
             queue: RefCell::new(Queue::new(queue)),
+            key_of,
             bytes_max: queue.bytes_max,
             patience,
             is_over: Cell::new(false),
@@ -287,14 +389,15 @@ impl<M: Message> Subscription<M> {
             last_writer: Cell::default(),
         });
         let text: Rc<str> = Rc::from(pattern.as_str());
-        let interest = |subscriber| Interest {
+        let is_wild = !pattern.is_exact();
+        let begin = |subscriber| Begin {
             pattern,
             group,
             protocol: number_of(&M::TYPE),
             subscriber,
         };
         let subscriber: Rc<dyn Subscriber> = Rc::clone(&inbox) as Rc<dyn Subscriber>;
-        let entered = core.enter_subscription(subscriber, interest)?;
+        let entered = core.enter_subscription(subscriber, is_wild, begin)?;
         inbox.entered.set(Some(entered));
         Ok(Self {
             core,

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use ringmesh::cluster::ClusterSettings;
 use ringmesh::prelude::*;
-use ringmesh::pubsub::{NameError, SubscribeError};
+use ringmesh::pubsub::{NameError, SubscribeError, WaitError};
 use ringmesh::registry::RegisterError;
 use ringmesh::{Address, CoreId, Counters, NodeBuilder};
 use rustix::time::{ClockId, clock_gettime};
@@ -84,6 +84,9 @@ pub(crate) enum WorkloadError {
     /// A subscription did not begin.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// Not all subscriptions were known in time.
+    #[error("not all subscribers were found: {0}")]
+    Gather(#[from] WaitError),
     /// The topic or a group has no name that can be one.
     #[error(transparent)]
     Name(#[from] NameError),

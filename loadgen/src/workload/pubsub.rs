@@ -21,6 +21,9 @@ const MESSAGES_PER_LOOK: u64 = 64;
 /// How long a publish waits for room before the clock is looked at again: then it went to nobody.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long the subscribers of other nodes have to begin.
+const GATHERING: Duration = Duration::from_secs(60);
+
 /// Gathers the subscribers of this node, finds the others, publishes as `round` says, and asks what
 /// arrived.
 pub(super) async fn run(
@@ -32,8 +35,8 @@ pub(super) async fn run(
     let criers = Criers::find(node, crowd.nodes).await;
     let publisher = node.publisher(&RECORDS)?.timeout(PATIENCE);
     publisher
-        .wait_for_subscribers(crowd.subscribers.into())
-        .await;
+        .wait_for_subscribers(crowd.subscribers.into(), GATHERING)
+        .await?;
     let mut source = Source {
         publisher,
         payload_bytes: round.payload_bytes,

@@ -57,7 +57,7 @@ impl Mediator {
         let chosen = &mut self.selection.candidates;
         chosen.clear();
         let takes_part = |it: Candidate| it.node == own || nodes.is_in_role(it.node);
-        let has_credit = |it: Candidate| it.node == own || nodes.has_credit(it.node, it.place.core);
+        let has_credit = |it: Candidate| nodes.has_credit(it.node, it.place.core);
         let Some(known) = self.paths.value_mut(number) else {
             return Err(SendError::Nobody);
         };

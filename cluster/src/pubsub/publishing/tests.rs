@@ -76,3 +76,37 @@ fn one_over_the_publishes_max_is_refused_until_one_is_over() {
     let over = std::iter::from_fn(|| publishing.poll_outcome(NOW)).count();
     assert_eq!((over, publishing.next().is_ok()), (PUBLISHES_MAX, true));
 }
+
+#[test]
+fn a_publish_that_is_ended_has_what_was_answered_and_takes_no_more_answers() {
+    let mut publishing = Publishing::default();
+    let number = publishing.begin(deadline(), uid(1), (1, 0), [uid(2), uid(3)]);
+    let other = publishing.begin(deadline(), uid(1), (0, 0), [uid(2)]);
+    assert!(!publishing.handle_reached(uid(2), &reached(number, Some(0), 4)));
+    // Who was not asked has nothing to say.
+    assert!(!publishing.handle_reached(uid(9), &reached(number, Some(0), 9)));
+    let outcome = publishing.end(number).expect("it waits");
+    assert_eq!((outcome.nodes, outcome.subscribers), (2, 5));
+    assert_eq!(outcome.missing, [uid(3)]);
+    assert_eq!((publishing.end(number), publishing.len()), (None, 1));
+    assert!(!publishing.handle_reached(uid(3), &reached(number, Some(0), 1)));
+    assert_eq!(publishing.unwanted(), 2);
+    assert!(publishing.handle_reached(uid(2), &reached(other, Some(0), 1)));
+    assert!(publishing.is_over(other) && publishing.is_over(number));
+}
+
+#[test]
+fn a_publish_is_over_when_the_last_node_that_has_not_answered_is_gone() {
+    let mut publishing = Publishing::default();
+    let first = publishing.begin(deadline(), uid(1), (0, 0), [uid(2), uid(3)]);
+    let second = publishing.begin(deadline(), uid(1), (0, 0), [uid(2)]);
+    publishing.handle_unsent(first, uid(3));
+    let mut over: Vec<u64> = Vec::new();
+    publishing.retain_nodes(|it| it != uid(4), |it| over.push(it));
+    assert!(over.is_empty());
+    publishing.retain_nodes(|it| it != uid(2), |it| over.push(it));
+    assert_eq!(over, [first, second]);
+    let outcome = publishing.end(first).expect("it waits");
+    assert_eq!(outcome.lost, [uid(2), uid(3)]);
+    assert!(outcome.is_dead_letter() && !outcome.is_complete());
+}

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
-use ringmesh_cluster::pubsub::{Destination, Head, Hop, Recipient};
-use ringmesh_proto::address::CoreId;
+use ringmesh_cluster::pubsub::{AnswerTo, Destination, Head, Hop, Reached, Recipient};
+use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
@@ -15,7 +15,7 @@ use super::ways::View;
 use super::{Arrived, Offer, RoomWait, Subscriber};
 use crate::pubsub::mediator::Parts;
 
-/// What a frame that has come waits for.
+/// What a frame that has come waits for, and what came of it so far.
 #[derive(Default)]
 struct Waiting {
     /// Other cores of this node without room for it.
@@ -24,6 +24,12 @@ struct Waiting {
     frame: Box<[u8]>,
     /// Subscribers of this core that want to be waited for.
     subscribers: Vec<Rc<dyn Subscriber>>,
+    /// Who is told what it has reached.
+    answer_to: Option<AnswerTo>,
+    /// To how many other cores of this node it went.
+    passed: u16,
+    /// How many subscribers here have it.
+    taken: usize,
 }
 
 /// Where it is put who gets a frame here, by what topic, and which cores have no room for it.
@@ -36,52 +42,72 @@ type Found<'a> = (
 impl Core {
     /// A frame has come, from another node or from another core of this one. Ready when all
     /// subscribers here that want to be waited for have it, or were waited for long enough.
-    pub(crate) async fn receive_published(self: &Rc<Self>, frame: Chunk, from_node: bool) {
+    pub(crate) async fn receive_published(self: &Rc<Self>, frame: Chunk, from: Option<Uid>) {
         let mut waiting = Waiting::default();
-        let arrived = self.deliver_published(frame, from_node, &mut waiting);
+        let arrived = self.deliver_published(frame, from, &mut waiting);
         for core in waiting.cores {
             let is_shared = self.share_patiently(core, &waiting.frame).await;
             self.tally.publishes_lost.add(u64::from(!is_shared));
+            waiting.passed += u16::from(is_shared);
         }
-        let Some(mut arrived) = arrived else {
-            return;
-        };
-        for subscriber in waiting.subscribers {
-            self.wait_for(subscriber, &mut arrived).await;
+        if let Some(mut arrived) = arrived {
+            for subscriber in waiting.subscribers {
+                let is_taken = self.wait_for(subscriber, &mut arrived).await;
+                waiting.taken += usize::from(is_taken);
+            }
+        }
+        if let Some(answer_to) = waiting.answer_to {
+            let reached = Reached {
+                publish: answer_to.publish,
+                cores: from.is_some().then_some(waiting.passed),
+                // There are never as many on a core.
+                subscribers: u32::try_from(waiting.taken).unwrap_or(u32::MAX),
+            };
+            self.answer_published(answer_to, reached);
         }
     }
 
-    /// Waits until a subscriber has room for a message, or was waited for long enough.
-    async fn wait_for(self: &Rc<Self>, subscriber: Rc<dyn Subscriber>, arrived: &mut Arrived) {
+    /// Waits until a subscriber has room for a message, or was waited for long enough. Says whether
+    /// it has the message.
+    async fn wait_for(
+        self: &Rc<Self>,
+        subscriber: Rc<dyn Subscriber>,
+        arrived: &mut Arrived,
+    ) -> bool {
         let mut patience = self.alarm(subscriber.patience());
         let mut room = RoomWait::at(&subscriber);
         let has_taken = poll_fn(|context| {
-            if subscriber.offer(self, arrived) != Offer::Waits {
-                return Poll::Ready(true);
+            let offer = subscriber.offer(self, arrived);
+            if offer != Offer::Waits {
+                return Poll::Ready(Some(offer == Offer::Taken));
             }
             room.wake(context.waker());
-            patience.poll(context).map(|()| false)
+            patience.poll(context).map(|()| None)
         });
-        if !has_taken.await {
-            self.tally.subscribers_dropped.add(1);
-        }
+        let has_taken = has_taken.await;
+        self.tally
+            .subscribers_dropped
+            .add(u64::from(has_taken.is_none()));
+        has_taken.unwrap_or(false)
     }
 
     fn deliver_published(
         self: &Rc<Self>,
         frame: Chunk,
-        from_node: bool,
+        from: Option<Uid>,
         waiting: &mut Waiting,
     ) -> Option<Arrived> {
-        let Ok((head, archive)) = Head::parse(&frame) else {
+        let parsed = Head::parse(&frame).ok();
+        let Some((head, archive)) = parsed.filter(|it| is_honest(&it.0, from)) else {
             self.tally.published_malformed.add(1);
             return None;
         };
+        waiting.answer_to = head.answer_to;
         let mut recipients = self.pubsub.recipients.take();
         let mut topic = None;
         let whole = (&head, &frame[..], archive);
-        let cores = &mut waiting.cores;
-        self.pass_published_on(whole, from_node, (&mut recipients, &mut topic, cores));
+        let found = (&mut recipients, &mut topic, &mut waiting.cores);
+        waiting.passed = self.pass_published_on(whole, from.is_some(), found);
         if !waiting.cores.is_empty() {
             waiting.frame = Box::from(&frame[..]);
         }
@@ -93,7 +119,8 @@ impl Core {
                 validated: None,
                 topic,
             };
-            self.offer_all(&recipients, &mut arrived, |it| waiting.subscribers.push(it));
+            let mut wait = |it| waiting.subscribers.push(it);
+            waiting.taken = self.offer_all(&recipients, &mut arrived, &mut wait);
             arrived
         });
         recipients.clear();
@@ -101,17 +128,18 @@ impl Core {
         arrived
     }
 
-    /// Sends on what goes elsewhere, and says who gets it here, and by what topic.
+    /// Sends on what goes elsewhere, and says who gets it here, and by what topic. To how many
+    /// other cores it went.
     fn pass_published_on(
         self: &Rc<Self>,
         (head, frame, archive): (&Head<'_>, &[u8], &[u8]),
         from_node: bool,
         (recipients, topic, cores): Found<'_>,
-    ) {
+    ) -> u16 {
         let mut mediator = self.pubsub.mediator.borrow_mut();
         let mut random = self.pubsub.random.borrow_mut();
         let (Some(mediator), Some(random)) = (mediator.as_mut(), random.as_mut()) else {
-            return;
+            return 0;
         };
         let view = View {
             core: self,
@@ -123,8 +151,9 @@ impl Core {
         let hop = if from_node { Hop::Link } else { Hop::Mesh };
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
             self.tally.published_to_nobody.add(1);
-            return;
+            return 0;
         };
+        let mut passed = 0;
         let mut room = self.pubsub.head.borrow_mut();
         room.resize(HEAD_BYTES_MAX, 0);
         for core in arrival.cores().iter() {
@@ -133,8 +162,9 @@ impl Core {
                 head: frame,
                 archive: &[],
             };
-            if !self.share(core, &parts, None) {
-                cores.push(core);
+            match self.share(core, &parts, None) {
+                true => passed += 1,
+                false => cores.push(core),
             }
         }
         for forward in arrival.forwards() {
@@ -144,7 +174,11 @@ impl Core {
                     archive,
                 };
                 match forward.to {
-                    Destination::Core(core) => self.share(core, &parts, None),
+                    Destination::Core(core) => {
+                        let is_shared = self.share(core, &parts, None);
+                        passed += u16::from(is_shared);
+                        is_shared
+                    }
                     Destination::Node(node, core) => self.send_to_node((node, core), &parts, None),
                 }
             });
@@ -157,5 +191,13 @@ impl Core {
         if self.pubsub.wild.get() > 0 {
             *topic = Some(Rc::from(arrival.topic().as_str()));
         }
+        passed
     }
+}
+
+/// Whether who is to be told what a frame reaches is who sent it; of a frame that was sent on, or
+/// comes from another core, that was looked at before.
+fn is_honest(head: &Head<'_>, from: Option<Uid>) -> bool {
+    let asks = head.answer_to.filter(|_| !head.is_forwarded);
+    asks.is_none_or(|it| from.is_none_or(|from| from == it.node))
 }

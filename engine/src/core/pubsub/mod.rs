@@ -5,7 +5,11 @@
 //! subscribers on this core by way of their queues, and to other cores and nodes as messages for
 //! the mediators there, over the links that actors use.
 
+mod actors;
+mod answering;
 mod arriving;
+mod counting;
+mod paths;
 mod publishing;
 mod subscribing;
 mod ways;
@@ -23,6 +27,11 @@ use ringmesh_cluster::pubsub::{
 use ringmesh_proto::address::Uid;
 use ringmesh_transport::buffer::Chunk;
 
+use self::actors::ActorInterests;
+pub(crate) use self::actors::Interest;
+pub(crate) use self::answering::AnswerWait;
+use self::answering::Answers;
+pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribing::Entered;
 pub(crate) use self::ways::Standing;
@@ -37,11 +46,15 @@ pub(super) struct PubsubRoom {
     mediator: RefCell<Option<Mediator>>,
     subscribers: RefCell<Subscribers>,
     ways: RefCell<Ways>,
+    /// Publishes that are to say whom they have reached.
+    answers: Answers,
     random: RefCell<Option<Random>>,
     /// Of one publish or arrival, used again for the next.
     recipients: RefCell<Vec<Recipient>>,
     head: RefCell<Vec<u8>>,
     archive: RefCell<Vec<u8>>,
+    /// Actors among the subscribers.
+    actors: ActorInterests,
     /// Subscriptions to patterns with wildcards.
     wild: Cell<usize>,
     /// On the control core: what the cores announce.
@@ -78,8 +91,10 @@ pub(crate) trait Subscriber {
 /// What became of a message that was offered to a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// It is in the queue, or lost and counted.
-    Done,
+    /// It is in the queue.
+    Taken,
+    /// It was lost, and that was counted.
+    Lost,
     /// It has not been counted: whoever publishes is to wait for room.
     Waits,
     /// It was lost, and the subscription has ended with it.
@@ -169,11 +184,14 @@ impl Core {
     }
 
     /// Shows the machine what all members announce, as this core has just read it.
-    pub(super) fn follow_topics(&self, topics: Option<Arc<Topics>>) {
+    /// Whom to wake then.
+    pub(super) fn follow_topics(&self, topics: Option<Arc<Topics>>, woken: &mut Vec<Waker>) {
         if let (Some(mediator), Some(topics)) = (&mut *self.pubsub.mediator.borrow_mut(), topics) {
             mediator.handle_topics(topics);
         }
         self.pubsub.ways.borrow_mut().forget();
+        let answers = &self.pubsub.answers;
+        answers.retain_nodes(|node| self.may_answer(node), woken);
     }
 
     /// Who subscribes in the cluster, as this core knows.
@@ -182,15 +200,24 @@ impl Core {
         mediator.as_ref().map(|it| Arc::clone(it.topics()))
     }
 
-    /// A subscriber's queue was offered a message.
-    pub(crate) fn count_offered(&self, offered: Offered) {
+    /// A subscriber's queue was offered a message: what came of that.
+    pub(crate) fn count_offered(&self, offered: Offered) -> Offer {
         let (queued, dropped) = match offered {
             Offered::Queued { dropped } => (1, dropped as u64),
-            Offered::Replaced => (1, 1),
+            Offered::Replaced => (1, 0),
             _ => (0, 1),
         };
         self.tally.subscribers_queued.add(queued);
         self.tally.subscribers_dropped.add(dropped);
+        match offered {
+            Offered::Queued { .. } => Offer::Taken,
+            Offered::Replaced => {
+                self.tally.subscribers_replaced.add(1);
+                Offer::Taken
+            }
+            Offered::Dropped => Offer::Lost,
+            Offered::Failed => Offer::Over,
+        }
     }
 
     /// What was published is not of the type that its sender said.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
 use ringmesh_cluster::pubsub::{Nodes as _, Pressure, Publish, Recipient, Topic};
@@ -26,6 +27,8 @@ pub(crate) struct Order<'a> {
     pub(crate) role: Option<&'a str>,
     /// Where the publisher stands in the line of a way.
     pub(crate) place: Standing<'a>,
+    /// For how long it waits for the answers of all whom it reaches, if it does.
+    pub(crate) answers: Option<Duration>,
 }
 
 /// Where a publish went.
@@ -39,6 +42,8 @@ pub(crate) struct Reach {
     pub(crate) nodes: usize,
     /// Nodes that did not get it, because there was no room on the way.
     pub(crate) lost: usize,
+    /// By which number answers come, if they do.
+    pub(crate) answer: Option<u64>,
 }
 
 /// Why nothing was published.
@@ -49,6 +54,8 @@ pub(crate) enum Refused {
     Waits(Rc<dyn Subscriber>),
     /// It cannot be archived, or is longer than any lane takes.
     TooLarge,
+    /// Too many publishes wait for answers.
+    TooManyWait,
     /// The node is stopping.
     Stopping,
 }
@@ -89,13 +96,20 @@ impl Core {
         if HEAD_BYTES_MAX + archive.len() + ROOT_BYTES > longest {
             return Err(Refused::TooLarge);
         }
+        let mut order = *order;
+        if order.answers.is_some() {
+            let number = self.pubsub.answers.next();
+            order.publish.answer = Some(number.ok_or(Refused::TooManyWait)?);
+        }
         let mut recipients = self.pubsub.recipients.take();
-        let sent = self.send_published(order, archive, &mut recipients);
-        if let Ok(reach) = &sent {
+        let mut nodes = Vec::new();
+        let mut sent = self.send_published(&order, archive, (&mut recipients, &mut nodes));
+        if let Ok(reach) = &mut sent {
             self.tally.published.add(1);
             let nobody = reach.here + reach.cores + reach.nodes == 0;
             self.tally.published_to_nobody.add(u64::from(nobody));
             self.tally.publishes_lost.add(reach.lost as u64);
+            let mut taken = 0;
             if !recipients.is_empty() {
                 let mut arrived = Arrived {
                     bytes: Chunk::copied_from(archive),
@@ -103,10 +117,15 @@ impl Core {
                     topic: (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str())),
                 };
                 // Whoever wanted to be waited for was, or nobody was to wait.
-                self.offer_all(&recipients, &mut arrived, |_| {
+                taken = self.offer_all(&recipients, &mut arrived, |_| {
                     self.tally.subscribers_dropped.add(1);
                 });
             }
+            reach.answer = order.answers.map(|time| {
+                let here = (self.identity().uid, taken, reach.cores);
+                let deadline = self.clock.peek() + time;
+                self.pubsub.answers.begin(deadline, here, &nodes)
+            });
         }
         recipients.clear();
         self.pubsub.recipients.replace(recipients);
@@ -118,7 +137,7 @@ impl Core {
         self: &Rc<Self>,
         order: &Order<'_>,
         archive: &[u8],
-        recipients: &mut Vec<Recipient>,
+        (recipients, nodes): (&mut Vec<Recipient>, &mut Vec<(Uid, bool)>),
     ) -> Result<Reach, Refused> {
         let mut mediator = self.pubsub.mediator.borrow_mut();
         let mut random = self.pubsub.random.borrow_mut();
@@ -176,6 +195,9 @@ impl Core {
                     order.place,
                 )
             });
+            if order.answers.is_some() {
+                nodes.push((stop.node, is_sent));
+            }
             reach.nodes += usize::from(is_sent);
             reach.lost += usize::from(!is_sent);
         }
@@ -191,13 +213,14 @@ impl Core {
     }
 
     /// Offers a message to subscribers of this core; `wait` is told of each that is to be waited
-    /// for.
+    /// for. How many of the others have it now.
     pub(super) fn offer_all(
         self: &Rc<Self>,
         recipients: &[Recipient],
         arrived: &mut Arrived,
         mut wait: impl FnMut(Rc<dyn Subscriber>),
-    ) {
+    ) -> usize {
+        let mut taken = 0;
         for recipient in recipients {
             // Nobody's code runs meanwhile but the subscriber's own queue.
             let subscriber = {
@@ -208,7 +231,8 @@ impl Core {
                 continue;
             };
             match subscriber.offer(self, arrived) {
-                Offer::Done => {}
+                Offer::Taken => taken += 1,
+                Offer::Lost => {}
                 Offer::Waits => wait(subscriber),
                 Offer::Over => {
                     let entered = subscriber.take_entered();
@@ -218,6 +242,7 @@ impl Core {
                 }
             }
         }
+        taken
     }
 
     /// Gives a frame to the mediator of another core of this node.

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use ringmesh_cluster::pubsub::{
-    Announce, AnnouncementId, Subscribe, SubscribeError as Full, SubscriberId, SubscriptionId,
+    Announce, AnnouncementId, Interests, Subscribe, SubscribeError as Full, Subscribed,
+    SubscriberId, SubscriptionId,
 };
 use ringmesh_cluster::registry::{Acknowledgement, Extent};
 use ringmesh_proto::address::CoreId;
@@ -22,24 +23,41 @@ pub(crate) struct Entered {
     is_wild: bool,
 }
 
+/// What the machine says of a subscription that is to begin.
+type Begun = Result<Subscribed, Full>;
+
+/// Who confirms an announcement, if that was asked for.
+pub(super) type Confirming = Result<Option<oneshot::Receiver<Acknowledgement>>, SubscribeError>;
+
 impl Core {
     /// Begins a subscription: what is published on this core reaches it at once.
     pub(crate) fn enter_subscription(
-        self: &Rc<Self>,
+        &self,
         subscriber: Rc<dyn Subscriber>,
+        is_wild: bool,
         subscribe: impl FnOnce(SubscriberId) -> Subscribe,
+    ) -> Result<Entered, SubscribeError> {
+        self.enter_subscriber(subscriber, is_wild, |interests, id, out| {
+            interests.subscribe(&subscribe(id), out)
+        })
+    }
+
+    /// The same of whatever kind: with its number, the machine is told what begins.
+    pub(super) fn enter_subscriber(
+        &self,
+        subscriber: Rc<dyn Subscriber>,
+        is_wild: bool,
+        begin: impl FnOnce(&mut Interests, SubscriberId, &mut Vec<Announce>) -> Begun,
     ) -> Result<Entered, SubscribeError> {
         if self.is_closing() {
             return Err(SubscribeError::Stopping);
         }
         let id = { self.pubsub.subscribers.borrow_mut() }.add(subscriber);
-        let subscribe = subscribe(id);
-        let is_wild = !subscribe.pattern.is_exact();
         let mut announced = Vec::new();
         let begun = {
             let mut mediator = self.pubsub.mediator.borrow_mut();
             let interests = mediator.as_mut().map(|it| it.interests());
-            interests.map(|it| it.subscribe(&subscribe, &mut announced))
+            interests.map(|it| begin(it, id, &mut announced))
         };
         match begun {
             Some(Ok(begun)) => {
@@ -63,7 +81,7 @@ impl Core {
     }
 
     /// Ends a subscription.
-    pub(crate) fn leave_subscription(self: &Rc<Self>, entered: Entered) {
+    pub(crate) fn leave_subscription(&self, entered: Entered) {
         let mut announced = Vec::new();
         if let Some(mediator) = self.pubsub.mediator.borrow_mut().as_mut() {
             let interests = mediator.interests();
@@ -83,20 +101,37 @@ impl Core {
         extent: Extent,
     ) -> Result<Acknowledgement, SubscribeError> {
         let (say, heard) = oneshot::channel();
-        let (core, id) = (self.id, entered.announcement);
-        let errand: Errand = Box::new(move |control| {
-            // Whoever asked may wait no more.
-            let _ = say.send(control.confirm_interest((core, id), extent));
-        });
-        if self.run_errand(CONTROL_CORE, errand).is_err() {
-            return Err(SubscribeError::Overloaded);
-        }
-        let asked = heard.await.map_err(|_| SubscribeError::Stopping)??;
+        self.ask_about_interest(entered, Some(extent), say);
+        let asked = match heard.await {
+            Ok(asked) => asked?,
+            Err(_) if self.is_closing() => return Err(SubscribeError::Stopping),
+            // It was dropped on its way: there is no room.
+            Err(_) => return Err(SubscribeError::Overloaded),
+        };
+        let asked = asked.ok_or(SubscribeError::Stopping)?;
         asked.await.map_err(|_| SubscribeError::Stopping)
     }
 
+    /// Has the control core say whether what this core announced is, and who of `extent` confirms
+    /// it.
+    pub(super) fn ask_about_interest(
+        self: &Rc<Self>,
+        entered: Entered,
+        extent: Option<Extent>,
+        say: oneshot::Sender<Confirming>,
+    ) {
+        let announced = (self.id, entered.announcement);
+        let errand: Errand = Box::new(move |control| {
+            // Whoever asked may wait no more.
+            let _ = say.send(control.confirm_interest(announced, extent));
+        });
+        if self.run_errand(CONTROL_CORE, errand).is_err() {
+            tracing::debug!("too many errands wait for the control core");
+        }
+    }
+
     /// Tells the control core what this core announces, behind what it said before.
-    fn announce_interests(self: &Rc<Self>, announced: Vec<Announce>) {
+    fn announce_interests(&self, announced: Vec<Announce>) {
         if announced.is_empty() {
             return;
         }
@@ -109,7 +144,7 @@ impl Core {
     }
 
     /// A core of this node announces something, on the control core.
-    fn take_interests(self: &Rc<Self>, core: CoreId, announced: Vec<Announce>) {
+    fn take_interests(&self, core: CoreId, announced: Vec<Announce>) {
         for announce in announced {
             let put = match &announce {
                 Announce::Put { id, .. } => Some(*id),
@@ -127,7 +162,7 @@ impl Core {
     }
 
     /// Tells a core that something of it is not announced.
-    fn refuse_interest(self: &Rc<Self>, core: CoreId, id: AnnouncementId) {
+    fn refuse_interest(&self, core: CoreId, id: AnnouncementId) {
         if core == CONTROL_CORE {
             return self.end_refused(id);
         }
@@ -154,15 +189,16 @@ impl Core {
     fn confirm_interest(
         &self,
         announced: (CoreId, AnnouncementId),
-        extent: Extent,
-    ) -> Result<oneshot::Receiver<Acknowledgement>, SubscribeError> {
+        extent: Option<Extent>,
+    ) -> Confirming {
         let entry = self
             .pubsub
             .announcer
             .borrow()
             .entry(announced.0, announced.1);
         let entry = entry.ok_or(SubscribeError::Refused)?;
-        let confirmed = self.confirm_entry(entry, extent);
+        let confirmed = extent.map(|extent| self.confirm_entry(entry, extent));
+        let confirmed = confirmed.transpose();
         confirmed.map_err(|_| SubscribeError::Overloaded)
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct View<'a> {
 pub(crate) type Standing<'a> = Option<(&'a Place, Recipient)>;
 
 /// The place in the line of that way.
-fn place_on<'a>(standing: Standing<'a>, way: &Recipient) -> Option<&'a Place> {
+pub(super) fn place_on<'a>(standing: Standing<'a>, way: &Recipient) -> Option<&'a Place> {
     let (place, of) = standing?;
     let is_it = (of.uid, of.core, of.large) == (way.uid, way.core, way.large);
     is_it.then_some(place)
@@ -85,16 +85,21 @@ impl Nodes for View<'_> {
     }
 
     fn is_in_role(&self, node: Uid) -> bool {
-        let Some(role) = self.role else {
-            return true;
-        };
-        let topology = self.core.topology();
-        let member = topology.as_ref().and_then(|it| it.member(node));
-        member.is_some_and(|it| it.roles().has(role))
+        self.core.is_in_role(node, self.role)
     }
 }
 
 impl Core {
+    /// Whether a node has a role, if there is one to have.
+    pub(super) fn is_in_role(&self, node: Uid, role: Option<&str>) -> bool {
+        let Some(role) = role else {
+            return true;
+        };
+        let topology = self.topology();
+        let member = topology.as_ref().and_then(|it| it.member(node));
+        member.is_some_and(|it| it.roles().has(role))
+    }
+
     /// The mediator of a core of a node; `None` of a node that is no member.
     pub(super) fn way_to(self: &Rc<Self>, node: Uid, core: CoreId) -> Option<Recipient> {
         if let Some(known) = self.pubsub.ways.borrow().0.get(&(node, core)) {

@@ -175,7 +175,7 @@ impl Core {
         } else {
             listeners.note_all(&mut woken);
         }
-        self.follow_topics(slot.topics());
+        self.follow_topics(slot.topics(), &mut woken);
         if slot.note_read(self.id, version) {
             self.all_read_registry();
         }

@@ -1,13 +1,16 @@
 //! Nodes of one cluster, within this process: what their users see and are told on all cores.
 
+mod acknowledged;
 mod following;
 mod hostile;
 mod idle;
 mod leases;
 mod notebook;
+mod paths;
 mod seeds;
 mod services;
 mod shutdown;
+mod subscribers;
 mod topics;
 mod watches;
 
