@@ -188,30 +188,35 @@ impl<T> Queue<T> {
         Ok(Offered::Queued { dropped })
     }
 
-    /// The same of an item without a key, which is made where it waits if there is room for it:
-    /// moving it there from elsewhere costs more than all the rest of an offer.
-    ///
-    /// # Errors
-    /// As [`offer`](Self::offer).
+    /// The same of an item without a key, if nothing has to be done for it: it is made where it
+    /// waits, for moving it there from elsewhere costs more than all the rest. `false` when there
+    /// is no room: nothing changed.
     #[inline]
-    pub fn offer_with(
-        &mut self,
-        bytes: usize,
-        make: impl FnOnce() -> T,
-    ) -> Result<Offered, QueueFull<T>> {
-        if !self.has_room(bytes) {
-            return self.offer(make(), bytes, None);
+    pub fn offer_with(&mut self, bytes: usize, make: impl FnOnce() -> T) -> bool {
+        let has_room = self.has_room(bytes);
+        if has_room {
+            self.counters.offered += 1;
+            self.bytes += bytes;
+            let item = make();
+            self.waiting.push_back(Waiting { item, bytes });
         }
-        self.counters.offered += 1;
-        self.bytes += bytes;
-        let item = make();
-        self.waiting.push_back(Waiting { item, bytes });
-        Ok(Offered::Queued { dropped: 0 })
+        has_room
     }
 
     /// Takes what is next; `None` if nothing waits.
     #[inline]
     pub fn take(&mut self) -> Option<Taken<T>> {
+        let is_plain = self.losses.is_empty() && self.named.is_empty();
+        if is_plain && let Some(front) = self.waiting.pop_front() {
+            self.bytes -= front.bytes;
+            self.first += 1;
+            self.counters.taken += 1;
+            return Some(Taken::Item(front.item));
+        }
+        self.take_next()
+    }
+
+    fn take_next(&mut self) -> Option<Taken<T>> {
         if let Some((number, lost)) = self.losses.front().copied()
             && number == self.first
         {
@@ -241,6 +246,7 @@ impl<T> Queue<T> {
     }
 
     /// Whether an item of that many bytes can be offered without a loss.
+    #[inline]
     pub fn has_room(&self, bytes: usize) -> bool {
         let is_fit = self.bytes + bytes <= self.settings.bytes_max;
         is_fit && self.waiting.len() < self.settings.items_max && !self.is_failed
@@ -294,7 +300,6 @@ impl<T> Queue<T> {
         }
     }
 
-    #[inline]
     fn pop(&mut self) -> Option<Waiting<T>> {
         let front = self.waiting.pop_front()?;
         self.bytes -= front.bytes;

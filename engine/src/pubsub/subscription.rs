@@ -250,7 +250,7 @@ struct Inbox<M: Message> {
     patience: Duration,
     is_over: Cell<bool>,
     entered: Cell<Option<Entered>>,
-    reader: RefCell<Option<Waker>>,
+    reader: Cell<Option<Waker>>,
     /// Who waits for room, by number.
     writers: RefCell<BTreeMap<u64, Option<Waker>>>,
     last_writer: Cell<u64>,
@@ -261,6 +261,24 @@ impl<M: Message> Subscriber for Inbox<M> {
         // For what is too long there will never be room.
         let waits = !self.patience.is_zero() && bytes <= self.bytes_max;
         waits && !self.queue.borrow().has_room(bytes)
+    }
+
+    #[inline]
+    fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
+        if self.key_of.is_some() {
+            return false;
+        }
+        let known = arrived.validated.as_ref().and_then(Validated::lease::<M>);
+        let Some(message) = known else {
+            return false;
+        };
+        let item = || (message, arrived.topic.clone());
+        let mut queue = self.queue.borrow_mut();
+        let is_taken = queue.offer_with(arrived.bytes.len(), item);
+        if is_taken && let Some(reader) = self.reader.take() {
+            readers.push(reader);
+        }
+        is_taken
     }
 
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
@@ -283,22 +301,15 @@ impl<M: Message> Subscriber for Inbox<M> {
             },
         };
         let bytes = arrived.bytes.len();
-        let topic = &arrived.topic;
-        let offered = match &self.key_of {
-            None => {
-                let item = || (message, topic.clone());
-                self.queue.borrow_mut().offer_with(bytes, item).ok()
-            }
-            Some(key_of) => {
-                let mut key = None;
-                core.contain("the key of a message panicked", || {
-                    key = Some(key_of(&message));
-                });
-                let item = (message, topic.clone());
-                self.queue.borrow_mut().offer(item, bytes, key).ok()
-            }
-        };
-        let Some(offered) = offered else {
+        let key = self.key_of.as_ref().and_then(|key_of| {
+            let mut key = None;
+            core.contain("the key of a message panicked", || {
+                key = Some(key_of(&message));
+            });
+            key
+        });
+        let item = (message, arrived.topic.clone());
+        let Ok(offered) = self.queue.borrow_mut().offer(item, bytes, key) else {
             return Offer::Waits;
         };
         let offer = core.count_offered(offered);
@@ -384,7 +395,7 @@ impl<M: Message> Subscription<M> {
             patience,
             is_over: Cell::new(false),
             entered: Cell::default(),
-            reader: RefCell::default(),
+            reader: Cell::default(),
             writers: RefCell::default(),
             last_writer: Cell::default(),
         });
@@ -413,14 +424,15 @@ impl<M: Message> Subscription<M> {
     /// # Errors
     /// [`RecvError::Lagged`]: some were lost here, and what follows comes next.
     /// [`RecvError::Closed`]: none will come any more.
+    #[inline]
     pub async fn recv(&mut self) -> Result<Received<M>, RecvError> {
-        poll_fn(|context| {
-            if let Some(taken) = self.take() {
-                return Poll::Ready(taken);
+        poll_fn(|context| match self.take() {
+            Some(taken) => Poll::Ready(taken),
+            None => {
+                let former = self.inbox.reader.replace(Some(context.waker().clone()));
+                self.core.release(former);
+                Poll::Pending
             }
-            let former = self.inbox.reader.replace(Some(context.waker().clone()));
-            self.core.release(former);
-            Poll::Pending
         })
         .await
     }
@@ -443,6 +455,7 @@ impl<M: Message> Subscription<M> {
         self.len() == 0
     }
 
+    #[inline]
     fn take(&mut self) -> Option<Result<Received<M>, RecvError>> {
         let taken = self.inbox.queue.borrow_mut().take();
         let taken = match taken {

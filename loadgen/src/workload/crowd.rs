@@ -141,10 +141,12 @@ impl Reader {
     fn take(&self, sequence: &mut Sequence, number: u64, body: &[u8]) {
         sequence.arrive(number);
         self.delivered.store(sequence.arrived(), Ordering::Relaxed);
-        self.duplicated
-            .store(sequence.duplicated(), Ordering::Relaxed);
-        self.reordered
-            .store(sequence.reordered(), Ordering::Relaxed);
+        if sequence.is_broken() {
+            self.duplicated
+                .store(sequence.duplicated(), Ordering::Relaxed);
+            self.reordered
+                .store(sequence.reordered(), Ordering::Relaxed);
+        }
         if !pattern::begins(body) {
             self.corrupt.fetch_add(1, Ordering::Relaxed);
         }

@@ -43,6 +43,11 @@ impl Sequence {
         self.reordered
     }
 
+    /// Whether a number came again, or after a higher one.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.duplicated + self.reordered > 0
+    }
+
     #[cold]
     fn arrive_out_of_order(&mut self, number: u64) {
         if number > self.next {
@@ -98,6 +103,11 @@ mod tests {
     fn what_never_comes_is_not_counted_as_arrived() {
         assert_eq!(after([0, 1, 5, 6]), [4, 0, 0]);
         assert_eq!(after([3]), [1, 0, 0]);
+        let mut sequence = Sequence::default();
+        for (number, is_broken) in [(0, false), (2, false), (1, true), (3, true)] {
+            sequence.arrive(number);
+            assert_eq!(sequence.is_broken(), is_broken, "at {number}");
+        }
     }
 
     #[test]

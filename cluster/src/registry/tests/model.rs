@@ -22,7 +22,7 @@ impl Model {
         let has_two = seed % 5 == 4;
         let members = if has_two { 13 } else { 3 + seed % 4 };
         let numbers: Vec<u64> = (1..=members).collect();
-        let far = numbers.iter().filter(|it| has_two && **it % 2 == 0);
+        let far = numbers.iter().filter(|it| has_two && it.is_multiple_of(2));
         let homes: Vec<_> = far.map(|it| (*it, "east")).collect();
         let mut world = World::new_in(seed, &numbers, &homes);
         world.loss = 10;
@@ -85,7 +85,7 @@ impl Model {
     /// Another process in its place, which the others hear of one by one.
     fn restart(&mut self, number: u64) {
         self.world.stop(number);
-        if self.has_two && number % 2 == 0 {
+        if self.has_two && number.is_multiple_of(2) {
             // The numbers of the even ones go on even, so that each data centre keeps its size.
             self.next += self.next % 2;
             self.world.homes.insert(self.next, "east");

@@ -9,6 +9,7 @@ mod actors;
 mod answering;
 mod arriving;
 mod counting;
+mod offering;
 mod paths;
 mod publishing;
 mod subscribing;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use ringmesh_cluster::context::Random;
 use ringmesh_cluster::pubsub::{
-    Announcer, InterestSettings, Interests, Mediator, Offered, Recipient, SubscriberId, Topics,
+    Announcer, InterestSettings, Interests, Mediator, Recipient, SubscriberId, Topics,
 };
 use ringmesh_proto::address::Uid;
 use ringmesh_transport::buffer::Chunk;
@@ -31,6 +32,7 @@ use self::actors::ActorInterests;
 pub(crate) use self::actors::Interest;
 pub(crate) use self::answering::AnswerWait;
 use self::answering::Answers;
+use self::offering::Offering;
 pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribing::Entered;
@@ -55,8 +57,11 @@ pub(super) struct PubsubRoom {
     archive: RefCell<Vec<u8>>,
     /// Actors among the subscribers.
     actors: ActorInterests,
+    offering: RefCell<Offering>,
     /// Subscriptions to patterns with wildcards.
     wild: Cell<usize>,
+    /// Subscriptions that may have to be waited for.
+    patient: Cell<usize>,
     /// On the control core: what the cores announce.
     announcer: RefCell<Announcer>,
 }
@@ -65,6 +70,13 @@ pub(super) struct PubsubRoom {
 pub(crate) trait Subscriber {
     /// Whether a message of so many bytes has to wait for room.
     fn must_wait(&self, bytes: usize) -> bool;
+
+    /// Takes a message of which others found out that it is of its type, if no code of users runs
+    /// for that; whoever waits for it is to be woken. `false` if not: nothing changed.
+    fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
+        let _ = (arrived, readers);
+        false
+    }
 
     /// Takes a message, or loses it as its policy says.
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer;
@@ -198,26 +210,6 @@ impl Core {
     pub(crate) fn topics(&self) -> Option<Arc<Topics>> {
         let mediator = self.pubsub.mediator.borrow();
         mediator.as_ref().map(|it| Arc::clone(it.topics()))
-    }
-
-    /// A subscriber's queue was offered a message: what came of that.
-    pub(crate) fn count_offered(&self, offered: Offered) -> Offer {
-        let (queued, dropped) = match offered {
-            Offered::Queued { dropped } => (1, dropped as u64),
-            Offered::Replaced => (1, 0),
-            _ => (0, 1),
-        };
-        self.tally.subscribers_queued.add(queued);
-        self.tally.subscribers_dropped.add(dropped);
-        match offered {
-            Offered::Queued { .. } => Offer::Taken,
-            Offered::Replaced => {
-                self.tally.subscribers_replaced.add(1);
-                Offer::Taken
-            }
-            Offered::Dropped => Offer::Lost,
-            Offered::Failed => Offer::Over,
-        }
     }
 
     /// What was published is not of the type that its sender said.

@@ -13,7 +13,7 @@ use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
 use super::ways::{Blocked, Standing, View};
-use super::{Arrived, Offer, Subscriber};
+use super::{Arrived, Subscriber};
 use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
 
 /// What is to be published, and how.
@@ -202,47 +202,6 @@ impl Core {
             reach.lost += usize::from(!is_sent);
         }
         Ok(reach)
-    }
-
-    fn who_must_wait(&self, recipients: &[Recipient], bytes: usize) -> Option<Rc<dyn Subscriber>> {
-        let subscribers = self.pubsub.subscribers.borrow();
-        let mut all = recipients
-            .iter()
-            .filter_map(|it| subscribers.get(it.subscriber));
-        all.find(|it| it.must_wait(bytes)).cloned()
-    }
-
-    /// Offers a message to subscribers of this core; `wait` is told of each that is to be waited
-    /// for. How many of the others have it now.
-    pub(super) fn offer_all(
-        self: &Rc<Self>,
-        recipients: &[Recipient],
-        arrived: &mut Arrived,
-        mut wait: impl FnMut(Rc<dyn Subscriber>),
-    ) -> usize {
-        let mut taken = 0;
-        for recipient in recipients {
-            // Nobody's code runs meanwhile but the subscriber's own queue.
-            let subscriber = {
-                let subscribers = self.pubsub.subscribers.borrow();
-                subscribers.get(recipient.subscriber).cloned()
-            };
-            let Some(subscriber) = subscriber else {
-                continue;
-            };
-            match subscriber.offer(self, arrived) {
-                Offer::Taken => taken += 1,
-                Offer::Lost => {}
-                Offer::Waits => wait(subscriber),
-                Offer::Over => {
-                    let entered = subscriber.take_entered();
-                    entered
-                        .into_iter()
-                        .for_each(|it| self.leave_subscription(it));
-                }
-            }
-        }
-        taken
     }
 
     /// Gives a frame to the mediator of another core of this node.

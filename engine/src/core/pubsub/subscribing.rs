@@ -21,6 +21,7 @@ pub(crate) struct Entered {
     subscription: SubscriptionId,
     announcement: AnnouncementId,
     is_wild: bool,
+    is_patient: bool,
 }
 
 /// What the machine says of a subscription that is to begin.
@@ -52,6 +53,7 @@ impl Core {
         if self.is_closing() {
             return Err(SubscribeError::Stopping);
         }
+        let is_patient = !subscriber.patience().is_zero();
         let id = { self.pubsub.subscribers.borrow_mut() }.add(subscriber);
         let mut announced = Vec::new();
         let begun = {
@@ -61,14 +63,16 @@ impl Core {
         };
         match begun {
             Some(Ok(begun)) => {
-                let wild = &self.pubsub.wild;
+                let (wild, patient) = (&self.pubsub.wild, &self.pubsub.patient);
                 wild.set(wild.get() + usize::from(is_wild));
+                patient.set(patient.get() + usize::from(is_patient));
                 self.announce_interests(announced);
                 Ok(Entered {
                     subscriber: id,
                     subscription: begun.id,
                     announcement: begun.announcement,
                     is_wild,
+                    is_patient,
                 })
             }
             refused => {
@@ -88,8 +92,9 @@ impl Core {
             interests.unsubscribe(entered.subscription, &mut announced);
         }
         self.announce_interests(announced);
-        let wild = &self.pubsub.wild;
+        let (wild, patient) = (&self.pubsub.wild, &self.pubsub.patient);
         wild.set(wild.get() - usize::from(entered.is_wild));
+        patient.set(patient.get() - usize::from(entered.is_patient));
         let removed = { self.pubsub.subscribers.borrow_mut() }.remove(entered.subscriber);
         drop(removed);
     }
@@ -176,11 +181,7 @@ impl Core {
         }
         for recipient in ended {
             // Its number is free when the subscription drops, and not before.
-            let subscriber = {
-                let subscribers = self.pubsub.subscribers.borrow();
-                subscribers.get(recipient.subscriber).cloned()
-            };
-            if let Some(subscriber) = subscriber {
+            if let Some(subscriber) = self.subscriber(recipient.subscriber) {
                 subscriber.end(self);
             }
         }
