@@ -126,7 +126,7 @@ fn outcome(row: &Row, downing: Downing, seed: u64) -> String {
     let settings = WorldSettings::new(seed, row.nodes);
     let maker = move |birth: &Birth<'_>| {
         let made = Participant::new(birth, subject.settings.clone(), SEEDS, disks.clone());
-        made.with_strategy(downing.strategy())
+        made.with_strategy(downing.strategy(DATA_CENTRE_DEFAULT))
     };
     let mut world = World::new(settings, Trace::hashed(), maker);
     world.hold_to(Box::new(Downed::by(downing)));
