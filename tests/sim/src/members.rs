@@ -424,6 +424,8 @@ impl Machine for Participant {
         };
         let fate = match decision.verdict {
             Verdict::Stay => Fate::Kept,
+            // With a lease as well, if rarely: where things keep changing, and neither is the
+            // lease to be had for as long as it is asked for twice.
             _ if decision.why == Why::Unstable => Fate::DownAll,
             _ if decision.strategy == Downing::DownAll.name() => Fate::DownAll,
             _ => Fate::DownedSelf,

@@ -149,7 +149,8 @@ fn the_page_says_who_goes_on_by_which_strategy() {
     for row in &ROWS {
         let cells = STRATEGIES.map(|downing| {
             let [one, other] = [1, 2].map(|seed| outcome(row, downing, seed));
-            // Of several sides without a majority whoever asks first has the lease.
+            // Of several sides without a majority each waits, in case that those it does not hear
+            // are one, and whoever asks first then has the lease.
             match one == other {
                 true => one,
                 false => format!("{one} or {other}"),
