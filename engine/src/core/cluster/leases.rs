@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn a_desk_that_winds_up_gives_back_and_asks_nothing_else() {
         let mut desk = desk();
-        let token = ringmesh_lease::Token(1);
+        let token = Token(1);
         let deeds = [
             Deed::Acquire(Token(0)),
             Deed::Renew(token),
