@@ -322,11 +322,7 @@ fn the_last_token_is_asked_for_until_it_is_known_and_behind_what_is_given_back()
     holder.know(Token(9));
     holder.acquire(at(20_000), &mut out);
     let ask = asked(&mut out, &[]).expect("it asks");
-    assert_eq!(
-        ask.deed,
-        Deed::Acquire(Token(9)),
-        "the lease itself tells more"
-    );
+    assert_eq!(ask.deed, Deed::Acquire(Token(9)), "which tells more");
 }
 
 fn held(token: u64) -> Answer {

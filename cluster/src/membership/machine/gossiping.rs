@@ -112,7 +112,8 @@ impl Membership {
             return;
         }
         let was_seen = active.view.seen().len();
-        let teller = active.view.member(from.uid).or(view.member(from.uid));
+        let teller = active.view.member(from.uid);
+        let teller = teller.or_else(|| view.member(from.uid));
         let place = teller.map_or_else(Box::default, |it| it.roles().data_centre().into());
         active.ask_at_home(cx, view, &place);
         let Ok(relation) = active.view.merge_told(view, &place) else {
