@@ -37,6 +37,23 @@ pub const LEASE_OWNER_BYTES_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
+/// So many tokens a store leaves out that finds that it holds less than was known before, as one
+/// does that was restored from a copy: what it gave since then, and nobody it hears knows of, it
+/// gives to nobody again, as long as that was not more.
+pub const TOKENS_LEFT_OUT: u64 = 1 << 16;
+
+impl Token {
+    /// What a store counts on from that holds this one, if it is told that `known` was given out:
+    /// this one, if that is no smaller, else one that is [far](TOKENS_LEFT_OUT) behind `known`.
+    #[must_use]
+    pub const fn counting_on(self, known: Self) -> Self {
+        match self.0 < known.0 {
+            true => Self(known.0.saturating_add(TOKENS_LEFT_OUT)),
+            false => self,
+        }
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -92,8 +109,11 @@ impl fmt::Display for LeaseName {
 pub enum Deed {
     /// To have it, unless another has: answered by [`Answer::Held`] or [`Answer::HeldBy`]. Whoever
     /// has it already keeps it, with the token that it has and for the full time again: so it may
-    /// ask once more when an answer was lost, and no number of a token is left out by that.
-    Acquire,
+    /// ask once more when an answer was lost, and no number of a token is left out by that. With
+    /// it goes the last token that whoever asks knows of, or 0: a store that holds less
+    /// [counts on](Token::counting_on) behind it before it gives the next one, as far as its tokens
+    /// can be chosen.
+    Acquire(Token),
     /// To keep what was given with this token for the full time again, from now on: answered by
     /// [`Answer::Held`] with the same token, or by [`Answer::Lost`].
     Renew(Token),
@@ -102,9 +122,9 @@ pub enum Deed {
     Release(Token),
     /// To know the last token that was given out, and to have nothing: answered by
     /// [`Answer::Last`], whoever has the lease. If that is smaller than this one, as it is in a
-    /// store that is new or was restored from a copy, the store counts on from this one, as far as
-    /// its tokens can be chosen; unless another has the lease, which is answered by
-    /// [`Answer::HeldBy`].
+    /// store that is new or was restored from a copy, the store [counts on](Token::counting_on)
+    /// behind it, as far as its tokens can be chosen; unless another has the lease, which is
+    /// answered by [`Answer::HeldBy`].
     Look(Token),
 }
 

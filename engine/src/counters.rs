@@ -350,6 +350,9 @@ counters! {
         lease_asks_dropped,
         /// Asks that failed: it is not known what came of them.
         lease_failures,
+        /// Those in `until_shutdown` that were woken to ask again, for more of them waited than
+        /// have room.
+        stop_waiters_displaced,
         /// Messages that this core published.
         published,
         /// Frames that other nodes were sent for those, or for a group that had emptied here.

@@ -210,10 +210,10 @@ impl NodeBuilder {
     /// Starts the node, runs `main` on its core, and stops the node when that future ends.
     ///
     /// SIGTERM and SIGINT are blocked in the calling thread and in those it starts from now on, and
-    /// begin the [phases](crate::shutdown) behind which [`Node::until_shutdown`] ends. They stay
-    /// blocked in the calling thread when this returns; while a node shuts down a second one ends
-    /// the process. Stopping means: no new connections, what has come is
-    /// handled, the last bytes flushed and a goodbye to each peer, all of it within
+    /// begin the [phases](crate::shutdown) behind which [`Node::until_shutdown`] ends. When this
+    /// returns they are blocked in the calling thread if they were before, and else end the process
+    /// again; while a node shuts down a second one does. Stopping means: no new connections, what
+    /// has come is handled, the last bytes flushed and a goodbye to each peer, all of it within
     /// `flush_timeout`, then actors stopped. What comes behind the goodbye is dropped: its sender
     /// knows how far it was taken over, and gives up the rest.
     ///
@@ -233,7 +233,7 @@ impl NodeBuilder {
         self.surroundings.factories.check()?;
         probe::probe()?;
         let core_failed = |error| EngineError::Core { core: 0, error };
-        signal::block_termination_signals().map_err(core_failed)?;
+        let _blocked = signal::block_termination_signals().map_err(core_failed)?;
         for line in memory_budget(&settings, SocketBuffers::of_host())
             .to_string()
             .lines()

@@ -23,7 +23,7 @@
 
 pub use ringmesh_lease::{
     Answer, Ask, Clock, Deed, DirectoryError, DirectoryStore, LeaseName, LeaseNameError,
-    ManualClock, MemoryStore, Store, SystemClock, Token,
+    ManualClock, MemoryStore, Store, SystemClock, TOKENS_LEFT_OUT, Token,
 };
 #[cfg(feature = "lease-consul")]
 pub use ringmesh_lease::{ConsulSettings, ConsulStore};

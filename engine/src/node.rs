@@ -404,7 +404,8 @@ impl Node {
     /// Ends when the node stops: behind the last of the [phases](crate::shutdown) that SIGTERM,
     /// SIGINT or [`Node::shutdown`] begin, or that its end as a member does.
     pub async fn until_shutdown(&self) {
-        poll_fn(|context| self.core.poll_stopping(context)).await;
+        let seat = self.core.stop_seat();
+        poll_fn(|context| self.core.poll_stopping(&seat, context)).await;
     }
 
     /// Begins to shut the node down, in [phases](crate::shutdown). The future given to `run` goes

@@ -16,10 +16,13 @@
 //!   other owner is told so, unless that one released it. A person who deletes the record of a
 //!   lease breaks this, in every store: it releases the lease in its holder's name.
 //! - The [`Token`] of a lease is the one after the token before it for that name. Only when its
-//!   record was deleted and made anew are numbers left out: it is larger then too. So work that
-//!   comes late, from whoever was thought to be gone, is told apart and refused.
-//! - Whoever looks up the last token is given nothing. If it knows a larger one, tokens count on
-//!   from that from then on: only not in Consul, whose tokens cannot be chosen.
+//!   record was deleted and made anew, or is older than what is known, are numbers left out: it is
+//!   larger then too. So work that comes late, from whoever was thought to be gone, is told apart
+//!   and refused.
+//! - Whoever looks up the last token is given nothing. If it knows a larger one, or whoever asks
+//!   for the lease does, this is a store that was restored from a copy, or another one: it leaves
+//!   out [so many](TOKENS_LEFT_OUT) tokens behind that, of which it may have given some, and counts
+//!   on from there. Only Consul does not, whose tokens cannot be chosen.
 //! - What was held and is renewed keeps its token. So it does if whoever has it asks for it again.
 //! - No two clocks are compared. A store that has no clock of its own, as a directory or the API
 //!   server, is watched: what stays as it is for its whole time to live, by the monotonic clock of
@@ -52,7 +55,7 @@ use std::time::Duration;
 
 pub use ringmesh_cluster::lease::{
     Answer, Ask, Deed, LEASE_NAME_BYTES_MAX, LEASE_OWNER_BYTES_MAX, LeaseName, LeaseNameError,
-    Token,
+    TOKENS_LEFT_OUT, Token,
 };
 
 pub use self::clock::{Clock, ManualClock, SystemClock};

@@ -100,13 +100,16 @@ impl Record {
         let is_own = self.holder.as_ref().is_some_and(|it| it.0 == ask.owner);
         let is_kept = |token: Token| is_own && token.0 == self.token;
         match ask.deed {
-            Deed::Acquire => match &self.holder {
+            Deed::Acquire(known) => match &self.holder {
                 Some((owner, _)) if !is_own => {
                     let owner = owner.clone();
                     return Answer::HeldBy { owner };
                 }
                 Some(_) => {}
-                None => self.token += 1,
+                None => match Token(self.token).counting_on(known).0.checked_add(1) {
+                    Some(next) => self.token = next,
+                    None => return failed("it has the last token there is"),
+                },
             },
             Deed::Renew(token) if !is_kept(token) => return Answer::Lost,
             Deed::Renew(_) => {}
@@ -117,14 +120,14 @@ impl Record {
                 return Answer::Released;
             }
             Deed::Look(floor) => {
-                if self.token < floor.0 {
+                let token = Token(self.token).counting_on(floor);
+                if self.token < token.0 {
                     if let Some((owner, _)) = self.holder.as_ref().filter(|_| !is_own) {
                         let owner = owner.clone();
                         return Answer::HeldBy { owner };
                     }
-                    (self.token, self.holder) = (floor.0, None);
+                    (self.token, self.holder) = (token.0, None);
                 }
-                let token = Token(self.token);
                 return Answer::Last { token };
             }
         }
@@ -147,7 +150,7 @@ mod tests {
                 number: 1,
                 name: LeaseName::new(&format!("shop-{number}")).unwrap(),
                 owner: "a".into(),
-                deed: Deed::Acquire,
+                deed: Deed::Acquire(Token(0)),
                 time_to_live: Duration::from_secs(1),
             })
         };

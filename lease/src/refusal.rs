@@ -56,7 +56,7 @@ pub(crate) fn one_line(text: &str, bytes_max: usize) -> String {
 mod tests {
     use std::time::Duration;
 
-    use ringmesh_cluster::lease::{Deed, LeaseName};
+    use ringmesh_cluster::lease::{Deed, LeaseName, Token};
 
     use super::*;
 
@@ -65,7 +65,7 @@ mod tests {
             number: 1,
             name: LeaseName::new("shop").unwrap(),
             owner: owner.into(),
-            deed: Deed::Acquire,
+            deed: Deed::Acquire(Token(0)),
             time_to_live,
         }
     }

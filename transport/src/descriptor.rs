@@ -27,22 +27,32 @@ pub(crate) fn termination_signalfd() -> io::Result<File> {
     owned(raw).map(File::from)
 }
 
-/// Blocks the termination signals for this thread and the threads it starts later.
-pub(crate) fn block_termination() -> io::Result<()> {
-    mask_termination(libc::SIG_BLOCK)
+/// The signals that a thread blocks.
+pub(crate) struct SignalMask(libc::sigset_t);
+
+/// Blocks the termination signals for this thread and the threads it starts later. Returns what it
+/// blocked before.
+pub(crate) fn block_termination() -> io::Result<SignalMask> {
+    change_mask(libc::SIG_BLOCK, &termination_set()).map(SignalMask)
 }
 
 /// Has this thread take them again, as the process does where none does.
 pub(crate) fn unblock_termination() -> io::Result<()> {
-    mask_termination(libc::SIG_UNBLOCK)
+    change_mask(libc::SIG_UNBLOCK, &termination_set()).map(drop)
 }
 
-fn mask_termination(how: libc::c_int) -> io::Result<()> {
-    let signals = termination_set();
-    // SAFETY: reads the set, which outlives the call; a null old set is allowed.
-    let error = unsafe { libc::pthread_sigmask(how, &signals, std::ptr::null_mut()) };
+/// Has this thread block those signals, and no others.
+pub(crate) fn restore_mask(mask: &SignalMask) -> io::Result<()> {
+    change_mask(libc::SIG_SETMASK, &mask.0).map(drop)
+}
+
+/// Changes which signals this thread blocks. Returns those it blocked before.
+fn change_mask(how: libc::c_int, signals: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    let mut before = *signals;
+    // SAFETY: reads one set and writes the other one, which both outlive the call.
+    let error = unsafe { libc::pthread_sigmask(how, signals, &mut before) };
     if error == 0 {
-        Ok(())
+        Ok(before)
     } else {
         Err(io::Error::from_raw_os_error(error))
     }

@@ -1,27 +1,54 @@
 //! Termination signals, read on a core's ring instead of in a handler.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::descriptor;
+use crate::descriptor::{self, SignalMask};
 use crate::doorbell::Doorbell;
 
 /// `sizeof(struct signalfd_siginfo)`: what one read returns per signal.
 const SIGNAL_RECORD_BYTES: usize = 128;
 
-/// Blocks SIGTERM and SIGINT for this thread and every thread it starts afterwards, so that only
-/// [`TcpTransport::watch_signals`](crate::TcpTransport::watch_signals) sees them.
+/// The termination signals are blocked for this thread, until this drops: then those are again that
+/// were before.
+pub struct BlockedSignals {
+    before: SignalMask,
+    /// A mask is one thread's.
+    here: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for BlockedSignals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockedSignals").finish_non_exhaustive()
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // The mask was one before: there is nothing wrong with it.
+        let _ = descriptor::restore_mask(&self.before);
+    }
+}
+
+/// Blocks SIGTERM and SIGINT for this thread, until what is returned drops, and for every thread
+/// it starts meanwhile, so that only
+/// [`TcpTransport::watch_signals`](crate::TcpTransport::watch_signals) sees them. One that came,
+/// and that nobody saw, ends the process when they are not blocked any more.
 ///
 /// To be called on the main thread before any other thread starts: a thread that was started
 /// earlier still takes the signal, and its default action ends the process.
 ///
 /// # Errors
 /// The error of `pthread_sigmask`.
-pub fn block_termination_signals() -> io::Result<()> {
-    descriptor::block_termination()
+pub fn block_termination_signals() -> io::Result<BlockedSignals> {
+    let before = descriptor::block_termination()?;
+    let here = PhantomData;
+    Ok(BlockedSignals { before, here })
 }
 
 /// Has the next SIGTERM or SIGINT end the process at once, by the default action of the signal:
@@ -100,5 +127,30 @@ fn watchers() -> MutexGuard<'static, Vec<Weak<Watcher>>> {
 impl AsFd for SignalSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The signals that this thread blocks, as the kernel says.
+    fn blocked() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("there is one");
+        let line = status.lines().find(|it| it.starts_with("SigBlk:"));
+        line.expect("it says so").to_owned()
+    }
+
+    #[test]
+    fn what_was_blocked_before_is_behind_it_again() {
+        let before = blocked();
+        let outer = block_termination_signals().expect("it can be");
+        let inside = blocked();
+        assert_ne!(inside, before);
+        let inner = block_termination_signals().expect("it can be");
+        drop(inner);
+        assert_eq!(blocked(), inside, "the other one blocks them still");
+        drop(outer);
+        assert_eq!(blocked(), before);
     }
 }

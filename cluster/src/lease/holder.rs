@@ -118,6 +118,8 @@ pub struct Holder {
     doubt: Option<(u64, Option<Token>)>,
     /// Tokens up to this one were lost or given back.
     spent: Token,
+    /// The last one that whoever gives it is told of.
+    known: Token,
     ignored: u64,
 }
 
@@ -135,6 +137,7 @@ impl Holder {
             abandoned: 0,
             doubt: None,
             spent: Token(0),
+            known: Token(0),
             ignored: 0,
         }
     }
@@ -143,6 +146,12 @@ impl Holder {
     /// others its clock may run.
     pub fn margin(&self) -> Duration {
         self.time_to_live / 5
+    }
+
+    /// That token was given out, to whomever: whoever gives the lease is told so with the next ask
+    /// for it, and gives a later one.
+    pub fn know(&mut self, token: Token) {
+        self.known = self.known.max(token);
     }
 
     /// The lease is wanted, from now on until it is held and lost, or given back.
@@ -436,7 +445,7 @@ impl Holder {
         let deed = match self.state {
             State::Idle => return,
             State::Looking { floor, .. } => Deed::Look(floor),
-            State::Acquiring(_) => Deed::Acquire,
+            State::Acquiring(_) => Deed::Acquire(self.known.max(self.spent)),
             State::Holding { token, .. } => Deed::Renew(token),
             State::Releasing { token, .. } => Deed::Release(token),
         };

@@ -319,9 +319,10 @@ fn the_last_token_is_asked_for_until_it_is_known_and_behind_what_is_given_back()
     assert_eq!(holder.poll_timeout(), None, "it wants nothing any more");
     holder.look(at(20_000), Token(5), &mut out);
     assert!(asked(&mut out, &[]).is_some());
+    holder.know(Token(9));
     holder.acquire(at(20_000), &mut out);
     let ask = asked(&mut out, &[]).expect("it asks");
-    assert_eq!(ask.deed, Deed::Acquire, "the lease itself tells more");
+    assert_eq!(ask.deed, Deed::Acquire(Token(9)), "which tells more");
 }
 
 fn held(token: u64) -> Answer {
@@ -334,7 +335,7 @@ fn holding() -> (Holder, Vec<HolderOutput>) {
     let (mut holder, mut out) = (Holder::new(name(), "me", TIME_TO_LIVE), Vec::new());
     holder.acquire(at(0), &mut out);
     let ask = asked(&mut out, &[]).expect("it asks");
-    assert_eq!((ask.number, ask.deed), (1, Deed::Acquire));
+    assert_eq!((ask.number, ask.deed), (1, Deed::Acquire(Token(0))));
     holder.handle_answer(at(1_000), 1, held(7), &mut out);
     let token = Token(7);
     assert_eq!(asked(&mut out, &[HolderOutput::Held { token }]), None);
@@ -476,7 +477,7 @@ fn a_token_that_was_given_back_is_not_taken_again() {
                 deeds.push(ask.deed);
             }
         }
-        if deeds.last() == Some(&Deed::Acquire) {
+        if deeds.last() == Some(&Deed::Acquire(Token(7))) {
             break;
         }
         now = holder.poll_timeout().expect("it waits").max(now);
@@ -492,7 +493,7 @@ fn a_token_that_was_given_back_is_not_taken_again() {
     assert_eq!(ask.deed, Deed::Release(Token(7)));
     holder.handle_answer(now, ask.number, Answer::Released, &mut out);
     let ask = asked(&mut out, &[]).expect("it asks");
-    assert_eq!(ask.deed, Deed::Acquire);
+    assert_eq!(ask.deed, Deed::Acquire(Token(7)));
     holder.handle_answer(now, ask.number, held(8), &mut out);
     assert_eq!(holder.held(now).map(|it| it.0), Some(Token(8)));
 }

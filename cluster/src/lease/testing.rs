@@ -18,6 +18,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    fn counting_on(&self, known: Token) -> u64 {
+        match self.is_rigid {
+            true => self.token,
+            false => Token(self.token).counting_on(known).0,
+        }
+    }
+
     pub(crate) fn handle(&mut self, now: u64, ask: &Ask) -> Answer {
         let lingers = self.lingers;
         let is_kept = |owner: &str| lingers && *owner == *ask.owner;
@@ -28,13 +35,13 @@ impl Store {
         let is_own = self.holder.is_some() && other.is_none();
         let is_kept = |token: Token, last: u64| is_own && token.0 == last;
         match ask.deed {
-            Deed::Acquire => {
+            Deed::Acquire(known) => {
                 if let Some(owner) = other {
                     return Answer::HeldBy { owner };
                 }
                 let is_repeated = self.repeats && self.token >= 1;
                 if !is_own && !is_repeated {
-                    self.token += 1;
+                    self.token = self.counting_on(known) + 1;
                 }
             }
             Deed::Renew(token) if !is_kept(token, self.token) => return Answer::Lost,
@@ -46,11 +53,12 @@ impl Store {
                 return Answer::Released;
             }
             Deed::Look(floor) => {
-                if !self.is_rigid && self.token < floor.0 {
+                let last = self.counting_on(floor);
+                if self.token < last {
                     if let Some(owner) = other {
                         return Answer::HeldBy { owner };
                     }
-                    (self.token, self.holder) = (floor.0, None);
+                    (self.token, self.holder) = (last, None);
                 }
                 let token = Token(self.token);
                 return Answer::Last { token };

@@ -13,6 +13,8 @@
 //!
 //! [`touches`]: Gossip::touch
 
+mod warrants;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -20,11 +22,11 @@ use std::time::Duration;
 use ringmesh_proto::address::{Address, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
+pub use self::warrants::{WARRANTS_MAX, Warrant};
 use super::clock::{Relation, VersionVector};
 use super::member::Member;
 use super::reachability::Reachability;
 use super::status::Status;
-use crate::lease::Token;
 
 /// The most members of a cluster.
 pub const MEMBERS_MAX: usize = 1024;
@@ -59,27 +61,6 @@ pub struct Tombstone {
     /// When this observer learned of it, less what was said of its age.
     pub since: Instant,
 }
-
-/// The lease that the members of a data centre knew of last: by it some of them went on without
-/// others, or nobody did.
-///
-/// Whatever was decided by this lease and by all that were given out before it is in the view that
-/// names it. So whoever is given the next one knows what it follows upon; and if others had one in
-/// between, that there may be something it does not know.
-///
-/// A member notes that of its own data centre alone, and members of others pass it on. With its
-/// last member a data centre loses it: whoever joins it later looks the last token up. If that is
-/// at the same time, views of one version may differ in it; nobody but that data centre goes by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Warrant {
-    /// Its token.
-    pub token: Token,
-    /// Who went on by it, and may have it still; `None` if nobody did, and it was given back.
-    pub holder: Option<Uid>,
-}
-
-/// The most data centres whose members decide by leases.
-pub const WARRANTS_MAX: usize = 256;
 
 /// What a member knows of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,36 +207,6 @@ impl Gossip {
         self.member(uid).is_some_and(is_down) && !self.given_up.contains(&uid)
     }
 
-    /// The last lease that the members of a data centre know of.
-    pub fn warrant(&self, data_centre: &str) -> Option<Warrant> {
-        self.warrants.get(data_centre).copied()
-    }
-
-    /// All of them, by data centre.
-    pub(super) fn warrants(&self) -> impl ExactSizeIterator<Item = (&str, Warrant)> {
-        self.warrants.iter().map(|(name, it)| (&**name, *it))
-    }
-
-    /// The members of a data centre know of that lease; [`touch`](Self::touch) afterwards. Says
-    /// whether that is news: it is later than the one before, and if there was none, the data
-    /// centre has a member and there is room.
-    pub fn note_warrant(&mut self, data_centre: &str, warrant: Warrant) -> bool {
-        let is_full = self.warrants.len() >= WARRANTS_MAX;
-        let is_news = match self.warrants.get(data_centre) {
-            Some(known) => *known < warrant,
-            None => !is_full && self.data_centres().contains(data_centre),
-        };
-        if is_news {
-            self.warrants.insert(data_centre.into(), warrant);
-        }
-        is_news
-    }
-
-    /// Those that have a member.
-    fn data_centres(&self) -> BTreeSet<&str> {
-        self.members().map(|it| it.roles().data_centre()).collect()
-    }
-
     /// Who cannot reach whom, to be changed; [`touch`](Self::touch) afterwards.
     pub fn reachability_mut(&mut self) -> &mut Reachability {
         &mut self.reachability
@@ -326,10 +277,18 @@ impl Gossip {
     /// [`GossipError::Foreign`] of another cluster, and [`GossipError::TooMany`] if there would be
     /// more members or leases than may be; nothing changed.
     pub fn merge(&mut self, other: &Self) -> Result<Relation, GossipError> {
+        let warrants = self.merged_warrants(other, |_| true);
+        self.merge_all_but(other, warrants)
+    }
+
+    fn merge_all_but(
+        &mut self,
+        other: &Self,
+        warrants: BTreeMap<Box<str>, Warrant>,
+    ) -> Result<Relation, GossipError> {
         if self.cluster != other.cluster {
             return Err(GossipError::Foreign);
         }
-        let warrants = self.merged_warrants(other);
         if self.count_merged(other) > MEMBERS_MAX || warrants.len() > WARRANTS_MAX {
             return Err(GossipError::TooMany);
         }
@@ -366,25 +325,6 @@ impl Gossip {
         both - gone_here - gone_there
     }
 
-    /// The later one of each data centre that has a member behind a merge.
-    fn merged_warrants(&self, other: &Self) -> BTreeMap<Box<str>, Warrant> {
-        let mut merged = self.warrants.clone();
-        for (name, theirs) in &other.warrants {
-            let mine = merged.entry(name.clone()).or_insert(*theirs);
-            *mine = (*mine).max(*theirs);
-        }
-        if !merged.is_empty() {
-            let is_there = |it: &&Member| {
-                let is_gone = |view: &Self| view.tombstones.contains_key(&it.uid());
-                !is_gone(self) && !is_gone(other)
-            };
-            let members = self.members().chain(other.members()).filter(is_there);
-            let living: BTreeSet<&str> = members.map(|it| it.roles().data_centre()).collect();
-            merged.retain(|name, _| living.contains(&**name));
-        }
-        merged
-    }
-
     fn merge_tombstones(&mut self, other: &Self) {
         for (uid, theirs) in &other.tombstones {
             let mine = self.tombstones.entry(*uid).or_insert(*theirs);
@@ -413,13 +353,6 @@ impl Gossip {
         self.reachability.retain(|uid| !gone.contains_key(&uid));
         self.version.retain(|uid| !gone.contains_key(&uid));
         self.drop_warrants();
-    }
-
-    fn drop_warrants(&mut self) {
-        let mut warrants = std::mem::take(&mut self.warrants);
-        let living = self.data_centres();
-        warrants.retain(|name, _| living.contains(&**name));
-        self.warrants = warrants;
     }
 
     /// What holds in every view that a member may have.

@@ -316,6 +316,8 @@ impl Resolver {
                 let after = leasing.terms.release_after;
                 if gone_since.is_some_and(|since| since + after <= now) {
                     self.drop_lease(now, out);
+                    // The view may stay as it is for long.
+                    self.look_up(now, out);
                 }
             }
             Purpose::Nothing => self.look_up(now, out),
@@ -332,7 +334,11 @@ impl Resolver {
         {
             claim.has_asked = true;
             leasing.heard = None;
-            self.with_holder(now, out, |it, said| it.acquire(now, said));
+            let known = leasing.known.map_or(Token(0), |it| it.token);
+            self.with_holder(now, out, |it, said| {
+                it.know(known);
+                it.acquire(now, said);
+            });
         }
     }
 

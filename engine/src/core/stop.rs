@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use ringmesh_transport::contract::Transport;
 
 use super::shared::Stop;
+use super::shutdown::StopSeat;
 use super::{Core, Token};
 
 /// How far the node is on its way to its end.
@@ -72,31 +73,13 @@ impl Core {
         }
     }
 
-    /// Wakes whoever waits for the stop, or for word that it comes.
-    pub(super) fn wake_stop_waiters(&self) {
-        let waiting = std::mem::take(&mut *self.shutdown.waiters.borrow_mut());
-        waiting.into_iter().for_each(|waker| self.wake(waker));
-    }
-
     /// Ready when the node has begun to stop.
-    pub(crate) fn poll_stopping(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_stopping(&self, seat: &StopSeat, context: &Context<'_>) -> Poll<()> {
         if !matches!(*self.phase.borrow(), Phase::Running) {
             return Poll::Ready(());
         }
-        self.await_stop(context);
+        seat.wait(context);
         Poll::Pending
-    }
-
-    /// Has a task woken by the stop.
-    pub(super) fn await_stop(&self, context: &Context<'_>) {
-        let is_known = {
-            let waiters = self.shutdown.waiters.borrow();
-            waiters.iter().any(|known| known.will_wake(context.waker()))
-        };
-        if !is_known {
-            let waker = context.waker().clone();
-            self.shutdown.waiters.borrow_mut().push(waker);
-        }
     }
 
     /// The main future has ended: all cores stop.

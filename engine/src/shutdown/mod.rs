@@ -132,7 +132,8 @@ impl CoordinatedShutdown {
 
     /// Ends when the shutdown begins, ahead of its phases, and says why.
     pub async fn begun(&self) -> ShutdownReason {
-        poll_fn(|context| self.core.poll_shutdown(context)).await
+        let seat = self.core.stop_seat();
+        poll_fn(|context| self.core.poll_shutdown(&seat, context)).await
     }
 
     /// Ends when the phases are over, or the node stops without them. Never while the node does not
@@ -141,7 +142,8 @@ impl CoordinatedShutdown {
     /// # Errors
     /// [`ShutdownError::GivenUp`]: the node goes on. Asked once more it stops, without phases.
     pub async fn ended(&self) -> Result<(), ShutdownError> {
-        poll_fn(|context| self.core.poll_phases(context)).await
+        let seat = self.core.stop_seat();
+        poll_fn(|context| self.core.poll_phases(&seat, context)).await
     }
 
     /// The exit code of a program that is nothing but this node: that of the reason, or of what

@@ -77,9 +77,12 @@ impl ConsulSettings {
 /// `LockIndex` grows by one whenever another session locks the key. It begins anew if the key is
 /// deleted, so the token has `CreateIndex` in front of it: the position in the servers' log at
 /// which the key was made, which grows with every write to anything. The upper 40 bits are that,
-/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup: then
-/// delete the key when it is certain that nobody holds the lease. It is made anew, at a later
-/// position.
+/// the lower 24 `LockIndex`. It can only fall when the servers are restored from a backup, and no
+/// count of its own can be given to a key: so it gives those tokens once more that the backup does
+/// not know of, also where others know of them. Whoever goes by tokens smaller than the last one
+/// that it knows is told so and does nothing; but not whoever knows of none of those. So before
+/// anybody asks a restored server, delete the key, when it is certain that nobody holds the lease.
+/// It is made anew, at a later position.
 ///
 /// Who deletes the key releases the lease: its holder learns that with its next renewal.
 ///
@@ -131,7 +134,8 @@ impl ConsulStore {
     fn answer(&mut self, ask: &Ask) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.settings.patience;
         match ask.deed {
-            Deed::Acquire => self.acquire(ask, deadline),
+            // Its tokens cannot be chosen.
+            Deed::Acquire(_) => self.acquire(ask, deadline),
             Deed::Renew(token) => self.renew(ask, token, deadline),
             Deed::Release(token) => self.release(ask, token, deadline),
             Deed::Look(_) => self.look(&ask.name, deadline),

@@ -157,7 +157,7 @@ impl DirectoryStore {
         // The token that was made for this ask, if one was.
         let mut made = None;
         let record = match ask.deed {
-            Deed::Acquire => {
+            Deed::Acquire(known) => {
                 if let Some(owner) = self.holder(ask, found.as_ref()) {
                     return Ok(Answer::HeldBy { owner });
                 }
@@ -165,8 +165,11 @@ impl DirectoryStore {
                     Some(record) if record.is_held_by(&ask.owner) => {
                         record.renewed(ask.time_to_live)
                     }
-                    Some(record) => Record::new(ask, self.next(ask, record.token, &mut made)?),
-                    None => Record::new(ask, self.next(ask, lock.first_token()?, &mut made)?),
+                    found => {
+                        let last = found.as_ref().map(|it| it.token);
+                        let last = last.map_or_else(|| lock.first_token(), Ok)?;
+                        Record::new(ask, self.next(ask, (last, known), &mut made)?)
+                    }
                 }
             }
             Deed::Renew(token) => match own(token) {
@@ -182,16 +185,14 @@ impl DirectoryStore {
                     let made = marks::largest(&self.directory, &ask.name)?;
                     return Ok(last(record.token.max(made)));
                 }
-                None => {
-                    let made = marks::largest(&self.directory, &ask.name)?;
-                    Record::free(ask, lock.first_token()?.max(floor.0).max(made))
-                }
                 found => {
                     if let Some(owner) = self.holder(ask, found.as_ref()) {
                         return Ok(Answer::HeldBy { owner });
                     }
+                    let first = found.as_ref().map(|it| it.token);
+                    let first = first.map_or_else(|| lock.first_token(), Ok)?;
                     let made = marks::largest(&self.directory, &ask.name)?;
-                    Record::free(ask, floor.0.max(made))
+                    Record::free(ask, Token(first.max(made)).counting_on(floor).0)
                 }
             },
         };
@@ -201,23 +202,31 @@ impl DirectoryStore {
         Ok(match ask.deed {
             Deed::Release(_) => Answer::Released,
             Deed::Look(_) => last(record.token),
-            Deed::Acquire | Deed::Renew(_) => Answer::Held { token },
+            Deed::Acquire(_) | Deed::Renew(_) => Answer::Held { token },
         })
     }
 
     /// Makes the token after the last one, and after all that were made besides: by somebody who
     /// crashed before it was given out, or whose lock was lost. One that whoever asks made for an
-    /// ask that failed is not left out.
-    fn next(&self, ask: &Ask, last: u64, made: &mut Option<u64>) -> Result<u64, DirectoryError> {
+    /// ask that failed is not left out; what was given out since a copy from which this directory
+    /// was restored is.
+    fn next(
+        &self,
+        ask: &Ask,
+        (last, known): (u64, Token),
+        made: &mut Option<u64>,
+    ) -> Result<u64, DirectoryError> {
         let (directory, name) = (&self.directory, &ask.name);
         let path = || self.path(name, "lease");
         let exhausted = || DirectoryError::Exhausted { path: path() };
         let largest = marks::largest(directory, name)?;
         let next = last.checked_add(1).ok_or_else(exhausted)?;
-        if largest == next && marks::is_of(directory, name, next, &ask.owner)? {
+        let is_behind = next <= known.0;
+        if largest == next && !is_behind && marks::is_of(directory, name, next, &ask.owner)? {
             return Ok(next);
         }
-        let next = last.max(largest).checked_add(1).ok_or_else(exhausted)?;
+        let last = Token(last.max(largest)).counting_on(known).0;
+        let next = last.checked_add(1).ok_or_else(exhausted)?;
         match marks::make(directory, name, next, &ask.owner)? {
             true => Ok(*made.insert(next)),
             false => Err(DirectoryError::Raced { path: path() }),

@@ -173,7 +173,7 @@ pub(super) fn read(path: &Path, name: &LeaseName) -> Result<Option<Record>, Dire
 mod tests {
     use std::fs;
 
-    use ringmesh_cluster::lease::Deed;
+    use ringmesh_cluster::lease::{Deed, Token};
 
     use super::*;
 
@@ -186,7 +186,7 @@ mod tests {
             number: 1,
             name: name(),
             owner: "ringmesh://demo@[::1]:7401/00000000000000ab".into(),
-            deed: Deed::Acquire,
+            deed: Deed::Acquire(Token(0)),
             time_to_live: Duration::from_micros(14_999_001),
         };
         Record::new(&ask, 7).renewed(ask.time_to_live)

@@ -151,7 +151,7 @@ impl KubernetesStore {
         for _ in 0..TRIES {
             let found = self.read(&ask.name, deadline)?;
             let answer = match ask.deed {
-                Deed::Acquire => self.acquire(ask, found, deadline)?,
+                Deed::Acquire(known) => self.acquire(ask, found, known, deadline)?,
                 Deed::Renew(token) => match kept(found, ask, token) {
                     Some(lease) => self.replace(&lease.renewed(ask), ask, deadline)?,
                     None => Some(Answer::Lost),
@@ -173,6 +173,7 @@ impl KubernetesStore {
         &mut self,
         ask: &Ask,
         found: Option<Lease>,
+        known: Token,
         deadline: Instant,
     ) -> Result<Option<Answer>, Failure> {
         let Some(lease) = found else {
@@ -186,6 +187,7 @@ impl KubernetesStore {
         if let Some(owner) = self.other(ask, &lease)? {
             return Ok(Some(Answer::HeldBy { owner }));
         }
+        let lease = lease.counting_on(known).unwrap_or(lease);
         let given = lease.given(ask).ok_or(Failure::Exhausted)?;
         self.replace(&given, ask, deadline)
     }
@@ -203,8 +205,7 @@ impl KubernetesStore {
             return self.make(body, deadline).map(|_| None);
         };
         let token = lease.token();
-        let on = lease.counting_on(floor).filter(|_| token < floor);
-        let Some(on) = on else {
+        let Some(on) = lease.counting_on(floor) else {
             return Ok(Some(Answer::Last { token }));
         };
         match self.other(ask, &lease)? {
@@ -263,7 +264,7 @@ impl KubernetesStore {
                 let token = Lease::parse(&reply.body, &ask.name)?.token();
                 Ok(Some(Answer::Last { token }))
             }
-            (200..=202, Deed::Acquire | Deed::Renew(_)) => self.held(&reply.body, ask).map(Some),
+            (200..=202, Deed::Acquire(_) | Deed::Renew(_)) => self.held(&reply.body, ask).map(Some),
             (404 | 409, _) => Ok(None),
             _ => Err(self.server.refused(&reply).into()),
         }

@@ -154,13 +154,17 @@ impl Lease {
         lease
     }
 
-    /// It, held by nobody, with that token as the last one. `None`: it cannot have that.
-    pub(super) fn counting_on(&self, token: Token) -> Option<Self> {
+    /// It, held by nobody, with a last token that is far behind that one, which was given out.
+    /// `None`: it has none that is smaller, or it cannot have such a one.
+    pub(super) fn counting_on(&self, known: Token) -> Option<Self> {
+        let token = Some(self.token().counting_on(known));
+        let token = token.filter(|it| *it > self.token())?;
         let transitions = token.0.checked_sub(self.made << TRANSITIONS_BITS)?;
         if transitions >> TRANSITIONS_BITS != 0 {
             return None;
         }
         let mut lease = self.released();
+        lease.transitions = u32::try_from(transitions).ok()?;
         lease.set("leaseTransitions", json!(transitions));
         Some(lease)
     }
@@ -214,7 +218,7 @@ fn number(value: &Value) -> Result<Option<u32>, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use ringmesh_cluster::lease::Deed;
+    use ringmesh_cluster::lease::{Deed, TOKENS_LEFT_OUT};
 
     use super::*;
 
@@ -223,7 +227,7 @@ mod tests {
             number: 1,
             name: LeaseName::new("shop").unwrap(),
             owner: "b".into(),
-            deed: Deed::Acquire,
+            deed: Deed::Acquire(Token(0)),
             time_to_live: Duration::from_millis(14_001),
         }
     }
@@ -271,10 +275,15 @@ mod tests {
         let released = serde_json::from_slice(&after.released().body()).unwrap();
         let released = parse(&released).unwrap();
         assert_eq!((released.holder(), released.token()), (None, after.token()));
-        let token = Token(lease.token().0 + 7);
-        let on = lease.counting_on(token).unwrap().body();
-        let on = parse(&serde_json::from_slice(&on).unwrap()).unwrap();
-        assert_eq!((on.holder(), on.token()), (None, token));
+        let known = Token(lease.token().0 + 7);
+        let on = lease.counting_on(known).unwrap();
+        let given = on.given(&ask()).unwrap().body();
+        let given = parse(&serde_json::from_slice(&given).unwrap()).unwrap();
+        let on = parse(&serde_json::from_slice(&on.body()).unwrap()).unwrap();
+        let far = Token(known.0 + TOKENS_LEFT_OUT);
+        assert_eq!((on.holder(), on.token()), (None, far));
+        assert_eq!(given.token(), Token(far.0 + 1));
+        assert!(lease.counting_on(lease.token()).is_none(), "none is lost");
         let next = Token(1_686_621_374 << 31);
         assert!(lease.counting_on(next).is_none(), "one over its tokens");
     }

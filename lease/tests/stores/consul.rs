@@ -247,7 +247,7 @@ fn a_session_that_somebody_ended_holds_the_lease_back_for_its_time_to_live() {
         agent.destroy(&id, stage.clock.now());
     }
     stage.pass(TIME_TO_LIVE - Duration::from_secs(1));
-    let Answer::Failed { why } = b.ask(&shop, Deed::Acquire) else {
+    let Answer::Failed { why } = b.ask(&shop, Deed::Acquire(Token(0))) else {
         panic!("a may count on it yet");
     };
     assert!(why.contains("lock-delay"), "{why}");
@@ -359,7 +359,10 @@ fn a_lease_is_a_session_a_lock_and_a_look_at_it() {
         "a",
     );
     let (shop, token) = (name("shop"), Token(100 << 24 | 200));
-    assert_eq!(node.ask(&shop, Deed::Acquire), Answer::Held { token });
+    assert_eq!(
+        node.ask(&shop, Deed::Acquire(Token(0))),
+        Answer::Held { token }
+    );
     assert_eq!(node.ask(&shop, Deed::Renew(token)), Answer::Held { token });
     assert_eq!(node.ask(&shop, Deed::Release(token)), Answer::Released);
     let heard = heard.lock().expect("nobody panicked");
@@ -380,7 +383,7 @@ fn node(url: &str) -> Node<ConsulStore> {
 fn a_lease_that_another_has_takes_one_look_and_names_its_session_if_the_key_names_nobody() {
     let (server, _) = recorded(vec![exchange(LOOK, &[], 200, sample(Some(SESSION)))]);
     let owner = SESSION.into();
-    let answer = node(&server.url()).ask(&name("shop"), Deed::Acquire);
+    let answer = node(&server.url()).ask(&name("shop"), Deed::Acquire(Token(0)));
     assert_eq!(answer, Answer::HeldBy { owner });
 }
 
@@ -400,7 +403,7 @@ fn a_lease_that_another_was_given_after_the_look_is_that_ones() {
         exchange(LOOK, &[], 200, sample(Some(SESSION))),
     ]);
     let owner = SESSION.into();
-    let answer = node(&server.url()).ask(&name("shop"), Deed::Acquire);
+    let answer = node(&server.url()).ask(&name("shop"), Deed::Acquire(Token(0)));
     assert_eq!(answer, Answer::HeldBy { owner });
 }
 
@@ -416,7 +419,7 @@ fn a_key_that_a_person_wrote_fails_until_it_is_deleted() {
         .lock()
         .expect("nobody panicked")
         .overwrite("shop");
-    for deed in [Deed::Acquire, Deed::Renew(last)] {
+    for deed in [Deed::Acquire(Token(0)), Deed::Renew(last)] {
         let Answer::Failed { why } = a.ask(&shop, deed) else {
             panic!("its count is gone");
         };
@@ -447,7 +450,9 @@ fn whatever_an_agent_answers_else_fails_in_one_line_without_the_secret() {
         settings.credential = Credential::Text("hidden".into());
         let store = ConsulStore::new(settings).expect("the settings are good");
         assert!(!format!("{store:?}").contains("hidden"));
-        let Answer::Failed { why } = Node::new(store, "a").ask(&name("shop"), Deed::Acquire) else {
+        let Answer::Failed { why } =
+            Node::new(store, "a").ask(&name("shop"), Deed::Acquire(Token(0)))
+        else {
             panic!("{body} is no failure");
         };
         assert!(why.contains(expected) && !why.contains("hidden"), "{why}");
@@ -472,7 +477,7 @@ fn a_real_agent_does_the_same() {
     let (mut a, mut b) = (node("a"), node("b"));
     let token = a.has(&name);
     assert_eq!(
-        b.ask(&name, Deed::Acquire),
+        b.ask(&name, Deed::Acquire(Token(0))),
         Answer::HeldBy { owner: "a".into() }
     );
     assert_eq!(a.ask(&name, Deed::Renew(token)), Answer::Held { token });

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ringmesh_lease::{Answer, Ask, Deed, LEASE_OWNER_BYTES_MAX, LeaseName, Store, Token};
+use ringmesh_lease::{
+    Answer, Ask, Deed, LEASE_OWNER_BYTES_MAX, LeaseName, Store, TOKENS_LEFT_OUT, Token,
+};
 
 pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(12);
 
@@ -42,6 +44,7 @@ macro_rules! contract {
             leases_of_other_names_are_other_leases,
             what_is_looked_up_is_the_last_token_and_nothing_is_given,
             tokens_count_on_from_what_is_known_once_nobody_else_has_it,
+            a_store_that_fell_behind_what_is_known_gives_none_that_it_may_have_given,
             tokens_grow_also_when_the_record_was_deleted,
             of_many_at_once_one_has_it_and_tokens_follow_in_order,
             one_over_the_lease_owner_bytes_max_fails,
@@ -97,7 +100,7 @@ impl<S: Store> Node<S> {
 
     /// Has it, which nobody else has.
     pub(crate) fn has(&mut self, name: &LeaseName) -> Token {
-        match self.ask(name, Deed::Acquire) {
+        match self.ask(name, Deed::Acquire(Token(0))) {
             Answer::Held { token } => token,
             other => panic!("{} does not have {name}: {other:?}", self.owner),
         }
@@ -121,8 +124,8 @@ fn two<S: Stage>(stage: &S) -> (Node<S::Store>, Node<S::Store>) {
 pub(crate) fn one_of_two_has_it_and_the_other_is_told_who(stage: &impl Stage) {
     let ((mut a, mut b), shop) = (two(stage), name("shop"));
     a.has(&shop);
-    assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
-    assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+    assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
+    assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
 }
 
 pub(crate) fn what_is_renewed_keeps_its_token_and_its_holder(stage: &impl Stage) {
@@ -131,7 +134,7 @@ pub(crate) fn what_is_renewed_keeps_its_token_and_its_holder(stage: &impl Stage)
     for _ in 0..10 {
         stage.pass(TIME_TO_LIVE / 2);
         assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
-        assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+        assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
     }
 }
 
@@ -139,7 +142,7 @@ pub(crate) fn what_is_renewed_keeps_its_token_and_its_holder(stage: &impl Stage)
 fn replaces<S: Stage>(stage: &S, b: &mut Node<S::Store>, name: &LeaseName) -> (Duration, Token) {
     let step = TIME_TO_LIVE / 4;
     for steps in 0..24 {
-        if let Answer::Held { token } = b.ask(name, Deed::Acquire) {
+        if let Answer::Held { token } = b.ask(name, Deed::Acquire(Token(0))) {
             return (step * steps, token);
         }
         stage.pass(step);
@@ -151,7 +154,7 @@ pub(crate) fn whoever_is_silent_is_replaced_after_its_time_and_never_sooner(stag
     let ((mut a, mut b), shop) = (two(stage), name("shop"));
     let first = a.has(&shop);
     // b has watched for a while when a is heard of for the last time.
-    b.ask(&shop, Deed::Acquire);
+    b.ask(&shop, Deed::Acquire(Token(0)));
     stage.pass(TIME_TO_LIVE * 3 / 4);
     let token = first;
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
@@ -159,7 +162,7 @@ pub(crate) fn whoever_is_silent_is_replaced_after_its_time_and_never_sooner(stag
     assert!(after >= TIME_TO_LIVE, "after {after:?}");
     assert_eq!(second.0, first.0 + 1);
     assert_eq!(a.ask(&shop, Deed::Renew(first)), Answer::Lost);
-    assert_eq!(a.ask(&shop, Deed::Acquire), held_by("b"));
+    assert_eq!(a.ask(&shop, Deed::Acquire(Token(0))), held_by("b"));
 }
 
 pub(crate) fn whoever_is_gone_is_replaced_within_the_time_that_the_store_says(stage: &impl Stage) {
@@ -183,13 +186,13 @@ pub(crate) fn what_was_given_to_another_is_neither_renewed_nor_released_by_who_h
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Lost);
     assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
     assert_eq!(b.ask(&shop, Deed::Renew(token)), Answer::Held { token });
-    assert_eq!(a.ask(&shop, Deed::Acquire), held_by("b"));
+    assert_eq!(a.ask(&shop, Deed::Acquire(Token(0))), held_by("b"));
 }
 
 pub(crate) fn what_is_released_is_free_at_once(stage: &impl Stage) {
     let ((mut a, mut b), shop) = (two(stage), name("shop"));
     let first = a.has(&shop);
-    assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+    assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
     for _ in 0..2 {
         assert_eq!(a.ask(&shop, Deed::Release(first)), Answer::Released);
     }
@@ -215,7 +218,7 @@ pub(crate) fn a_token_of_another_or_from_before_renews_nothing(stage: &impl Stag
     }
     assert_eq!(b.ask(&shop, Deed::Renew(token)), Answer::Lost);
     assert_eq!(b.ask(&shop, Deed::Release(token)), Answer::Released);
-    assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+    assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
 }
 
 pub(crate) fn whoever_asks_again_for_its_own_keeps_it(stage: &impl Stage) {
@@ -224,9 +227,9 @@ pub(crate) fn whoever_asks_again_for_its_own_keeps_it(stage: &impl Stage) {
     for _ in 0..10 {
         stage.pass(TIME_TO_LIVE / 2);
         assert_eq!(a.has(&shop), token);
-        assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+        assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
     }
-    assert_eq!(b.ask(&shop, Deed::Acquire), held_by(&a.owner));
+    assert_eq!(b.ask(&shop, Deed::Acquire(Token(0))), held_by(&a.owner));
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
 }
 
@@ -236,10 +239,10 @@ pub(crate) fn leases_of_other_names_are_other_leases(stage: &impl Stage) {
     let second = b.has(&names[1]);
     a.has(&names[2]);
     assert_eq!(a.ask(&names[0], Deed::Release(first)), Answer::Released);
-    assert_eq!(a.ask(&names[1], Deed::Acquire), held_by("b"));
+    assert_eq!(a.ask(&names[1], Deed::Acquire(Token(0))), held_by("b"));
     let token = second;
     assert_eq!(b.ask(&names[1], Deed::Renew(token)), Answer::Held { token });
-    assert_eq!(b.ask(&names[2], Deed::Acquire), held_by(&a.owner));
+    assert_eq!(b.ask(&names[2], Deed::Acquire(Token(0))), held_by(&a.owner));
 }
 
 pub(crate) fn what_is_looked_up_is_the_last_token_and_nothing_is_given(stage: &impl Stage) {
@@ -266,9 +269,41 @@ pub(crate) fn tokens_count_on_from_what_is_known_once_nobody_else_has_it(stage: 
     assert_eq!(b.ask(&shop, Deed::Look(known)), held_by(&a.owner));
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
     assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
-    assert_eq!(b.last(&shop, known), known);
+    let last = Token(known.0 + TOKENS_LEFT_OUT);
+    assert_eq!(b.last(&shop, known), last);
+    assert_eq!(b.last(&shop, known), last, "once");
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Lost);
-    assert_eq!(a.has(&shop).0, known.0 + 1);
+    assert_eq!(a.has(&shop).0, last.0 + 1);
+}
+
+/// It was restored from a copy: some of those that it would give next it has given before.
+pub(crate) fn a_store_that_fell_behind_what_is_known_gives_none_that_it_may_have_given(
+    stage: &impl Stage,
+) {
+    let ((mut a, mut b), shop) = (two(stage), name("shop"));
+    let token = a.has(&shop);
+    let (given, known) = (Token(token.0 + 1), Token(token.0 + 3));
+    assert_eq!(b.ask(&shop, Deed::Acquire(known)), held_by(&a.owner));
+    assert_eq!(a.ask(&shop, Deed::Acquire(token)), Answer::Held { token });
+    assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
+    if !stage.counts_on() {
+        assert_eq!(
+            b.ask(&shop, Deed::Acquire(known)),
+            Answer::Held { token: given }
+        );
+        return;
+    }
+    let token = Token(known.0 + TOKENS_LEFT_OUT + 1);
+    assert_eq!(b.ask(&shop, Deed::Acquire(known)), Answer::Held { token });
+    assert_eq!(b.ask(&shop, Deed::Acquire(known)), Answer::Held { token });
+    assert_eq!(a.last(&shop, known), token);
+    assert_eq!(b.ask(&shop, Deed::Release(token)), Answer::Released);
+    assert_eq!(
+        a.ask(&shop, Deed::Acquire(known)),
+        Answer::Held {
+            token: Token(token.0 + 1)
+        }
+    );
 }
 
 pub(crate) fn tokens_grow_also_when_the_record_was_deleted(stage: &impl Stage) {
@@ -297,7 +332,7 @@ pub(crate) fn of_many_at_once_one_has_it_and_tokens_follow_in_order<S: Stage>(st
             if turns == 5 {
                 return;
             }
-            match node.ask(&shop, Deed::Acquire) {
+            match node.ask(&shop, Deed::Acquire(Token(0))) {
                 Answer::Held { token } => {
                     // Whoever has it is alone here.
                     let mut all = held.try_lock().expect("another has it too");
@@ -328,10 +363,10 @@ pub(crate) fn one_over_the_lease_owner_bytes_max_fails(stage: &impl Stage) {
     let longest = "\u{e4}".repeat(LEASE_OWNER_BYTES_MAX / 2);
     let mut over = Node::new(stage.store(), &format!("{longest}a"));
     assert!(matches!(
-        over.ask(&shop, Deed::Acquire),
+        over.ask(&shop, Deed::Acquire(Token(0))),
         Answer::Failed { .. }
     ));
     Node::new(stage.store(), &longest).has(&shop);
     let mut other = Node::new(stage.store(), "b");
-    assert_eq!(other.ask(&shop, Deed::Acquire), held_by(&longest));
+    assert_eq!(other.ask(&shop, Deed::Acquire(Token(0))), held_by(&longest));
 }

@@ -87,7 +87,7 @@ fn what_is_damaged_foreign_or_empty_fails_and_is_never_taken_over() {
     ] {
         fs::write(&path, text).expect("it can be written");
         for _ in 0..2 {
-            assert!(why(b.ask(&shop, Deed::Acquire)).contains("damaged"));
+            assert!(why(b.ask(&shop, Deed::Acquire(Token(0)))).contains("damaged"));
             stage.pass(2 * TIME_TO_LIVE);
         }
         assert!(why(a.ask(&shop, Deed::Renew(token))).contains("damaged"));
@@ -98,7 +98,7 @@ fn what_is_damaged_foreign_or_empty_fails_and_is_never_taken_over() {
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
     // A record of another lease, copied by hand.
     fs::copy(&path, stage.path("ship.lease")).expect("it can be copied");
-    assert!(why(b.ask(&name("ship"), Deed::Acquire)).contains("another lease"));
+    assert!(why(b.ask(&name("ship"), Deed::Acquire(Token(0)))).contains("another lease"));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_last_token_is_the_last() {
     let token = Token(u64::MAX);
     assert_eq!(a.ask(&shop, Deed::Renew(token)), Answer::Held { token });
     assert_eq!(a.ask(&shop, Deed::Release(token)), Answer::Released);
-    assert!(why(a.ask(&shop, Deed::Acquire)).contains("last token"));
+    assert!(why(a.ask(&shop, Deed::Acquire(Token(0)))).contains("last token"));
 }
 
 /// A number that was left out would have every side believe that another one had the lease.
@@ -173,7 +173,7 @@ fn a_record_that_could_not_be_written_leaves_no_token_out() {
     let beside = stage.path("shop.lease.new");
     fs::create_dir(&beside).expect("it can be made");
     for _ in 0..2 {
-        assert!(why(a.ask(&shop, Deed::Acquire)).contains("cannot be used"));
+        assert!(why(a.ask(&shop, Deed::Acquire(Token(0)))).contains("cannot be used"));
     }
     fs::remove_dir(&beside).expect("it can be removed");
     let second = b.has(&shop);

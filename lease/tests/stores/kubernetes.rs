@@ -174,7 +174,7 @@ fn an_account_is_shown_by_its_token_which_is_read_again_for_each_request() {
         fs::write(&path, format!("{token}\n")).expect("it can be written");
         let owner = "apiserver-07a5ea9b9b072c4a5f3d1c3702_0c8914f7".into();
         assert_eq!(
-            node.ask(&name("shop"), Deed::Acquire),
+            node.ask(&name("shop"), Deed::Acquire(Token(0))),
             Answer::HeldBy { owner }
         );
         let heard = heard.lock().expect("nobody panicked");
@@ -183,7 +183,7 @@ fn an_account_is_shown_by_its_token_which_is_read_again_for_each_request() {
         assert_eq!(sent, Some(format!("Bearer {token}").as_str()));
     }
     fs::remove_file(&path).expect("it is there");
-    let refused = node.ask(&name("shop"), Deed::Acquire);
+    let refused = node.ask(&name("shop"), Deed::Acquire(Token(0)));
     assert!(matches!(refused, Answer::Failed { .. }), "{refused:?}");
 }
 
@@ -218,7 +218,7 @@ fn a_lease_that_nobody_holds_is_replaced_with_the_version_that_was_read() {
     let mut node = node(KubernetesSettings::new(&server.url(), "demo"));
     let token = Token(1_688_284_594 << 31 | 5);
     assert_eq!(
-        node.ask(&name("shop"), Deed::Acquire),
+        node.ask(&name("shop"), Deed::Acquire(Token(0))),
         Answer::Held { token }
     );
 }
@@ -227,7 +227,7 @@ fn a_lease_that_nobody_holds_is_replaced_with_the_version_that_was_read() {
 fn answered(status: u16, body: &str) -> Answer {
     let body = body.to_owned();
     let server = Server::start(move |_| (status, body.clone()));
-    node(KubernetesSettings::new(&server.url(), "demo")).ask(&name("shop"), Deed::Acquire)
+    node(KubernetesSettings::new(&server.url(), "demo")).ask(&name("shop"), Deed::Acquire(Token(0)))
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_lease_that_others_change_all_the_time_fails_after_some_tries() {
         _ => status(409, "the object has been modified"),
     });
     let mut node = node(KubernetesSettings::new(&server.url(), "demo"));
-    let Answer::Failed { why } = node.ask(&name("shop"), Deed::Acquire) else {
+    let Answer::Failed { why } = node.ask(&name("shop"), Deed::Acquire(Token(0))) else {
         panic!("it is held");
     };
     assert!(why.contains("others changed"), "{why}");
@@ -287,7 +287,7 @@ fn a_server_that_does_not_answer_fails_an_ask_in_time() {
     let mut settings = KubernetesSettings::new(&server.url(), "demo");
     settings.patience = Duration::from_millis(200);
     let before = Instant::now();
-    let Answer::Failed { why } = node(settings).ask(&name("shop"), Deed::Acquire) else {
+    let Answer::Failed { why } = node(settings).ask(&name("shop"), Deed::Acquire(Token(0))) else {
         panic!("it is held");
     };
     assert!(why.contains("its time was over"), "{why}");
@@ -303,7 +303,7 @@ fn a_server_that_does_not_answer_fails_an_ask_in_time() {
 fn nobody_there_fails_an_ask() {
     let url = Server::start(|_| status(500, "")).url();
     let Answer::Failed { why } =
-        node(KubernetesSettings::new(&url, "demo")).ask(&name("shop"), Deed::Acquire)
+        node(KubernetesSettings::new(&url, "demo")).ask(&name("shop"), Deed::Acquire(Token(0)))
     else {
         panic!("it is held");
     };
@@ -336,7 +336,7 @@ fn a_real_api_server_does_the_same() {
     let (mut a, mut b) = (node("a"), node("b"));
     let token = a.has(&name);
     assert_eq!(
-        b.ask(&name, Deed::Acquire),
+        b.ask(&name, Deed::Acquire(Token(0))),
         Answer::HeldBy { owner: "a".into() }
     );
     assert_eq!(a.ask(&name, Deed::Renew(token)), Answer::Held { token });

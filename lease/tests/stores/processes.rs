@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ringmesh_lease::{Answer, Deed, DirectoryStore};
+use ringmesh_lease::{Answer, Deed, DirectoryStore, Token};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::contract::{Node, name};
@@ -39,7 +39,7 @@ fn a_process_that_has_it_some_times() {
     );
     let mut turns = 0;
     while turns < TURNS {
-        match node.ask(&shop, Deed::Acquire) {
+        match node.ask(&shop, Deed::Acquire(Token(0))) {
             Answer::Held { token } => {
                 let alone = directory.join("alone");
                 File::create_new(&alone).expect("another has it too");

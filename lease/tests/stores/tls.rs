@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use ringmesh_lease::{Answer, ConsulSettings, ConsulStore, Credential, Deed};
+use ringmesh_lease::{Answer, ConsulSettings, ConsulStore, Credential, Deed, Token};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -71,7 +71,7 @@ fn ask(host: &str, ca: Option<PathBuf>) -> (Box<str>, Heard) {
     settings.ca_file = ca;
     settings.credential = Credential::Text("hidden".into());
     let store = ConsulStore::new(settings).expect("the settings are good");
-    let answer = Node::new(store, "a").ask(&name("shop"), Deed::Acquire);
+    let answer = Node::new(store, "a").ask(&name("shop"), Deed::Acquire(Token(0)));
     let Answer::Failed { why } = answer else {
         panic!("the server has no leader: {answer:?}");
     };
@@ -113,7 +113,7 @@ fn certificates_that_were_replaced_count_from_the_next_ask_on() {
         ("ca.crt", "No cluster leader"),
     ] {
         fs::copy(path(from), &ca).expect("it can be copied");
-        let Answer::Failed { why } = node.ask(&name("shop"), Deed::Acquire) else {
+        let Answer::Failed { why } = node.ask(&name("shop"), Deed::Acquire(Token(0))) else {
             panic!("the server has no leader");
         };
         assert!(why.contains(expected), "{why}");

@@ -103,7 +103,7 @@ pub use self::outcome::{Fate, Outcome, Outcomes};
 pub use self::random::Random;
 pub use self::run::{Report, Subject, run};
 pub use self::script::{Check, Deed, Script, Step};
-pub use self::store::{Grant, Outage, Store, Troubles};
+pub use self::store::{Fall, Grant, Outage, Store, Troubles};
 pub use self::swarm::{Plan, Swarm};
 pub use self::tally::{
     BORDER_SHARE, CLASS_SHARE, COVERED_FROM, ClassTally, FAULTS_MIN, LARGE_SHARE, SEVERAL_SHARE,

@@ -29,11 +29,20 @@ pub struct Troubles {
     pub lingers: bool,
     /// When it stops for a moment, and forgets what it was asked and nothing else.
     pub restarts: Vec<Instant>,
-    /// When it is restored from a copy of long ago, each lease as soon as nobody has it: from then
-    /// on it gives smaller tokens than it ever did.
-    pub falls: Option<Instant>,
+    /// When it is restored from a copy, each lease as soon as nobody has it.
+    pub falls: Option<Fall>,
     /// When all is healed.
     pub healed: Duration,
+}
+
+/// A store is restored from a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Fall {
+    /// When.
+    pub at: Instant,
+    /// How many tokens that lacks: then it is so as soon as somebody asks who knows of one of
+    /// those, for nobody else can tell. Or all, if it is `None`: it gives smaller ones than ever.
+    pub by: Option<u64>,
 }
 
 /// Nodes that do not reach a store for a while.
@@ -94,6 +103,8 @@ impl Troubles {
         let restarts = (0..restarts).map(|_| moment(&mut random)).collect();
         let falls = random.chance(150).then(|| moment(&mut random));
         let lingers = random.chance(500);
+        let few = [Some(1 + random.below(4)), None][random.index(2)];
+        let falls = falls.map(|at| Fall { at, by: few });
         Self {
             latency,
             lost,
@@ -172,20 +183,29 @@ impl Store {
         self.troubles.outages.push(outage);
     }
 
-    /// From now on it gives smaller tokens than it ever did, of each lease once nobody has it.
-    pub(crate) fn lose_tokens(&mut self, now: Instant) {
-        self.troubles.falls = Some(now);
+    /// It is restored from a copy.
+    pub(crate) fn fall(&mut self, fall: Fall) {
+        self.troubles.falls = Some(fall);
     }
 
     /// A lease that somebody has is put off: of that the copy knows nothing, so another one would
     /// be given it as well.
-    fn fall(&mut self, now: Instant) {
-        if self.troubles.falls.is_none_or(|at| at > now) {
+    fn lose_tokens(&mut self, now: Instant, ask: &Ask) {
+        let Some(fall) = self.troubles.falls.filter(|it| it.at <= now) else {
             return;
-        }
-        for record in self.records.values_mut().filter(|it| !it.has_fallen) {
-            if record.holder.as_ref().is_none_or(|it| it.1 <= now) {
-                record.token = Token(self.random.below(LEAST / 2));
+        };
+        let known = match ask.deed {
+            Deed::Acquire(known) | Deed::Look(known) => known,
+            Deed::Renew(_) | Deed::Release(_) => Token(0),
+        };
+        for (name, record) in self.records.iter_mut().filter(|it| !it.1.has_fallen) {
+            let to = match fall.by {
+                Some(few) => Token(record.token.0.saturating_sub(few)),
+                None => Token(self.random.below(LEAST / 2)),
+            };
+            let is_known = fall.by.is_none() || (*name == ask.name && to < known);
+            if is_known && record.holder.as_ref().is_none_or(|it| it.1 <= now) {
+                record.token = to;
                 (record.holder, record.has_fallen) = (None, true);
             }
         }
@@ -249,7 +269,7 @@ impl Store {
     ) -> Option<(usize, Uid, Answered)> {
         let now = agenda.now();
         let mut it = self.calls.remove(&call)?;
-        self.fall(now);
+        self.lose_tokens(now, &it.ask);
         let is_between = |at: &Instant| it.began < *at && *at <= now;
         if self.troubles.restarts.iter().any(is_between) {
             return None;
@@ -290,12 +310,13 @@ impl Store {
         let other = other.map(|it| it.0.clone());
         let is_own = record.holder.is_some() && other.is_none();
         match ask.deed {
-            Deed::Acquire => {
+            Deed::Acquire(known) => {
                 if let Some(owner) = other {
                     return Answer::HeldBy { owner };
                 }
                 if !is_own {
                     let skips = self.random.chance(self.troubles.skips);
+                    record.token = record.token.counting_on(known);
                     record.token.0 += 1 + u64::from(skips) * self.random.below(3);
                     self.grants.push(Grant {
                         name: ask.name.clone(),
@@ -313,13 +334,13 @@ impl Store {
                 return Answer::Released;
             }
             Deed::Look(floor) => {
-                if record.token < floor {
+                let token = record.token.counting_on(floor);
+                if record.token < token {
                     if let Some(owner) = other {
                         return Answer::HeldBy { owner };
                     }
-                    (record.token, record.holder) = (floor, None);
+                    (record.token, record.holder) = (token, None);
                 }
-                let token = record.token;
                 return Answer::Last { token };
             }
         }
@@ -350,6 +371,8 @@ mod tests {
         }
         let last = Instant::ZERO + healed;
         let mut falls = drawn.iter().filter_map(|it| it.falls);
-        assert!(falls.all(|at| at <= last));
+        assert!(falls.all(|it| it.at <= last));
+        let few = drawn.iter().filter_map(|it| it.falls?.by).count();
+        assert!((5..30).contains(&few), "{few}");
     }
 }

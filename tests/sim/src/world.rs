@@ -20,7 +20,7 @@ use crate::node::{Node, Shared};
 use crate::outcome::Outcomes;
 use crate::random::Random;
 use crate::script::{Script, Step};
-use crate::store::{Outage, Store, Troubles};
+use crate::store::{Fall, Outage, Store, Troubles};
 use crate::trace::{Trace, What};
 
 /// Steps that may be taken without time passing.
@@ -369,10 +369,11 @@ impl<M: Machine> World<M> {
         self.shared.store.cut(Outage { from, until, nodes });
     }
 
-    /// The store is restored from a copy of long ago, each lease once nobody has it.
-    pub fn lose_tokens(&mut self) {
-        let now = self.now();
-        self.shared.store.lose_tokens(now);
+    /// The store is restored from a copy that lacks so many tokens, or all, each lease once nobody
+    /// has it.
+    pub fn lose_tokens(&mut self, by: Option<u64>) {
+        let at = self.now();
+        self.shared.store.fall(Fall { at, by });
     }
 
     /// Has a process started wherever one ran before, none does, and no fault keeps it from that: a

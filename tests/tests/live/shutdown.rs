@@ -1,7 +1,10 @@
 //! Shutdowns in phases: who runs when, what fails, and what a second signal does.
 
+use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Poll;
 use std::time::Duration;
 
 use ringmesh::shutdown::{PhaseSettings, SHUTDOWN_TASKS_MAX, ShutdownError, ShutdownReason, phase};
@@ -279,4 +282,29 @@ fn a_node_stops_behind_all_phases_whichever_are_last_or_switched_off() {
     });
     ended.expect("it ran");
     assert_eq!(all(&heard), ["behind"]);
+}
+
+/// The signals that this thread blocks, as the kernel says.
+fn blocked() -> String {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("there is one");
+    let line = status.lines().find(|it| it.starts_with("SigBlk:"));
+    line.expect("it says so").to_owned()
+}
+
+#[test]
+fn signals_are_blocked_in_the_calling_thread_for_as_long_as_the_node_runs() {
+    let before = blocked();
+    let ended = builder().run(|node| async move {
+        // Who gives up waiting is not waited for.
+        for _ in 0..1_000 {
+            let mut waits = pin!(node.until_shutdown());
+            let polled = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        node.shutdown();
+        node.until_shutdown().await;
+        blocked()
+    });
+    assert_ne!(ended.expect("it ran"), before);
+    assert_eq!(blocked(), before);
 }

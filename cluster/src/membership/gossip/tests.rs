@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::lease::Token;
 use crate::membership::UpNumber;
 use crate::membership::reachability::{Reason, Record};
 use crate::membership::testing::{View, member, uid};

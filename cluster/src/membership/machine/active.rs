@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringmesh_proto::address::{Address, NodeId, Uid};
+use ringmesh_proto::limits::VERIFY_TIMEOUT;
 use ringmesh_proto::time::Instant;
 
 use super::admitting::Claim;
@@ -215,6 +217,12 @@ impl Active {
         )
     }
 
+    /// How long it is known that somebody is being asked who is at an address: no less than an
+    /// answer may take, for what comes behind that is taken for an answer to something else.
+    pub(super) fn inquiry_timeout(&self) -> Duration {
+        self.settings.join_timeout.max(VERIFY_TIMEOUT)
+    }
+
     /// What is kept of others for a while only.
     fn forget_old(&mut self, now: Instant) {
         if now >= self.prunes_from {
@@ -222,7 +230,7 @@ impl Active {
         }
         let interval = self.settings.removed_interval;
         self.told.retain(|_, told| now - *told < interval);
-        let timeout = self.settings.join_timeout;
+        let timeout = self.inquiry_timeout();
         self.claims.retain(|_, claim| now - claim.since < timeout);
         let view = &self.view;
         self.given_up.retain(|uid| view.member(*uid).is_some());

@@ -121,7 +121,7 @@ impl Active {
         if cx.now < self.look_due {
             return;
         }
-        self.look_due = cx.now + self.settings.join_timeout;
+        self.look_due = cx.now + self.inquiry_timeout();
         self.looked_at = None;
         let home = self.part();
         let is_own = |it: &&Member| it.uid() == self.uid();

@@ -50,6 +50,8 @@ pub(super) struct Rounds {
     /// Not passed on before.
     push_at: Instant,
     round_due: Instant,
+    /// Those at home are not asked before about what others said of their lease.
+    hearsay_due: Instant,
 }
 
 impl Rounds {
@@ -58,6 +60,7 @@ impl Rounds {
             wanted: false,
             push_at: now,
             round_due: now + interval,
+            hearsay_due: now,
         }
     }
 
@@ -109,7 +112,11 @@ impl Membership {
             return;
         }
         let was_seen = active.view.seen().len();
-        let Ok(relation) = active.view.merge(view) else {
+        let teller = active.view.member(from.uid);
+        let teller = teller.or_else(|| view.member(from.uid));
+        let place = teller.map_or_else(Box::default, |it| it.roles().data_centre().into());
+        active.ask_at_home(cx, view, &place);
+        let Ok(relation) = active.view.merge_told(view, &place) else {
             self.counters.illegal += 1;
             return;
         };
@@ -207,6 +214,28 @@ impl Active {
         let are_good = view.members().all(|it| is_numbered(it) && is_same(it));
         let is_sane = changes.all(|it| it <= CHANGES_MAX) && rows.all(|it| it <= CHANGES_MAX);
         is_own && is_word && is_sane && are_good
+    }
+
+    /// Somebody of another data centre says that a later lease of this one was given out than this
+    /// member knows of, which does not count; but if it is so, those at home that hold that view
+    /// know. They are asked before the view is taken over, or it would seem that this one knows all
+    /// that they do.
+    fn ask_at_home(&mut self, cx: &mut Context<'_>, view: &Gossip, place: &str) {
+        let home = self.part().data_centre().to_owned();
+        let is_news = view.warrant(&home) > self.view.warrant(&home);
+        if place == home || !is_news || cx.now < self.rounds.hearsay_due {
+            return;
+        }
+        self.rounds.hearsay_due = cx.now + self.settings.gossip_interval;
+        let may_know = |it: &&Member| {
+            let uid = it.uid();
+            uid != self.uid() && view.is_seen_by(uid) && !self.accuses(uid)
+        };
+        let at_home = self.part().members().filter(may_know);
+        let at_home = at_home.map(|it| it.node().clone()).collect();
+        for node in cx.random.pick(at_home, 2) {
+            self.send_summary(cx, &node);
+        }
     }
 
     /// Passes a changed view on.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ringmesh_proto::limits::VERIFY_TIMEOUT;
+
 use super::world::{World, at, profile};
 use crate::control::Control;
 use crate::effect::StopReason;
@@ -245,6 +247,56 @@ fn who_looks_at_an_address_and_who_claims_it_are_not_told_the_same() {
         assert_eq!(looks(&mut world), 0, "both are claimed");
         run(&mut world);
     }
+}
+
+/// Members that wait less to be let in than it may take to hear who is at an address.
+fn hasty(world: &mut World, members: &[(u64, &str)]) {
+    let settings = Settings {
+        join_retry: Duration::from_millis(100),
+        join_timeout: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    for (number, place) in members {
+        world.start_with(settings.clone(), profile(*number, &[], place), None);
+        world.join(*number, &[at(1)]);
+    }
+    let numbers: Vec<u64> = members.iter().map(|it| it.0).collect();
+    world.run_until("up", 30, |world| world.are_up(&numbers));
+}
+
+/// Time passes for the first one, and nothing arrives.
+fn pass(world: &mut World, time: Duration) {
+    world.now = world.now + time;
+    world.with(1, Control::handle_timeout);
+}
+
+#[test]
+fn a_claim_is_known_for_as_long_as_its_answer_may_take() {
+    let mut world = World::new(1);
+    hasty(&mut world, &[(1, "default"), (2, "default")]);
+    let asked = world.identified;
+    ask(&mut world, 1, 102, "default");
+    assert_eq!(world.identified - asked, 1);
+    pass(&mut world, VERIFY_TIMEOUT - Duration::from_millis(1));
+    ask(&mut world, 1, 102, "default");
+    assert_eq!(world.identified - asked, 1, "the dial may be under way");
+    pass(&mut world, Duration::from_secs(1));
+    ask(&mut world, 1, 102, "default");
+    assert_eq!(world.identified - asked, 2);
+}
+
+#[test]
+fn who_looks_at_an_address_waits_for_the_answer_before_it_looks_again() {
+    let mut world = World::new(1);
+    hasty(&mut world, &[(1, "east"), (11, "west")]);
+    world.kill(11);
+    world.run_for(Duration::from_secs(40));
+    let asked = world.identified;
+    for _ in 0..20 {
+        pass(&mut world, Duration::from_secs(1));
+    }
+    let most = 20 / VERIFY_TIMEOUT.as_secs() as usize;
+    assert!((1..=most).contains(&(world.identified - asked)));
 }
 
 #[test]

@@ -69,7 +69,10 @@ impl Resolver {
         };
         leasing.is_stale |= leasing.looks_at.take_if(|at| *at <= now).is_some();
         let is_idle = matches!(leasing.purpose, Purpose::Nothing);
-        if leasing.is_calm && leasing.is_stale && is_idle {
+        if leasing.is_calm && is_idle && !leasing.is_stale {
+            // Whoever acts for all since a moment ago looks as well.
+            leasing.looks_at.get_or_insert(now + LOOK_EVERY);
+        } else if leasing.is_calm && is_idle {
             leasing.purpose = Purpose::Count;
             let floor = leasing.known.map_or(Token(0), |it| it.token);
             self.with_holder(now, out, |it, said| it.look(now, floor, said));

@@ -1,6 +1,7 @@
 //! The side that gets the lease goes on.
 
 use super::*;
+use crate::lease::TOKENS_LEFT_OUT;
 
 fn strategy() -> LeaseMajority {
     LeaseMajority::new(LeaseName::new("some").expect("a name"))
@@ -305,13 +306,44 @@ fn tokens_that_fell_are_told_and_count_on_from_what_is_known_if_the_store_can() 
     }
 }
 
+/// What those that went on were given the copy knows nothing of, and would be given once more.
+#[test]
+fn a_store_that_falls_by_a_few_tokens_while_sides_are_apart_lets_no_second_one_go_on() {
+    let mut cluster = leased(1..=7);
+    cluster.store.token = 7;
+    cluster.run(61_000);
+    cluster.away = vec![1, 2, 3, 4];
+    cluster.part(&[&[5, 6, 7], &[1, 2], &[3, 4]]);
+    cluster.run(14_000);
+    assert_eq!(tokens(&cluster), [(5, 8)]);
+    (cluster.store.token, cluster.store.holder) = (6, None);
+    cluster.away = Vec::new();
+    cluster.run(20_000);
+    assert_eq!(cluster.numbers(), [5, 6, 7]);
+}
+
+/// The first that is decided behind it is decided by another token than the last one before.
+#[test]
+fn what_a_store_counts_on_from_that_fell_by_a_few_is_none_that_it_may_have_given() {
+    let mut cluster = leased(1..=5);
+    cluster.store.token = 7;
+    cluster.run(61_000);
+    cluster.store.token = 6;
+    cluster.run(61_000);
+    let far = 7 + TOKENS_LEFT_OUT;
+    assert!((1..=5).all(|it| known(&cluster, it) == Some(far)));
+    cluster.part(&[&[1, 2], &[3, 4, 5]]);
+    cluster.run(10_000);
+    assert_eq!(tokens(&cluster), [(3, far + 1)]);
+}
+
 /// It is known only when the lease is wanted.
 #[test]
 fn a_side_that_is_given_a_smaller_token_than_before_says_why_it_goes_down() {
     let mut cluster = leased(1..=5);
     cluster.store.token = 7;
     cluster.run(61_000);
-    cluster.store.token = 3;
+    (cluster.store.token, cluster.store.is_rigid) = (3, true);
     cluster.part(&[&[1, 2], &[3, 4, 5]]);
     cluster.run(12_000);
     assert_eq!(cluster.numbers(), [] as [u64; 0]);

@@ -319,6 +319,8 @@ fn failed(why: &str) -> Answer {
 mod tests {
     use std::time::Duration;
 
+    use ringmesh_cluster::lease::Token;
+
     use super::*;
 
     fn ask(number: u64, name: &str, deed: Deed) -> Ask {
@@ -359,7 +361,7 @@ mod tests {
     fn the_newest_ask_for_each_lease_is_carried_out_one_at_a_time() {
         let mut desk = desk();
         let mut acquire =
-            |user, number, name| waits(&mut desk, user, ask(number, name, Deed::Acquire));
+            |user, number, name| waits(&mut desk, user, ask(number, name, Deed::Acquire(Token(0))));
         assert!(acquire(PROGRAM, 5, "b") && acquire(PROGRAM, 6, "a"));
         assert!(!acquire(PROGRAM, 7, "b"), "in place of the older one");
         let other = LeaseUser::Lease(CoreId(1), 1);
@@ -381,7 +383,11 @@ mod tests {
     fn one_over_the_waiting_max_is_refused() {
         let mut desk = desk();
         let mut put = |number: usize| {
-            let ask = ask(number as u64, &format!("shop-{number}"), Deed::Acquire);
+            let ask = ask(
+                number as u64,
+                &format!("shop-{number}"),
+                Deed::Acquire(Token(0)),
+            );
             desk.put(PROGRAM, ask, Reply::ToMachine)
         };
         assert!((0..WAITING_MAX).all(|number| matches!(put(number), Put::Waits)));
@@ -390,7 +396,7 @@ mod tests {
             matches!(put(0), Put::Replaced),
             "there is room in its place"
         );
-        let ask = ask(1, "a", Deed::Acquire);
+        let ask = ask(1, "a", Deed::Acquire(Token(0)));
         let nobody = LeaseDesk::default().put(PROGRAM, ask, Reply::ToMachine);
         assert!(matches!(nobody, Put::Refused(..)), "there is no store");
     }
@@ -398,8 +404,12 @@ mod tests {
     #[test]
     fn a_desk_that_winds_up_gives_back_and_asks_nothing_else() {
         let mut desk = desk();
-        let token = ringmesh_lease::Token(1);
-        let deeds = [Deed::Acquire, Deed::Renew(token), Deed::Release(token)];
+        let token = Token(1);
+        let deeds = [
+            Deed::Acquire(Token(0)),
+            Deed::Renew(token),
+            Deed::Release(token),
+        ];
         for (number, (name, deed)) in ["a", "b", "c"].into_iter().zip(deeds).enumerate() {
             assert!(waits(&mut desk, PROGRAM, ask(number as u64, name, deed)));
         }

@@ -3,17 +3,20 @@
 mod progress;
 mod run;
 mod together;
+mod waiters;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringmesh_transport::signal;
 
 pub(super) use self::progress::Progress;
 pub(crate) use self::together::PhaseTask;
+pub(crate) use self::waiters::StopSeat;
+use self::waiters::Waiters;
 use super::shared::Stop;
 use super::user_code::contain;
 use super::{CONTROL_CORE, Core};
@@ -36,8 +39,8 @@ pub(super) struct ShutdownRoom {
     runs: Cell<bool>,
     /// Whether those that wait here know that it was asked for, and that it is over.
     heard: Cell<(bool, bool)>,
-    /// Tasks in `until_shutdown`, or that wait for word of the phases.
-    pub(super) waiters: RefCell<Vec<Waker>>,
+    /// Who is in `until_shutdown`, or waits for word of the phases.
+    waiters: RefCell<Waiters>,
 }
 
 /// A task that waits for its phase.
@@ -163,6 +166,12 @@ impl Core {
         }
     }
 
+    /// Wakes whoever waits for the stop, or for word that it comes.
+    pub(super) fn wake_stop_waiters(&self) {
+        let waiting = self.shutdown.waiters.borrow_mut().take();
+        waiting.for_each(|waker| self.wake(waker));
+    }
+
     /// Wakes whoever waits for word of the shutdown, when there is news of it.
     pub(super) fn hear_of_shutdown(&self) {
         let asked = self.shared.stop_reason().is_some();
@@ -173,22 +182,30 @@ impl Core {
     }
 
     /// Ready when the node shuts down: why.
-    pub(crate) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<ShutdownReason> {
+    pub(crate) fn poll_shutdown(
+        &self,
+        seat: &StopSeat,
+        context: &Context<'_>,
+    ) -> Poll<ShutdownReason> {
         match self.shared.stop_reason() {
             Some(reason) => Poll::Ready(reason),
             None => {
-                self.await_stop(context);
+                seat.wait(context);
                 Poll::Pending
             }
         }
     }
 
     /// Ready when the phases are over: what came of them.
-    pub(crate) fn poll_phases(&self, context: &mut Context<'_>) -> Poll<Result<(), ShutdownError>> {
+    pub(crate) fn poll_phases(
+        &self,
+        seat: &StopSeat,
+        context: &Context<'_>,
+    ) -> Poll<Result<(), ShutdownError>> {
         match self.shared.phases_end() {
             Some(how) => Poll::Ready(how),
             None => {
-                self.await_stop(context);
+                seat.wait(context);
                 Poll::Pending
             }
         }

@@ -159,7 +159,13 @@ fn judge_lease(world: &World<Participant>, own: Uid, decision: &Decision) -> Res
     };
     let members = decision.explanation.members.iter();
     let mut nodes = members.map(|it| &it.node).filter(|it| it.uid == own);
-    let has = |node| world.store().has(world.now(), &lease(), node, token);
+    let mut running = world.running();
+    let decider = running.find(|it| world.uid(*it) == Some(own));
+    let Some(machine) = decider.and_then(|it| world.machine(it)) else {
+        return Err("it does not run".to_owned());
+    };
+    let lease = lease(machine.control().topology().data_centre());
+    let has = |node| world.store().has(world.now(), &lease, node, token);
     match nodes.next().is_some_and(has) {
         true => Ok(()),
         false => Err(format!("it does not have the lease by {token}")),

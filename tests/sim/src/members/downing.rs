@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringmesh_cluster::lease::LeaseName;
+use ringmesh_cluster::membership::roles::DATA_CENTRE_DEFAULT;
 use ringmesh_cluster::resolver::{
     Authority, DownAll, KeepMajority, KeepOldest, LeaseMajority, LeaseTerms, Split, StaticQuorum,
     Strategy, Verdict,
@@ -41,8 +42,8 @@ impl Downing {
         }
     }
 
-    /// It, for the machines of a node.
-    pub fn strategy(self) -> Box<dyn Strategy> {
+    /// It, for the machines of a node in a data centre.
+    pub fn strategy(self, data_centre: &str) -> Box<dyn Strategy> {
         match self {
             Self::KeepMajority => Box::new(KeepMajority::default()),
             Self::StaticQuorum(size) => Box::new(StaticQuorum { size, role: None }),
@@ -50,11 +51,11 @@ impl Downing {
             Self::KeepOldest => Box::new(KeepOldest::default()),
             Self::LeaseMajority => Box::new(LeaseMajority {
                 lease: LeaseTerms {
-                    name: lease(),
+                    name: lease(data_centre),
                     time_to_live: Duration::from_secs(10),
                     release_after: Duration::from_secs(15),
                 },
-                ..LeaseMajority::new(lease())
+                ..LeaseMajority::new(lease(data_centre))
             }),
             Self::KeepYourself => Box::new(KeepYourself),
         }
@@ -62,7 +63,7 @@ impl Downing {
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        self.strategy().name()
+        self.strategy(DATA_CENTRE_DEFAULT).name()
     }
 
     /// Whether it takes the consent of others.
@@ -86,9 +87,10 @@ impl Downing {
     }
 }
 
-/// The lease by which one side goes on, in less time than by default.
-pub(super) fn lease() -> LeaseName {
-    LeaseName::new("side").expect("a name")
+/// The lease by which one side of a data centre goes on, in less time than by default: each has its
+/// own, or one would lose to another what only its members may have.
+pub(super) fn lease(data_centre: &str) -> LeaseName {
+    LeaseName::new(&format!("side-{data_centre}")).expect("a name")
 }
 
 /// A strategy by which each side of a split cluster goes on: what must never be, and what the

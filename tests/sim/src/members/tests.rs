@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ringmesh_cluster::detector::{Judge, Patience};
 use ringmesh_cluster::membership::command::Command;
+use ringmesh_cluster::membership::roles::DATA_CENTRE_DEFAULT;
 
 use super::*;
 use crate::canary::Canary;

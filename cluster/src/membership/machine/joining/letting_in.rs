@@ -83,7 +83,7 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         from: &NodeId,
-        view: Gossip,
+        mut view: Gossip,
     ) {
         if matches!(self.phase, Phase::Active(_)) {
             // Once more, or by another one: it is a view as others are.
@@ -99,6 +99,9 @@ impl Membership {
         } else if !are_both_in || view.node(own) != Some(&self.own.node) {
             self.counters.illegal += 1;
         } else {
+            let teller = view.member(from.uid).map(|it| it.roles().data_centre());
+            let teller = teller.unwrap_or_default().to_owned();
+            view.keep_told(&teller);
             self.enter(cx, view, Some(from.clone()));
         }
     }

@@ -126,7 +126,7 @@ fn outcome(row: &Row, downing: Downing, seed: u64) -> String {
     let settings = WorldSettings::new(seed, row.nodes);
     let maker = move |birth: &Birth<'_>| {
         let made = Participant::new(birth, subject.settings.clone(), SEEDS, disks.clone());
-        made.with_strategy(downing.strategy())
+        made.with_strategy(downing.strategy(DATA_CENTRE_DEFAULT))
     };
     let mut world = World::new(settings, Trace::hashed(), maker);
     world.hold_to(Box::new(Downed::by(downing)));
@@ -149,7 +149,8 @@ fn the_page_says_who_goes_on_by_which_strategy() {
     for row in &ROWS {
         let cells = STRATEGIES.map(|downing| {
             let [one, other] = [1, 2].map(|seed| outcome(row, downing, seed));
-            // Of several sides without a majority whoever asks first has the lease.
+            // Of several sides without a majority each waits, in case that those it does not hear
+            // are one, and whoever asks first then has the lease.
             match one == other {
                 true => one,
                 false => format!("{one} or {other}"),
