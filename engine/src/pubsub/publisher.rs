@@ -227,12 +227,13 @@ impl<M: Message> Publisher<M> {
     ) -> Result<u64, WaitError> {
         let mut waiting = self.core.wait_for_topics();
         let mut alarm = self.core.alarm(timeout);
+        let seat = self.core.stop_seat();
         poll_fn(|context| {
             let known = self.subscribers();
             if known >= count {
                 return Poll::Ready(Ok(known));
             }
-            if self.core.poll_stopping(context).is_ready() {
+            if self.core.poll_stopping(&seat, context).is_ready() {
                 return Poll::Ready(Err(WaitError::Stopping));
             }
             waiting.wake(context.waker());
