@@ -117,7 +117,7 @@ impl World {
         call(it, self.now, &mut out);
         for output in out {
             match output {
-                RegistryOutput::Send { to, body } => {
+                RegistryOutput::Send { to, body, .. } => {
                     let to = to.address.port();
                     self.bodies.push_back((to, node(number), body));
                 }
