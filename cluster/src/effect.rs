@@ -22,8 +22,8 @@ pub enum Class {
     /// The latest one replaces what still waits for that node and begins with the same byte; behind
     /// heartbeats and messages. Whoever misses one finds that out by the next, and asks.
     Table,
-    /// Passed on for another member, behind all but views: they wait in a bounded queue, and are
-    /// lost when it is full or the link ends. Whoever misses one asks again.
+    /// Passed on for another member, behind all others: they wait in a bounded queue, and are lost
+    /// when it is full or the link ends. Whoever misses one asks again.
     Relayed,
     /// Each counts: they wait in a bounded queue, and are lost when it is full or the link ends.
     /// Whoever sends one repeats it as long as it matters.

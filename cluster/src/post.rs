@@ -78,16 +78,16 @@ impl Post {
         }
     }
 
-    /// Hands what waits to `send`, heartbeats first and views last, until that has no room: then
-    /// the body it refused waits on. Says whether all are gone.
+    /// Hands what waits to `send`, heartbeats first and what is passed on last, until that has no
+    /// room: then the body it refused waits on. Says whether all are gone.
     pub fn flush(&mut self, mut send: impl FnMut(&[u8]) -> bool) -> bool {
         let mut send = |body: &[u8]| send(body);
         let is_done = flush_latest(&mut self.heartbeats, &mut send)
             && self.messages.flush(&mut send)
-            && flush_latest(&mut self.tables, &mut send)
-            && self.relayed.flush(&mut send);
-        if is_done && self.gossip.as_deref().is_some_and(send) {
+            && flush_latest(&mut self.tables, &mut send);
+        if is_done && self.gossip.as_deref().is_none_or(&mut send) {
             self.gossip = None;
+            self.relayed.flush(&mut send);
         }
         self.is_empty()
     }

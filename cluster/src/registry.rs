@@ -43,11 +43,10 @@ use ringmesh_proto::time::Instant;
 
 use self::acknowledging::Acknowledging;
 pub use self::acknowledging::{Acknowledgement, Extent};
-use self::border::Border;
+use self::border::{Border, Sending};
 pub use self::entry::{Entry, EntryId, Key, KeyError, Kind, Place};
 pub use self::limits::FEW_MEMBERS;
-use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN};
-use self::message::Body;
+use self::limits::{ASK_AGAIN_MAX, ASK_AGAIN_MIN, ASK_ELSEWHERE_MAX};
 pub use self::message::TAGS;
 use self::owned::Owned;
 use self::parked::Parked;
@@ -318,10 +317,9 @@ impl Registry {
             } = listing.version();
             if incarnation == self.own.uid {
                 self.acknowledging.handle_applied(incarnation, counter);
-            } else if let Some(remote) = self.remotes.get_mut(&incarnation)
-                && let Some(counter) = remote.handle_applied(counter)
-            {
-                self.send(incarnation, Body::Confirm { counter }, out);
+            } else if let Some(remote) = self.remotes.get_mut(&incarnation) {
+                remote.handle_applied(counter);
+                self.confirm_to(incarnation, out);
             }
         }
         self.finish(now, out);
@@ -405,13 +403,17 @@ impl Registry {
             self.asked.remove(&owner);
             return;
         };
-        asked.pause = (asked.pause * 2).min(ASK_AGAIN_MAX);
+        let longest = match &remote.home {
+            None => ASK_AGAIN_MAX,
+            Some(_) => ASK_ELSEWHERE_MAX,
+        };
+        asked.pause = (asked.pause * 2).min(longest);
         asked.again = now + asked.pause;
         let question = remote.question();
         if remote.home.is_some() {
             self.border.turn();
         }
-        self.send(owner, question, out);
+        self.send_by(owner, Sending::Again, question, out);
     }
 }
 

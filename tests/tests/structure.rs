@@ -87,6 +87,7 @@ const WALLS: [Wall; 11] = [
             "libc",
             "rkyv",
             "rustc-hash",
+            "rustix",
             "similar",
             "strsim",
             "thiserror",

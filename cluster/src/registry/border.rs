@@ -4,7 +4,8 @@
 //! registry says to one elsewhere is passed on by one that speaks here and one that speaks there,
 //! and what an owner announces goes over the border once for each other data centre: whoever it
 //! comes to tells the rest. Nothing else changes: owners answer for their tables themselves, and
-//! whatever is lost on the way is asked for again, over another one.
+//! whatever is lost on the way is asked for again, over another one; also where there is a link,
+//! for that may be the one that is broken.
 //!
 //! Nobody speaks for others but on such a way: from a member to one that speaks for its own data
 //! centre, from there to one that speaks for the recipient's, from there to the recipient.
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
+use super::limits::TURN_EVERY;
 use super::message::{self, Body, Message};
-use super::relayed::Relayed;
+use super::relayed::{Relayed, Way};
+use super::remote::Remote;
 use super::{Registry, RegistryOutput};
 use crate::codec::CodecError;
 use crate::effect::Class;
@@ -24,23 +27,56 @@ use crate::membership::data_centres::speaking;
 use crate::membership::topology::Topology;
 
 /// Those that speak for each data centre.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Border {
     /// For this one: those that can be reached from here, which this node itself can.
     here: Vec<Uid>,
     /// For each other one. Who lives in one has its name from here.
     there: BTreeMap<Arc<str>, Vec<Uid>>,
-    /// Which of the ways this node's words take now.
-    way: u8,
+    /// Which way this node's words take now.
+    way: Way,
+    /// Since when its news take that.
+    turned: Option<Instant>,
+}
+
+/// How a message for a member elsewhere is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sending {
+    /// Over the link with it if there is one, and else by those that pass it on.
+    Usual,
+    /// By those that pass it on: what was sent before may be lost.
+    Again,
+    /// To a question that came so.
+    Answer(Route),
+}
+
+impl Sending {
+    /// To what came so, if not over a link.
+    pub(super) fn answer(route: Option<Route>) -> Self {
+        route.map_or(Self::Usual, Self::Answer)
+    }
+
+    pub(super) fn is_usual(self) -> bool {
+        matches!(self, Self::Usual)
+    }
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    /// Who handed it over, and so can be reached.
+    by: Uid,
+    /// The way back.
+    way: Way,
 }
 
 impl Border {
-    /// That of a node. Where one begins is different for each, so that those that speak have all
-    /// their share.
     pub(super) fn of(own: &NodeId) -> Self {
         Self {
-            way: own.uid.as_u64().to_le_bytes()[0],
-            ..Self::default()
+            here: Vec::new(),
+            there: BTreeMap::new(),
+            way: Way::of(own.uid),
+            turned: None,
         }
     }
 
@@ -81,7 +117,7 @@ impl Border {
 
     /// What was lost is said again, over another way.
     pub(super) fn turn(&mut self) {
-        self.way = self.way.wrapping_add(1);
+        self.way = self.way.next();
     }
 
     /// Those that speak for the data centre of whoever lives in `home`.
@@ -103,37 +139,36 @@ impl Registry {
         self.border.speaking(home).contains(&uid)
     }
 
-    /// Who passes on what takes that way: one of those that speak for a data centre.
-    fn pick(&self, home: Option<&Arc<str>>, way: u8) -> Option<&NodeId> {
-        let stays = |uid: &&Uid| self.remotes.get(uid).is_some_and(|it| !it.is_departing);
+    /// Who passes on what takes that way: one of those that speak for a data centre, one that
+    /// stays if there is any.
+    fn pick(&self, home: Option<&Arc<str>>, place: usize) -> Option<&NodeId> {
         let all = self.border.speaking(home).iter();
-        let others: Vec<&Uid> = all.filter(stays).collect();
-        let place = usize::from(way).checked_rem(others.len())?;
-        self.remotes.get(others[place]).map(|it| &it.node)
+        let all: Vec<&Remote> = all.filter_map(|uid| self.remotes.get(uid)).collect();
+        let mut stay = all.clone();
+        stay.retain(|it| !it.is_departing);
+        let some = if stay.is_empty() { all } else { stay };
+        let place = place.checked_rem(some.len())?;
+        some.get(place).map(|it| &it.node)
     }
 
-    /// Whom this node hands over what is for a member elsewhere.
-    fn next_to(&self, (home, to): (&Arc<str>, Uid), way: u8) -> Option<&NodeId> {
-        if !self.speaks(None, self.own.uid) {
-            self.pick(None, way)
-        } else if self.speaks(Some(home), to) {
-            self.remotes.get(&to).map(|it| &it.node)
-        } else {
-            self.pick(Some(home), way)
-        }
-    }
-
-    /// Sends a message of this node to a member elsewhere, by those that pass it on: over that way,
-    /// or that which all it says takes now.
+    /// Sends a message of this node to a member elsewhere, by those that pass it on.
     pub(super) fn send_over(
         &self,
-        to: (&Arc<str>, Uid),
-        way: Option<u8>,
+        home: &Arc<str>,
+        sending: Sending,
         (is_for_all, message): (bool, &[u8]),
         out: &mut Vec<RegistryOutput>,
     ) {
-        let way = way.unwrap_or(self.border.way);
-        if let Some(next) = self.next_to(to, way) {
+        let way = match sending {
+            Sending::Answer(route) => route.way,
+            Sending::Usual | Sending::Again => self.border.way,
+        };
+        let next = match sending {
+            Sending::Answer(route) => self.remotes.get(&route.by).map(|it| &it.node),
+            _ if self.speaks(None, self.own.uid) => self.pick(Some(home), way.entering()),
+            _ => self.pick(None, way.leaving()),
+        };
+        if let Some(next) = next {
             let relayed = Relayed {
                 origin: self.own.uid,
                 way,
@@ -144,15 +179,23 @@ impl Registry {
         }
     }
 
-    /// Tells each other data centre what is new in this node's table, once.
+    /// Tells each other data centre what is new in this node's table, once. What follows soon takes
+    /// the same way, so that it stays behind it, and later ones another: if somebody on this one is
+    /// gone, it is found out by them.
     pub(super) fn tell_elsewhere(
-        &self,
+        &mut self,
+        now: Instant,
         delta: impl Fn(bool) -> Body,
         out: &mut Vec<RegistryOutput>,
     ) {
+        let turned = self.border.turned;
+        if turned.is_none_or(|turned| now - turned >= TURN_EVERY) {
+            self.border.turn();
+            self.border.turned = Some(now);
+        }
         let latest = self.owned.told().counter;
         for name in self.border.there.keys() {
-            let Some(ear) = self.pick(Some(name), self.border.way) else {
+            let Some(ear) = self.pick(Some(name), self.border.way.entering()) else {
                 continue;
             };
             let mut living = self
@@ -162,7 +205,7 @@ impl Registry {
             let body = delta(living.any(|it| self.acknowledging.waits_for(*it.0)));
             let to = ear.uid;
             let message = Message { to, latest, body }.to_bytes();
-            self.send_over((name, to), None, (true, &message), out);
+            self.send_over(name, Sending::Usual, (true, &message), out);
         }
     }
 
@@ -192,15 +235,17 @@ impl Registry {
             None => from.uid == relayed.origin,
             home => (!has_come_over || by.home == *home) && self.speaks(by.home.as_ref(), from.uid),
         };
+        let is_for_all = relayed.is_for_all && has_come_over;
         if !may_speak {
             self.counters.astray += 1;
-        } else if to == self.own.uid {
-            let origin = origin.node.clone();
-            if relayed.is_for_all && has_come_over {
+        } else if is_for_all || to == self.own.uid {
+            if is_for_all {
                 self.pass_to_all(relayed, out);
             }
-            let message = relayed.message;
-            return self.hear_over(now, &origin, (message, Some(relayed.way)), out);
+            let (origin, by) = (origin.node.clone(), from.uid);
+            let way = relayed.way.back();
+            let message = message::readdressed(relayed.message, self.own.uid);
+            return self.hear_over(now, &origin, (&message, Some(Route { by, way })), out);
         } else {
             self.pass(relayed, (has_come_over, to), out);
         }
@@ -218,10 +263,9 @@ impl Registry {
         let begins_here = origin.is_some_and(|it| it.home.is_none());
         let next = self.remotes.get(&to).and_then(|it| match &it.home {
             None => has_come_over.then_some(&it.node),
-            Some(home) if begins_here && self.speaks(None, self.own.uid) => {
-                self.next_to((home, to), relayed.way)
-            }
-            Some(_) => None,
+            Some(_) if !begins_here || !self.speaks(None, self.own.uid) => None,
+            home if self.speaks(home.as_ref(), to) => Some(&it.node),
+            home => self.pick(home.as_ref(), relayed.way.entering()),
         });
         match next {
             Some(next) => out.push(relay(next, relayed)),

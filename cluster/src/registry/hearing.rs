@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
+use super::border::{Route, Sending};
 use super::entry::{Change, Entry, EntryId};
 use super::limits::{BYTES_MAX, ENTRIES_MAX};
 use super::message::{Body, Message};
 use super::relayed::Relayed;
-use super::remote::Progress;
+use super::remote::{Progress, Remote};
 use super::table::Full;
 use super::{Registry, RegistryOutput};
 use crate::codec::CodecError;
@@ -34,7 +35,7 @@ impl Registry {
         &mut self,
         now: Instant,
         from: &NodeId,
-        (body, way): (&[u8], Option<u8>),
+        (body, route): (&[u8], Option<Route>),
         out: &mut Vec<RegistryOutput>,
     ) -> Result<(), CodecError> {
         let message = Message::from_bytes(body)?;
@@ -55,7 +56,7 @@ impl Registry {
                 is_question,
                 versions,
             } => self.handle_digest(now, uid, is_question, &versions, out),
-            Body::Ask { from, after } => self.answer((uid, way), from, after, out),
+            Body::Ask { from, after } => self.answer((uid, route), from, after, out),
             Body::Delta {
                 from,
                 is_to_be_confirmed,
@@ -63,7 +64,7 @@ impl Registry {
             } => {
                 self.handle_delta(uid, from, &changes);
                 if is_to_be_confirmed {
-                    self.confirm((uid, way), from + changes.len() as u64, out);
+                    self.confirm((uid, route), from + changes.len() as u64, out);
                 }
             }
             Body::Chunk {
@@ -74,7 +75,7 @@ impl Registry {
             } => {
                 self.handle_chunk(uid, latest, after, is_last, &entries);
                 if is_to_be_confirmed {
-                    self.confirm((uid, way), latest, out);
+                    self.confirm((uid, route), latest, out);
                 }
             }
             Body::Confirm { counter } => self.handle_confirm(uid, counter),
@@ -126,7 +127,7 @@ impl Registry {
     /// Another node asks for what follows in this node's table.
     fn answer(
         &mut self,
-        (to, way): (Uid, Option<u8>),
+        (to, route): (Uid, Option<Route>),
         from: u64,
         after: EntryId,
         out: &mut Vec<RegistryOutput>,
@@ -153,7 +154,7 @@ impl Registry {
                 }
             }
         };
-        self.send_by((to, way), body, out);
+        self.send_by(to, Sending::answer(route), body, out);
     }
 
     fn handle_delta(&mut self, uid: Uid, from: u64, changes: &[Change]) {
@@ -213,16 +214,21 @@ impl Registry {
     /// An owner wants to know when all cores here have that version of its table.
     fn confirm(
         &mut self,
-        (uid, way): (Uid, Option<u8>),
+        (uid, route): (Uid, Option<Route>),
         counter: u64,
         out: &mut Vec<RegistryOutput>,
     ) {
-        let Some(remote) = self.remotes.get_mut(&uid) else {
-            return;
-        };
-        remote.to_confirm = remote.to_confirm.max(Some(counter));
-        if let Some(counter) = remote.confirmation() {
-            self.send_by((uid, way), Body::Confirm { counter }, out);
+        if let Some(remote) = self.remotes.get_mut(&uid) {
+            remote.wants_confirmed(counter, route);
+            self.confirm_to(uid, out);
+        }
+    }
+
+    /// Tells an owner what all cores here have applied, if it wants to know.
+    pub(super) fn confirm_to(&mut self, uid: Uid, out: &mut Vec<RegistryOutput>) {
+        let confirmation = self.remotes.get_mut(&uid).and_then(Remote::confirmation);
+        if let Some((counter, route)) = confirmation {
+            self.send_by(uid, Sending::answer(route), Body::Confirm { counter }, out);
         }
     }
 

@@ -48,8 +48,14 @@ pub const FEW_MEMBERS: usize = 32;
 /// Cores are shown what changed no more often than this.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(1);
 
+/// What a node announces takes another way to other data centres no more often than this.
+pub const TURN_EVERY: Duration = Duration::from_secs(1);
+
 /// What was asked and not answered is asked again after this, and then after twice the time ...
 pub const ASK_AGAIN_MIN: Duration = Duration::from_millis(500);
 
-/// ... up to this.
+/// ... up to this ...
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(8);
+
+/// ... or this, if it is asked over a border: the next way may be better.
+pub const ASK_ELSEWHERE_MAX: Duration = Duration::from_secs(2);

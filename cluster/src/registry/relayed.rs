@@ -9,16 +9,59 @@ use ringmesh_proto::address::Uid;
 use super::message;
 use crate::codec::{self, CodecError, Reader, Writer};
 
+/// 2 to the 32nd by the golden ratio, odd: the middle bits of its multiples are all over the place.
+const SCATTER: u64 = 0x9e37_79b1;
+
 const FOR_ONE: u8 = 72;
 const FOR_ALL: u8 = 73;
+
+/// Which of those that speak for two data centres pass a message on, by their places among them.
+///
+/// All pairs are among them, also where those that speak are few: the one place counts up, the
+/// other is scattered. Over the same way an answer comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way(u8);
+
+impl Way {
+    const BACK: u8 = 0x80;
+
+    /// One that others begin with at other places.
+    pub(super) fn of(uid: Uid) -> Self {
+        Self(uid.as_u64().to_le_bytes()[0] & !Self::BACK)
+    }
+
+    /// Another one than all of late.
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1) & !Self::BACK)
+    }
+
+    /// The same in the other direction.
+    pub(super) fn back(self) -> Self {
+        Self(self.0 ^ Self::BACK)
+    }
+
+    /// The place of who passes on what leaves a data centre.
+    pub(super) fn leaving(self) -> usize {
+        let number = self.0 & !Self::BACK;
+        match self.0 & Self::BACK {
+            0 => usize::from(number),
+            _ => ((u64::from(number) * SCATTER) >> 24) as usize,
+        }
+    }
+
+    /// The place of who passes on what comes into one.
+    pub(super) fn entering(self) -> usize {
+        self.back().leaving()
+    }
+}
 
 /// What is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Relayed<'a> {
     /// Who says it.
     pub(super) origin: Uid,
-    /// Which of the ways it takes. An answer takes that of its question, for on that somebody is.
-    pub(super) way: u8,
+    /// Which way it takes.
+    pub(super) way: Way,
     /// Whether all of the recipient's data centre are to hear of it.
     pub(super) is_for_all: bool,
     /// What it says.
@@ -34,7 +77,7 @@ impl<'a> Relayed<'a> {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let tag = if self.is_for_all { FOR_ALL } else { FOR_ONE };
         let mut writer = Writer::new(tag);
-        writer.uid(self.origin).u8(self.way).bytes(self.message);
+        writer.uid(self.origin).u8(self.way.0).bytes(self.message);
         writer.finish()
     }
 
@@ -47,7 +90,7 @@ impl<'a> Relayed<'a> {
             _ => return Err(CodecError::Unknown),
         };
         let origin = codec::uid(&mut reader)?;
-        let way = reader.u8()?;
+        let way = Way(reader.u8()?);
         let message = reader.rest();
         let to = message::recipient(message)?;
         if is_for_all && !message::is_delta(message) {
@@ -66,6 +109,7 @@ impl<'a> Relayed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::data_centres::SPEAKERS;
     use crate::membership::testing::uid;
     use crate::registry::entry::EntryId;
     use crate::registry::message::{Body, Message};
@@ -78,7 +122,7 @@ mod tests {
     fn relayed(is_for_all: bool, message: &[u8]) -> Relayed<'_> {
         Relayed {
             origin: uid(3),
-            way: 4,
+            way: Way(4),
             is_for_all,
             message,
         }
@@ -120,6 +164,23 @@ mod tests {
         let inner = relayed(false, &delta).to_bytes();
         assert_eq!(read(relayed(false, &inner)), Err(CodecError::Unknown));
         assert_eq!(Relayed::from_bytes(&delta), Err(CodecError::Unknown));
+    }
+
+    #[test]
+    fn all_pairs_are_among_the_next_ways_and_an_answer_takes_that_of_its_question() {
+        let mut way = Way::of(uid(0xff));
+        for (here, there) in (1..=SPEAKERS).flat_map(|it| (1..=SPEAKERS).map(move |to| (it, to))) {
+            let mut pairs = std::collections::BTreeSet::new();
+            for _ in 0..128 {
+                way = way.next();
+                let back = way.back();
+                assert_eq!(back.back(), way);
+                assert_eq!(way.leaving(), back.entering());
+                assert_eq!(way.entering(), back.leaving());
+                pairs.insert((way.leaving() % here, way.entering() % there));
+            }
+            assert_eq!(pairs.len(), here * there);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ringmesh_proto::address::NodeId;
 use ringmesh_proto::time::Instant;
 
+use super::border::Route;
 use super::entry::{Change, Entry, EntryId};
 use super::message::Body;
 use super::snapshot::Standing;
@@ -31,7 +32,7 @@ pub(super) struct Remote {
     doubted: Option<Instant>,
     staging: Option<Staging>,
     /// A version that it wants confirmed.
-    pub(super) to_confirm: Option<u64>,
+    to_confirm: Option<(u64, Option<Route>)>,
     /// The version that all cores have applied.
     applied: u64,
 }
@@ -203,19 +204,24 @@ impl Remote {
         }
     }
 
-    /// All cores have applied that version. What is to be confirmed now, if anything.
-    pub(super) fn handle_applied(&mut self, counter: u64) -> Option<u64> {
+    /// All cores have applied that version.
+    pub(super) fn handle_applied(&mut self, counter: u64) {
         self.applied = self.applied.max(counter);
-        self.confirmation()
     }
 
-    /// What is to be confirmed now, if anything.
-    pub(super) fn confirmation(&mut self) -> Option<u64> {
-        let wanted = self.to_confirm?;
+    /// It wants that version confirmed, and asked so.
+    pub(super) fn wants_confirmed(&mut self, counter: u64, route: Option<Route>) {
+        let before = self.to_confirm.map_or(0, |it| it.0);
+        self.to_confirm = Some((before.max(counter), route));
+    }
+
+    /// What is to be confirmed now, if anything, and how that was asked.
+    pub(super) fn confirmation(&mut self) -> Option<(u64, Option<Route>)> {
+        let (wanted, route) = self.to_confirm?;
         if self.applied >= wanted {
             self.to_confirm = None;
         }
-        (self.applied > 0).then_some(self.applied)
+        (self.applied > 0).then_some((self.applied, route))
     }
 
     /// How many entries of it are held here, and the bytes of those.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
+use super::border::Sending;
 use super::limits::{FEW_MEMBERS, PUBLISH_EVERY};
 use super::message::{Body, Message};
+use super::remote::Remote;
 use super::snapshot::{Difference, Listing, Publication, Snapshot, Standing};
 use super::table::Step;
 use super::{Registry, RegistryOutput};
@@ -62,7 +64,7 @@ impl Registry {
             let to = remote.node.uid;
             self.send(to, delta(self.acknowledging.waits_for(to)), out);
         }
-        self.tell_elsewhere(delta, out);
+        self.tell_elsewhere(now, delta, out);
     }
 
     /// Asks those that have something to confirm for it.
@@ -78,7 +80,7 @@ impl Registry {
                 is_to_be_confirmed: true,
                 changes: Vec::new(),
             };
-            self.send(to, delta, out);
+            self.send_by(to, Sending::Again, delta, out);
         }
     }
 
@@ -87,9 +89,13 @@ impl Registry {
     pub(super) fn check_another(&self, random: &mut Random, out: &mut Vec<RegistryOutput>) {
         let others = self.remotes.values().filter(|it| it.is_within_reach());
         let others = others.filter(|it| self.is_near(it.home.as_ref(), it.node.uid));
-        let others: Vec<Uid> = others.map(|it| it.node.uid).collect();
+        let (mut others, elsewhere): (Vec<&Remote>, _) = others.partition(|it| it.home.is_none());
+        // Few of many have links over the border: what is lost there, they find out.
+        if !elsewhere.is_empty() && (others.is_empty() || random.chance(50)) {
+            others = elsewhere;
+        }
         if let Some(to) = others.get(random.below(others.len())) {
-            self.send(*to, Body::Check { sum: self.sum() }, out);
+            self.send(to.node.uid, Body::Check { sum: self.sum() }, out);
         }
     }
 
@@ -112,13 +118,14 @@ impl Registry {
     }
 
     pub(super) fn send(&self, to: Uid, body: Body, out: &mut Vec<RegistryOutput>) {
-        self.send_by((to, None), body, out);
+        self.send_by(to, Sending::Usual, body, out);
     }
 
-    /// Sends a message; to other data centres over that way, if one is named.
+    /// Sends a message; to other data centres as is said.
     pub(super) fn send_by(
         &self,
-        (to, way): (Uid, Option<u8>),
+        to: Uid,
+        sending: Sending,
         body: Body,
         out: &mut Vec<RegistryOutput>,
     ) {
@@ -128,8 +135,8 @@ impl Registry {
         let latest = self.owned.told().counter;
         let body = Message { to, latest, body }.to_bytes();
         match &remote.home {
-            Some(home) if !self.is_near(Some(home), to) => {
-                self.send_over((home, to), way, (false, &body), out);
+            Some(home) if !(sending.is_usual() && self.is_near(Some(home), to)) => {
+                self.send_over(home, sending, (false, &body), out);
             }
             _ => out.push(RegistryOutput::Send {
                 to: remote.node.clone(),
