@@ -29,6 +29,9 @@ pub const SEVERAL_SHARE: u64 = 30;
 /// Of those, the share in percent in which two data centres are cut off from each other for long.
 pub const BORDER_SHARE: u64 = 10;
 
+/// The share in percent of the seeds with users in which they do each thing that they do.
+pub const EXERCISE_SHARE: u64 = 10;
+
 /// What came of many seeds. They are added in any order.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -44,6 +47,10 @@ pub struct Tally {
     outcomes: Outcomes,
     /// Of each seed with a cluster how much was decided in it.
     decisions: Vec<u64>,
+    /// What users did, in the order in which it was told.
+    exercises: Vec<(&'static str, ClassTally)>,
+    /// Seeds in which there were users.
+    used: u64,
     checks: Vec<(&'static str, u64, u64)>,
     violations: u64,
 }
@@ -84,6 +91,10 @@ impl Tally {
             self.outcomes.add(outcomes);
             self.decisions.push(outcomes.total());
         }
+        self.used += u64::from(!report.exercises.is_empty());
+        for (name, count) in &report.exercises {
+            self.exercise(name, *count);
+        }
         for checks in &report.checks {
             self.count(checks.name, checks.checks, checks.violations);
         }
@@ -106,6 +117,15 @@ impl Tally {
             at: Instant::ZERO,
             message: format!("{:016x} first, then {:016x}", one.hash, other.hash),
         })
+    }
+
+    fn exercise(&mut self, name: &'static str, count: u64) {
+        let place = self.exercises.iter().position(|(other, _)| *other == name);
+        let place = place.unwrap_or_else(|| {
+            self.exercises.push((name, ClassTally::default()));
+            self.exercises.len() - 1
+        });
+        self.exercises[place].1.add(count);
     }
 
     fn count(&mut self, name: &'static str, checked: u64, wrong: u64) {
@@ -139,6 +159,18 @@ impl Tally {
     /// cut off from each other for as long as it takes to notice.
     pub fn data_centres(&self) -> [(&'static str, ClassTally); 2] {
         [("data-centres", self.several), ("border", self.borders)]
+    }
+
+    /// What the users of nodes did, how often, and in how many seeds; by name.
+    pub fn exercises(&self) -> Vec<(&'static str, ClassTally)> {
+        let mut exercises = self.exercises.clone();
+        exercises.sort_unstable_by_key(|(name, _)| *name);
+        exercises
+    }
+
+    /// In how many seeds there were users.
+    pub fn used(&self) -> u64 {
+        self.used
     }
 
     /// Each invariant, how much of it was checked, and how often it was broken; by name.
@@ -200,6 +232,12 @@ impl Tally {
             ask(class.label(), tally.seeds, share);
         }
         if only.is_empty() {
+            for (name, found) in self.exercises() {
+                ask_of(name, (found.seeds, self.used), EXERCISE_SHARE);
+            }
+        }
+        let mut ask = |what: &str, found, share| ask_of(what, (found, seeds), share);
+        if only.is_empty() {
             ask("a long partition", self.partitioned, LARGE_SHARE);
             let deciding = self.decisions.iter().filter(|it| **it > 0).count() as u64;
             // The median is one at least where half of them are.
@@ -231,6 +269,7 @@ mod tests {
             data_centres: 1,
             borders_cut: 0,
             outcomes: None,
+            exercises: Vec::new(),
             checks: vec![Checks {
                 name: "some",
                 checks: 2,
@@ -330,6 +369,34 @@ mod tests {
             none.outcomes().iter().eq([("some", [0; 3])]),
             "it is named all the same"
         );
+    }
+
+    #[test]
+    fn what_users_did_in_too_few_seeds_is_a_gap() {
+        let gaps = |often: u64| {
+            let mut all = Tally::default();
+            for seed in 0..1000 {
+                // Every other seed has no users, of whom nothing is asked.
+                let rare = u64::from(seed % 2 == 0 && seed < often * 2) * 3;
+                let exercises = match seed % 2 {
+                    0 => vec![("usual", 7), ("rare", rare)],
+                    _ => Vec::new(),
+                };
+                all.add(&Report {
+                    exercises,
+                    ..report(seed, 2)
+                });
+            }
+            (all.gaps(&[]), all.gaps(&Class::ALL[..1]), all.exercises())
+        };
+        let (enough, _, exercises) = gaps(50);
+        assert_eq!(enough, [""; 0]);
+        let tally = |injected, seeds| ClassTally { injected, seeds };
+        let [rare, usual] = [tally(150, 50), tally(3500, 500)];
+        assert_eq!(exercises, [("rare", rare), ("usual", usual)]);
+        let (few, of_some, _) = gaps(49);
+        assert_eq!((few.len(), of_some.len()), (1, 0), "{few:?}");
+        assert!(few[0].starts_with("rare in 49 of 500 "), "{few:?}");
     }
 
     #[test]
