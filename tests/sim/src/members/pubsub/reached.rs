@@ -47,6 +47,8 @@ pub struct Reached {
     reader: Reader,
     /// Of each that began; `None` if it has ended.
     subscriptions: Vec<Option<Subscription>>,
+    /// Of each that began the group, for good: who leaves still gets what it publishes.
+    groups: Vec<Option<usize>>,
     /// Those that have not.
     alive: BTreeSet<usize>,
     waits: BTreeMap<(u64, Uid), Wait>,
@@ -153,6 +155,7 @@ impl Reached {
         match entry {
             Entry::Subscribed(wanted) => {
                 self.alive.insert(self.subscriptions.len());
+                self.groups.push(wanted.group);
                 self.subscriptions.push(Some(Subscription {
                     wanted: *wanted,
                     known: Vec::new(),
@@ -183,8 +186,7 @@ impl Reached {
                 subscription: Some(subscription),
                 ..
             } => {
-                let of = self.subscriptions.get(*subscription);
-                let group = of.and_then(|it| it.as_ref()?.wanted.group);
+                let group = self.groups.get(*subscription).copied().flatten();
                 let bit = group.map_or(0, |it| 1 << it);
                 self.now.found |= bit;
                 self.now.found_here |= bit;

@@ -300,6 +300,23 @@ fn other_cores_and_places_of_the_own_node_that_are_left_out_are_found() {
 }
 
 #[test]
+fn a_member_on_a_node_that_leaves_is_one_of_its_group_all_the_same() {
+    let (own, mut reached) = (at(1, 0), Reached::default());
+    let said = last(
+        vec![
+            subscribed(own, Some(0)),
+            Entry::Departed(own.0),
+            subscribed(own, Some(0)),
+            published(1, &[], |_| {}),
+            delivered(1, own, 0),
+            Entry::Taken(taken(1, own, Leg::Publish)),
+        ],
+        |it| reached.judge(it),
+    );
+    assert_eq!(said, Ok(1));
+}
+
+#[test]
 fn accounts_that_are_wrong_are_found() {
     let two = at(2, 0);
     let judge = |taken: Taken| {
