@@ -106,7 +106,8 @@ pub struct Head<'a> {
     pub topic: FrameTopic<'a>,
     /// Whether subscribers without a group get it.
     pub is_open: bool,
-    /// Whether a node whose group has emptied sent it on: nobody sends it on once more.
+    /// Whether nobody sends it on if a group has emptied: a node where it had has sent it on
+    /// before, or it goes to all places where there are members.
     pub is_forwarded: bool,
     /// The groups of which one member gets it, and on which core of the receiver.
     pub groups: Groups<'a>,

@@ -16,7 +16,9 @@ pub enum Extent {
     /// All members that can be reached now, or as long as they can.
     AllReachable,
     /// More than half of all members that are neither joining nor leaving, also of those that
-    /// cannot be reached. So what two registrations were confirmed by has a member in common.
+    /// cannot be reached. So what two registrations were confirmed by has a member in common. This
+    /// node is one of them: before all its own cores know of an entry, what others send for it may
+    /// miss it.
     Quorum,
 }
 
@@ -45,8 +47,8 @@ struct Waiting {
     /// With which version it is told; not known before that is.
     counter: Option<u64>,
     deadline: Instant,
-    /// How many are to confirm it; `None` for all.
-    needed: Option<usize>,
+    /// How many are to confirm it, and who has to be one of them; `None` for all.
+    needed: Option<(usize, Uid)>,
     nodes: BTreeMap<Uid, NodeId>,
     confirmed: Vec<NodeId>,
     dropped: Vec<NodeId>,
@@ -56,7 +58,7 @@ impl Waiting {
     fn is_enough(&self) -> bool {
         match self.needed {
             None => self.nodes.is_empty(),
-            Some(needed) => self.confirmed.len() >= needed,
+            Some((needed, own)) => self.confirmed.len() >= needed && !self.nodes.contains_key(&own),
         }
     }
 
@@ -92,12 +94,14 @@ impl Acknowledging {
         self.begin_with((entry, 0), deadline, nodes, None);
     }
 
+    /// The same under a ticket. If fewer are needed than all, the one named with their number has
+    /// to be one of them.
     fn begin_with(
         &mut self,
         (entry, ticket): (EntryId, u64),
         deadline: Instant,
         nodes: Vec<NodeId>,
-        needed: Option<usize>,
+        needed: Option<(usize, Uid)>,
     ) {
         let nodes = nodes.into_iter().map(|node| (node.uid, node));
         self.waiting.push(Waiting {
@@ -204,7 +208,7 @@ impl Registry {
         }
         let members = self.remotes.values();
         let members = 1 + members.filter(|it| it.standing != Standing::Apart).count();
-        let needed = (extent == Extent::Quorum).then_some(members / 2 + 1);
+        let needed = (extent == Extent::Quorum).then_some((members / 2 + 1, self.own.uid));
         let reachable = self.remotes.values().filter(|it| it.is_within_reach());
         let others = reachable.map(|it| it.node.clone());
         let nodes = others.chain([self.own.clone()]).collect();

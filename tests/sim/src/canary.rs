@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-/// What is done wrong: by the driver of a node, now and then.
+/// What is done wrong: by the driver of links or of pub-sub at a node, now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canary {
     /// It brings a message twice.
@@ -12,11 +12,30 @@ pub enum Canary {
     Lose,
     /// Nothing: members of clusters decide by a strategy that lets each side go on.
     KeepYourself,
+    /// It gives a subscription what was published twice.
+    DeliverTwice,
+    /// It gives another member of a group what one has.
+    DeliverToBoth,
+    /// It does not give a subscription what was published.
+    LoseCopy,
+    /// It sends what was published to a node in two frames.
+    SendTwice,
+    /// It forgets a frame that has come.
+    LoseFrame,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Repeat, Self::Lose, Self::KeepYourself];
+    pub const ALL: [Self; 8] = [
+        Self::Repeat,
+        Self::Lose,
+        Self::KeepYourself,
+        Self::DeliverTwice,
+        Self::DeliverToBoth,
+        Self::LoseCopy,
+        Self::SendTwice,
+        Self::LoseFrame,
+    ];
 
     /// In how many of a thousand messages.
     pub(crate) const SHARE: u64 = 2;
@@ -27,7 +46,30 @@ impl Canary {
             Self::Repeat => "repeat",
             Self::Lose => "lose",
             Self::KeepYourself => "keep-yourself",
+            Self::DeliverTwice => "deliver-twice",
+            Self::DeliverToBoth => "deliver-to-both",
+            Self::LoseCopy => "lose-copy",
+            Self::SendTwice => "send-twice",
+            Self::LoseFrame => "lose-frame",
         }
+    }
+
+    /// The name of the invariant that has to find it.
+    pub const fn found_by(self) -> &'static str {
+        match self {
+            Self::Repeat | Self::Lose => "ledger",
+            Self::KeepYourself => "severed",
+            Self::DeliverTwice => "once",
+            Self::DeliverToBoth => "groups",
+            Self::LoseCopy => "reached",
+            Self::SendTwice => "frames",
+            Self::LoseFrame => "accounted",
+        }
+    }
+
+    /// Whether only the members of a cluster do it.
+    pub const fn is_of_members(self) -> bool {
+        !matches!(self, Self::Repeat | Self::Lose)
     }
 }
 

@@ -106,8 +106,8 @@ pub use self::script::{Check, Deed, Script, Step};
 pub use self::store::{Fall, Grant, Outage, Store, Troubles};
 pub use self::swarm::{Plan, Swarm};
 pub use self::tally::{
-    BORDER_SHARE, CLASS_SHARE, COVERED_FROM, ClassTally, FAULTS_MIN, LARGE_SHARE, SEVERAL_SHARE,
-    Tally,
+    BORDER_SHARE, CLASS_SHARE, COVERED_FROM, ClassTally, EXERCISE_SHARE, FAULTS_MIN, LARGE_SHARE,
+    SEVERAL_SHARE, Tally,
 };
 pub use self::trace::Trace;
 pub use self::world::{Birth, Maker, Settings, World};

@@ -48,6 +48,18 @@ pub trait Machine: 'static {
     /// A deadline may have passed.
     fn handle_timeout(&mut self, cx: &mut Context<'_, Self::Event>);
 
+    /// A core takes its turn, behind what links and deadlines brought the control core.
+    fn handle_turn(&mut self, cx: &mut Context<'_, Self::Event>, core: usize) {
+        let _ = (cx, core);
+    }
+
+    /// Whether a core has something to do in its next turn. Whoever gives it something to do
+    /// asks for an [`Act::Ring`].
+    fn wants_turn(&self, core: usize) -> bool {
+        let _ = core;
+        false
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due, by the clock of the node.
     fn poll_timeout(&self) -> Option<Instant>;
 
@@ -115,6 +127,8 @@ pub enum Act<E> {
     Publish(E),
     /// Have all cores of the node know that version of the topology.
     Topology(u64),
+    /// Wake a core of the node, for which there is something to do.
+    Ring(usize),
     /// Have nothing to do with that process start any more.
     Quarantine(NodeId),
     /// Say goodbye on all links, and end the process.

@@ -18,12 +18,14 @@ mod leaders;
 mod leaver;
 mod listings;
 mod numbers;
+mod pubsub;
 mod quiet;
 mod rows;
 mod seen;
 mod severed;
 mod silence;
 mod tables;
+mod turns;
 mod views;
 mod worker;
 mod writing;
@@ -64,6 +66,8 @@ pub use self::leaders::Leaders;
 pub use self::leaver::Leaver;
 pub use self::listings::Listings;
 pub use self::numbers::Numbers;
+pub use self::pubsub::{Accounted, Frames, Groups, Once, Reached};
+use self::pubsub::{Room, Shared};
 pub use self::quiet::Quiet;
 pub use self::rows::Rows;
 pub use self::seen::Seen;
@@ -80,7 +84,7 @@ use crate::machine::{Act, Context, LinkNews, Machine};
 use crate::outcome::{Fate, Outcome};
 use crate::run::Subject;
 use crate::swarm::Plan;
-use crate::world::{Birth, Maker};
+use crate::world::{Birth, Maker, World};
 
 /// One node's part in a cluster.
 #[derive(Debug)]
@@ -104,7 +108,8 @@ pub struct Participant {
     worker: Option<Worker>,
     /// If its users announce things.
     users: Option<Announcer>,
-    /// If its registry tells nobody anything.
+    /// If its cores publish and subscribe.
+    pubsub: Option<Box<Room>>,
     /// What the machines are about to be told.
     told: Told,
     /// What it wrote into its view by itself, for those who judge that.
@@ -154,6 +159,7 @@ impl Participant {
             disk: Disk::new(birth.node, disks),
             worker: None,
             users: None,
+            pubsub: None,
             told: Told::Nothing,
             writings: Vec::new(),
             #[cfg(test)]
@@ -189,6 +195,13 @@ impl Participant {
         self
     }
 
+    /// Its cores publish and subscribe, and write down what comes of it.
+    #[must_use]
+    fn with_pubsub(mut self, birth: &Birth<'_>, journal: Shared, canary: Option<Canary>) -> Self {
+        self.pubsub = Some(Box::new(Room::new(birth, journal, canary)));
+        self
+    }
+
     /// By which token it holds a lease at that time, by its clock.
     pub fn holds(&self, now: Instant, name: &LeaseName) -> Option<Token> {
         let worker = self.worker.as_ref().filter(|_| *name == worker::work());
@@ -204,6 +217,10 @@ impl Participant {
     /// The machines.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    fn pubsub(&self) -> Option<&Room> {
+        self.pubsub.as_deref()
     }
 
     /// What it wrote into its view by itself, from its start on.
@@ -258,6 +275,12 @@ impl Participant {
                 }
             }
             Effect::Topology(topology) => {
+                let own = topology.own_status();
+                if own.is_some_and(|it| it >= Status::Leaving)
+                    && let Some(room) = &mut self.pubsub
+                {
+                    room.depart();
+                }
                 let members = topology.members().iter().map(Member::uid);
                 cx.out.push(Act::ForgetPosts(members.collect()));
                 cx.out.push(Act::Topology(topology.version()));
@@ -272,17 +295,22 @@ impl Participant {
             }
             Effect::Forget => self.disk.write(cx.now, cx.random, None),
             Effect::Probe { node } => cx.out.push(Act::Probe(node)),
-            Effect::Registry(publication) => {
-                let snapshot = publication.snapshot;
-                self.call(cx, |control, inner| {
-                    control.with_registry(inner, |it, now, out| {
-                        it.handle_applied(now, &snapshot, out);
-                    });
-                });
+            Effect::Registry(publication) => match &mut self.pubsub {
+                Some(room) => room.publish_registry(&publication, cx.out),
+                None => self.applied(cx, &publication.snapshot),
+            },
+            Effect::Acknowledged(it) => {
+                if let Some(room) = &mut self.pubsub {
+                    room.handle_acknowledged(&it);
+                }
             }
-            Effect::Acknowledged(_) => {}
             Effect::Lease(ask) => cx.out.push(Act::Lease(ask)),
-            Effect::Stop { .. } => cx.out.push(Act::Stop),
+            Effect::Stop { .. } => {
+                if let Some(room) = &mut self.pubsub {
+                    room.depart();
+                }
+                cx.out.push(Act::Stop);
+            }
         }
     }
 
@@ -304,6 +332,11 @@ impl Machine for Participant {
     fn handle_message(&mut self, cx: &mut Cx<'_>, from: &NodeId, body: &[u8]) {
         #[cfg(test)]
         if self.is_deaf {
+            return;
+        }
+        if let Some(room) = &mut self.pubsub
+            && room.receive(body, cx.out)
+        {
             return;
         }
         self.told = Told::Message(body.to_vec());
@@ -375,6 +408,9 @@ impl Machine for Participant {
             asks.into_iter()
                 .for_each(|ask| cx.out.push(Act::Lease(ask)));
         }
+        if let Some(room) = &mut self.pubsub {
+            room.handle_timeout(cx.now, cx.out);
+        }
         if let Some(mut users) = self.users.take_if(|it| it.is_due(cx.now)) {
             let number = cx.random.number();
             users.wait(cx.now, cx.random);
@@ -401,8 +437,18 @@ impl Machine for Participant {
             self.disk.poll_timeout(),
             work,
             users,
+            self.pubsub.as_ref().and_then(|it| it.poll_timeout()),
         ];
         self.begins.or_else(|| due.into_iter().flatten().min())
+    }
+
+    fn handle_turn(&mut self, cx: &mut Cx<'_>, core: usize) {
+        self.turn(cx, core);
+    }
+
+    fn wants_turn(&self, core: usize) -> bool {
+        let room = self.pubsub.as_ref();
+        room.is_some_and(|it| it.wants_turn(core))
     }
 
     fn outcome(event: &Numbered) -> Option<Outcome> {
@@ -482,6 +528,11 @@ impl Members {
             Box::new(Copies::default()),
             Box::new(Listings),
             Box::new(Tables::default()),
+            Box::new(Frames::default()),
+            Box::new(Groups::default()),
+            Box::new(Once::default()),
+            Box::new(Reached::default()),
+            Box::new(Accounted::default()),
         ];
         // Who goes down without a vote may have given up others before.
         if downing != Downing::DownAll {
@@ -499,11 +550,13 @@ impl Subject for Members {
         let (settings, disks) = (self.settings.clone(), Disks::default());
         let downing = self.downing(plan);
         let places = plan.data_centres.clone();
+        let (journal, canary) = (Shared::default(), plan.settings.canary);
         Box::new(move |birth| {
             let name = data_centres::NAMES[places[birth.node]];
             let beginning = (SEEDS, disks.clone());
             let made = Participant::within(name, birth, settings.clone(), beginning);
             let made = made.with_strategy(downing.strategy(name)).with_users(birth);
+            let made = made.with_pubsub(birth, Shared::clone(&journal), canary);
             match downing {
                 Downing::LeaseMajority => made.with_work(birth),
                 _ => made,
@@ -521,6 +574,12 @@ impl Subject for Members {
 
     fn strategy(&self, plan: &Plan) -> Option<&'static str> {
         Some(self.downing(plan).name())
+    }
+
+    fn exercises(&self, world: &World<Participant>) -> Vec<(&'static str, u64)> {
+        let mut rooms = world.running().filter_map(|it| world.machine(it)?.pubsub());
+        let journal = rooms.next().map(Room::journal);
+        journal.map_or_else(Vec::new, |it| it.borrow().exercised())
     }
 }
 

@@ -215,6 +215,9 @@ impl<M: Machine> Node<M> {
         self.serve_inbox(shared, core);
         if core == 0 {
             self.serve_links(shared, published);
+        } else if self.serve_turn(shared, published, core) {
+            // What it has to send is sent by the control core.
+            self.wake(&mut shared.agenda, 0);
         }
         self.settle(shared, core);
     }
@@ -277,6 +280,7 @@ impl<M: Machine> Node<M> {
         }
         self.serve_answers(shared, published);
         self.serve_deadlines(shared, published);
+        self.serve_turn(shared, published, 0);
         self.post_owed(shared);
         self.with_driver(shared, Driver::flush);
         self.serve_machine(shared, published);
@@ -320,6 +324,28 @@ impl<M: Machine> Node<M> {
                 .happenings
                 .push(Happening::TimedOut { node, now, next });
         }
+    }
+
+    /// Has the machine do what there is to do on a core. Says whether there was anything.
+    fn serve_turn(
+        &mut self,
+        shared: &mut Shared,
+        published: &mut Vec<(usize, M::Event)>,
+        core: usize,
+    ) -> bool {
+        let wants = self.wants_turn(core);
+        if wants {
+            self.call(shared, published, |machine, cx| {
+                machine.handle_turn(cx, core)
+            });
+        }
+        wants
+    }
+
+    /// Whether the machine has something to do on a core.
+    pub(crate) fn wants_turn(&self, core: usize) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|it| it.machine.wants_turn(core))
     }
 
     /// Brings what came up from the links to the machine.
@@ -408,6 +434,7 @@ impl<M: Machine> Node<M> {
                 }
                 self.post_owed(shared);
             }
+            Act::Ring(core) => self.wake(&mut shared.agenda, core),
             Act::Quarantine(peer) => self.with_driver(shared, |it, env| it.quarantine(env, &peer)),
             Act::Stop => self.with_driver(shared, Driver::stop),
             Act::Abort => {
@@ -459,7 +486,7 @@ impl<M: Machine> Node<M> {
         };
         let place = &process.cores[core];
         let is_ready = core == 0 && shared.network.is_ready(self.index);
-        if is_ready || !place.inbox.is_empty() {
+        if is_ready || !place.inbox.is_empty() || process.machine.wants_turn(core) {
             self.wake(&mut shared.agenda, core);
         }
         if core == 0 {

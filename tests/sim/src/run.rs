@@ -34,6 +34,12 @@ pub trait Subject {
         let _ = plan;
         None
     }
+
+    /// What the users of the nodes did, and how often.
+    fn exercises(&self, world: &World<Self::Machine>) -> Vec<(&'static str, u64)> {
+        let _ = world;
+        Vec::new()
+    }
 }
 
 /// What came of a seed.
@@ -57,6 +63,8 @@ pub struct Report {
     pub borders_cut: u64,
     /// What became of the sides of the cluster, if it is one.
     pub outcomes: Option<Outcomes>,
+    /// What the users of the nodes did, and how often.
+    pub exercises: Vec<(&'static str, u64)>,
     /// What was checked.
     pub checks: Vec<Checks>,
     /// What was broken first.
@@ -90,6 +98,7 @@ pub fn run<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trace) -> R
             data_centres: 0,
             borders_cut: 0,
             outcomes: None,
+            exercises: Vec::new(),
             checks: Vec::new(),
             violation: Some(Violation {
                 invariant: "panic",
@@ -144,6 +153,7 @@ fn run_to_the_end<S: Subject>(subject: &S, swarm: &Swarm, seed: u64, trace: Trac
             .filter(|cut| is_border_cut(&plan, cut))
             .count() as u64,
         outcomes,
+        exercises: subject.exercises(&world),
         checks: world.checks(),
         violation: outcome.err(),
     }

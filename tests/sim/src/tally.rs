@@ -29,6 +29,9 @@ pub const SEVERAL_SHARE: u64 = 30;
 /// Of those, the share in percent in which two data centres are cut off from each other for long.
 pub const BORDER_SHARE: u64 = 10;
 
+/// The share in percent of the seeds with users in which they do each thing that they do.
+pub const EXERCISE_SHARE: u64 = 10;
+
 /// What came of many seeds. They are added in any order.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -44,6 +47,10 @@ pub struct Tally {
     outcomes: Outcomes,
     /// Of each seed with a cluster how much was decided in it.
     decisions: Vec<u64>,
+    /// What users did, in the order in which it was told.
+    exercises: Vec<(&'static str, ClassTally)>,
+    /// Seeds in which there were users.
+    used: u64,
     checks: Vec<(&'static str, u64, u64)>,
     violations: u64,
 }
@@ -84,6 +91,10 @@ impl Tally {
             self.outcomes.add(outcomes);
             self.decisions.push(outcomes.total());
         }
+        self.used += u64::from(!report.exercises.is_empty());
+        for (name, count) in &report.exercises {
+            self.exercise(name, *count);
+        }
         for checks in &report.checks {
             self.count(checks.name, checks.checks, checks.violations);
         }
@@ -106,6 +117,15 @@ impl Tally {
             at: Instant::ZERO,
             message: format!("{:016x} first, then {:016x}", one.hash, other.hash),
         })
+    }
+
+    fn exercise(&mut self, name: &'static str, count: u64) {
+        let place = self.exercises.iter().position(|(other, _)| *other == name);
+        let place = place.unwrap_or_else(|| {
+            self.exercises.push((name, ClassTally::default()));
+            self.exercises.len() - 1
+        });
+        self.exercises[place].1.add(count);
     }
 
     fn count(&mut self, name: &'static str, checked: u64, wrong: u64) {
@@ -139,6 +159,18 @@ impl Tally {
     /// cut off from each other for as long as it takes to notice.
     pub fn data_centres(&self) -> [(&'static str, ClassTally); 2] {
         [("data-centres", self.several), ("border", self.borders)]
+    }
+
+    /// What the users of nodes did, how often, and in how many seeds; by name.
+    pub fn exercises(&self) -> Vec<(&'static str, ClassTally)> {
+        let mut exercises = self.exercises.clone();
+        exercises.sort_unstable_by_key(|(name, _)| *name);
+        exercises
+    }
+
+    /// In how many seeds there were users.
+    pub fn used(&self) -> u64 {
+        self.used
     }
 
     /// Each invariant, how much of it was checked, and how often it was broken; by name.
@@ -200,6 +232,12 @@ impl Tally {
             ask(class.label(), tally.seeds, share);
         }
         if only.is_empty() {
+            for (name, found) in self.exercises() {
+                ask_of(name, (found.seeds, self.used), EXERCISE_SHARE);
+            }
+        }
+        let mut ask = |what: &str, found, share| ask_of(what, (found, seeds), share);
+        if only.is_empty() {
             ask("a long partition", self.partitioned, LARGE_SHARE);
             let deciding = self.decisions.iter().filter(|it| **it > 0).count() as u64;
             // The median is one at least where half of them are.
@@ -215,137 +253,4 @@ impl Tally {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::invariant::Checks;
-    use crate::outcome::{Fate, Outcome};
-
-    fn report(seed: u64, each: u64) -> Report {
-        Report {
-            seed,
-            hash: seed * 3 + 1,
-            events: 1,
-            faults: [each; Class::ALL.len()],
-            was_partitioned: each > 0,
-            nodes: 3,
-            data_centres: 1,
-            borders_cut: 0,
-            outcomes: None,
-            checks: vec![Checks {
-                name: "some",
-                checks: 2,
-                violations: 0,
-            }],
-            violation: None,
-        }
-    }
-
-    fn tally(seeds: u64, each: impl Fn(u64) -> u64) -> Tally {
-        let mut tally = Tally::default();
-        (0..seeds).for_each(|seed| tally.add(&report(seed, each(seed))));
-        tally
-    }
-
-    #[test]
-    fn the_hash_is_that_of_all_seeds_in_whatever_order_they_came() {
-        let mut backwards = Tally::default();
-        for seed in (0..9).rev() {
-            backwards.add(&report(seed, 2));
-        }
-        assert_eq!(backwards.hash(), tally(9, |_| 2).hash());
-        assert_ne!(tally(8, |_| 2).hash(), tally(9, |_| 2).hash());
-        assert_eq!((backwards.seeds(), backwards.faults()), (9, (28, 28)));
-        assert_eq!(backwards.checks(), [("some", 18, 0)]);
-    }
-
-    #[test]
-    fn a_class_of_faults_that_too_few_seeds_had_is_a_gap() {
-        assert_eq!(tally(500, |_| 2).gaps(&[]), [""; 0]);
-        // All classes in one of three seeds: too few crashes and long partitions, and seeds
-        // without any fault.
-        let few = tally(500, |seed| u64::from(seed % 3 == 0) * 9);
-        let gaps = few.gaps(&[]);
-        assert_eq!(gaps.len(), 3, "{gaps:?}");
-        let none = tally(500, |_| 0).gaps(&[Class::Delay]);
-        assert_eq!(none.len(), 2, "{none:?}");
-        assert_eq!(tally(499, |_| 0).gaps(&[]), [""; 0], "too few to judge");
-    }
-
-    #[test]
-    fn data_centres_that_too_few_seeds_had_or_cut_off_are_a_gap() {
-        let gaps = |several: u64, cut: u64| {
-            let mut all = Tally::default();
-            for seed in 0..1000 {
-                // Of half of them nothing is asked: they are too small.
-                let (is_large, number) = (seed % 2 == 0, seed / 2);
-                let is_several = is_large && number < several;
-                all.add(&Report {
-                    nodes: if is_large { SEVERAL_FROM } else { 3 },
-                    data_centres: if is_several { 3 } else { 1 },
-                    borders_cut: u64::from(is_several && number < cut) * 2,
-                    ..report(seed, 2)
-                });
-            }
-            (
-                all.gaps(&[]),
-                all.gaps(&Class::ALL[..1]),
-                all.data_centres(),
-            )
-        };
-        let (enough, of_some, [several, borders]) = gaps(150, 15);
-        assert_eq!((enough, of_some), (Vec::new(), Vec::new()));
-        let tally = |injected, seeds| ClassTally { injected, seeds };
-        assert_eq!(several, ("data-centres", tally(300, 150)));
-        assert_eq!(borders, ("border", tally(30, 15)));
-        let (few, of_some, _) = gaps(149, 14);
-        assert_eq!((few.len(), of_some.len()), (2, 0), "{few:?}");
-        assert!(few[1].starts_with("a cut between data centres in 14 of 149 "));
-        assert_eq!(gaps(200, 19).0.len(), 1);
-    }
-
-    #[test]
-    fn clusters_of_which_most_decided_nothing_are_a_gap() {
-        let decided = |often| {
-            let mut all = Tally::default();
-            for seed in 0..600 {
-                let mut outcomes = Outcomes::default();
-                outcomes.expect("some");
-                let (strategy, fate) = ("some", Fate::Kept);
-                let outcome = Outcome { strategy, fate };
-                (0..u64::from(seed % 10 < often)).for_each(|_| outcomes.count(outcome));
-                // Every other seed has no cluster, of which nothing is asked.
-                let outcomes = (seed % 2 == 0).then_some(outcomes);
-                all.add(&Report {
-                    outcomes,
-                    ..report(seed, 2)
-                });
-            }
-            all
-        };
-        assert_eq!(decided(5).gaps(&[]), [""; 0]);
-        assert_eq!(decided(4).gaps(&[]).len(), 1);
-        assert!(decided(4).outcomes().iter().eq([("some", [120, 0, 0])]));
-        let none = decided(0);
-        assert!(
-            none.outcomes().iter().eq([("some", [0; 3])]),
-            "it is named all the same"
-        );
-    }
-
-    #[test]
-    fn what_is_broken_or_differs_counts() {
-        let mut tally = tally(3, |_| 2);
-        let mut bad = report(3, 2);
-        bad.violation = Some(Violation {
-            invariant: "some",
-            at: Instant::ZERO,
-            message: String::new(),
-        });
-        tally.add(&bad);
-        assert_eq!(tally.violations(), 1);
-        assert_eq!(tally.compare(&bad, &bad.clone()), Ok(()));
-        assert!(tally.compare(&bad, &report(3, 2)).is_err());
-        assert_eq!(tally.violations(), 2);
-        assert!(tally.checks().contains(&(SAME_HASH, 2, 1)));
-    }
-}
+mod tests;

@@ -563,6 +563,10 @@ impl<M: Machine> World<M> {
         self.shared.network.is_ready(node)
     }
 
+    pub(crate) fn wants_turn(&self, node: usize, core: usize) -> bool {
+        self.nodes[node].wants_turn(core)
+    }
+
     pub(crate) fn events_waiting(&self) -> usize {
         self.shared.agenda.timeline.len()
     }

@@ -80,6 +80,7 @@ pub struct Fanout<'a> {
     topic: Topic<'a>,
     protocol: u64,
     is_open: bool,
+    is_broadcast: bool,
     answer_to: Option<AnswerTo>,
 }
 
@@ -165,7 +166,9 @@ impl<'a> Fanout<'a> {
         let draft = Draft {
             topic,
             is_open,
-            is_forwarded: false,
+            // Each place with members has a copy of its own: that of one that has emptied is no
+            // other's.
+            is_forwarded: self.is_broadcast,
             groups,
             answer_to: self.answer_to,
         };
@@ -224,13 +227,14 @@ impl Mediator {
             node: own,
             core: self.core,
         });
-        self.finish_publish((topic, protocol), is_open, answer_to)
+        let is_broadcast = publish.policy == Policy::Broadcast;
+        self.finish_publish((topic, protocol), (is_open, is_broadcast), answer_to)
     }
 
     fn finish_publish<'a>(
         &'a mut self,
         (topic, protocol): (Topic<'a>, u64),
-        is_open: bool,
+        (is_open, is_broadcast): (bool, bool),
         answer_to: Option<AnswerTo>,
     ) -> Result<Fanout<'a>, Full<'a>> {
         let selection = &self.selection;
@@ -252,6 +256,7 @@ impl Mediator {
             topic,
             protocol,
             is_open,
+            is_broadcast,
             answer_to,
         };
         let counters = &mut self.counters;
@@ -299,8 +304,7 @@ impl<N: Nodes> Choosing<'_, N> {
     fn choose_groups(&mut self) {
         for group in 0..self.route.groups.len() {
             if self.publish.policy == Policy::Broadcast {
-                let count = self.route.groups[group].members.len();
-                (0..count).for_each(|at| self.broadcast(group, at));
+                self.choose_all(group);
             } else {
                 self.choose_one(group);
             }
@@ -311,6 +315,18 @@ impl<N: Nodes> Choosing<'_, N> {
             if route.group(&members.group).is_none() {
                 self.selection.members.extend(members.take());
             }
+        }
+    }
+
+    fn choose_all(&mut self, group: usize) {
+        let count = self.route.groups[group].members.len();
+        (0..count).for_each(|at| self.broadcast(group, at));
+        let (own, core) = (self.own, self.core);
+        let is_here = |it: Candidate| it.node == own && it.place.core == core;
+        if !self.route.groups[group].members.iter().any(is_here) {
+            // If one began on this core, that is not announced yet.
+            let member = self.plan.take_of(&self.route.groups[group].name);
+            self.selection.members.extend(member);
         }
     }
 

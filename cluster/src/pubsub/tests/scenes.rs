@@ -141,6 +141,39 @@ fn a_group_that_has_emptied_is_looked_for_elsewhere_once() {
     assert_eq!(world.nodes[&2].cores[0].counters().forwarded, 1);
 }
 
+fn to_all_places() -> Publish {
+    Publish {
+        policy: Policy::Broadcast,
+        ..Publish::default()
+    }
+}
+
+#[test]
+fn a_group_that_is_reached_at_all_its_places_is_looked_for_nowhere_else() {
+    let mut world = World::new(1, &[1, 2, 3], 1);
+    let member = world.subscribe((2, 0), &wanted("a", Some("g"), 7), 0);
+    world.subscribe((3, 0), &wanted("a", Some("g"), 8), 0);
+    world.run_for(MILLIS * 50);
+    // The member ends while its copy is on its way: the other one has its own.
+    world.publish((1, 0), "a", TYPE, &to_all_places());
+    world.change((2, 0), |it, out| it.unsubscribe(member.id, out));
+    world.run_for(MILLIS * 50);
+    assert_eq!(delivered(&mut world), [(3, 0, 8)]);
+    let counters = world.nodes[&2].cores[0].counters();
+    assert_eq!((counters.forwarded, counters.dead_groups), (0, 1));
+}
+
+#[test]
+fn a_member_that_has_just_begun_is_one_of_all_places_on_its_core() {
+    let mut world = World::new(1, &[1, 2], 1);
+    world.subscribe((2, 0), &wanted("a", Some("g"), 7), 0);
+    world.run_for(MILLIS * 50);
+    world.subscribe((1, 0), &wanted("a", Some("g"), 8), 0);
+    world.publish((1, 0), "a", TYPE, &to_all_places());
+    world.run_for(MILLIS * 50);
+    assert_eq!(delivered(&mut world), [(1, 0, 8), (2, 0, 7)]);
+}
+
 #[test]
 fn a_group_that_has_emptied_everywhere_is_a_dead_letter() {
     let mut world = World::new(1, &[1, 2, 3], 1);

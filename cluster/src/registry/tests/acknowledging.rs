@@ -167,6 +167,22 @@ fn a_quorum_needs_no_more_than_half_and_one_and_no_fewer() {
 }
 
 #[test]
+fn a_quorum_without_the_owner_is_none_before_all_its_own_cores_know() {
+    let mut world = World::new(1, &[1, 2, 3, 4]);
+    world.run_for(MILLIS * 100);
+    world.nodes.get_mut(&1).expect("a node").applies = false;
+    let entry = world.register(1, "a");
+    acknowledge(&mut world, 1, entry, Extent::Quorum);
+    world.run_for(MILLIS * 200);
+    assert_eq!(world.nodes[&1].acknowledged, [], "all the others know");
+    world.nodes.get_mut(&1).expect("a node").applies = true;
+    world.register(1, "b");
+    world.run_for(MILLIS * 50);
+    let answer = &world.nodes[&1].acknowledged[0];
+    assert!(answer.is_enough && answer.confirmed.contains(&node(1)));
+}
+
+#[test]
 fn a_side_without_a_quorum_says_so_at_once_when_all_that_it_reaches_have_confirmed() {
     let mut world = three();
     world.part(1, 2);

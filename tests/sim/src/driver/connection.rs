@@ -377,7 +377,8 @@ impl Driver {
                     env.happenings.pop();
                     return;
                 }
-                Canary::KeepYourself => {}
+                // Those that members do, or do not.
+                _ => {}
             }
         }
         self.upward.push_back(Upward::Message { from, body });

@@ -4,8 +4,8 @@ use super::Invariant;
 use crate::machine::Machine;
 use crate::world::World;
 
-/// No core of a running process is idle with a non-empty inbox, nor its control core while the
-/// kernel has something to tell.
+/// No core of a running process is idle with a non-empty inbox, or while its machine has something
+/// to do there, nor its control core while the kernel has something to tell.
 #[derive(Debug)]
 pub struct Awake;
 
@@ -19,7 +19,9 @@ impl<M: Machine> Invariant<M> for Awake {
         for node in world.running() {
             for (core, (waiting, turns, _)) in world.core_states(node).enumerate() {
                 checked += 1;
-                let waits = waiting > 0 || core == 0 && world.is_ready(node);
+                let waits = waiting > 0
+                    || world.wants_turn(node, core)
+                    || core == 0 && world.is_ready(node);
                 if waits && !turns {
                     return Err(format!("core {core} of node {node} sleeps over {waiting}"));
                 }

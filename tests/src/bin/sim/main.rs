@@ -169,7 +169,9 @@ impl Arguments {
 /// the members of a cluster.
 fn run_seed(swarm: &Swarm, seed: u64, trace: Trace) -> Report {
     match swarm.canary {
-        Some(Canary::KeepYourself) => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
+        Some(it) if it.is_of_members() => {
+            ringmesh_sim::run(&Members::default(), swarm, seed, trace)
+        }
         _ if seed % 2 == 1 => ringmesh_sim::run(&Members::default(), swarm, seed, trace),
         _ => ringmesh_sim::run(&Chatters, swarm, seed, trace),
     }

@@ -62,6 +62,14 @@ impl Output {
                 json!({"fault": name, "injected": injected, "seeds": seeds, "share": share});
             self.say(&text, &object);
         }
+        let used = tally.used().max(1);
+        for (name, found) in tally.exercises() {
+            let (count, seeds) = (found.injected, found.seeds);
+            let share = seeds as f64 / used as f64;
+            let text = format!("exercise {name} count={count} seeds={seeds} share={share:.3}");
+            let object = json!({"exercise": name, "count": count, "seeds": seeds, "share": share});
+            self.say(&text, &object);
+        }
         for (name, checks, violations) in tally.checks() {
             let text = format!("invariant {name} checks={checks} violations={violations}");
             let object = json!({"invariant": name, "checks": checks, "violations": violations});

@@ -84,8 +84,24 @@ fn every_canary_is_found_and_named_and_nothing_else_is_listed() {
     for canary in Canary::ALL.iter().filter(|it| **it != Canary::KeepYourself) {
         let (lines, code) = said(&format!("--seeds 2 --canary {}", canary.label()));
         assert_eq!(code, 1);
-        assert!(lines[0].contains(" invariant=ledger "), "{lines:?}");
+        let found = format!(" invariant={} ", canary.found_by());
+        assert!(lines[0].contains(&found), "{lines:?}");
     }
+}
+
+#[test]
+fn what_users_of_pubsub_did_is_said() {
+    let (lines, code) = said("--replay 1 --nodes 4 --cores 2");
+    assert_eq!(code, 0);
+    let exercises = lines.iter().filter(|it| it.starts_with("exercise "));
+    let exercises: Vec<&String> = exercises.collect();
+    let published = exercises.iter().find(|it| it.contains(" published count="));
+    assert!(
+        published.is_some_and(|it| it.ends_with(" seeds=1 share=1.000")),
+        "{lines:?}"
+    );
+    let (lines, _) = said("--replay 2 --nodes 4 --cores 2");
+    assert!(!lines.iter().any(|it| it.starts_with("exercise ")));
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Users of the cores of a node who subscribe, publish and end.
+
+use std::time::Duration;
+
+use ringmesh_cluster::pubsub::{Audience, Level, Policy, Pressure};
+use ringmesh_proto::time::Instant;
+
+use super::journal::{GROUPS, Role, TOPICS};
+use crate::random::Random;
+
+/// For so long of the life of a process its users are busy. Then nothing changes any more.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// The most subscriptions of a core.
+pub(super) const HELD_MAX: usize = 12;
+
+/// What is subscribed to: some more often than others.
+pub(super) const PATTERNS: [&str; 9] =
+    ["a", "a.b", "a.b", "a.c", "a.*", "**", "a.**", "*.b", "b.b"];
+
+/// How many subscribers a core has, each with any number of subscriptions.
+const SUBSCRIBERS: u64 = 4;
+
+/// Something that a user of a core does.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::members) enum Deed {
+    /// Begins a subscription.
+    Subscribe(Wish),
+    /// Begins and ends so many, one after the other.
+    Burst(Wish, u32),
+    /// Ends one, as the number says.
+    Unsubscribe(u64),
+    /// A subscriber ends, and all its subscriptions.
+    End(u64),
+    /// Publishes, so often.
+    Publish(Order, u32),
+    /// All subscribers take a few of what waits for them.
+    Take(usize),
+}
+
+/// A subscription that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::members) struct Wish {
+    /// Which of [`PATTERNS`].
+    pub(super) pattern: usize,
+    /// Which of [`GROUPS`].
+    pub(super) group: Option<usize>,
+    pub(super) kind: u64,
+    pub(super) subscriber: u64,
+    pub(super) level: Level,
+}
+
+/// How something is published.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::members) struct Order {
+    /// Which of [`TOPICS`].
+    pub(super) topic: usize,
+    pub(super) kind: u64,
+    pub(super) audience: Audience,
+    pub(super) policy: Policy,
+    pub(super) pressure: Pressure,
+    pub(super) role: Option<Role>,
+    /// Some nodes have no room, as the number says.
+    pub(super) crowded: Option<u64>,
+}
+
+/// Users of a node.
+#[derive(Debug)]
+pub(super) struct Users {
+    next: Instant,
+    ends: Instant,
+    random: Random,
+}
+
+impl Users {
+    /// Those of a process that begins now.
+    pub(super) fn new(now: Instant, random: Random) -> Self {
+        Self {
+            next: now + Duration::from_millis(500),
+            ends: now + BUSY,
+            random,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        (self.next < self.ends).then_some(self.next)
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|due| due <= now)
+    }
+
+    /// What they do now, and on which of so many cores.
+    pub(super) fn act(&mut self, now: Instant, cores: usize) -> Vec<(usize, Deed)> {
+        let random = &mut self.random;
+        self.next = now + random.span(Duration::from_millis(200), Duration::from_millis(10_000));
+        let count = random.within(1..=10);
+        let deeds = (0..count).map(|_| (random.index(cores), deed(random)));
+        deeds.collect()
+    }
+}
+
+fn deed(random: &mut Random) -> Deed {
+    match random.below(100) {
+        0..22 => Deed::Subscribe(wish(random)),
+        22..25 => Deed::Burst(wish(random), random.within(2..=6) as u32),
+        25..38 => Deed::Unsubscribe(random.number()),
+        38..41 => Deed::End(random.below(SUBSCRIBERS)),
+        41..50 => Deed::Take(random.index(20)),
+        _ => {
+            let often = if random.chance(50) { 8 } else { 2 };
+            Deed::Publish(order(random), random.within(1..=often) as u32)
+        }
+    }
+}
+
+fn kind(random: &mut Random) -> u64 {
+    1 + u64::from(random.chance(150))
+}
+
+fn wish(random: &mut Random) -> Wish {
+    let group = random.chance(400);
+    Wish {
+        pattern: random.index(PATTERNS.len()),
+        group: group.then(|| random.index(GROUPS.len())),
+        kind: kind(random),
+        subscriber: random.below(SUBSCRIBERS),
+        level: [Level::Local, Level::Quorum, Level::AllReachable][random.index(3)],
+    }
+}
+
+fn order(random: &mut Random) -> Order {
+    let audience = match random.below(6) {
+        0 => Audience::GroupsOnly,
+        1 => Audience::UngroupedOnly,
+        _ => Audience::All,
+    };
+    let policy = match random.below(8) {
+        0 => Policy::Broadcast,
+        1..4 => Policy::RoundRobin,
+        _ => Policy::Random,
+    };
+    let is_crowded = random.chance(60);
+    let has_role = random.chance(60);
+    Order {
+        topic: random.index(TOPICS.len()),
+        kind: kind(random),
+        audience,
+        policy,
+        pressure: [Pressure::Lose, Pressure::Refuse][random.index(2)],
+        role: has_role.then(|| Role(random.chance(500))),
+        crowded: is_crowded.then(|| random.number()),
+    }
+}
