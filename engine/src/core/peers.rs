@@ -429,7 +429,7 @@ impl PeerTable {
             None if self.has_no_such_core(to) => Refusal::NotRunning,
             _ if self.is_being_met(*to) => Refusal::Busy,
             // Another lane met the process start, and this one has yet to.
-            Some(peer) if to.large && self.is_met(to) && !peer.association.is_over(to.uid) => {
+            Some(peer) if self.is_met(to) && !peer.association.is_over(to.uid) => {
                 Refusal::Unreachable
             }
             Some(peer) if peer.link.is_none() && may_return(peer) => Refusal::Unreachable,

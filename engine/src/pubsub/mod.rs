@@ -13,7 +13,11 @@
 //!   one segment and `**`, at the end, for any number of them.
 //! - Of a group one member gets each message, in turn with the others.
 //! - A subscriber that is slow loses what its [`OnFull`] says, and slows nobody; but for
-//!   [`OnFull::Wait`].
+//!   [`OnFull::Wait`]. One that wants the newest alone has [`Subscribe::conflate`].
+//! - An actor subscribes in its [context](crate::Cx::subscribe), and gets messages into its
+//!   mailbox.
+//! - [`Publisher::publish_acknowledged`] says how many subscribers on how many nodes have a
+//!   message.
 //!
 //! One message for one of several, or for each of them, is sent to a [`Path`], under which actors
 //! are [put](crate::Node::put) on whatever nodes: by a [`PathSender`].

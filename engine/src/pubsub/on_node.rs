@@ -61,6 +61,7 @@ impl Node {
     /// # use ringmesh::prelude::*;
     /// use ringmesh::pubsub::Path;
     /// # #[message(id = "doc.Order", v = 1)]
+    /// # #[derive(Debug)]
     /// # struct Order { article: u64 }
     /// # protocol! { ClerkApi = "doc.clerk" { Order } }
     /// # struct Clerk;

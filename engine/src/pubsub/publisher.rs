@@ -155,6 +155,7 @@ impl<M: Message> Publisher<M> {
     /// use ringmesh::pubsub::Topic;
     ///
     /// #[message(id = "doc.Closed", v = 1)]
+    /// #[derive(Debug)]
     /// struct Closed;
     /// const CLOSED: Topic<Closed> = Topic::new("market.closed");
     ///

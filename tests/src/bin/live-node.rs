@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
+use ringmesh::pubsub::{Level, Topic};
 use ringmesh::shutdown::phase;
 use ringmesh::{Address, Engine, IdleMode, Node, NodeBuilder, Placement, Ref, SendError};
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::hoard::{HOARDER, Hoarder, LATCH, Latch};
 use ringmesh_tests::live::inspector::{INSPECTOR, Inspector};
-use ringmesh_tests::live::messages::{ECHO, Echoer, Record, SINK, Sink, SinkApi, Tally};
-use ringmesh_tests::live::node::lenient;
+use ringmesh_tests::live::messages::{ECHO, Echoer, RECORDS, Record, SINK, Sink, SinkApi, Tally};
+use ringmesh_tests::live::node::{lenient, watchful};
 use ringmesh_tests::live::pupil::{Pupil, pupil};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -76,6 +77,16 @@ enum Task {
         to: Address,
         /// How many.
         children: u64,
+    },
+    /// Joins a cluster, and reads what is published to the records of the tests. First lines:
+    /// `listening ADDRESS#UID`, then `known N` when N members know that it does; and of each record
+    /// `read NUMBER`.
+    Subscribe {
+        /// Where to listen.
+        #[arg(long)]
+        bind: SocketAddr,
+        /// The address of a member.
+        seed: Address,
     },
     /// Sends records and prints what it took: `sent N`, then `enters N`.
     Stream {
@@ -137,6 +148,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
         Task::Pair => pair(&builder),
         Task::Linger => linger(builder),
         Task::Parent { to, children } => parent(builder, to, children),
+        Task::Subscribe { bind, seed } => subscribe(builder.bind(bind), seed),
         Task::Stream { to, records } => stream(builder, to, records),
     }
 }
@@ -217,6 +229,22 @@ fn linger(builder: NodeBuilder) -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("ready");
         node.until_shutdown().await;
         Ok(())
+    })?
+}
+
+fn subscribe(builder: NodeBuilder, seed: Address) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut settings = watchful();
+    settings.seeds = Some(vec![seed]);
+    builder.cluster(settings).run(|node| async move {
+        println!("listening {}", node.id());
+        node.cluster().ok_or("it has a cluster")?.up().await;
+        let topic: Topic<Record> = Topic::new(RECORDS);
+        let begun = node.subscribe(&topic)?.begin_known(Level::AllReachable);
+        let (mut records, known) = begun.await?;
+        println!("known {}", known.map_or(0, |it| it.confirmed.len()));
+        loop {
+            println!("read {}", records.recv().await?.number);
+        }
     })?
 }
 

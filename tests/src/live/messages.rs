@@ -11,6 +11,9 @@ use ringmesh::{Actor, Cx, Handler, Msg, message, protocol, wire};
 /// The name under which [`Echoer`] is spawned.
 pub const ECHO: &str = "echo";
 
+/// The topic that a process subscribes to which is told to.
+pub const RECORDS: &str = "tests.records";
+
 /// The name under which [`Sink`] is spawned.
 pub const SINK: &str = "sink";
 

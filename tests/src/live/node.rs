@@ -9,9 +9,11 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ringmesh::cluster::ClusterSettings;
 use ringmesh::{
     Address, Counters, Engine, EngineError, IdleMode, Node, NodeBuilder, NodeId, Settings,
 };
+use ringmesh_cluster::detector::Judge;
 
 use super::log::Log;
 use super::messages::{ECHO, Echoer, SINK, Sink};
@@ -204,6 +206,19 @@ impl LiveNode {
 pub fn lenient(settings: &mut Settings) {
     settings.verify_peers = false;
     settings.connects_per_second_max = 1 << 20;
+}
+
+/// Notices soon who is silent, and gives nobody up by itself. All members of a cluster agree
+/// about that.
+pub fn watchful() -> ClusterSettings {
+    let mut settings = ClusterSettings::default();
+    settings.monitor.interval = Duration::from_millis(100);
+    settings.monitor.judge = Judge::Deadline {
+        silence: Duration::from_millis(600),
+    };
+    settings.resolver.stable_after = Some(Duration::from_secs(600));
+    settings.resolver.fast_stable_after = None;
+    settings
 }
 
 impl Drop for LiveNode {

@@ -3,20 +3,28 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringmesh::__private::{Answered, Published};
 use ringmesh::Uid;
 use ringmesh::cluster::{AppVersion, ClusterCounters, ClusterId, Event, News, Roles, Topology};
+use ringmesh::pubsub::Topic;
 use ringmesh_cluster::membership::message::Message;
 use ringmesh_cluster::membership::{Gossip, Member, Profile};
+use ringmesh_cluster::pubsub::Reached;
 use ringmesh_proto::frame::Head;
 use ringmesh_proto::frame::body::{Ping, Pong};
 use ringmesh_proto::kind::Kind;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::FRAME_BYTES_CONTROL;
+use ringmesh_proto::link::Target;
+use ringmesh_proto::message::{Message as _, MessageType};
 use ringmesh_proto::time;
 use ringmesh_tests::live::WAIT;
+use ringmesh_tests::live::messages::Record;
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::RawPeer;
-use ringmesh_tests::live::raw::frames::{frame, header};
+use ringmesh_tests::live::raw::frames::{
+    archived, define_target, define_type, frame, header, tell_as,
+};
 
 use super::{cluster_of, is_up, of, watchful};
 
@@ -159,4 +167,97 @@ fn a_subscriber_that_is_too_slow_is_told_so_and_begins_anew() {
     };
     assert!(again.is_same_state(&state(node)));
     assert_eq!(events.try_next(), None, "the snapshot holds all there was");
+}
+
+/// The number that tells message types apart where they are published.
+fn number_of(message: &MessageType) -> u64 {
+    let MessageType {
+        id,
+        version,
+        fingerprint,
+    } = message;
+    let parts = [id.as_u64(), u64::from(*version), *fingerprint];
+    let mix = |hash: u64, it: u64| (hash ^ it).wrapping_mul(0x0100_0000_01B3);
+    parts.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
+}
+
+/// A frame for all who subscribe to a topic, and who is to be told what it has reached.
+fn published(topic: &str, message: u64, answer_to: Option<Uid>, archive: &[u8]) -> Published {
+    let mut bytes = vec![if answer_to.is_some() { 19 } else { 3 }];
+    bytes.extend(message.to_le_bytes());
+    bytes.push(topic.len() as u8);
+    bytes.extend(topic.as_bytes());
+    if let Some(node) = answer_to {
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend(node.as_u64().to_le_bytes());
+        bytes.extend(0_u16.to_le_bytes());
+    }
+    bytes.extend(archive);
+    Published { bytes }
+}
+
+#[test]
+fn what_strangers_publish_and_answer_wrongly_is_counted_and_reaches_nobody() {
+    const TOPIC: Topic<Record> = Topic::new("tests.hostile");
+    let node = LiveNode::start_with(|builder| builder.cores(1));
+    let (said, begun) = std::sync::mpsc::channel();
+    let reading = node.begin(move |node| async move {
+        let subscribe = node.subscribe(&TOPIC).expect("a topic");
+        let mut subscription = subscribe.begin().expect("room");
+        said.send(()).expect("the test waits");
+        let received = subscription.recv().await.expect("no loss");
+        assert!(subscription.try_recv().expect("it goes on").is_none());
+        received.number.to_native()
+    });
+    begun.recv_timeout(WAIT).expect("it subscribes");
+    let mut peer = RawPeer::link(node.id());
+    // The first actors of a core, behind the directory: who takes frames, and who takes answers.
+    for (number, slot) in [(1, 1), (2, 3)] {
+        let generation = u64::from(slot);
+        peer.send(&define_target(number, Target { slot, generation }));
+    }
+    peer.send(&define_type(1, Published::TYPE));
+    peer.send(&define_type(2, Answered::TYPE));
+    let record = Record {
+        number: 7,
+        body: vec![7; 32].into(),
+    };
+    let (record, records) = (archived(&record), number_of(&Record::TYPE));
+    let me = peer.me.uid;
+    let other = Uid::new(me.as_u64() ^ 1).expect("another one");
+    let frames = [
+        Published { bytes: Vec::new() },
+        Published {
+            bytes: vec![255; 100],
+        },
+        published("a..b", records, None, &record),
+        published("a.*", records, None, &record),
+        // Somebody else is to be told.
+        published(TOPIC.name(), records, Some(other), &record),
+        // It is no record.
+        published(TOPIC.name(), records, None, &record[1..]),
+        published(TOPIC.name(), records, None, &[]),
+        // Of another type, and for nobody.
+        published(TOPIC.name(), records ^ 1, None, &record),
+        published("tests.nobody", records, None, &record),
+        published(TOPIC.name(), records, Some(me), &record),
+    ];
+    for frame in &frames {
+        peer.send(&tell_as((1, 1), &archived(frame)));
+    }
+    let reached = Reached {
+        publish: 9,
+        cores: Some(0),
+        subscribers: 1 << 31,
+    };
+    for bytes in [Vec::new(), vec![0; 15], reached.to_bytes().to_vec()] {
+        peer.send(&tell_as((2, 2), &archived(&Answered { bytes })));
+    }
+    assert_eq!(reading.finish(), 7);
+    node.until("all of them", |it| it.publish_answers_late == 1);
+    let counted = node.counters();
+    assert_eq!(counted.published_malformed, 5 + 2 + 2, "{counted:?}");
+    assert_eq!(counted.published_other_type, 1, "{counted:?}");
+    assert_eq!(counted.published_to_nobody, 2, "{counted:?}");
+    assert_eq!((counted.subscribers_queued, counted.panics), (1, 0));
 }

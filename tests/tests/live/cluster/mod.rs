@@ -11,29 +11,16 @@ mod seeds;
 mod services;
 mod shutdown;
 mod subscribers;
+mod topic_faults;
 mod topics;
 mod watches;
 
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
 
 use ringmesh::cluster::{Cluster, ClusterSettings, Status};
 use ringmesh::{Node, NodeBuilder};
-use ringmesh_cluster::detector::Judge;
 use ringmesh_tests::live::WAIT;
-use ringmesh_tests::live::node::{LiveNode, Pending};
-
-/// Notices soon who is silent, and gives nobody up by itself.
-fn watchful() -> ClusterSettings {
-    let mut settings = ClusterSettings::default();
-    settings.monitor.interval = Duration::from_millis(100);
-    settings.monitor.judge = Judge::Deadline {
-        silence: Duration::from_millis(600),
-    };
-    settings.resolver.stable_after = Some(Duration::from_secs(600));
-    settings.resolver.fast_stable_after = None;
-    settings
-}
+use ringmesh_tests::live::node::{LiveNode, Pending, watchful};
 
 /// A cluster of so many nodes, all of them up and known to be so by all.
 fn cluster_of(
