@@ -317,7 +317,10 @@ impl Registry {
             } = listing.version();
             if incarnation == self.own.uid {
                 self.acknowledging.handle_applied(incarnation, counter);
-            } else if let Some(remote) = self.remotes.get_mut(&incarnation) {
+            } else if let Some(remote) = self.remotes.get_mut(&incarnation)
+                // Before its entries count here nobody finds what it announces.
+                && listing.standing() != Standing::Apart
+            {
                 remote.handle_applied(counter);
                 self.confirm_to(incarnation, out);
             }

@@ -192,6 +192,7 @@ impl<T> Queue<T> {
     /// waits, for moving it there from elsewhere costs more than all the rest. `false` when there
     /// is no room: nothing changed.
     #[inline]
+    #[must_use]
     pub fn offer_with(&mut self, bytes: usize, make: impl FnOnce() -> T) -> bool {
         let has_room = self.has_room(bytes);
         if has_room {

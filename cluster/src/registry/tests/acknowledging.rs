@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::world::World;
+use crate::membership::Status;
 use crate::membership::testing::node;
 use crate::registry::limits::ACKNOWLEDGEMENTS_MAX;
 use crate::registry::testing::registration;
@@ -196,4 +197,32 @@ fn a_side_without_a_quorum_says_so_at_once_when_all_that_it_reaches_have_confirm
         !answer.is_enough && answer.confirmed == [node(1)],
         "{answer:?}"
     );
+}
+
+#[test]
+fn whoever_announces_before_it_counts_as_a_member_is_confirmed_when_it_does() {
+    let mut world = World::new(3, &[1, 2, 3]);
+    world.members.insert(1, Status::Joining);
+    world.show_all();
+    world.run_for(Duration::from_secs(1));
+    let registered = registration("a", true);
+    let id = world.with(1, |it, now, out| it.register(now, registered, out));
+    world.run_for(Duration::from_secs(1));
+    assert!(world.nodes[&1].acknowledged.is_empty());
+    assert!(world.found(2, "a").is_empty());
+    world.members.insert(1, Status::Up);
+    world.show(1);
+    world.show(2);
+    world.run_for(Duration::from_secs(1));
+    assert!(
+        world.nodes[&1].acknowledged.is_empty(),
+        "3 does not know yet"
+    );
+    world.show(3);
+    world.run_for(Duration::from_secs(1));
+    let [answer] = &world.nodes[&1].acknowledged[..] else {
+        panic!("it is confirmed by now");
+    };
+    assert_eq!((Ok(answer.entry), answer.confirmed.len()), (id, 3));
+    (1..=3).for_each(|at| assert_eq!(world.found(at, "a"), [1]));
 }

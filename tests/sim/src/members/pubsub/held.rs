@@ -187,7 +187,9 @@ impl Held {
             journal.count(Exercise::ToGroups, held.group.is_some().into());
             held.offered += 1;
             // Neither policy has a publisher wait.
-            let _ = held.queue.offer_with(BYTES, || publish);
+            if !held.queue.offer_with(BYTES, || publish) {
+                let _ = held.queue.offer(publish, BYTES, None);
+            }
         }
         journal.write(Entry::Delivered {
             publish,
