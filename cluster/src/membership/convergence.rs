@@ -15,7 +15,8 @@ use super::status::Status;
 /// Why a view is not converged. Empty: it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blockers {
-    /// Members that are not known to hold this version.
+    /// Members that decide, or that enter at an address where another one is, and are not known to
+    /// hold this version.
     pub not_seen: Vec<Uid>,
     /// Members that somebody cannot reach and that nobody gave up, each with who says so. Of one
     /// that resigned nobody has to.
@@ -88,7 +89,8 @@ impl<'a> Part<'a> {
     /// be removed, and is waited for no more.
     pub fn blockers(&self, confirmed: &BTreeSet<Uid>) -> Blockers {
         let counting = || self.members().filter(|it| !confirmed.contains(&it.uid()));
-        let unseen = |it: &&Member| it.status().is_deciding() && !self.gossip.is_seen_by(it.uid());
+        let counts = |it: &Member| it.status().is_deciding() || self.is_doubled(it);
+        let unseen = |it: &&Member| !self.gossip.is_seen_by(it.uid()) && counts(it);
         let accused = self.accused();
         let is_lost = |it: &&Member| {
             let is_accused = !it.status().is_departing() && accused.contains(&it.uid());
@@ -104,6 +106,17 @@ impl<'a> Part<'a> {
             not_seen: counting().filter(unseen).map(Member::uid).collect(),
             unreachable: unreachable.collect(),
         }
+    }
+
+    /// Whether another one that has not begun to go is at the address of one that enters: one of
+    /// them is not there, whom somebody let in that was cut off from the others. It is waited for
+    /// until it is given up.
+    fn is_doubled(&self, member: &Member) -> bool {
+        let is_other = |it: &Member| {
+            let is_there = it.status() < Status::Leaving && it.address() == member.address();
+            is_there && it.uid() != member.uid()
+        };
+        member.status().is_entering() && self.members().any(is_other)
     }
 
     /// The leader as `own` sees it: of those it counts as reachable, and itself, the first by
@@ -150,8 +163,9 @@ pub(super) fn leader_among<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{View, uid};
+    use super::super::testing::{View, node, profile, uid};
     use super::*;
+    use crate::membership::member::UpNumber;
     use crate::membership::reachability::Reason;
 
     fn blockers(view: &View) -> Blockers {
@@ -163,6 +177,23 @@ mod tests {
         let mut view = View::of(&[(1, Status::Up), (2, Status::Leaving), (3, Status::Joining)]);
         assert_eq!(blockers(&view).not_seen, [uid(2)]);
         view.see(2);
+        assert!(blockers(&view).is_empty());
+    }
+
+    #[test]
+    fn of_two_at_one_address_each_has_to_have_seen_it_until_one_of_them_goes() {
+        let mut view = View::of(&[(1, Status::Up), (2, Status::WeaklyUp)]);
+        view.see(1);
+        assert!(blockers(&view).is_empty());
+        let mut ghost = profile(9, "default").as_ref().clone();
+        ghost.node.address = node(2).address;
+        let ghost = Member::new(ghost.into(), Status::Joining, UpNumber::NONE);
+        assert_eq!(view.gossip_mut().admit(ghost), Ok(true));
+        view.see(1);
+        view.see(2);
+        assert_eq!(blockers(&view).not_seen, [uid(9)]);
+        view.set(9, Status::Down);
+        view.see(1);
         assert!(blockers(&view).is_empty());
     }
 
