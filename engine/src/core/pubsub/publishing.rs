@@ -106,7 +106,8 @@ impl Core {
         let mut sent = self.send_published(&order, archive, (&mut recipients, &mut nodes));
         if let Ok(reach) = &mut sent {
             self.tally.published.add(1);
-            let nobody = reach.here + reach.cores + reach.nodes == 0;
+            // What was lost on its way was for somebody.
+            let nobody = reach.here + reach.cores + reach.nodes + reach.lost == 0;
             self.tally.published_to_nobody.add(u64::from(nobody));
             self.tally.publishes_lost.add(reach.lost as u64);
             let mut taken = 0;
