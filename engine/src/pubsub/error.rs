@@ -63,8 +63,8 @@ impl<M> PublishError<M> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError<M> {
-    /// There are actors under the path, and no room on the way to any, or in their mailboxes.
-    /// [`send`](super::PathSender::send) waits.
+    /// There are actors under the path, and no room on the way to any, or in their mailboxes: 64 of
+    /// those are tried at most. [`send`](super::PathSender::send) waits.
     #[error("there is no room on the way to any actor under the path")]
     Full {
         /// The message.
