@@ -101,50 +101,36 @@ pub struct Publishing {
 }
 
 impl Publishing {
-    /// The number of the next publish, if it can wait for answers: what
-    /// [`Publish::answer`](super::Publish::answer) is to be.
+    /// A number for a publish, if that can wait for answers: what
+    /// [`Publish::answer`](super::Publish::answer) is to be. No other has it, also if it never
+    /// [begins](Self::begin).
     ///
     /// # Errors
     /// [`TooMany`] if too many do.
-    pub fn next(&self) -> Result<u64, TooMany> {
+    pub fn next(&mut self) -> Result<u64, TooMany> {
         if self.waiting.len() >= PUBLISHES_MAX {
             return Err(TooMany);
         }
-        Ok(self.last + 1)
+        self.last += 1;
+        Ok(self.last)
     }
 
-    /// The publish with the next number goes to those nodes, and to so many other cores of this
-    /// one; on this core so many subscribers have it already.
+    /// The publish with that number goes to those nodes. This core is to answer as well, for its
+    /// own node.
     pub fn begin(
         &mut self,
+        publish: u64,
         deadline: Instant,
         own: Uid,
-        (subscribers, cores): (u32, usize),
         nodes: impl IntoIterator<Item = Uid>,
-    ) -> u64 {
-        self.last += 1;
-        let mut awaited: BTreeMap<Uid, Awaited> = BTreeMap::new();
-        for node in nodes {
-            awaited.insert(node, Awaited::default());
-        }
-        // A node has far fewer cores than that.
-        let cores = Some(u32::try_from(cores).unwrap_or(u32::MAX));
-        let here = Awaited {
-            cores,
-            answered: 0,
-            subscribers: u64::from(subscribers),
-        };
-        awaited.insert(own, here);
-        let mut waiting = Waiting {
+    ) {
+        let all = nodes.into_iter().chain([own]);
+        let waiting = Waiting {
             deadline,
-            awaited,
+            awaited: all.map(|node| (node, Awaited::default())).collect(),
             outcome: Outcome::default(),
         };
-        if cores == Some(0) {
-            waiting.close(own);
-        }
-        self.waiting.insert(self.last, waiting);
-        self.last
+        self.waiting.insert(publish, waiting);
     }
 
     /// A core of a node answers. Says whether that was the last answer to its publish.

@@ -110,6 +110,13 @@ impl Core {
             let nobody = reach.here + reach.cores + reach.nodes + reach.lost == 0;
             self.tally.published_to_nobody.add(u64::from(nobody));
             self.tally.publishes_lost.add(reach.lost as u64);
+            // What is told below may publish as well.
+            reach.answer = order.publish.answer;
+            if let (Some(number), Some(time)) = (reach.answer, order.answers) {
+                let deadline = self.clock.peek() + time;
+                let answers = &self.pubsub.answers;
+                answers.begin(number, deadline, self.identity().uid, &nodes);
+            }
             let mut taken = 0;
             if !recipients.is_empty() {
                 let mut arrived = Arrived {
@@ -122,11 +129,9 @@ impl Core {
                     self.tally.subscribers_dropped.add(1);
                 });
             }
-            reach.answer = order.answers.map(|time| {
-                let here = (self.identity().uid, taken, reach.cores);
-                let deadline = self.clock.peek() + time;
-                self.pubsub.answers.begin(deadline, here, &nodes)
-            });
+            if let Some(number) = reach.answer {
+                self.note_reached_here(number, taken, reach.cores);
+            }
         }
         recipients.clear();
         self.pubsub.recipients.replace(recipients);
