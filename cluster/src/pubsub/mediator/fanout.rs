@@ -223,6 +223,7 @@ impl Mediator {
             publish,
             node: own,
             core: self.core,
+            is_besides: false,
         });
         self.finish_publish((topic, protocol), is_open, answer_to)
     }

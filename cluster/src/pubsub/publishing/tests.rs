@@ -12,7 +12,8 @@ fn deadline() -> Instant {
 fn reached(publish: u64, cores: Option<u16>, subscribers: u32) -> Reached {
     Reached {
         publish,
-        cores,
+        came: cores.map_or(Came::Shared, |cores| Came::Sent { cores }),
+        sent_on: 0,
         subscribers,
     }
 }
@@ -136,4 +137,28 @@ fn no_two_publishes_have_one_number_whenever_they_begin() {
     assert!(publishing.handle_reached(uid(1), &reached(outer, Some(0), 1)));
     let outcomes = [inner, outer].map(|it| publishing.end(it).expect("it waits").subscribers);
     assert_eq!(outcomes, [7, 2]);
+}
+
+#[test]
+fn what_is_sent_on_within_a_node_is_waited_for_and_what_another_sent_on_is_not() {
+    let mut publishing = Publishing::default();
+    let number = begun(&mut publishing, (0, 0), [uid(2), uid(3)]);
+    let answer = |came, sent_on, subscribers| Reached {
+        publish: number,
+        came,
+        sent_on,
+        subscribers,
+    };
+    // A member of a group was looked for at 2, and then at 3, which has it itself as well.
+    assert!(!publishing.handle_reached(uid(3), &answer(Came::Besides, 0, 1)));
+    assert!(!publishing.handle_reached(uid(3), &reached(number, Some(1), 1)));
+    assert!(!publishing.handle_reached(uid(2), &reached(number, Some(1), 0)));
+    // What is sent on may be there before it is said that it was.
+    assert!(!publishing.handle_reached(uid(2), &answer(Came::SentOn, 0, 1)));
+    assert!(!publishing.handle_reached(uid(2), &answer(Came::Shared, 2, 0)));
+    assert!(!publishing.handle_reached(uid(3), &reached(number, None, 1)));
+    assert!(publishing.handle_reached(uid(2), &answer(Came::SentOn, 0, 1)));
+    let outcome = publishing.end(number).expect("it waits");
+    assert!(outcome.is_complete());
+    assert_eq!((outcome.nodes, outcome.subscribers), (2, 5));
 }

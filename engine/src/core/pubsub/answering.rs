@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmesh_cluster::pubsub::{AnswerTo, Outcome, Publishing, Reached};
+use ringmesh_cluster::pubsub::{AnswerTo, Came, Outcome, Publishing, Reached};
 use ringmesh_cluster::registry::Standing;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::message::Message as _;
@@ -126,8 +126,11 @@ impl Core {
     pub(super) fn note_reached_here(&self, publish: u64, taken: usize, cores: usize) {
         let reached = Reached {
             publish,
-            // There are never as many on a core, or as many cores.
-            cores: Some(u16::try_from(cores).unwrap_or(u16::MAX)),
+            // There are never as many cores, or as many subscribers on one.
+            came: Came::Sent {
+                cores: u16::try_from(cores).unwrap_or(u16::MAX),
+            },
+            sent_on: 0,
             subscribers: u32::try_from(taken).unwrap_or(u32::MAX),
         };
         self.note_reached(self.identity().uid, &reached);
