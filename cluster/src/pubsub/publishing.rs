@@ -70,7 +70,7 @@ impl Awaited {
             Came::Shared => self.answered = self.answered.saturating_add(1),
             Came::Sent { cores } => {
                 self.answered = self.answered.saturating_add(1);
-                self.cores.get_or_insert(1 + u32::from(cores));
+                self.cores.get_or_insert_with(|| 1 + u32::from(cores));
             }
         }
         self.sent_on = self.sent_on.saturating_add(reached.sent_on.into());
@@ -127,7 +127,7 @@ impl Publishing {
     ///
     /// # Errors
     /// [`TooMany`] if too many do.
-    pub fn next(&mut self) -> Result<u64, TooMany> {
+    pub fn reserve(&mut self) -> Result<u64, TooMany> {
         if self.waiting.len() >= PUBLISHES_MAX {
             return Err(TooMany);
         }

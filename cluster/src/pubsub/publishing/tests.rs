@@ -25,7 +25,7 @@ fn begun(
     (here, cores): (u32, u16),
     nodes: impl IntoIterator<Item = Uid>,
 ) -> u64 {
-    let number = publishing.next().expect("room");
+    let number = publishing.reserve().expect("room");
     publishing.begin(number, deadline(), uid(1), nodes);
     publishing.handle_reached(uid(1), &reached(number, Some(cores), here));
     number
@@ -82,10 +82,10 @@ fn one_over_the_publishes_max_is_refused_until_one_is_over() {
     for _ in 0..PUBLISHES_MAX {
         begun(&mut publishing, (0, 0), [uid(2)]);
     }
-    assert_eq!(publishing.next(), Err(TooMany));
+    assert_eq!(publishing.reserve(), Err(TooMany));
     publishing.handle_lost(uid(2));
     let over = std::iter::from_fn(|| publishing.poll_outcome(NOW)).count();
-    assert_eq!((over, publishing.next().is_ok()), (PUBLISHES_MAX, true));
+    assert_eq!((over, publishing.reserve().is_ok()), (PUBLISHES_MAX, true));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_publish_is_over_when_the_last_node_that_has_not_answered_is_gone() {
 #[test]
 fn no_two_publishes_have_one_number_whenever_they_begin() {
     let mut publishing = Publishing::default();
-    let outer = publishing.next().expect("room");
+    let outer = publishing.reserve().expect("room");
     // What the outer one sets off publishes as well, before it has begun.
     let inner = begun(&mut publishing, (0, 0), [uid(2)]);
     assert_ne!(outer, inner);

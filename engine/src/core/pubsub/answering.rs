@@ -26,8 +26,8 @@ pub(super) struct Answers {
 
 impl Answers {
     /// A number for a publish that is to be answered; `None` if too many are.
-    pub(super) fn next(&self) -> Option<u64> {
-        self.publishing.borrow_mut().next().ok()
+    pub(super) fn reserve(&self) -> Option<u64> {
+        self.publishing.borrow_mut().reserve().ok()
     }
 
     /// The publish with that number has left for nodes, not for all of which there was room. This

@@ -98,7 +98,7 @@ impl Core {
         }
         let mut order = *order;
         if order.answers.is_some() {
-            let number = self.pubsub.answers.next();
+            let number = self.pubsub.answers.reserve();
             order.publish.answer = Some(number.ok_or(Refused::TooManyWait)?);
         }
         let mut recipients = self.pubsub.recipients.take();
