@@ -40,7 +40,7 @@ pub use self::announcer::{Announcer, Answer, Level, Refused, WaiterId};
 pub use self::choice::{AllNodes, Candidate, Nodes, Policy};
 pub use self::cores::Cores;
 pub use self::frame::{
-    ANSWER_BYTES, AnswerTo, FrameError, FrameTopic, Groups, Head, NoRoom, Reached,
+    ANSWER_BYTES, AnswerTo, Came, FrameError, FrameTopic, Groups, Head, NoRoom, Reached,
 };
 pub use self::interests::{
     Announce, AnnouncementId, InterestCounters, InterestSettings, Interests, Plan, Recipient,

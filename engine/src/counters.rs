@@ -350,9 +350,6 @@ counters! {
         lease_asks_dropped,
         /// Asks that failed: it is not known what came of them.
         lease_failures,
-        /// Those in `until_shutdown` that were woken to ask again, for more of them waited than
-        /// have room.
-        stop_waiters_displaced,
         /// Messages that this core published.
         published,
         /// Frames that other nodes were sent for those, or for a group that had emptied here.
@@ -396,8 +393,8 @@ counters! {
         subscribers_queued,
         /// Part of those: it took the place of one with the same key that waited.
         subscribers_replaced,
-        /// What they lost, as their policy says; and what the mailboxes of actors that subscribe
-        /// had no room for.
+        /// What they lost, as their policy says or since they ended while they were waited for; and
+        /// what the mailboxes of actors that subscribe had no room for.
         subscribers_dropped,
         /// Heartbeats sent to nodes whose actors are watched from here.
         heartbeats,

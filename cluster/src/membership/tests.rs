@@ -12,4 +12,5 @@ mod replacing;
 mod speakers;
 mod spreading;
 mod strangers;
+mod warrants;
 pub(crate) mod world;

@@ -155,6 +155,17 @@ pub trait Nodes {
         true
     }
 
+    /// Whether an actor under a path can be sent something now without waiting.
+    fn has_room(&self, actor: Candidate) -> bool {
+        self.has_credit(actor.node, actor.place.core)
+    }
+
+    /// Whether an actor under a path is there, as far as is known: one that is not takes no part.
+    fn is_there(&self, actor: Candidate) -> bool {
+        let _ = actor;
+        true
+    }
+
     /// Whether a node takes part, if only those with some role do.
     fn is_in_role(&self, node: Uid) -> bool {
         let _ = node;

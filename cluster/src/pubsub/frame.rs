@@ -2,14 +2,15 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | flags: 1 named, 2 open, 4 grouped, 8 forwarded, 16 answered; the others are 0 |
+//! | 1 | flags: 1 named, 2 open, 4 grouped, 8 forwarded, 16 answered, 32 besides; others are 0 |
 //! | 8 | unless named: the number of the receiver's entry, which says topic and message type |
 //! | 8, 1, n | if named: the fingerprint of the message type, and the topic behind its length |
 //! | 1, then 2, 1, n for each | if grouped: how many groups, and of each the core and the name |
 //! | 8, 8, 2 | if answered: the number of the publish, and the node and core that it is told |
 //!
 //! Numbers are little-endian. It is open if subscribers without a group get it. A number that its
-//! receiver does not know is of a subscription that has ended: a dead letter.
+//! receiver does not know is of a subscription that has ended: a dead letter. Only what is both
+//! forwarded and answered is answered besides.
 
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::limits::CORES_MAX;
@@ -24,12 +25,19 @@ const OPEN: u8 = 2;
 const GROUPED: u8 = 4;
 const FORWARDED: u8 = 8;
 const ANSWERED: u8 = 16;
+const BESIDES: u8 = 32;
 
 /// The first byte of an answer, which no head begins with.
 const ANSWER: u8 = 0x80;
 
 /// The bytes of an answer.
-pub const ANSWER_BYTES: usize = 15;
+pub const ANSWER_BYTES: usize = 17;
+
+/// What an answer says in place of a count of cores, unless whoever answers has it from the
+/// publisher.
+const SHARED: u16 = u16::MAX;
+const SENT_ON: u16 = u16::MAX - 1;
+const SENT_BESIDES: u16 = u16::MAX - 2;
 
 /// Why bytes are not what a node that keeps the rules sends. The peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +89,8 @@ pub struct AnswerTo {
     pub node: Uid,
     /// The core.
     pub core: CoreId,
+    /// Whether another node sent it on, so that nobody counts on the answer.
+    pub is_besides: bool,
 }
 
 /// The groups of a frame that was checked.
@@ -123,7 +133,7 @@ impl<'a> Head<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), FrameError> {
         let mut reader = Reader::new(bytes);
         let flags = reader.u8()?;
-        if flags & !(NAMED | OPEN | GROUPED | FORWARDED | ANSWERED) != 0 {
+        if flags & !(NAMED | OPEN | GROUPED | FORWARDED | ANSWERED | BESIDES) != 0 {
             return Err(FrameError::Number);
         }
         let topic = match flags & NAMED {
@@ -138,6 +148,10 @@ impl<'a> Head<'a> {
                 FrameTopic::Named { topic, protocol }
             }
         };
+        let is_besides = flags & BESIDES != 0;
+        if is_besides && flags & (FORWARDED | ANSWERED) != FORWARDED | ANSWERED {
+            return Err(FrameError::Number);
+        }
         let mut rest = reader.rest();
         let groups = match flags & GROUPED {
             0 => Groups::default(),
@@ -150,6 +164,7 @@ impl<'a> Head<'a> {
                 publish: reader.u64()?,
                 node: Uid::new(reader.u64()?).ok_or(FrameError::Number)?,
                 core: read_core(&mut reader)?,
+                is_besides,
             }),
         };
         let is_forwarded = flags & FORWARDED != 0;
@@ -256,6 +271,7 @@ impl<'a, G: Iterator<Item = (CoreId, &'a str)>> Draft<'a, G> {
         }
         if let Some(answer_to) = self.answer_to {
             flags |= ANSWERED;
+            flags |= if answer_to.is_besides { BESIDES } else { 0 };
             room.write(&answer_to.publish.to_le_bytes())?;
             room.write(&answer_to.node.as_u64().to_le_bytes())?;
             room.write(&answer_to.core.0.to_le_bytes())?;
@@ -271,14 +287,32 @@ impl<'a, G: Iterator<Item = (CoreId, &'a str)>> Draft<'a, G> {
     }
 }
 
+/// How a publish came to a core that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// From the publisher.
+    Sent {
+        /// To how many more cores of its node it gave the publish, each of which answers too.
+        cores: u16,
+    },
+    /// From the core of its node that has it from the publisher.
+    Shared,
+    /// From a core of its node on which a group had emptied.
+    SentOn,
+    /// From another node on which a group had emptied: nobody counts on the answer.
+    Besides,
+}
+
 /// What a core that was reached by a publish tells whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// The number of the publish.
     pub publish: u64,
-    /// To how many more cores of its node it gave the publish, each of which answers too; `None` if
-    /// it was given it by another core.
-    pub cores: Option<u16>,
+    /// How it came there.
+    pub came: Came,
+    /// How often it was sent on to other cores of its node, for groups that had emptied: each of
+    /// those answers too.
+    pub sent_on: u16,
     /// How many subscribers have it now, in their queues.
     pub subscribers: u32,
 }
@@ -289,9 +323,15 @@ impl Reached {
         let mut bytes = [0; ANSWER_BYTES];
         bytes[0] = ANSWER;
         bytes[1..9].copy_from_slice(&self.publish.to_le_bytes());
-        let cores = self.cores.unwrap_or(u16::MAX);
-        bytes[9..11].copy_from_slice(&cores.to_le_bytes());
-        bytes[11..].copy_from_slice(&self.subscribers.to_le_bytes());
+        let came = match self.came {
+            Came::Sent { cores } => cores,
+            Came::Shared => SHARED,
+            Came::SentOn => SENT_ON,
+            Came::Besides => SENT_BESIDES,
+        };
+        bytes[9..11].copy_from_slice(&came.to_le_bytes());
+        bytes[11..13].copy_from_slice(&self.sent_on.to_le_bytes());
+        bytes[13..].copy_from_slice(&self.subscribers.to_le_bytes());
         bytes
     }
 
@@ -305,16 +345,20 @@ impl Reached {
             return Err(FrameError::Number);
         }
         let publish = reader.u64()?;
-        let cores = match reader.u16()? {
-            u16::MAX => None,
-            cores if cores < CORES_MAX => Some(cores),
+        let came = match reader.u16()? {
+            SHARED => Came::Shared,
+            SENT_ON => Came::SentOn,
+            SENT_BESIDES => Came::Besides,
+            cores if cores < CORES_MAX => Came::Sent { cores },
             _ => return Err(FrameError::Number),
         };
+        let sent_on = reader.u16()?;
         let subscribers = reader.u32()?;
         reader.finish()?;
         Ok(Self {
             publish,
-            cores,
+            came,
+            sent_on,
             subscribers,
         })
     }

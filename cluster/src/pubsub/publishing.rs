@@ -1,15 +1,17 @@
 //! Publishes of one core that are to say whom they have reached.
 //!
-//! Each node that a publish went to answers once for the core that took it, and once for each other
-//! core that this one gave it to. The publish is over when all have answered, or are lost, or its
-//! deadline has come.
+//! Each node that a publish went to answers once for the core that took it, once for each other
+//! core that this one gave it to, and once for each time that one of these sent it on to another
+//! because a group had emptied there. The publish is over when all have answered, or are lost, or
+//! its deadline has come. What a node was sent on by another one it answers besides: that adds to
+//! what it has, and is not waited for.
 
 use std::collections::BTreeMap;
 
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
-use super::frame::Reached;
+use super::frame::{Came, Reached};
 use super::limits::PUBLISHES_MAX;
 
 /// What came of a publish that was to be answered.
@@ -48,12 +50,30 @@ struct Awaited {
     /// How many of its cores are to answer; not known before the one that took it has.
     cores: Option<u32>,
     answered: u32,
+    /// How often those sent it on to other cores of the node.
+    sent_on: u32,
+    answered_on: u32,
     subscribers: u64,
 }
 
 impl Awaited {
     fn is_over(&self) -> bool {
-        self.cores.is_some_and(|cores| self.answered >= cores)
+        let are_all = self.cores.is_some_and(|cores| self.answered >= cores);
+        are_all && self.answered_on >= self.sent_on
+    }
+
+    fn add(&mut self, reached: &Reached) {
+        self.subscribers += u64::from(reached.subscribers);
+        match reached.came {
+            Came::Besides => return,
+            Came::SentOn => self.answered_on = self.answered_on.saturating_add(1),
+            Came::Shared => self.answered = self.answered.saturating_add(1),
+            Came::Sent { cores } => {
+                self.answered = self.answered.saturating_add(1);
+                self.cores.get_or_insert_with(|| 1 + u32::from(cores));
+            }
+        }
+        self.sent_on = self.sent_on.saturating_add(reached.sent_on.into());
     }
 }
 
@@ -101,50 +121,36 @@ pub struct Publishing {
 }
 
 impl Publishing {
-    /// The number of the next publish, if it can wait for answers: what
-    /// [`Publish::answer`](super::Publish::answer) is to be.
+    /// A number for a publish, if that can wait for answers: what
+    /// [`Publish::answer`](super::Publish::answer) is to be. No other has it, also if it never
+    /// [begins](Self::begin).
     ///
     /// # Errors
     /// [`TooMany`] if too many do.
-    pub fn next(&self) -> Result<u64, TooMany> {
+    pub fn reserve(&mut self) -> Result<u64, TooMany> {
         if self.waiting.len() >= PUBLISHES_MAX {
             return Err(TooMany);
         }
-        Ok(self.last + 1)
+        self.last += 1;
+        Ok(self.last)
     }
 
-    /// The publish with the next number goes to those nodes, and to so many other cores of this
-    /// one; on this core so many subscribers have it already.
+    /// The publish with that number goes to those nodes. This core is to answer as well, for its
+    /// own node.
     pub fn begin(
         &mut self,
+        publish: u64,
         deadline: Instant,
         own: Uid,
-        (subscribers, cores): (u32, usize),
         nodes: impl IntoIterator<Item = Uid>,
-    ) -> u64 {
-        self.last += 1;
-        let mut awaited: BTreeMap<Uid, Awaited> = BTreeMap::new();
-        for node in nodes {
-            awaited.insert(node, Awaited::default());
-        }
-        // A node has far fewer cores than that.
-        let cores = Some(u32::try_from(cores).unwrap_or(u32::MAX));
-        let here = Awaited {
-            cores,
-            answered: 0,
-            subscribers: u64::from(subscribers),
-        };
-        awaited.insert(own, here);
-        let mut waiting = Waiting {
+    ) {
+        let all = nodes.into_iter().chain([own]);
+        let waiting = Waiting {
             deadline,
-            awaited,
+            awaited: all.map(|node| (node, Awaited::default())).collect(),
             outcome: Outcome::default(),
         };
-        if cores == Some(0) {
-            waiting.close(own);
-        }
-        self.waiting.insert(self.last, waiting);
-        self.last
+        self.waiting.insert(publish, waiting);
     }
 
     /// A core of a node answers. Says whether that was the last answer to its publish.
@@ -157,11 +163,7 @@ impl Publishing {
         let Some(awaited) = waiting.awaited.get_mut(&node) else {
             return false;
         };
-        awaited.subscribers += u64::from(reached.subscribers);
-        awaited.answered = awaited.answered.saturating_add(1);
-        if let (Some(cores), None) = (reached.cores, awaited.cores) {
-            awaited.cores = Some(1 + u32::from(cores));
-        }
+        awaited.add(reached);
         if awaited.is_over() {
             waiting.close(node);
         }

@@ -67,8 +67,11 @@ pub enum Offered {
         /// How many.
         dropped: usize,
     },
-    /// It took the place of one with the same key.
-    Replaced,
+    /// It took the place of one with the same key. So many others were lost for it.
+    Replaced {
+        /// How many.
+        dropped: usize,
+    },
     /// It was lost.
     Dropped,
     /// It was lost, and the subscription has failed.
@@ -133,7 +136,8 @@ impl<T> Queue<T> {
     }
 
     /// Offers an item of that many bytes. With a key it takes the place of the one that waits with
-    /// the same key, if there is one and it fits there.
+    /// the same key, if there is one and it fits there; under [`OnFull::DropOldest`] it is made to,
+    /// at the cost of others.
     ///
     /// # Errors
     /// [`QueueFull`] under [`OnFull::Wait`]: the item is not counted, and is to be offered again.
@@ -146,6 +150,11 @@ impl<T> Queue<T> {
         let is_fit = !self.is_failed && bytes <= self.settings.bytes_max;
         let place = key.and_then(|key| self.place_of(key)).filter(|_| is_fit);
         if let Some(place) = place {
+            let makes_room = self.settings.on_full == OnFull::DropOldest;
+            let (place, dropped) = match makes_room {
+                true => self.make_room_beside(place, bytes),
+                false => (place, 0),
+            };
             let known = &mut self.waiting[place];
             let total = self.bytes - known.bytes + bytes;
             if total <= self.settings.bytes_max {
@@ -154,7 +163,7 @@ impl<T> Queue<T> {
                 self.bytes = total;
                 self.counters.offered += 1;
                 self.counters.replaced += 1;
-                return Ok(Offered::Replaced);
+                return Ok(Offered::Replaced { dropped });
             }
         }
         let mut dropped = 0;
@@ -277,6 +286,45 @@ impl<T> Queue<T> {
         }
         self.counters.dropped += dropped as u64;
         dropped
+    }
+
+    /// The oldest but for the one at a place are lost, until that may have so many bytes. Where it
+    /// is then, and how many were.
+    fn make_room_beside(&mut self, mut place: usize, bytes: usize) -> (usize, usize) {
+        let mut dropped = 0;
+        while self.bytes - self.waiting[place].bytes + bytes > self.settings.bytes_max {
+            if place == 0 {
+                // Alone it has room: there is one behind it.
+                self.let_pass();
+                place = 1;
+            }
+            self.pop();
+            self.lose_oldest();
+            place -= 1;
+            dropped += 1;
+        }
+        self.counters.dropped += dropped as u64;
+        (place, dropped)
+    }
+
+    /// The one behind the first, which has a key, goes before it.
+    fn let_pass(&mut self) {
+        let (first, second) = (self.first, self.first + 1);
+        self.waiting.swap(0, 1);
+        if self.named.get(1).is_some_and(|it| it.0 == second) {
+            self.named.swap(0, 1);
+            self.named[1].0 = second;
+            let key = self.named[0].1;
+            self.named[0].0 = first;
+            if self.keys.get(&key) == Some(&second) {
+                self.keys.insert(key, first);
+            }
+            let key = self.named[1].1;
+            self.keys.insert(key, second);
+        } else if let Some(named) = self.named.front_mut() {
+            named.0 = second;
+            self.keys.insert(named.1, second);
+        }
     }
 
     /// The item that was popped last is lost: it adds to what was lost before the one behind it,

@@ -63,8 +63,8 @@ impl<M> PublishError<M> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError<M> {
-    /// There are actors under the path, and no room on the way to any, or in their mailboxes.
-    /// [`send`](super::PathSender::send) waits.
+    /// There are actors under the path, and no room on the way to any, or in their mailboxes: 64 of
+    /// those are tried at most. [`send`](super::PathSender::send) waits.
     #[error("there is no room on the way to any actor under the path")]
     Full {
         /// The message.
@@ -150,7 +150,10 @@ pub enum SubscribeError {
     Stopping,
 }
 
-/// Why an actor is not put under a path, or taken from it. Nothing was changed.
+/// Why an actor is not put under a path, or taken from it. Nothing was changed, but where it was
+/// put and there was no room to wait until that is announced, or until others know: with
+/// [`RegisterError::CoreOverloaded`] and [`RegisterError::TooManyWait`] the actor may be there all
+/// the same. Put it once more, or [`remove`](crate::Node::remove) it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {

@@ -10,7 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{
-    GroupName, Level, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Begin, Taken,
+    GroupName, Level, Offered, OnFull as Policy, Pattern, Queue, QueueSettings, Subscribe as Begin,
+    Taken,
 };
 use ringmesh_cluster::registry::Acknowledgement;
 use ringmesh_proto::archive::Archived;
@@ -265,7 +266,7 @@ impl<M: Message> Subscriber for Inbox<M> {
 
     #[inline]
     fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
-        if self.key_of.is_some() {
+        if self.key_of.is_some() || self.is_over.get() {
             return false;
         }
         let known = arrived.validated.as_ref().and_then(Validated::lease::<M>);
@@ -282,6 +283,10 @@ impl<M: Message> Subscriber for Inbox<M> {
     }
 
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
+        if self.is_over.get() {
+            // It ended while it was waited for.
+            return core.count_offered(Offered::Dropped);
+        }
         let known = arrived.validated.as_ref().and_then(Validated::lease::<M>);
         let message = match known {
             Some(message) => message,

@@ -177,9 +177,7 @@ impl KubernetesStore {
         deadline: Instant,
     ) -> Result<Option<Answer>, Failure> {
         let Some(lease) = found else {
-            let body = object::made_for(ask, &self.namespace);
-            let made = self.make(body, deadline)?;
-            return made.map(|body| self.held(&body, ask)).transpose();
+            return self.make_free(ask, deadline);
         };
         if lease.holder() == Some(&*ask.owner) {
             return self.replace(&lease.renewed(ask), ask, deadline);
@@ -200,9 +198,7 @@ impl KubernetesStore {
         deadline: Instant,
     ) -> Result<Option<Answer>, Failure> {
         let Some(lease) = found else {
-            // What it is made with is read behind that.
-            let body = object::made_free(&ask.name, &self.namespace);
-            return self.make(body, deadline).map(|_| None);
+            return self.make_free(ask, deadline);
         };
         let token = lease.token();
         let Some(on) = lease.counting_on(floor) else {
@@ -226,13 +222,14 @@ impl KubernetesStore {
         Ok((!is_over).then(|| holder.into()))
     }
 
-    /// Makes an object, and says what the server stored. `None`: another has just made it.
-    fn make(&mut self, body: Vec<u8>, deadline: Instant) -> Result<Option<Vec<u8>>, Failure> {
+    /// Makes an object that nobody has, unless another has just made one. What it counts on from,
+    /// as the server says, is read behind that: none that was given out may come again.
+    fn make_free(&mut self, ask: &Ask, deadline: Instant) -> Result<Option<Answer>, Failure> {
         let path = self.path(None);
+        let body = object::made_free(&ask.name, &self.namespace);
         let reply = self.server.send(("POST", &path), Some(body), deadline)?;
         match reply.status {
-            200..=202 => Ok(Some(reply.body)),
-            409 => Ok(None),
+            200..=202 | 409 => Ok(None),
             _ => Err(self.server.refused(&reply).into()),
         }
     }

@@ -34,24 +34,6 @@ pub(super) struct Lease {
     mark: String,
 }
 
-/// A new object, given to whoever asks.
-pub(super) fn made_for(ask: &Ask, namespace: &str) -> Vec<u8> {
-    let now = micro_time(SystemTime::now());
-    let object = json!({
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": { "name": ask.name.as_str(), "namespace": namespace },
-        "spec": {
-            "holderIdentity": &*ask.owner,
-            "leaseDurationSeconds": whole_seconds(ask.time_to_live),
-            "acquireTime": now,
-            "renewTime": now,
-            "leaseTransitions": 0,
-        },
-    });
-    object.to_string().into_bytes()
-}
-
 /// A new object that nobody has.
 pub(super) fn made_free(name: &LeaseName, namespace: &str) -> Vec<u8> {
     let object = json!({

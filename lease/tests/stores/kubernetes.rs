@@ -346,3 +346,18 @@ fn a_real_api_server_does_the_same() {
     assert_eq!(a.ask(&name, Deed::Renew(token)), Answer::Lost);
     assert_eq!(b.ask(&name, Deed::Release(second)), Answer::Released);
 }
+
+#[test]
+fn an_object_that_was_deleted_is_made_anew_to_count_on_from_what_was_given_out() {
+    let (stage, shop) = (stage(), name("shop"));
+    let mut node = Node::new(stage.store(), "a");
+    let first = node.has(&shop);
+    node.ask(&shop, Deed::Release(first));
+    let last = node.has(&shop);
+    // All of that, and what follows, is within one second of the server.
+    assert!(stage.delete(&shop));
+    let Answer::Held { token } = node.ask(&shop, Deed::Acquire(last)) else {
+        panic!("nobody has it");
+    };
+    assert!(first < last && last < token, "{first} {last} {token}");
+}

@@ -21,7 +21,7 @@ use crate::effect::Class;
 use crate::membership::clock::Relation;
 use crate::membership::convergence::{Part, leader_among};
 use crate::membership::data_centres::speaking;
-use crate::membership::gossip::{ClusterId, Gossip};
+use crate::membership::gossip::{ClusterId, Gossip, Warrant};
 use crate::membership::member::Member;
 use crate::membership::message::{self, Message};
 use crate::membership::status::Status;
@@ -50,7 +50,9 @@ pub(super) struct Rounds {
     /// Not passed on before.
     push_at: Instant,
     round_due: Instant,
-    /// Those at home are not asked before about what others said of their lease.
+    /// The latest lease of this data centre that others spoke of, and those at home were asked
+    /// about. They are not asked about it again before that time.
+    hearsay: Option<Warrant>,
     hearsay_due: Instant,
 }
 
@@ -60,6 +62,7 @@ impl Rounds {
             wanted: false,
             push_at: now,
             round_due: now + interval,
+            hearsay: None,
             hearsay_due: now,
         }
     }
@@ -222,10 +225,15 @@ impl Active {
     /// that they do.
     fn ask_at_home(&mut self, cx: &mut Context<'_>, view: &Gossip, place: &str) {
         let home = self.part().data_centre().to_owned();
-        let is_news = view.warrant(&home) > self.view.warrant(&home);
-        if place == home || !is_news || cx.now < self.rounds.hearsay_due {
+        let heard = view.warrant(&home);
+        let is_news = heard > self.view.warrant(&home);
+        // What is later than that may not be heard again: whoever says it does so with a view that
+        // is taken over now.
+        let is_due = heard > self.rounds.hearsay || cx.now >= self.rounds.hearsay_due;
+        if place == home || !is_news || !is_due {
             return;
         }
+        self.rounds.hearsay = heard.max(self.rounds.hearsay);
         self.rounds.hearsay_due = cx.now + self.settings.gossip_interval;
         let may_know = |it: &&Member| {
             let uid = it.uid();

@@ -26,8 +26,12 @@ fn a_member_is_believed_in_what_it_says_of_the_lease_of_its_own_data_centre_alon
     };
     assert_eq!(tells(1, 11, "east"), [false; 6], "of another one");
     assert_eq!(tells(12, 11, "east"), [false; 6], "nor is that passed on");
-    let known = tells(1, 2, "east");
-    assert_eq!(known[..3], [true; 3], "all that it is for know");
+    world.with(2, |control, cx| {
+        control.membership_mut().note_warrant(cx, LATER)
+    });
+    world.run_for(secs(2));
+    let known = [1, 2, 3].map(|number| world.view(number).warrant("east"));
+    assert_eq!(known, [Some(LATER); 3], "all that it is for know");
 }
 
 /// It would seem to them that it has what belongs to the view, and never would anybody send it.
@@ -46,4 +50,32 @@ fn what_another_data_centre_passes_on_is_asked_for_at_home() {
     world.hear(2, 1, &status);
     world.run_for(secs(2));
     assert_eq!(world.view(1).warrant("east"), Some(LATER));
+}
+
+#[test]
+fn what_is_passed_on_soon_after_that_is_asked_for_as_well() {
+    let mut world = two();
+    let warrant = |number| Warrant {
+        token: Token(number),
+        holder: None,
+    };
+    for number in [7, 8] {
+        // Nobody hears what is asked about the first one.
+        match number {
+            7 => world.part(&[1], &[2, 3]),
+            _ => world.cut.clear(),
+        }
+        world.with(2, |control, cx| {
+            control.membership_mut().note_warrant(cx, warrant(number))
+        });
+        let view = Message::Gossip(Box::new(world.view(2).clone()));
+        world.hear(11, 2, &view);
+        let view = Message::Gossip(Box::new(world.view(11).clone()));
+        world.hear(1, 11, &view);
+        assert_eq!(world.view(1).warrant("east"), None);
+        let status = Message::Status(Summary::of(world.view(1)));
+        world.hear(2, 1, &status);
+    }
+    world.run_for(secs(2));
+    assert_eq!(world.view(1).warrant("east"), Some(warrant(8)));
 }

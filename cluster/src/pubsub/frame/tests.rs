@@ -16,6 +16,7 @@ const ANSWER_TO: AnswerTo = AnswerTo {
         None => unreachable!(),
     },
     core: CoreId(3),
+    is_besides: false,
 };
 
 fn draft<'a>(
@@ -37,11 +38,15 @@ fn samples() -> Vec<Vec<u8>> {
         draft(FrameTopic::Entry(EntryId(7)), &[]),
         draft(named("a.b"), &[]),
         draft(named("a.b"), &groups),
+        draft(named("a.b"), &groups[..1]),
     ];
     let mut samples = Vec::new();
     for (at, draft) in all.into_iter().enumerate() {
         let draft = Draft {
-            answer_to: (at > 0).then_some(ANSWER_TO),
+            answer_to: (at > 0).then_some(AnswerTo {
+                is_besides: at == 3,
+                ..ANSWER_TO
+            }),
             is_forwarded: at > 1,
             is_open: at < 2,
             ..draft
@@ -64,6 +69,18 @@ fn a_head_has_these_bytes() {
     let grouped = [29, 8, 7, 6, 5, 4, 3, 2, 1, 3, b'a', b'.', b'b', 2];
     let groups = b"\x00\x00\x01g\xff\x00\x07workers";
     assert_eq!(samples[2], [&grouped[..], groups, &answer].concat());
+    assert_eq!(samples[3][0], 61);
+}
+
+#[test]
+fn only_what_is_forwarded_and_answered_is_answered_besides() {
+    for (flags, is_head) in [(61, true), (53, false), (45, false), (37, false)] {
+        let bytes = [&[flags][..], &samples()[3][1..]].concat();
+        assert_eq!(Head::parse(&bytes).is_ok(), is_head, "{flags}");
+    }
+    let bytes = &samples()[3];
+    let (head, _) = Head::parse(bytes).expect("a head");
+    assert!(head.answer_to.is_some_and(|it| it.is_besides));
 }
 
 #[test]
@@ -91,7 +108,7 @@ fn whatever_is_cut_off_or_turned_round_is_refused_or_read_as_something_whole() {
     }
     let mut random = Random::new(1);
     for _ in 0..20_000 {
-        let mut bytes = samples()[random.below(3)].clone();
+        let mut bytes = samples()[random.below(4)].clone();
         for _ in 0..=random.below(4) {
             let place = random.below(bytes.len());
             bytes[place] = random.next_u64() as u8;
@@ -152,10 +169,12 @@ fn a_head_takes_no_more_than_head_bytes_max_and_one_over_groups_of_topic_max_is_
 
 #[test]
 fn an_answer_comes_back_as_it_was_and_nothing_else_is_one() {
-    for cores in [None, Some(0), Some(CORES_MAX - 1)] {
+    let sent = [0, CORES_MAX - 1].map(|cores| Came::Sent { cores });
+    for came in [sent[0], sent[1], Came::Shared, Came::SentOn, Came::Besides] {
         let reached = Reached {
             publish: uid(7).as_u64(),
-            cores,
+            came,
+            sent_on: 300,
             subscribers: 3,
         };
         let bytes = reached.to_bytes();

@@ -88,6 +88,7 @@ impl<'a> Arrival<'a> {
     /// [`NoRoom`] if there is less room.
     pub fn write_for(&self, forward: &Forward, bytes: &mut [u8]) -> Result<usize, NoRoom> {
         let name = &*self.route.groups[forward.group].name;
+        let is_besides = matches!(forward.to, Destination::Node(..));
         let draft = Draft {
             topic: FrameTopic::Named {
                 topic: self.topic,
@@ -96,7 +97,7 @@ impl<'a> Arrival<'a> {
             is_open: false,
             is_forwarded: true,
             groups: std::iter::once((forward.core, name)),
-            answer_to: self.answer_to,
+            answer_to: self.answer_to.map(|it| AnswerTo { is_besides, ..it }),
         };
         draft.write(bytes)
     }

@@ -226,6 +226,7 @@ impl Mediator {
             publish,
             node: own,
             core: self.core,
+            is_besides: false,
         });
         let is_broadcast = publish.policy == Policy::Broadcast;
         self.finish_publish((topic, protocol), (is_open, is_broadcast), answer_to)

@@ -56,8 +56,8 @@ impl Mediator {
         let number = candidates_of(&mut self.paths, &self.topics, (path, protocol));
         let chosen = &mut self.selection.candidates;
         chosen.clear();
-        let takes_part = |it: Candidate| it.node == own || nodes.is_in_role(it.node);
-        let has_credit = |it: Candidate| nodes.has_credit(it.node, it.place.core);
+        let takes_part =
+            |it: Candidate| (it.node == own || nodes.is_in_role(it.node)) && nodes.is_there(it);
         let Some(known) = self.paths.value_mut(number) else {
             return Err(SendError::Nobody);
         };
@@ -67,9 +67,10 @@ impl Mediator {
                 policy,
                 is_local_preferred,
             } if policy != Policy::Broadcast => {
-                let is_near = is_local_preferred && known.iter().any(|it| it.node == own);
+                let is_own = |it: Candidate| it.node == own && takes_part(it);
+                let is_near = is_local_preferred && known.iter().any(is_own);
                 let at = known.choose(policy, random, |it| {
-                    takes_part(it) && has_credit(it) && (!is_near || it.node == own)
+                    takes_part(it) && nodes.has_room(it) && (!is_near || it.node == own)
                 });
                 chosen.extend(at.and_then(|at| known.get(at)));
             }
@@ -82,7 +83,7 @@ impl Mediator {
                 is_any = known.iter().any(|it| is_for(&it));
                 chosen.extend(known.iter().filter(is_for));
                 let all = chosen.len();
-                chosen.retain(|it| has_credit(*it));
+                chosen.retain(|it| nodes.has_room(*it));
                 self.counters.without_credit += (all - chosen.len()) as u64;
             }
         }

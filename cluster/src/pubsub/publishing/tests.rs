@@ -12,17 +12,29 @@ fn deadline() -> Instant {
 fn reached(publish: u64, cores: Option<u16>, subscribers: u32) -> Reached {
     Reached {
         publish,
-        cores,
+        came: cores.map_or(Came::Shared, |cores| Came::Sent { cores }),
+        sent_on: 0,
         subscribers,
     }
+}
+
+/// A publish to those nodes, which so many subscribers of its own core have, and so many other
+/// cores of that node were given.
+fn begun(
+    publishing: &mut Publishing,
+    (here, cores): (u32, u16),
+    nodes: impl IntoIterator<Item = Uid>,
+) -> u64 {
+    let number = publishing.reserve().expect("room");
+    publishing.begin(number, deadline(), uid(1), nodes);
+    publishing.handle_reached(uid(1), &reached(number, Some(cores), here));
+    number
 }
 
 #[test]
 fn a_publish_is_over_when_all_cores_of_all_nodes_have_answered() {
     let mut publishing = Publishing::default();
-    let number = publishing.next().expect("room");
-    let begun = publishing.begin(deadline(), uid(1), (2, 1), [uid(2), uid(3)]);
-    assert_eq!(begun, number);
+    let number = begun(&mut publishing, (2, 1), [uid(2), uid(3)]);
     publishing.handle_reached(uid(2), &reached(number, None, 4));
     publishing.handle_reached(uid(2), &reached(number, Some(1), 3));
     publishing.handle_reached(uid(3), &reached(number, Some(0), 0));
@@ -43,7 +55,7 @@ fn a_publish_is_over_when_all_cores_of_all_nodes_have_answered() {
 fn who_does_not_answer_is_missing_at_the_deadline_and_who_is_lost_is_named() {
     let mut publishing = Publishing::default();
     let nodes = [uid(2), uid(3), uid(4)];
-    let number = publishing.begin(deadline(), uid(1), (0, 0), nodes);
+    let number = begun(&mut publishing, (0, 0), nodes);
     publishing.handle_reached(uid(2), &reached(number, Some(1), 5));
     publishing.handle_lost(uid(3));
     assert_eq!(publishing.poll_outcome(NOW), None);
@@ -59,7 +71,7 @@ fn who_does_not_answer_is_missing_at_the_deadline_and_who_is_lost_is_named() {
 #[test]
 fn a_publish_to_nobody_is_over_at_once() {
     let mut publishing = Publishing::default();
-    publishing.begin(deadline(), uid(1), (0, 0), []);
+    begun(&mut publishing, (0, 0), []);
     let (_, outcome) = publishing.poll_outcome(NOW).expect("it is over");
     assert!(outcome.is_complete() && outcome.is_dead_letter());
 }
@@ -68,20 +80,19 @@ fn a_publish_to_nobody_is_over_at_once() {
 fn one_over_the_publishes_max_is_refused_until_one_is_over() {
     let mut publishing = Publishing::default();
     for _ in 0..PUBLISHES_MAX {
-        publishing.next().expect("room");
-        publishing.begin(deadline(), uid(1), (0, 0), [uid(2)]);
+        begun(&mut publishing, (0, 0), [uid(2)]);
     }
-    assert_eq!(publishing.next(), Err(TooMany));
+    assert_eq!(publishing.reserve(), Err(TooMany));
     publishing.handle_lost(uid(2));
     let over = std::iter::from_fn(|| publishing.poll_outcome(NOW)).count();
-    assert_eq!((over, publishing.next().is_ok()), (PUBLISHES_MAX, true));
+    assert_eq!((over, publishing.reserve().is_ok()), (PUBLISHES_MAX, true));
 }
 
 #[test]
 fn a_publish_that_is_ended_has_what_was_answered_and_takes_no_more_answers() {
     let mut publishing = Publishing::default();
-    let number = publishing.begin(deadline(), uid(1), (1, 0), [uid(2), uid(3)]);
-    let other = publishing.begin(deadline(), uid(1), (0, 0), [uid(2)]);
+    let number = begun(&mut publishing, (1, 0), [uid(2), uid(3)]);
+    let other = begun(&mut publishing, (0, 0), [uid(2)]);
     assert!(!publishing.handle_reached(uid(2), &reached(number, Some(0), 4)));
     // Who was not asked has nothing to say.
     assert!(!publishing.handle_reached(uid(9), &reached(number, Some(0), 9)));
@@ -98,8 +109,8 @@ fn a_publish_that_is_ended_has_what_was_answered_and_takes_no_more_answers() {
 #[test]
 fn a_publish_is_over_when_the_last_node_that_has_not_answered_is_gone() {
     let mut publishing = Publishing::default();
-    let first = publishing.begin(deadline(), uid(1), (0, 0), [uid(2), uid(3)]);
-    let second = publishing.begin(deadline(), uid(1), (0, 0), [uid(2)]);
+    let first = begun(&mut publishing, (0, 0), [uid(2), uid(3)]);
+    let second = begun(&mut publishing, (0, 0), [uid(2)]);
     publishing.handle_unsent(first, uid(3));
     let mut over: Vec<u64> = Vec::new();
     publishing.retain_nodes(|it| it != uid(4), |it| over.push(it));
@@ -109,4 +120,45 @@ fn a_publish_is_over_when_the_last_node_that_has_not_answered_is_gone() {
     let outcome = publishing.end(first).expect("it waits");
     assert_eq!(outcome.lost, [uid(2), uid(3)]);
     assert!(outcome.is_dead_letter() && !outcome.is_complete());
+}
+
+#[test]
+fn no_two_publishes_have_one_number_whenever_they_begin() {
+    let mut publishing = Publishing::default();
+    let outer = publishing.reserve().expect("room");
+    // What the outer one sets off publishes as well, before it has begun.
+    let inner = begun(&mut publishing, (0, 0), [uid(2)]);
+    assert_ne!(outer, inner);
+    publishing.begin(outer, deadline(), uid(1), [uid(2)]);
+    assert!(publishing.handle_reached(uid(2), &reached(inner, Some(0), 7)));
+    publishing.handle_reached(uid(2), &reached(outer, Some(0), 1));
+    // It is not over before its own core has answered.
+    assert!(!publishing.is_over(outer));
+    assert!(publishing.handle_reached(uid(1), &reached(outer, Some(0), 1)));
+    let outcomes = [inner, outer].map(|it| publishing.end(it).expect("it waits").subscribers);
+    assert_eq!(outcomes, [7, 2]);
+}
+
+#[test]
+fn what_is_sent_on_within_a_node_is_waited_for_and_what_another_sent_on_is_not() {
+    let mut publishing = Publishing::default();
+    let number = begun(&mut publishing, (0, 0), [uid(2), uid(3)]);
+    let answer = |came, sent_on, subscribers| Reached {
+        publish: number,
+        came,
+        sent_on,
+        subscribers,
+    };
+    // A member of a group was looked for at 2, and then at 3, which has it itself as well.
+    assert!(!publishing.handle_reached(uid(3), &answer(Came::Besides, 0, 1)));
+    assert!(!publishing.handle_reached(uid(3), &reached(number, Some(1), 1)));
+    assert!(!publishing.handle_reached(uid(2), &reached(number, Some(1), 0)));
+    // What is sent on may be there before it is said that it was.
+    assert!(!publishing.handle_reached(uid(2), &answer(Came::SentOn, 0, 1)));
+    assert!(!publishing.handle_reached(uid(2), &answer(Came::Shared, 2, 0)));
+    assert!(!publishing.handle_reached(uid(3), &reached(number, None, 1)));
+    assert!(publishing.handle_reached(uid(2), &answer(Came::SentOn, 0, 1)));
+    let outcome = publishing.end(number).expect("it waits");
+    assert!(outcome.is_complete());
+    assert_eq!((outcome.nodes, outcome.subscribers), (2, 5));
 }

@@ -80,7 +80,10 @@ fn the_latest_of_a_key_takes_the_place_of_the_one_that_waits() {
     let mut queue = queue(3, 100, OnFull::DropOldest);
     let _ = queue.offer(1, 1, Some(7));
     let _ = queue.offer(2, 1, Some(8));
-    assert_eq!(queue.offer(3, 50, Some(7)), Ok(Offered::Replaced));
+    assert_eq!(
+        queue.offer(3, 50, Some(7)),
+        Ok(Offered::Replaced { dropped: 0 })
+    );
     assert_eq!(queue.bytes(), 51);
     assert_eq!(queue.take(), Some(Item(3)));
     assert_eq!(
@@ -93,6 +96,29 @@ fn the_latest_of_a_key_takes_the_place_of_the_one_that_waits() {
         (counters.offered, counters.replaced, counters.dropped),
         (4, 1, 0)
     );
+}
+
+#[test]
+fn the_latest_of_a_key_alone_waits_also_when_it_is_longer_than_there_is_room() {
+    let mut queue = queue(9, 10, OnFull::DropOldest);
+    for (item, key) in [(1, Some(7)), (2, Some(8)), (3, None), (4, Some(9))] {
+        let _ = queue.offer(item, 2, key);
+    }
+    assert_eq!(
+        queue.offer(5, 5, Some(7)),
+        Ok(Offered::Replaced { dropped: 1 })
+    );
+    assert_eq!(
+        queue.offer(6, 6, Some(9)),
+        Ok(Offered::Replaced { dropped: 1 })
+    );
+    assert_eq!(
+        queue.offer(7, 1, Some(8)),
+        Ok(Offered::Queued { dropped: 0 })
+    );
+    assert_eq!(all(&mut queue), [Lagged(2), Item(3), Item(6), Item(7)]);
+    let counters = queue.counters();
+    assert_eq!((counters.replaced, counters.dropped), (2, 2));
 }
 
 #[test]
@@ -130,9 +156,15 @@ impl Model {
         let is_fit = bytes <= self.settings.bytes_max && !self.is_failed;
         let is_same = |known: Option<u64>| is_fit && known.is_some() && known == key;
         let is_it = |it: &&mut Option<(_, _, Option<u64>)>| it.is_some_and(|it| is_same(it.2));
-        let (_, held) = self.waiting();
         // The last of a key is the one that counts.
-        if let Some(Some(known)) = self.list.iter_mut().rev().find(is_it)
+        let at = self.list.iter_mut().rposition(|it| is_it(&it));
+        let at = at.map(|at| match self.settings.on_full {
+            OnFull::DropOldest => self.drop_beside(at, bytes),
+            _ => at,
+        });
+        let (_, held) = self.waiting();
+        if let Some(at) = at
+            && let Some(known) = &mut self.list[at]
             && held - known.1 + bytes <= self.settings.bytes_max
         {
             *known = (item, bytes, key);
@@ -159,6 +191,35 @@ impl Model {
         self.counters.dropped += u64::from(is_lost);
         self.list.push((!is_lost).then_some((item, bytes, key)));
         true
+    }
+
+    /// Loses the oldest but for one, until that may have so many bytes: where it is then.
+    fn drop_beside(&mut self, mut at: usize, bytes: usize) -> usize {
+        while self.waiting().1 - self.list[at].expect("it waits").1 + bytes
+            > self.settings.bytes_max
+        {
+            let mut all = self.list.iter().enumerate();
+            let other = all.find(|it| it.1.is_some() && it.0 != at);
+            let other = other.expect("alone it has room").0;
+            if other > at {
+                // It goes behind what is lost.
+                self.list.swap(at, other);
+                self.list[at] = None;
+                at = other;
+            } else {
+                self.list[other] = None;
+            }
+            self.counters.dropped += 1;
+        }
+        at
+    }
+
+    /// Whether two that wait have one key, though that is never so where the oldest make room.
+    fn has_twice(&self) -> bool {
+        let keys = self.list.iter().flatten().filter_map(|it| it.2);
+        let mut keys: Vec<u64> = keys.collect();
+        keys.sort_unstable();
+        keys.windows(2).any(|it| it[0] == it[1])
     }
 
     fn take(&mut self) -> Option<Taken<u64>> {
@@ -211,6 +272,7 @@ fn whatever_is_offered_and_taken_is_accounted_for_as_in_a_plain_list() {
                 assert_eq!(queue.take(), model.take(), "seed {seed}");
             }
             assert_eq!(queue.counters(), model.counters, "seed {seed}");
+            assert!(!model.has_twice(), "seed {seed}");
             assert_eq!((queue.len(), queue.bytes()), model.waiting(), "seed {seed}");
             let it = queue.counters();
             let accounted = it.taken + it.dropped + it.replaced + queue.len() as u64;

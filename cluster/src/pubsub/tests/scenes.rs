@@ -7,8 +7,8 @@ use super::world::World;
 use crate::context::Random;
 use crate::membership::testing::uid;
 use crate::pubsub::{
-    AllNodes, Audience, GroupName, Nodes, Path, Pattern, Policy, Pressure, Publish, SendError,
-    Subscribe, SubscriberId, Topic, Whom,
+    AllNodes, Audience, Candidate, GroupName, Nodes, Path, Pattern, Policy, Pressure, Publish,
+    SendError, Subscribe, SubscriberId, Topic, Whom,
 };
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::link::Target;
@@ -353,6 +353,59 @@ fn what_is_put_under_a_path_is_sent_to_from_anywhere() {
     assert_eq!(sent, Err(SendError::Full));
     let sent = world.publish((1, 0), "orders", TYPE, &Publish::default());
     assert!(sent.is_dead_letter, "a path is no topic");
+}
+
+/// Actors with these slots have no room, or are gone.
+struct Slots {
+    busy: &'static [u32],
+    gone: &'static [u32],
+}
+
+impl Nodes for Slots {
+    fn has_room(&self, actor: Candidate) -> bool {
+        !self.busy.contains(&actor.place.target.slot)
+    }
+
+    fn is_there(&self, actor: Candidate) -> bool {
+        !self.gone.contains(&actor.place.target.slot)
+    }
+}
+
+#[test]
+fn an_actor_that_is_busy_or_gone_rules_out_no_other_of_its_core() {
+    let mut world = World::new(1, &[1, 2], 1);
+    let path = Path::new("orders").expect("a path");
+    for (node, slot) in [(1, 1), (1, 2), (2, 3)] {
+        let target = Target {
+            slot,
+            generation: 1,
+        };
+        let put = (SubscriberId(u64::from(slot)), target);
+        world
+            .change((node, 0), |it, out| it.put(&path, TYPE, put, out))
+            .expect("room");
+    }
+    world.run_for(MILLIS * 50);
+    let mut random = Random::new(1);
+    let core = &mut world.nodes.get_mut(&1).expect("a node").cores[0];
+    let near = Whom::One {
+        policy: Policy::Random,
+        is_local_preferred: true,
+    };
+    let mut sent_to = |busy, gone| {
+        let slots = Slots { busy, gone };
+        let sent = core.send((&path, TYPE), near, &slots, &mut random);
+        sent.map(|it| it[0].place.target.slot)
+    };
+    for _ in 0..20 {
+        assert_eq!(sent_to(&[1], &[]), Ok(2));
+        assert_eq!(sent_to(&[], &[1]), Ok(2));
+        // Who prefers its own node waits for one of that, as long as one is there.
+        assert_eq!(sent_to(&[1, 2], &[]), Err(SendError::Full));
+        assert_eq!(sent_to(&[1], &[2]), Err(SendError::Full));
+        assert_eq!(sent_to(&[], &[1, 2]), Ok(3));
+    }
+    assert_eq!(sent_to(&[], &[1, 2, 3]), Err(SendError::Nobody));
 }
 
 #[test]

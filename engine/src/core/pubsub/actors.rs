@@ -44,6 +44,8 @@ struct ActorSubscriber {
     protocol: u64,
     interest: Interest,
     entered: Cell<Option<Entered>>,
+    /// The node does not announce it.
+    is_over: Cell<bool>,
 }
 
 impl ActorSubscriber {
@@ -110,6 +112,7 @@ impl Subscriber for ActorSubscriber {
     }
 
     fn end(&self, core: &Core) {
+        self.is_over.set(true);
         core.leave_interests(self.actor.generation, |it| std::ptr::eq(it, self));
         tracing::warn!(actor = ?self.actor.id(), interest = ?self.interest, "it is not announced");
     }
@@ -150,12 +153,18 @@ impl Core {
             protocol,
             interest,
             entered: Cell::default(),
+            is_over: Cell::default(),
         });
         let dynamic = Rc::clone(&subscriber) as Rc<dyn Subscriber>;
         let begin = |interests: &mut Interests, id: SubscriberId, out: &mut Vec<Announce>| {
             subscriber.begin(interests, id, out)
         };
         let entered = self.enter_subscriber(dynamic, subscriber.is_wild(), begin)?;
+        if subscriber.is_over.get() {
+            // The control core says so before it is noted here.
+            self.leave_subscription(entered);
+            return Err(SubscribeError::Refused);
+        }
         subscriber.entered.set(Some(entered));
         let mut all = self.pubsub.actors.by_actor.borrow_mut();
         all.entry(actor.generation).or_default().push(subscriber);

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmesh_cluster::pubsub::{AnswerTo, Outcome, Publishing, Reached};
+use ringmesh_cluster::pubsub::{AnswerTo, Came, Outcome, Publishing, Reached};
 use ringmesh_cluster::registry::Standing;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::message::Message as _;
@@ -25,26 +25,18 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// The number of the next publish that is to be answered; `None` if too many are.
-    pub(super) fn next(&self) -> Option<u64> {
-        self.publishing.borrow().next().ok()
+    /// A number for a publish that is to be answered; `None` if too many are.
+    pub(super) fn reserve(&self) -> Option<u64> {
+        self.publishing.borrow_mut().reserve().ok()
     }
 
-    /// A publish with that number has left for nodes, not for all of which there was room.
-    pub(super) fn begin(
-        &self,
-        deadline: Instant,
-        (own, here, cores): (Uid, usize, usize),
-        nodes: &[(Uid, bool)],
-    ) -> u64 {
+    /// The publish with that number has left for nodes, not for all of which there was room. This
+    /// core answers when it has offered it to its own subscribers.
+    pub(super) fn begin(&self, publish: u64, deadline: Instant, own: Uid, nodes: &[(Uid, bool)]) {
         let mut publishing = self.publishing.borrow_mut();
-        // There are never as many subscribers on a core.
-        let here = u32::try_from(here).unwrap_or(u32::MAX);
-        let all = nodes.iter().map(|it| it.0);
-        let number = publishing.begin(deadline, own, (here, cores), all);
+        publishing.begin(publish, deadline, own, nodes.iter().map(|it| it.0));
         let unsent = nodes.iter().filter(|it| !it.1);
-        unsent.for_each(|it| publishing.handle_unsent(number, it.0));
-        number
+        unsent.for_each(|it| publishing.handle_unsent(publish, it.0));
     }
 
     /// Answers that nobody waited for.
@@ -126,8 +118,27 @@ impl Core {
         let Ok(reached) = Reached::parse(bytes) else {
             return self.tally.published_malformed.add(1);
         };
+        self.note_reached(from, &reached);
+    }
+
+    /// So many subscribers of this core have a publish of it, and so many other cores of this node
+    /// were given it.
+    pub(super) fn note_reached_here(&self, publish: u64, taken: usize, cores: usize) {
+        let reached = Reached {
+            publish,
+            // There are never as many cores, or as many subscribers on one.
+            came: Came::Sent {
+                cores: u16::try_from(cores).unwrap_or(u16::MAX),
+            },
+            sent_on: 0,
+            subscribers: u32::try_from(taken).unwrap_or(u32::MAX),
+        };
+        self.note_reached(self.identity().uid, &reached);
+    }
+
+    fn note_reached(&self, from: Uid, reached: &Reached) {
         let answers = &self.pubsub.answers;
-        let is_over = { answers.publishing.borrow_mut() }.handle_reached(from, &reached);
+        let is_over = { answers.publishing.borrow_mut() }.handle_reached(from, reached);
         if is_over {
             let waker = { answers.wakers.borrow_mut() }.remove(&reached.publish);
             waker.into_iter().for_each(|it| self.wake(it));

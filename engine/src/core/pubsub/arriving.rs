@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
-use ringmesh_cluster::pubsub::{AnswerTo, Destination, Head, Hop, Reached, Recipient};
+use ringmesh_cluster::pubsub::{AnswerTo, Came, Destination, Head, Hop, Reached, Recipient};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_transport::buffer::Chunk;
 
@@ -26,10 +26,21 @@ struct Waiting {
     subscribers: Vec<Rc<dyn Subscriber>>,
     /// Who is told what it has reached.
     answer_to: Option<AnswerTo>,
-    /// To how many other cores of this node it went.
-    passed: u16,
+    /// Whether it was sent on, for a group that had emptied.
+    is_forwarded: bool,
+    /// Where it went.
+    passed: Passed,
     /// How many subscribers here have it.
     taken: usize,
+}
+
+/// To how many other cores of this node a frame went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    /// As it came.
+    shared: u16,
+    /// For groups that have emptied here.
+    sent_on: u16,
 }
 
 /// Where it is put who gets a frame here, by what topic, and which cores have no room for it.
@@ -48,7 +59,7 @@ impl Core {
         for core in waiting.cores {
             let is_shared = self.share_patiently(core, &waiting.frame).await;
             self.tally.publishes_lost.add(u64::from(!is_shared));
-            waiting.passed += u16::from(is_shared);
+            waiting.passed.shared += u16::from(is_shared);
         }
         if let Some(mut arrived) = arrived {
             for subscriber in waiting.subscribers {
@@ -57,9 +68,16 @@ impl Core {
             }
         }
         if let Some(answer_to) = waiting.answer_to {
+            let Passed { shared, sent_on } = waiting.passed;
             let reached = Reached {
                 publish: answer_to.publish,
-                cores: from.is_some().then_some(waiting.passed),
+                came: match from {
+                    _ if answer_to.is_besides => Came::Besides,
+                    _ if waiting.is_forwarded => Came::SentOn,
+                    Some(_) => Came::Sent { cores: shared },
+                    None => Came::Shared,
+                },
+                sent_on,
                 // There are never as many on a core.
                 subscribers: u32::try_from(waiting.taken).unwrap_or(u32::MAX),
             };
@@ -103,6 +121,7 @@ impl Core {
             return None;
         };
         waiting.answer_to = head.answer_to;
+        waiting.is_forwarded = head.is_forwarded;
         let mut recipients = self.pubsub.recipients.take();
         let mut topic = None;
         let whole = (&head, &frame[..], archive);
@@ -128,18 +147,18 @@ impl Core {
         arrived
     }
 
-    /// Sends on what goes elsewhere, and says who gets it here, and by what topic. To how many
-    /// other cores it went.
+    /// Sends on what goes elsewhere, and says who gets it here, and by what topic.
     fn pass_published_on(
         self: &Rc<Self>,
         (head, frame, archive): (&Head<'_>, &[u8], &[u8]),
         from_node: bool,
         (recipients, topic, cores): Found<'_>,
-    ) -> u16 {
+    ) -> Passed {
+        let mut passed = Passed::default();
         let mut mediator = self.pubsub.mediator.borrow_mut();
         let mut random = self.pubsub.random.borrow_mut();
         let (Some(mediator), Some(random)) = (mediator.as_mut(), random.as_mut()) else {
-            return 0;
+            return passed;
         };
         let view = View {
             core: self,
@@ -151,9 +170,8 @@ impl Core {
         let hop = if from_node { Hop::Link } else { Hop::Mesh };
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
             self.tally.published_to_nobody.add(1);
-            return 0;
+            return passed;
         };
-        let mut passed = 0;
         let mut room = self.pubsub.head.borrow_mut();
         room.resize(HEAD_BYTES_MAX, 0);
         for core in arrival.cores().iter() {
@@ -163,7 +181,7 @@ impl Core {
                 archive: &[],
             };
             match self.share(core, &parts, None) {
-                true => passed += 1,
+                true => passed.shared += 1,
                 false => cores.push(core),
             }
         }
@@ -176,7 +194,7 @@ impl Core {
                 match forward.to {
                     Destination::Core(core) => {
                         let is_shared = self.share(core, &parts, None);
-                        passed += u16::from(is_shared);
+                        passed.sent_on += u16::from(is_shared);
                         is_shared
                     }
                     Destination::Node(node, core) => self.send_to_node((node, core), &parts, None),
@@ -195,9 +213,9 @@ impl Core {
     }
 }
 
-/// Whether who is to be told what a frame reaches is who sent it; of a frame that was sent on, or
-/// comes from another core, that was looked at before.
+/// Whether who is to be told what a frame reaches is who sent it; of a frame that another node sent
+/// on, or that comes from another core, that was looked at before.
 fn is_honest(head: &Head<'_>, from: Option<Uid>) -> bool {
-    let asks = head.answer_to.filter(|_| !head.is_forwarded);
-    asks.is_none_or(|it| from.is_none_or(|from| from == it.node))
+    let asks = head.answer_to.filter(|it| !it.is_besides);
+    asks.is_none_or(|it| from.is_none_or(|from| from == it.node && !head.is_forwarded))
 }

@@ -114,15 +114,14 @@ impl Core {
     /// A subscriber's queue was offered a message: what came of that.
     pub(crate) fn count_offered(&self, offered: Offered) -> Offer {
         let (queued, dropped) = match offered {
-            Offered::Queued { dropped } => (1, dropped as u64),
-            Offered::Replaced => (1, 0),
+            Offered::Queued { dropped } | Offered::Replaced { dropped } => (1, dropped as u64),
             _ => (0, 1),
         };
         self.tally.subscribers_queued.add(queued);
         self.tally.subscribers_dropped.add(dropped);
         match offered {
             Offered::Queued { .. } => Offer::Taken,
-            Offered::Replaced => {
+            Offered::Replaced { .. } => {
                 self.tally.subscribers_replaced.add(1);
                 Offer::Taken
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use ringmesh_cluster::pubsub::{Candidate, Nodes, Path, SendError as Nowhere, Whom};
-use ringmesh_cluster::registry::{Acknowledgement, Extent};
+use ringmesh_cluster::registry::{Acknowledgement, Extent, Place as At};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::message::{Message, MessageType};
 
@@ -52,17 +52,69 @@ pub(crate) struct Put {
     pub(crate) message: (MessageType, u64),
 }
 
+/// So many actors are tried for one message, besides those of cores on the way to which there is no
+/// room: if none of them takes it hardly any of more would.
+const TRIED_MAX: usize = 64;
+
 /// What a send sees of the nodes it may go to.
 struct PathView<'a> {
     core: &'a Core,
     role: Option<&'a str>,
     /// Cores on the way to which there was no room.
     full: RefCell<Vec<(Uid, CoreId)>>,
+    /// Actors that have no room themselves; there may be some at others of their core.
+    busy: RefCell<Vec<(Uid, At)>>,
+    /// Actors of this node that have ended.
+    gone: RefCell<Vec<(Uid, At)>>,
+    /// Cores that there is no way to any more.
+    lost: RefCell<Vec<(Uid, CoreId)>>,
+}
+
+impl<'a> PathView<'a> {
+    fn new(core: &'a Core, role: Option<&'a str>) -> Self {
+        Self {
+            core,
+            role,
+            full: RefCell::default(),
+            busy: RefCell::default(),
+            gone: RefCell::default(),
+            lost: RefCell::default(),
+        }
+    }
+
+    /// What a try has found out about an actor.
+    fn note(&self, actor: Candidate, why: Undelivered) {
+        let Candidate { node, place, .. } = actor;
+        match why {
+            Undelivered::Full(Some((_, true))) => self.busy.borrow_mut().push((node, place)),
+            Undelivered::Nobody if self.core.is_own_start(node) => {
+                self.gone.borrow_mut().push((node, place));
+            }
+            // Of what another node has, this one knows whether there is a way there.
+            Undelivered::Nobody => self.lost.borrow_mut().push((node, place.core)),
+            _ => self.full.borrow_mut().push((node, place.core)),
+        }
+    }
+
+    fn tried(&self) -> usize {
+        self.busy.borrow().len() + self.gone.borrow().len()
+    }
 }
 
 impl Nodes for PathView<'_> {
     fn has_credit(&self, node: Uid, core: CoreId) -> bool {
         !self.full.borrow().contains(&(node, core))
+    }
+
+    fn has_room(&self, actor: Candidate) -> bool {
+        let is_busy = self.busy.borrow().contains(&(actor.node, actor.place));
+        !is_busy && self.has_credit(actor.node, actor.place.core)
+    }
+
+    fn is_there(&self, actor: Candidate) -> bool {
+        let is_gone = self.gone.borrow().contains(&(actor.node, actor.place));
+        let at = (actor.node, actor.place.core);
+        !is_gone && !self.lost.borrow().contains(&at)
     }
 
     fn is_in_role(&self, node: Uid) -> bool {
@@ -129,19 +181,16 @@ impl Core {
         self: &Rc<Self>,
         order: &PathOrder<'_>,
     ) -> Result<Vec<Recipient>, Undelivered> {
-        let view = PathView {
-            core: self,
-            role: order.role,
-            full: RefCell::default(),
-        };
-        self.choose_by_path(order, &view)
+        let found = self.choose_by_path(order, &PathView::new(self, order.role))?;
+        let found = found.into_iter();
+        Ok(found.filter_map(|it| self.at_place(it)).collect())
     }
 
     fn choose_by_path(
         self: &Rc<Self>,
         order: &PathOrder<'_>,
         view: &PathView<'_>,
-    ) -> Result<Vec<Recipient>, Undelivered> {
+    ) -> Result<Vec<Candidate>, Undelivered> {
         if self.is_closing() {
             return Err(Undelivered::Stopping);
         }
@@ -152,13 +201,15 @@ impl Core {
         };
         let found = mediator.send((order.path, order.protocol), order.whom, view, random);
         match found {
-            Ok(found) => Ok(found.iter().filter_map(|it| self.at_place(*it)).collect()),
+            Ok(found) => Ok(found.to_vec()),
             Err(Nowhere::Full) => Err(Undelivered::Full(None)),
-            Err(_) => {
-                self.tally.sent_to_nobody.add(1);
-                Err(Undelivered::Nobody)
-            }
+            Err(_) => Err(self.sent_to_nobody()),
         }
+    }
+
+    fn sent_to_nobody(&self) -> Undelivered {
+        self.tally.sent_to_nobody.add(1);
+        Undelivered::Nobody
     }
 
     /// The actor at a place of a node.
@@ -180,28 +231,34 @@ impl Core {
         message: &M,
         standing: Standing<'_>,
     ) -> Result<(), Undelivered> {
-        let view = PathView {
-            core: self,
-            role: order.role,
-            full: RefCell::default(),
-        };
+        let view = PathView::new(self, order.role);
         let mut blocked = None;
-        loop {
+        while view.tried() < TRIED_MAX {
             let found = match self.choose_by_path(order, &view) {
                 Ok(found) => found,
                 Err(Undelivered::Full(_)) => return Err(Undelivered::Full(blocked)),
                 Err(why) => return Err(why),
             };
-            // Each time one core less is chosen from.
-            let Some(actor) = found.first() else {
-                return Err(Undelivered::Nobody);
+            // Each time one less is chosen from, or all of one core.
+            let Some(one) = found.first() else {
+                break;
             };
-            match self.tell_found(*actor, message, standing) {
-                Err(Undelivered::Full(way)) => blocked = blocked.or(way),
-                Err(Undelivered::Nobody) => {}
+            let told = match self.at_place(*one) {
+                Some(actor) => self.tell_found(actor, message, standing),
+                None => Err(Undelivered::Nobody),
+            };
+            match told {
+                Err(why @ Undelivered::Full(way)) => {
+                    blocked = blocked.or(way);
+                    view.note(*one, why);
+                }
+                Err(why @ Undelivered::Nobody) => view.note(*one, why),
                 told => return told,
             }
-            view.full.borrow_mut().push((actor.uid, actor.core));
+        }
+        match blocked {
+            Some(way) => Err(Undelivered::Full(Some(way))),
+            None => Err(self.sent_to_nobody()),
         }
     }
 

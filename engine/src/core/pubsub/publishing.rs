@@ -98,7 +98,7 @@ impl Core {
         }
         let mut order = *order;
         if order.answers.is_some() {
-            let number = self.pubsub.answers.next();
+            let number = self.pubsub.answers.reserve();
             order.publish.answer = Some(number.ok_or(Refused::TooManyWait)?);
         }
         let mut recipients = self.pubsub.recipients.take();
@@ -106,9 +106,17 @@ impl Core {
         let mut sent = self.send_published(&order, archive, (&mut recipients, &mut nodes));
         if let Ok(reach) = &mut sent {
             self.tally.published.add(1);
-            let nobody = reach.here + reach.cores + reach.nodes == 0;
+            // What was lost on its way was for somebody.
+            let nobody = reach.here + reach.cores + reach.nodes + reach.lost == 0;
             self.tally.published_to_nobody.add(u64::from(nobody));
             self.tally.publishes_lost.add(reach.lost as u64);
+            // What is told below may publish as well.
+            reach.answer = order.publish.answer;
+            if let (Some(number), Some(time)) = (reach.answer, order.answers) {
+                let deadline = self.clock.peek() + time;
+                let answers = &self.pubsub.answers;
+                answers.begin(number, deadline, self.identity().uid, &nodes);
+            }
             let mut taken = 0;
             if !recipients.is_empty() {
                 let mut arrived = Arrived {
@@ -121,11 +129,9 @@ impl Core {
                     self.tally.subscribers_dropped.add(1);
                 });
             }
-            reach.answer = order.answers.map(|time| {
-                let here = (self.identity().uid, taken, reach.cores);
-                let deadline = self.clock.peek() + time;
-                self.pubsub.answers.begin(deadline, here, &nodes)
-            });
+            if let Some(number) = reach.answer {
+                self.note_reached_here(number, taken, reach.cores);
+            }
         }
         recipients.clear();
         self.pubsub.recipients.replace(recipients);

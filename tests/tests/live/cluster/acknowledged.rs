@@ -108,6 +108,41 @@ fn a_node_that_does_not_answer_is_named_at_the_deadline_and_one_that_is_lost_bef
 }
 
 #[test]
+fn a_subscriber_that_ends_while_it_is_waited_for_is_none_that_was_reached() {
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
+    let (ready, begun) = std::sync::mpsc::channel();
+    let ending = nodes[1].begin(move |node| async move {
+        let begin = |on_full, queue| {
+            let subscribe = node.subscribe(&RECORDS).expect("a topic");
+            let subscribe = subscribe.queue(queue).on_full(on_full);
+            subscribe.begin_known(Level::AllReachable)
+        };
+        let (full, _) = begin(OnFull::Wait(WAIT), 1).await.expect("room");
+        let (mut other, _) = begin(OnFull::DropNewest, 9).await.expect("room");
+        let _ = ready.send(());
+        for _ in 0..2 {
+            other.recv().await.expect("none is lost");
+        }
+        // The second has come, and waits.
+        drop(full);
+        node.counters().subscribers_dropped
+    });
+    begun.recv_timeout(WAIT).expect("there is room");
+    let reached = nodes[0].run(|node| async move {
+        let mut reached = Vec::new();
+        for number in 0..2 {
+            let outcome = publisher(&node).publish_acknowledged(record(number)).await;
+            let outcome = outcome.expect("room");
+            assert!(outcome.is_complete(), "{outcome:?}");
+            reached.push(outcome.subscribers);
+        }
+        reached
+    });
+    assert_eq!((reached, ending.finish()), (vec![2, 1], 0));
+    nodes[1].until("lost", |it| it.subscribers_dropped == 1);
+}
+
+#[test]
 fn one_over_the_publishes_that_may_wait_is_refused_until_one_waits_no_more() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
     subscribe(&nodes[1], 0, 9_000, None);

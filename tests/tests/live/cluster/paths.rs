@@ -3,7 +3,9 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use ringmesh::pubsub::{NameError, Path, PathError, PathSender, PutError, SentToAll};
+use ringmesh::pubsub::{
+    NameError, Path, PathError, PathSender, PutError, SentToAll, SubscribeError, Topic,
+};
 use ringmesh::registry::RegisterError;
 use ringmesh::{
     Actor, AsyncHandler, CoreId, Cx, Executed, Handler, Msg, Node, Ref, async_handler, protocol,
@@ -176,6 +178,9 @@ fn nobody_is_under_a_path_when_its_actors_have_gone_and_that_is_said() {
         of(&node).leave().await.expect("it is a member");
         let refused = node.put(&DESK, &first).await;
         assert_eq!(refused, Err(PutError::Register(RegisterError::Leaving)));
+        let topic = Topic::<Record>::new("tests.desk");
+        let refused = node.subscribe(&topic).expect("a topic").begin_for(&first);
+        assert_eq!(refused, Err(SubscribeError::Refused));
     });
     nodes[0].until_so("nobody", |node| {
         matches!(
@@ -255,4 +260,45 @@ fn who_has_no_room_is_passed_over_and_waited_for_when_nobody_has() {
     drop(let_go);
     assert_eq!(waiting.finish(), SentToAll { told: 1, lost: 0 });
     assert_eq!(total(&books_of(&nodes[0]), |it| it.sends_lost), 2);
+}
+
+#[test]
+fn who_is_busy_or_has_ended_is_no_reason_to_wait_while_others_of_its_core_have_room() {
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
+    let (_let_go, go) = channel();
+    let (said, heard) = channel();
+    nodes[1].run(|node| async move {
+        let slow = node.spawn(Slow(go)).expect("room");
+        node.put_everywhere(&DESK, &slow).await.expect("room");
+        let brief = desk(&node).timeout(Duration::from_millis(20));
+        while brief.send(record(0)).await.is_ok() {}
+    });
+    put(&nodes[1], 0, 3, &said);
+    nodes[1].run(|node| async move {
+        for number in 0..100 {
+            desk(&node).try_send(record(number)).expect("room");
+            desk(&node)
+                .prefer_local()
+                .send(record(number))
+                .await
+                .expect("room");
+        }
+    });
+    assert_eq!(shares(&heard, 200), [0, 0, 0, 200]);
+    let (said, _heard) = channel();
+    nodes[0].run(move |node| async move {
+        let path = Path::<Record>::new("tests/brief");
+        let clerk = node.spawn(Clerk(0, said)).expect("room");
+        node.put_everywhere(&path, &clerk).await.expect("room");
+        assert!(node.stop(&clerk));
+        let sender = node.path_sender(&path).expect("a path");
+        loop {
+            match sender.try_send(record(0)) {
+                Ok(()) => {}
+                refused => break assert!(matches!(refused, Err(PathError::Nobody { .. }))),
+            }
+            node.sleep(Duration::ZERO).await;
+        }
+        assert_eq!(node.counters().sent_to_nobody, 1);
+    });
 }
