@@ -5,10 +5,10 @@
 //! it. There is no other order than that, and no clock in it.
 //!
 //! - **Telling:** an owner collects its changes for a moment and tells them to all members, those
-//!   of other data centres by [those that speak for them](border). What
-//!   does not follow what a member has is asked for at once: the owner answers with the changes
-//!   that lead on, or with its whole table in parts if it does not keep those any more. Each
-//!   question is asked again until it is answered, so whatever is lost, only time is.
+//!   of other data centres by those that speak for them. What does not follow what a member has is
+//!   asked for at once: the owner answers with the changes that lead on, or with its whole table in
+//!   parts if it does not keep those any more. Each question is asked again until it is answered,
+//!   so whatever is lost, only time is.
 //! - **Checking:** each second a member compares the sum of all versions with another's, and where
 //!   they differ the versions. Whoever lacks something asks its owner: nobody speaks for others.
 //! - **Inputs:** registrations, the topology, messages, what all cores have applied, time.

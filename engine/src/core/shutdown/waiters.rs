@@ -58,7 +58,7 @@ impl StopSeat {
         let (number, waker) = (self.number.get(), context.waker().clone());
         let entered = self.core.shutdown.waiters.borrow_mut().enter(number, waker);
         match entered {
-            Entered::Again { former } => drop(former),
+            Entered::Again { former } => self.core.release(Some(former)),
             Entered::Anew { number } => self.number.set(Some(number)),
         }
     }
@@ -68,7 +68,7 @@ impl Drop for StopSeat {
     fn drop(&mut self) {
         if let Some(number) = self.number.get() {
             let former = self.core.shutdown.waiters.borrow_mut().leave(number);
-            drop(former);
+            self.core.release(former);
         }
     }
 }

@@ -9,7 +9,7 @@ use ringmesh::cluster::{AppVersion, ClusterCounters, ClusterId, Event, News, Rol
 use ringmesh::pubsub::Topic;
 use ringmesh_cluster::membership::message::Message;
 use ringmesh_cluster::membership::{Gossip, Member, Profile};
-use ringmesh_cluster::pubsub::Reached;
+use ringmesh_cluster::pubsub::{Came, Reached};
 use ringmesh_proto::frame::Head;
 use ringmesh_proto::frame::body::{Ping, Pong};
 use ringmesh_proto::kind::Kind;
@@ -247,7 +247,8 @@ fn what_strangers_publish_and_answer_wrongly_is_counted_and_reaches_nobody() {
     }
     let reached = Reached {
         publish: 9,
-        cores: Some(0),
+        came: Came::Sent { cores: 0 },
+        sent_on: 0,
         subscribers: 1 << 31,
     };
     for bytes in [Vec::new(), vec![0; 15], reached.to_bytes().to_vec()] {
