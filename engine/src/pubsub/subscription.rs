@@ -319,9 +319,7 @@ impl<M: Message> Subscriber for Inbox<M> {
         };
         let offer = core.count_offered(offered);
         let reader = self.reader.take();
-        if let Some(reader) = reader {
-            core.wake(reader);
-        }
+        reader.into_iter().for_each(|it| core.wake(it));
         offer
     }
 
