@@ -308,6 +308,10 @@ impl Before {
         };
         let staying = part.members().map(|it| match self.last_move(it.uid()) {
             Some(_) => standing(it.uid(), it.address(), was(it.uid())),
+            // That is no move, and the leader's word as well.
+            None if it.status() == Status::WeaklyUp => {
+                standing(it.uid(), it.address(), was(it.uid()))
+            }
             None => standing(it.uid(), it.address(), it.status()),
         });
         let is_home = |it: &&Move| {
