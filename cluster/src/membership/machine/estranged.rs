@@ -22,7 +22,7 @@ use super::{Active, Counters, Membership, Phase};
 use crate::context::Context;
 use crate::effect::{Effect, StopReason};
 use crate::membership::convergence::Part;
-use crate::membership::data_centres::speakers;
+use crate::membership::data_centres::{speakers, speaking};
 use crate::membership::gossip::{ClusterId, Gossip};
 use crate::membership::member::Member;
 use crate::membership::message::Message;
@@ -115,8 +115,9 @@ impl Active {
     }
 
     /// Asks now and then who is at the address of somebody that speaks for another data centre,
-    /// while this member speaks for its own and reaches none of those that do for that one. Where a
-    /// process start claims the address that is asked already, and the answer is for the claim.
+    /// while this member speaks for its own and reaches none of those that do for that one; or
+    /// while nobody here is a member in full, for then nobody watches those. Where a process start
+    /// claims the address that is asked already, and the answer is for the claim.
     pub(super) fn look_elsewhere(&mut self, cx: &mut Context<'_>) {
         if cx.now < self.look_due {
             return;
@@ -125,14 +126,16 @@ impl Active {
         self.looked_at = None;
         let home = self.part();
         let is_own = |it: &&Member| it.uid() == self.uid();
-        if !speakers(home.members()).iter().any(is_own) {
+        if !speaking(|| home.members()).iter().any(is_own) {
             return;
         }
+        let is_watched = !speakers(home.members()).is_empty();
         let names = self.view.members().filter(|it| self.is_elsewhere(it));
         let names: BTreeSet<&str> = names.map(|it| it.roles().data_centre()).collect();
         let there = names.into_iter();
         let there = there.map(|name| speakers(Part::new(&self.view, name).members()));
-        let lost = there.filter(|it| it.iter().all(|it| self.accuses(it.uid())));
+        let is_lost = |it: &Member| !is_watched || self.accuses(it.uid());
+        let lost = there.filter(|all| all.iter().all(|it| is_lost(it)));
         let lost = lost.flatten();
         let lost = lost.filter(|it| !self.claims.contains_key(it.address()));
         let one = cx.random.pick(lost.collect(), 1).pop();

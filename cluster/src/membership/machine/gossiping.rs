@@ -290,10 +290,10 @@ impl Active {
         }
         let hurry = if self.is_spreading() { 3 } else { 1 };
         self.rounds.round_due = cx.now + self.settings.gossip_interval / hurry;
+        self.look_elsewhere(cx);
         if let Some(elsewhere) = self.pick_elsewhere(&mut cx.random) {
             return self.send_summary(cx, &elsewhere);
         }
-        self.look_elsewhere(cx);
         let (unseen, seen) = self.targets_at_home();
         let members = self.view.members().len();
         let wants_unseen = seen.is_empty() || cx.random.chance(different_view(members));

@@ -249,6 +249,30 @@ fn who_looks_at_an_address_and_who_claims_it_are_not_told_the_same() {
     }
 }
 
+/// Nobody in a new data centre is a member in full before all know of it, and who is not watches
+/// nobody elsewhere. If all of those are replaced meanwhile, that is found out by asking.
+#[test]
+fn while_nobody_of_a_data_centre_is_up_it_asks_who_is_at_the_addresses_of_others() {
+    let mut world = World::new(1);
+    for number in [1, 2] {
+        world.start_with(Settings::default(), profile(number, &[], "east"), None);
+        world.join(number, &[at(1)]);
+    }
+    world.run_until("up", 30, |world| world.are_up(&[1, 2]));
+    world.kill(2);
+    world.start_with(Settings::default(), profile(11, &[], "west"), None);
+    world.join(11, &[at(1)]);
+    world.run_for(Duration::from_secs(3));
+    let own = world.status(11, 11);
+    assert!(own.is_some_and(Status::is_entering), "{own:?}");
+    let asked = world.identified;
+    for _ in 0..10 {
+        world.now = world.now + Duration::from_secs(1);
+        world.with(11, Control::handle_timeout);
+    }
+    assert!(world.identified > asked);
+}
+
 /// Members that wait less to be let in than it may take to hear who is at an address.
 fn hasty(world: &mut World, members: &[(u64, &str)]) {
     let settings = Settings {
