@@ -16,6 +16,7 @@ const SIGNAL_RECORD_BYTES: usize = 128;
 
 /// The termination signals are blocked for this thread, until this drops: then those are again that
 /// were before.
+#[must_use = "the signals are blocked until it drops"]
 pub struct BlockedSignals {
     before: SignalMask,
     /// A mask is one thread's.

@@ -12,7 +12,7 @@ use ringmesh_transport::{Event, TcpTransport, Transport};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
-    block_termination_signals().unwrap();
+    let _blocked = block_termination_signals().unwrap();
     let mut transport = TcpTransport::new(Settings::default()).unwrap();
     transport.watch_signals().unwrap();
     // A thread that is started later inherits the mask, so it does not take the signal.
