@@ -12,7 +12,7 @@ use ringmesh_proto::message::Message;
 
 use super::error::PathError;
 use super::topic::number_of;
-use crate::core::{Alarm, Core, PathOrder, Place, Undelivered};
+use crate::core::{Alarm, Core, InLine, PathOrder, Standing, Undelivered};
 use crate::reference::Recipient;
 
 /// What came of a message that was sent to all under a path.
@@ -106,7 +106,7 @@ impl<M: Message> PathSender<M> {
     /// [`PathError`]; [`PathError::Full`] says that the time is over.
     pub async fn send(&self, message: M) -> Result<(), PathError<M>> {
         let mut waits = Waits {
-            place: None,
+            line: InLine::default(),
             alarm: self.core.alarm(self.time()),
         };
         let sent = poll_fn(|context| waits.attempt(self, &message, context)).await;
@@ -146,7 +146,7 @@ impl<M: Message> PathSender<M> {
             Err(why) => return Err(PathError::new(why, message)),
         };
         let mut waits = Waits {
-            place: None,
+            line: InLine::default(),
             alarm: self.core.alarm(self.time()),
         };
         for actor in found {
@@ -155,7 +155,7 @@ impl<M: Message> PathSender<M> {
                 Err(why @ Undelivered::TooLarge) => return Err(PathError::new(why, message)),
                 told => sent.count(&self.core, told.is_ok()),
             }
-            waits.place = None;
+            waits.line = InLine::default();
         }
         Ok(sent)
     }
@@ -198,7 +198,7 @@ impl SentToAll {
 
 /// A send that waits for room.
 struct Waits {
-    place: Option<(Place, Recipient)>,
+    line: InLine,
     alarm: Alarm,
 }
 
@@ -233,28 +233,18 @@ impl Waits {
         &mut self,
         core: &Rc<Core>,
         context: &mut Context<'_>,
-        send: impl FnOnce(Option<(&Place, Recipient)>) -> Result<(), Undelivered>,
+        send: impl FnOnce(Standing<'_>) -> Result<(), Undelivered>,
     ) -> Poll<Result<(), Undelivered>> {
         if !core.take_turn_share() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let sent = send(self.place.as_ref().map(|it| (&it.0, it.1)));
-        let Err(Undelivered::Full(Some((way, is_busy)))) = sent else {
+        let sent = send(self.line.standing());
+        let Err(Undelivered::Full(Some(blocked))) = sent else {
             return Poll::Ready(sent);
         };
-        if self.alarm.poll(context).is_ready() {
+        if self.alarm.poll(context).is_ready() || !self.line.wait(core, blocked, context) {
             return Poll::Ready(sent);
-        }
-        let is_it = |it: &(Place, Recipient)| it.1.id() == way.id() && it.1.large == way.large;
-        let stays = |it: &(Place, Recipient)| is_it(it) && !core.is_astray(&it.0, way);
-        if !self.place.as_ref().is_some_and(stays) {
-            self.place = core.join_line(way).map(|place| (place, way));
-        }
-        match &self.place {
-            Some((place, _)) if is_busy => place.wait_aside(context.waker()),
-            Some((place, _)) => place.wait(context.waker()),
-            None => return Poll::Ready(sent),
         }
         Poll::Pending
     }

@@ -11,8 +11,7 @@ use ringmesh_proto::message::Message;
 
 use super::error::{PublishError, WaitError};
 use super::topic::number_of;
-use crate::core::{Alarm, AnswerWait, Core, Order, Place, Reach, Refused, RoomWait, Standing};
-use crate::reference::Recipient;
+use crate::core::{Alarm, AnswerWait, Core, InLine, Order, Reach, Refused, RoomWait, Standing};
 
 /// Where a message went that was published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,7 +192,7 @@ impl<M: Message> Publisher<M> {
     /// Publishes a message when there is room, to be answered within some time if that is said.
     async fn patiently(&self, message: &M, answers: Option<Duration>) -> Result<Reach, Refused> {
         let mut waits = Waits {
-            place: None,
+            line: InLine::default(),
             room: None,
             alarm: None,
             timeout: self.time(),
@@ -281,7 +280,7 @@ impl<M: Message> Publisher<M> {
 
 /// A publish that waits for room.
 struct Waits {
-    place: Option<(Place, Recipient)>,
+    line: InLine,
     /// A subscriber of this core that is waited for, and how long.
     room: Option<(RoomWait, Alarm)>,
     alarm: Option<Alarm>,
@@ -297,7 +296,7 @@ impl Waits {
         context: &mut Context<'_>,
     ) -> Poll<Result<Reach, Refused>> {
         let core = &publisher.core;
-        let place = self.place.as_ref().map(|it| (&it.0, it.1));
+        let place = self.line.standing();
         let refused = match publisher.attempt(message, (Pressure::Refuse, self.answers), place) {
             Ok(reach) => return Poll::Ready(Ok(reach)),
             Err(refused) => refused,
@@ -305,18 +304,11 @@ impl Waits {
         let alarm = self.alarm.get_or_insert_with(|| core.alarm(self.timeout));
         let is_over = alarm.poll(context).is_ready();
         match &refused {
-            Refused::Full(_, Some((way, is_busy))) if !is_over => {
-                let is_it = |it: &Recipient| (it.uid, it.core) == (way.uid, way.core);
-                let stays = |it: &(Place, Recipient)| is_it(&it.1) && !core.is_astray(&it.0, *way);
-                if !self.place.as_ref().is_some_and(stays) {
-                    self.place = core.join_line(*way).map(|place| (place, *way));
+            Refused::Full(_, Some(blocked)) if !is_over => {
+                match self.line.wait(core, *blocked, context) {
+                    true => Poll::Pending,
+                    false => Poll::Ready(Err(refused)),
                 }
-                match &self.place {
-                    Some((place, _)) if *is_busy => place.wait_aside(context.waker()),
-                    Some((place, _)) => place.wait(context.waker()),
-                    None => return Poll::Ready(Err(refused)),
-                }
-                Poll::Pending
             }
             Refused::Waits(subscriber) if !is_over => {
                 if !self.room.as_ref().is_some_and(|it| it.0.is_at(subscriber)) {
@@ -328,9 +320,9 @@ impl Waits {
                 };
                 if patience.poll(context).is_ready() {
                     // It had its time: the others get the message without it.
-                    let place = self.place.as_ref().map(|it| (&it.0, it.1));
                     let loses = (Pressure::Lose, self.answers);
-                    return Poll::Ready(publisher.attempt(message, loses, place));
+                    let standing = self.line.standing();
+                    return Poll::Ready(publisher.attempt(message, loses, standing));
                 }
                 room.wake(context.waker());
                 Poll::Pending

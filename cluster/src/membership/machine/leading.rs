@@ -33,8 +33,8 @@ struct Moves {
 /// Whether all members that count hold this node's view; if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WhyNotConverged {
-    /// Members that are not known to hold it: of the own data centre, or of all while nobody
-    /// decides in it.
+    /// Members that are not known to hold it, of those that decide in the own data centre, or enter
+    /// at an address where another one is; or of all while nobody decides in it.
     pub not_seen: Vec<NodeId>,
     /// Members that somebody cannot reach, and who says so; or that gave themselves up.
     pub blocking: Vec<(Member, Vec<NodeId>)>,

@@ -1,6 +1,7 @@
 //! What others say of the leases by which data centres decide.
 
 use super::data_centres::{secs, two};
+use super::world::World;
 use crate::lease::Token;
 use crate::membership::gossip::Warrant;
 use crate::membership::message::Message;
@@ -34,13 +35,9 @@ fn a_member_is_believed_in_what_it_says_of_the_lease_of_its_own_data_centre_alon
     assert_eq!(known, [Some(LATER); 3], "all that it is for know");
 }
 
-/// It would seem to them that it has what belongs to the view, and never would anybody send it.
-#[test]
-fn what_another_data_centre_passes_on_is_asked_for_at_home() {
-    let mut world = two();
-    world.with(2, |control, cx| {
-        control.membership_mut().note_warrant(cx, LATER)
-    });
+/// Another data centre hears of member 2, and member 1 of that one, whose word does not count. What
+/// member 1 says of its view then would seem to member 2 as if it had all that belongs to it.
+fn pass_on(world: &mut World) {
     let view = Message::Gossip(Box::new(world.view(2).clone()));
     world.hear(11, 2, &view);
     let view = Message::Gossip(Box::new(world.view(11).clone()));
@@ -48,6 +45,16 @@ fn what_another_data_centre_passes_on_is_asked_for_at_home() {
     assert_eq!(world.view(1).warrant("east"), None);
     let status = Message::Status(Summary::of(world.view(1)));
     world.hear(2, 1, &status);
+}
+
+/// It would seem to them that it has what belongs to the view, and never would anybody send it.
+#[test]
+fn what_another_data_centre_passes_on_is_asked_for_at_home() {
+    let mut world = two();
+    world.with(2, |control, cx| {
+        control.membership_mut().note_warrant(cx, LATER)
+    });
+    pass_on(&mut world);
     world.run_for(secs(2));
     assert_eq!(world.view(1).warrant("east"), Some(LATER));
 }
@@ -68,13 +75,7 @@ fn what_is_passed_on_soon_after_that_is_asked_for_as_well() {
         world.with(2, |control, cx| {
             control.membership_mut().note_warrant(cx, warrant(number))
         });
-        let view = Message::Gossip(Box::new(world.view(2).clone()));
-        world.hear(11, 2, &view);
-        let view = Message::Gossip(Box::new(world.view(11).clone()));
-        world.hear(1, 11, &view);
-        assert_eq!(world.view(1).warrant("east"), None);
-        let status = Message::Status(Summary::of(world.view(1)));
-        world.hear(2, 1, &status);
+        pass_on(&mut world);
     }
     world.run_for(secs(2));
     assert_eq!(world.view(1).warrant("east"), Some(warrant(8)));

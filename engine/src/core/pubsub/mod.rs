@@ -36,8 +36,8 @@ use self::offering::Offering;
 pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribing::Entered;
-pub(crate) use self::ways::Standing;
 use self::ways::Ways;
+pub(crate) use self::ways::{InLine, Standing};
 use super::Core;
 use crate::message::Validated;
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::Nodes;
@@ -67,6 +67,36 @@ pub(super) fn place_on<'a>(standing: Standing<'a>, way: &Recipient) -> Option<&'
     let (place, of) = standing?;
     let is_it = (of.uid, of.core, of.large) == (way.uid, way.core, way.large);
     is_it.then_some(place)
+}
+
+/// A place in the line of a way that has no room, of one that waits for that.
+#[derive(Default)]
+pub(crate) struct InLine(Option<(Place, Recipient)>);
+
+impl InLine {
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        self.0.as_ref().map(|it| (&it.0, it.1))
+    }
+
+    /// Has a task woken when there may be room, from the place that it has on that way or the last
+    /// one. `false` of a way that this core does not know.
+    pub(crate) fn wait(
+        &mut self,
+        core: &Rc<Core>,
+        (way, is_busy): Blocked,
+        context: &Context<'_>,
+    ) -> bool {
+        let known = place_on(self.standing(), &way);
+        if known.is_none_or(|place| core.is_astray(place, way)) {
+            self.0 = core.join_line(way).map(|place| (place, way));
+        }
+        match &self.0 {
+            Some((place, _)) if is_busy => place.wait_aside(context.waker()),
+            Some((place, _)) => place.wait(context.waker()),
+            None => return false,
+        }
+        true
+    }
 }
 
 impl Nodes for View<'_> {
@@ -192,23 +222,14 @@ impl Core {
             return false;
         };
         let mut patience = self.alarm(SHARE_PATIENCE);
-        let mut place: Option<Place> = None;
+        let mut line = InLine::default();
         poll_fn(|context| {
-            let standing = place.as_ref().map(|it| (it, way));
-            let Err(is_busy) = self.room_on(&way, parts.bytes(), standing) else {
-                let is_sent = self.send_parts(&way, &Shared::TYPE, &parts, standing);
+            let Err(is_busy) = self.room_on(&way, parts.bytes(), line.standing()) else {
+                let is_sent = self.send_parts(&way, &Shared::TYPE, &parts, line.standing());
                 return Poll::Ready(is_sent);
             };
-            if patience.poll(context).is_ready() {
+            if patience.poll(context).is_ready() || !line.wait(self, (way, is_busy), context) {
                 return Poll::Ready(false);
-            }
-            if place.as_ref().is_none_or(|it| self.is_astray(it, way)) {
-                place = self.join_line(way);
-            }
-            match &place {
-                Some(place) if is_busy => place.wait_aside(context.waker()),
-                Some(place) => place.wait(context.waker()),
-                None => return Poll::Ready(false),
             }
             Poll::Pending
         })
