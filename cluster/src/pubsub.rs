@@ -18,12 +18,15 @@
 //!   as the core that takes it there keeps subscribers of the topic.
 //! - **Loss:** nothing is lost without being counted: dead letters, groups that have emptied, nodes
 //!   that cannot be reached or have no room, other message types, and queues of subscribers.
+//! - **Waiting:** each subscriber has a [`Queue`]; those of one topic who lose the oldest share a
+//!   [`Feed`], in which an item waits once.
 //! - **Limits:** those of [`limits`], [`InterestSettings`] and [`QueueSettings`].
 
 mod announcer;
 mod cache;
 mod choice;
 mod cores;
+mod feed;
 mod frame;
 mod interests;
 mod key;
@@ -39,6 +42,7 @@ mod topics;
 pub use self::announcer::{Announcer, Answer, Level, Refused, WaiterId};
 pub use self::choice::{AllNodes, Candidate, Nodes, Policy};
 pub use self::cores::Cores;
+pub use self::feed::{Cursor, Fed, Feed, FeedCounters};
 pub use self::frame::{
     ANSWER_BYTES, AnswerTo, Came, FrameError, FrameTopic, Groups, Head, NoRoom, Reached,
 };

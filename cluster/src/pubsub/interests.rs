@@ -11,16 +11,17 @@
 
 mod plan;
 mod rows;
+mod settings;
 
 use ringmesh_proto::address::CoreId;
 use ringmesh_proto::link::Target;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::plan::{Plan, Recipient};
 use self::rows::{Row, Rows};
+pub use self::settings::{InterestSettings, SUBSCRIPTION_BYTES, SubscribeError};
 use super::cache::Cache;
 use super::key;
-use super::limits::SHAPES_OF_CORE_MAX;
 use super::name::{GroupName, Path, Pattern, Topic};
 use super::shape::Shape;
 use super::topics::make_room;
@@ -90,49 +91,6 @@ pub struct Subscribed {
     pub announcement: AnnouncementId,
 }
 
-/// How much of this core's memory subscriptions may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterestSettings {
-    /// The most subscriptions of one subscriber. With too many one alone can take all there are.
-    pub of_subscriber_max: u32,
-    /// The most bytes of those: their names, and [`SUBSCRIPTION_BYTES`] for each.
-    pub bytes_of_subscriber_max: usize,
-    /// The most subscriptions of all.
-    pub subscriptions_max: u32,
-    /// The most bytes of those.
-    pub bytes_max: usize,
-}
-
-/// What a subscription is counted as, besides its name.
-pub const SUBSCRIPTION_BYTES: usize = 128;
-
-impl Default for InterestSettings {
-    /// 4,096 and 1 MiB for each, 131,072 and 32 MiB for all.
-    fn default() -> Self {
-        Self {
-            of_subscriber_max: 4096,
-            bytes_of_subscriber_max: 1 << 20,
-            subscriptions_max: 131_072,
-            bytes_max: 32 << 20,
-        }
-    }
-}
-
-/// Why somebody cannot subscribe. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// This core has as many subscriptions as one may have.
-    #[error("this core has as many subscriptions as one core may have")]
-    Core,
-    /// There are as many different places of wildcards on this core as may be.
-    #[error("the patterns of this core have wildcards at {SHAPES_OF_CORE_MAX} different places")]
-    Shapes,
-    /// This subscriber has as many as one may have: others can still subscribe.
-    #[error("this subscriber has as many subscriptions as one subscriber may have")]
-    Subscriber,
-}
-
 /// What was refused or not delivered, by why. Each only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterestCounters {
@@ -148,6 +106,8 @@ struct Slot {
     /// The row that it is in; `NONE` if it is free.
     row: u32,
     subscriber: SubscriberId,
+    /// Whether the subscriber takes one copy for all that it has in the row.
+    is_shared: bool,
     /// The neighbours among the subscriptions of the subscriber.
     next: u32,
     previous: u32,
@@ -210,6 +170,28 @@ impl Interests {
         subscribe: &Subscribe,
         out: &mut Vec<Announce>,
     ) -> Result<Subscribed, SubscribeError> {
+        self.begin(subscribe, false, out)
+    }
+
+    /// The same for a subscriber that stands for many, each with a subscription: it gets one copy
+    /// for all that are to one pattern, and what one subscriber may have does not bound it.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn share(
+        &mut self,
+        subscribe: &Subscribe,
+        out: &mut Vec<Announce>,
+    ) -> Result<Subscribed, SubscribeError> {
+        self.begin(subscribe, true, out)
+    }
+
+    fn begin(
+        &mut self,
+        subscribe: &Subscribe,
+        is_shared: bool,
+        out: &mut Vec<Announce>,
+    ) -> Result<Subscribed, SubscribeError> {
         let Subscribe {
             pattern,
             group,
@@ -222,12 +204,15 @@ impl Interests {
             let has_room = self.rows.has_room_for(pattern.shape());
             self.refuse_unless(has_room, SubscribeError::Shapes)?;
         }
-        self.check_room(*subscriber, key.name().len())?;
+        if !is_shared {
+            self.check_own(*subscriber, key.name().len())?;
+        }
+        self.check_room(key.name().len())?;
         let row = match row {
             Some(row) => row,
             None => self.announce(key, pattern.shape(), NOBODY, out),
         };
-        Ok(self.enter(row, *subscriber, out))
+        Ok(self.enter(row, (*subscriber, is_shared), out))
     }
 
     /// Puts an actor of this core under a path, so that it can be sent to from anywhere.
@@ -242,9 +227,10 @@ impl Interests {
         out: &mut Vec<Announce>,
     ) -> Result<Subscribed, SubscribeError> {
         let key = key::path(path, protocol);
-        self.check_room(subscriber, key.name().len())?;
+        self.check_own(subscriber, key.name().len())?;
+        self.check_room(key.name().len())?;
         let row = self.announce(key, None, target, out);
-        Ok(self.enter(row, subscriber, out))
+        Ok(self.enter(row, (subscriber, false), out))
     }
 
     /// Ends a subscription, or takes an actor from its path. Says whether it was there.
@@ -319,9 +305,18 @@ impl Interests {
         let before = known.map(|number| self.plans.take(number));
         let mut plan = Plan::default();
         let slots = &self.slots;
+        let mut sharers = FxHashSet::default();
         let basis = self.rows.visit(topic.as_str(), |row| {
-            let members = row.members.iter().map(|slot| recipient(slots, *slot));
-            plan.add(row, protocol, members);
+            let once = |slot: &u32| {
+                let Slot {
+                    is_shared,
+                    subscriber,
+                    ..
+                } = slots[*slot as usize];
+                !is_shared || sharers.insert((row.announcement, subscriber))
+            };
+            let members = row.members.iter().copied().filter(once);
+            plan.add(row, protocol, members.map(|slot| recipient(slots, slot)));
         });
         if let Some(before) = before {
             plan.go_on_from(&before);
@@ -353,17 +348,23 @@ impl Interests {
         if has_room { Ok(()) } else { Err(why) }
     }
 
-    fn check_room(&mut self, subscriber: SubscriberId, name: usize) -> Result<(), SubscribeError> {
-        let bytes = SUBSCRIPTION_BYTES + name;
+    /// Whether this core has room for one more.
+    fn check_room(&mut self, name: usize) -> Result<(), SubscribeError> {
         let settings = self.settings;
         let is_within = self.len() < settings.subscriptions_max as usize
-            && self.bytes + bytes <= settings.bytes_max;
+            && self.bytes + SUBSCRIPTION_BYTES + name <= settings.bytes_max;
+        self.refuse_unless(is_within, SubscribeError::Core)
+    }
+
+    /// Whether a subscriber may have one more.
+    fn check_own(&mut self, subscriber: SubscriberId, name: usize) -> Result<(), SubscribeError> {
+        let bytes = SUBSCRIPTION_BYTES + name;
+        let settings = self.settings;
         let is_own = self.holdings.get(&subscriber).is_none_or(|it| {
             it.count < settings.of_subscriber_max
                 && it.bytes + bytes <= settings.bytes_of_subscriber_max
         });
-        self.refuse_unless(is_own, SubscribeError::Subscriber)?;
-        self.refuse_unless(is_within, SubscribeError::Core)
+        self.refuse_unless(is_own, SubscribeError::Subscriber)
     }
 
     fn announce(
@@ -384,13 +385,19 @@ impl Interests {
         self.rows.add(Row::new(key, id), shape)
     }
 
-    fn enter(&mut self, row: u32, subscriber: SubscriberId, out: &mut Vec<Announce>) -> Subscribed {
+    fn enter(
+        &mut self,
+        row: u32,
+        (subscriber, is_shared): (SubscriberId, bool),
+        out: &mut Vec<Announce>,
+    ) -> Subscribed {
         let slot = self.free.pop().unwrap_or_else(|| {
             make_room(&mut self.slots);
             self.slots.push(Slot {
                 generation: 0,
                 row: NONE,
                 subscriber,
+                is_shared,
                 next: NONE,
                 previous: NONE,
             });
@@ -414,6 +421,7 @@ impl Interests {
         let entered = &mut self.slots[slot as usize];
         entered.row = row;
         entered.subscriber = subscriber;
+        entered.is_shared = is_shared;
         entered.next = next;
         entered.previous = NONE;
         let generation = entered.generation;

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::context::Random;
+use crate::pubsub::limits::SHAPES_OF_CORE_MAX;
 
 const TYPE: u64 = 7;
 
@@ -32,6 +33,31 @@ fn planned(interests: &mut Interests, topic: &str, protocol: u64) -> Vec<u64> {
     let mut all: Vec<u64> = all.collect();
     all.sort_unstable();
     all
+}
+
+/// Whoever stands for many hands a copy on to them itself.
+#[test]
+fn who_stands_for_many_gets_one_copy_and_weighs_as_many_as_they_are() {
+    let mut interests = interests();
+    let mut out = Vec::new();
+    let begun: Vec<Subscribed> = (0..5000)
+        .map(|_| interests.share(&subscribe("a.b", None, 1), &mut out))
+        .map(|it| it.expect("more than one subscriber may have"))
+        .collect();
+    let id = begun[0].announcement;
+    assert_eq!(out.last(), Some(&Announce::Weigh { id, weight: 5000 }));
+    let _ = begin(&mut interests, &subscribe("a.b", None, 2));
+    let _ = begin(&mut interests, &subscribe("a.b", None, 2));
+    assert_eq!(planned(&mut interests, "a.b", TYPE), [1, 2, 2]);
+    let _ = interests.share(&subscribe("a.*", None, 1), &mut out);
+    assert_eq!(planned(&mut interests, "a.b", TYPE), [1, 1, 2, 2]);
+    let (last, others) = begun.split_last().expect("some");
+    for it in others {
+        assert!(interests.unsubscribe(it.id, &mut out));
+    }
+    assert_eq!(planned(&mut interests, "a.b", TYPE), [1, 1, 2, 2]);
+    assert!(interests.unsubscribe(last.id, &mut out));
+    assert_eq!(planned(&mut interests, "a.b", TYPE), [1, 2, 2]);
 }
 
 #[test]
