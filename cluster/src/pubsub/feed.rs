@@ -15,7 +15,7 @@ use super::queue::Taken;
 
 /// How far a reader has read.
 #[derive(Debug)]
-#[must_use = "it is to be given back to `leave`, or what it has not read waits until others come"]
+#[must_use = "it is to be shown to `leave`, or what it has not read waits until others come"]
 pub struct Cursor {
     /// The number of the slot that it reads next, if that still waits.
     slot: u64,
@@ -96,14 +96,16 @@ impl<T: Clone> Feed<T> {
         }
     }
 
-    /// A reader of this feed reads no more.
-    pub fn leave(&mut self, cursor: Cursor) {
-        let waits = self.len(&cursor);
+    /// A reader of this feed reads no more; nothing waits for that cursor then.
+    pub fn leave(&mut self, cursor: &mut Cursor) {
+        let waits = self.len(cursor);
         let from = self.waiting.len() - waits;
         for slot in self.waiting.range_mut(from..) {
             slot.unread -= 1;
         }
         self.readers -= 1;
+        cursor.slot = self.first + self.waiting.len() as u64;
+        cursor.offered = self.offered;
         self.counters.given_up += waits as u64;
         while self.waiting.front().is_some_and(|it| it.unread == 0) {
             self.pop();

@@ -99,6 +99,15 @@ impl<'a> Topic<'a> {
         }
     }
 
+    /// The same of a pattern that was checked before; `None` if it has wildcards.
+    pub(super) fn of_sound(pattern: &'a str) -> Option<Self> {
+        let is_plain = !pattern.as_bytes().contains(&b'*');
+        is_plain.then(|| Self {
+            text: pattern,
+            hash: hash(pattern.as_bytes()),
+        })
+    }
+
     /// As text.
     pub fn as_str(self) -> &'a str {
         self.text

@@ -134,8 +134,8 @@ pub(crate) use peer_state::PeerState;
 pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
 pub(crate) use pubsub::{
-    AnswerWait, Arrived, Entered, InLine, Interest, Offer, Order, PathOrder, Put, Reach, Refused,
-    RoomWait, Standing, Subscriber, Undelivered,
+    AnswerWait, Arrived, Entered, FeedKey, InLine, Interest, Letter, Offer, Order, PathOrder, Put,
+    Reach, Refused, RoomWait, Standing, Subscriber, Undelivered,
 };
 pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;

@@ -143,12 +143,6 @@ impl Validated {
         Ok(Self { bytes, of })
     }
 
-    /// Another lease on the same bytes, if they are an `M`.
-    pub(crate) fn lease<M: Message>(&self) -> Option<Msg<M>> {
-        let is_one = self.of == TypeId::of::<M>();
-        is_one.then(|| Msg::of(self.bytes.clone()))
-    }
-
     /// The archive as it was received.
     pub(crate) fn chunk(&self) -> &Chunk {
         &self.bytes

@@ -25,12 +25,15 @@
 //! It stores nothing: who subscribes later does not get what was published before.
 
 mod error;
+mod inbox;
 pub(crate) mod mediator;
 mod on_actor;
 mod on_node;
 mod path;
 mod path_sender;
 mod publisher;
+mod shared;
+mod subscribe;
 mod subscription;
 mod topic;
 
@@ -42,5 +45,6 @@ pub use self::error::{PathError, PublishError, PutError, RecvError, SubscribeErr
 pub use self::path::Path;
 pub use self::path_sender::{PathSender, SentToAll};
 pub use self::publisher::{Publisher, Reached};
-pub use self::subscription::{OnFull, Received, Subscribe, Subscription};
+pub use self::subscribe::{OnFull, Subscribe};
+pub use self::subscription::{Received, Recv, Subscription};
 pub use self::topic::Topic;

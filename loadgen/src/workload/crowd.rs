@@ -11,7 +11,7 @@ use ringmesh::prelude::*;
 use ringmesh::pubsub::{GroupName, OnFull, RecvError, Subscription, Topic};
 use ringmesh::registry::ServiceKey;
 
-use super::message::{CrierApi, Look, Muster, Recall, Recalled, Record, Tally};
+use super::message::{ArchivedRecord, CrierApi, Look, Muster, Recall, Recalled, Record, Tally};
 use super::moments::Moments;
 use super::sequence::Sequence;
 use super::{DRAIN_TIME_MAX, WorkloadError};
@@ -108,7 +108,8 @@ async fn run(mut subscription: Subscription<Record>, seen: &Seen, reader: &Reade
     let mut sequence = Sequence::default();
     loop {
         match subscription.recv().await {
-            Ok(record) => {
+            Ok(received) => {
+                let record: &ArchivedRecord = &received;
                 let number = record.number.to_native();
                 seen.moments.take(number);
                 reader.take(&mut sequence, number, &record.body);

@@ -41,8 +41,8 @@ impl World {
             }),
             Step::Leave(which) => {
                 if !self.readers.is_empty() {
-                    let reader = self.readers.swap_remove(which % self.readers.len());
-                    self.feed.leave(reader.cursor);
+                    let mut reader = self.readers.swap_remove(which % self.readers.len());
+                    self.feed.leave(&mut reader.cursor);
                 }
             }
             Step::Offer(bytes) => self.offer(bytes),
@@ -139,7 +139,7 @@ fn what_the_slowest_loses_the_others_have() {
     assert_eq!((feed.len(&slow), feed.len(&fast)), (2, 0));
     assert_eq!(feed.take(&mut slow), Some(Taken::Lagged(2)));
     assert_eq!(feed.take(&mut slow), Some(Taken::Item(2)));
-    feed.leave(slow);
+    feed.leave(&mut slow);
     assert_eq!((feed.bytes(), feed.take(&mut fast)), (0, None));
 }
 

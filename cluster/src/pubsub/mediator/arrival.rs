@@ -12,6 +12,7 @@ use crate::pubsub::interests::{Plan, Recipient};
 use crate::pubsub::name::Topic;
 use crate::pubsub::route::Route;
 use crate::pubsub::topics::Topics;
+use crate::registry::Kind;
 
 /// From where a frame came to this core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +192,10 @@ fn topic_of<'a>(topics: &'a Topics, topic: FrameTopic<'a>) -> Option<(Topic<'a>,
         FrameTopic::Named { topic, protocol } => Some((topic, protocol)),
         FrameTopic::Entry(id) => {
             let key = &topics.own_entry(id)?.key;
-            Some((Topic::new(key.name()).ok()?, key.protocol()))
+            let is_topic = key.kind() == Kind::TOPIC;
+            // This node announced no other patterns than sound ones.
+            let topic = Topic::of_sound(key.name()).filter(|_| is_topic)?;
+            Some((topic, key.protocol()))
         }
     }
 }

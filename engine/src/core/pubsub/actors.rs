@@ -82,7 +82,7 @@ impl Subscriber for ActorSubscriber {
     }
 
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
-        let told = core.tell_archived(&self.actor, &self.message, &arrived.bytes);
+        let told = core.tell_archived(&self.actor, &self.message, arrived.bytes());
         match told {
             Ok(()) => {
                 core.tally.subscribers_queued.add(1);

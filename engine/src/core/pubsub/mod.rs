@@ -7,11 +7,13 @@
 
 mod actors;
 mod answering;
+mod arrived;
 mod arriving;
 mod counting;
 mod offering;
 mod paths;
 mod publishing;
+mod subscribers;
 mod subscribing;
 mod ways;
 
@@ -23,23 +25,24 @@ use std::time::Duration;
 
 use ringmesh_cluster::context::Random;
 use ringmesh_cluster::pubsub::{
-    Announcer, InterestSettings, Interests, Mediator, Recipient, SubscriberId, Topics,
+    Announcer, InterestSettings, Interests, Mediator, Recipient, Topics,
 };
 use ringmesh_proto::address::Uid;
-use ringmesh_transport::buffer::Chunk;
 
 use self::actors::ActorInterests;
 pub(crate) use self::actors::Interest;
 pub(crate) use self::answering::AnswerWait;
 use self::answering::Answers;
+pub(crate) use self::arrived::{Arrived, Letter};
 use self::offering::Offering;
 pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
+pub(crate) use self::subscribers::FeedKey;
+use self::subscribers::Subscribers;
 pub(crate) use self::subscribing::Entered;
 use self::ways::Ways;
 pub(crate) use self::ways::{InLine, Standing};
 use super::Core;
-use crate::message::Validated;
 
 /// What a core has of pub-sub.
 #[derive(Default)]
@@ -68,11 +71,17 @@ pub(super) struct PubsubRoom {
 
 /// One who has subscribed on this core.
 pub(crate) trait Subscriber {
+    /// How many subscriptions it stands for.
+    fn weight(&self) -> usize {
+        1
+    }
+
     /// Whether a message of so many bytes has to wait for room.
     fn must_wait(&self, bytes: usize) -> bool;
 
-    /// Takes a message of which others found out that it is of its type, if no code of users runs
-    /// for that; whoever waits for it is to be woken. `false` if not: nothing changed.
+    /// Takes a message of which others found out that it is of its type, for the one subscription
+    /// that it stands for, if no code of users runs for that; whoever waits for it is to be woken.
+    /// `false` if not: nothing changed.
     fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
         let _ = (arrived, readers);
         false
@@ -103,7 +112,7 @@ pub(crate) trait Subscriber {
 /// What became of a message that was offered to a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// It is in the queue.
+    /// It is in the queue, for all whom that is for.
     Taken,
     /// It was lost, and that was counted.
     Lost,
@@ -140,45 +149,6 @@ impl Drop for RoomWait {
     }
 }
 
-/// A message that has arrived for subscribers of this core.
-pub(crate) struct Arrived {
-    pub(crate) bytes: Chunk,
-    /// The same once it was found to be of a type.
-    pub(crate) validated: Option<Validated>,
-    /// What it was published to, if some subscription of this core is to more than one topic.
-    pub(crate) topic: Option<Rc<str>>,
-}
-
-/// Those who have subscribed, by number.
-#[derive(Default)]
-struct Subscribers {
-    all: Vec<Option<Rc<dyn Subscriber>>>,
-    free: Vec<usize>,
-}
-
-impl Subscribers {
-    fn add(&mut self, subscriber: Rc<dyn Subscriber>) -> SubscriberId {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.all.push(None);
-            self.all.len() - 1
-        });
-        self.all[at] = Some(subscriber);
-        SubscriberId(at as u64)
-    }
-
-    fn get(&self, id: SubscriberId) -> Option<&Rc<dyn Subscriber>> {
-        let at = usize::try_from(id.0).ok()?;
-        self.all.get(at)?.as_ref()
-    }
-
-    fn remove(&mut self, id: SubscriberId) -> Option<Rc<dyn Subscriber>> {
-        let at = usize::try_from(id.0).ok()?;
-        let removed = self.all.get_mut(at)?.take();
-        self.free.extend(removed.is_some().then_some(at));
-        removed
-    }
-}
-
 impl std::fmt::Debug for PubsubRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PubsubRoom").finish_non_exhaustive()
@@ -210,12 +180,6 @@ impl Core {
     pub(crate) fn topics(&self) -> Option<Arc<Topics>> {
         let mediator = self.pubsub.mediator.borrow();
         mediator.as_ref().map(|it| Arc::clone(it.topics()))
-    }
-
-    /// What was published is not of the type that its sender said.
-    #[cold]
-    pub(crate) fn count_malformed(&self) {
-        self.tally.published_malformed.add(1);
     }
 
     fn is_own_start(&self, uid: Uid) -> bool {

@@ -3,10 +3,24 @@
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmesh_cluster::pubsub::{Offered, Recipient, SubscriberId};
+use ringmesh_cluster::pubsub::{Fed, Offered, Recipient, SubscriberId};
 
 use super::super::Core;
 use super::{Arrived, Offer, Subscriber};
+
+/// To how many subscriptions of this core a message was offered, and how many took it at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    pub(super) offered: usize,
+    pub(super) taken: usize,
+}
+
+impl Told {
+    fn add(&mut self, weight: usize, is_taken: bool) {
+        self.offered += weight;
+        self.taken += if is_taken { weight } else { 0 };
+    }
+}
 
 /// What of one message is used again for the next.
 #[derive(Default)]
@@ -19,31 +33,36 @@ pub(super) struct Offering {
 
 impl Core {
     /// Offers a message to subscribers of this core; `wait` is told of each that is to be waited
-    /// for. How many of the others have it now.
+    /// for.
     pub(super) fn offer_all(
         self: &Rc<Self>,
         recipients: &[Recipient],
         arrived: &mut Arrived,
         mut wait: impl FnMut(Rc<dyn Subscriber>),
-    ) -> usize {
+    ) -> Told {
+        let mut told = Told::default();
         let Some((first, others)) = recipients.split_first() else {
-            return 0;
+            return told;
         };
-        let mut offering = self.pubsub.offering.take();
         // It finds out whether the message is what it should be, for all of its type.
-        let mut taken = self.offer_one(self.subscriber(first.subscriber), arrived, &mut wait);
+        let subscriber = self.subscriber(first.subscriber);
+        self.offer_one(subscriber, arrived, &mut told, &mut wait);
+        if others.is_empty() {
+            return told;
+        }
+        let mut offering = self.pubsub.offering.take();
         let quiet = self.offer_quietly(others, arrived, &mut offering);
         self.tally.subscribers_queued.add(quiet as u64);
-        taken += quiet;
+        told.add(quiet, true);
         for subscriber in offering.aside.drain(..) {
-            taken += self.offer_one(Some(subscriber), arrived, &mut wait);
+            self.offer_one(Some(subscriber), arrived, &mut told, &mut wait);
         }
         // Wakers are code of users, which may do anything: now nothing is borrowed.
         for reader in offering.readers.drain(..) {
             self.wake(reader);
         }
         self.pubsub.offering.replace(offering);
-        taken
+        told
     }
 
     /// Pushes it where that is all there is to do. To how many.
@@ -72,14 +91,17 @@ impl Core {
         self: &Rc<Self>,
         subscriber: Option<Rc<dyn Subscriber>>,
         arrived: &mut Arrived,
+        told: &mut Told,
         wait: &mut impl FnMut(Rc<dyn Subscriber>),
-    ) -> usize {
+    ) {
         let Some(subscriber) = subscriber else {
-            return 0;
+            return;
         };
-        match subscriber.offer(self, arrived) {
-            Offer::Taken => return 1,
-            Offer::Lost => {}
+        let weight = subscriber.weight();
+        let offer = subscriber.offer(self, arrived);
+        told.add(weight, offer == Offer::Taken);
+        match offer {
+            Offer::Taken | Offer::Lost => {}
             Offer::Waits => wait(subscriber),
             Offer::Over => {
                 let entered = subscriber.take_entered();
@@ -88,7 +110,6 @@ impl Core {
                     .for_each(|it| self.leave_subscription(it));
             }
         }
-        0
     }
 
     /// Who of those has to be waited for, if a message of so many bytes is not to be lost.
@@ -127,6 +148,17 @@ impl Core {
             }
             Offered::Dropped => Offer::Lost,
             Offered::Failed => Offer::Over,
+        }
+    }
+
+    /// The same of a feed.
+    #[inline]
+    pub(crate) fn count_fed(&self, fed: Fed) -> Offer {
+        self.tally.subscribers_queued.add(fed.queued.into());
+        self.tally.subscribers_dropped.add(fed.dropped);
+        match fed.queued {
+            0 => Offer::Lost,
+            _ => Offer::Taken,
         }
     }
 }

@@ -12,6 +12,7 @@ use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
+use super::offering::Told;
 use super::ways::{Blocked, Standing, View};
 use super::{Arrived, Subscriber};
 use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
@@ -107,7 +108,7 @@ impl Core {
         if let Ok(reach) = &mut sent {
             self.tally.published.add(1);
             // What was lost on its way was for somebody.
-            let nobody = reach.here + reach.cores + reach.nodes + reach.lost == 0;
+            let nobody = recipients.is_empty() && reach.cores + reach.nodes + reach.lost == 0;
             self.tally.published_to_nobody.add(u64::from(nobody));
             self.tally.publishes_lost.add(reach.lost as u64);
             // What is told below may publish as well.
@@ -117,20 +118,18 @@ impl Core {
                 let answers = &self.pubsub.answers;
                 answers.begin(number, deadline, self.identity().uid, &nodes);
             }
-            let mut taken = 0;
+            let mut told = Told::default();
             if !recipients.is_empty() {
-                let mut arrived = Arrived {
-                    bytes: Chunk::copied_from(archive),
-                    validated: None,
-                    topic: (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str())),
-                };
+                let topic = (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str()));
+                let mut arrived = Arrived::new(Chunk::copied_from(archive), topic);
                 // Whoever wanted to be waited for was, or nobody was to wait.
-                taken = self.offer_all(&recipients, &mut arrived, |_| {
+                told = self.offer_all(&recipients, &mut arrived, |_| {
                     self.tally.subscribers_dropped.add(1);
                 });
+                reach.here = told.offered;
             }
             if let Some(number) = reach.answer {
-                self.note_reached_here(number, taken, reach.cores);
+                self.note_reached_here(number, told.taken, reach.cores);
             }
         }
         recipients.clear();
@@ -175,7 +174,6 @@ impl Core {
             return Err(Refused::Waits(subscriber));
         }
         let mut reach = Reach {
-            here: recipients.len(),
             lost: fanout.without_credit().len(),
             ..Reach::default()
         };

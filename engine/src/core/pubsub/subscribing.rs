@@ -11,7 +11,7 @@ use ringmesh_cluster::registry::{Acknowledgement, Extent};
 use ringmesh_proto::address::CoreId;
 
 use super::super::{CONTROL_CORE, Core, Errand};
-use super::Subscriber;
+use super::{FeedKey, Subscriber};
 use crate::pubsub::SubscribeError;
 
 /// A subscription that has begun on this core.
@@ -55,6 +55,39 @@ impl Core {
         }
         let is_patient = !subscriber.patience().is_zero();
         let id = { self.pubsub.subscribers.borrow_mut() }.add(subscriber);
+        self.enter(id, (is_wild, is_patient), begin)
+    }
+
+    /// The same of one that takes what it gets for all subscriptions with that key: the one that
+    /// there is, or a new one.
+    pub(crate) fn enter_feed<S: Subscriber + 'static>(
+        &self,
+        key: FeedKey,
+        make: impl FnOnce() -> S,
+        is_wild: bool,
+        subscribe: impl FnOnce(SubscriberId) -> Subscribe,
+    ) -> Result<(Rc<S>, Entered), SubscribeError> {
+        if self.is_closing() {
+            return Err(SubscribeError::Stopping);
+        }
+        let known = { self.pubsub.subscribers.borrow_mut() }.join_feed(&key);
+        let (id, feed) = known.unwrap_or_else(|| {
+            let feed = Rc::new(make());
+            let id = { self.pubsub.subscribers.borrow_mut() }.add_feed(key, &feed);
+            (id, feed)
+        });
+        let entered = self.enter(id, (is_wild, false), |interests, id, out| {
+            interests.share(&subscribe(id), out)
+        })?;
+        Ok((feed, entered))
+    }
+
+    fn enter(
+        &self,
+        id: SubscriberId,
+        (is_wild, is_patient): (bool, bool),
+        begin: impl FnOnce(&mut Interests, SubscriberId, &mut Vec<Announce>) -> Begun,
+    ) -> Result<Entered, SubscribeError> {
         let mut announced = Vec::new();
         let begun = {
             let mut mediator = self.pubsub.mediator.borrow_mut();
@@ -181,7 +214,9 @@ impl Core {
         }
         for recipient in ended {
             // Its number is free when the subscription drops, and not before.
-            if let Some(subscriber) = self.subscriber(recipient.subscriber) {
+            let id = recipient.subscriber;
+            { self.pubsub.subscribers.borrow_mut() }.close(id);
+            if let Some(subscriber) = self.subscriber(id) {
                 subscriber.end(self);
             }
         }

@@ -1,0 +1,72 @@
+//! A message that has arrived for subscribers of a core, and what of it they share.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use ringmesh_proto::message::Message;
+use ringmesh_transport::buffer::Chunk;
+
+use super::super::Core;
+use crate::message::Msg;
+
+/// What all subscribers of a core hold of one message: a subscriber that has it waiting, or reads
+/// it, holds one pointer.
+pub(crate) struct Letter<M: Message> {
+    pub(crate) message: Msg<M>,
+    /// What it was published to.
+    pub(crate) topic: Rc<str>,
+}
+
+/// A message that has arrived for subscribers of this core.
+pub(crate) struct Arrived {
+    bytes: Chunk,
+    /// What it was published to, if some subscription of this core is to more than one topic.
+    topic: Option<Rc<str>>,
+    /// The [`Letter`] of it, once it was found to be of a type.
+    letter: Option<Rc<dyn Any>>,
+}
+
+impl Arrived {
+    pub(super) fn new(bytes: Chunk, topic: Option<Rc<str>>) -> Self {
+        Self {
+            bytes,
+            topic,
+            letter: None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &Chunk {
+        &self.bytes
+    }
+
+    /// It as a letter, if it is an `M`; if it is not, that is counted. Whoever subscribes to one
+    /// topic says which.
+    #[inline]
+    pub(crate) fn letter<M: Message>(
+        &mut self,
+        core: &Core,
+        topic: &Rc<str>,
+    ) -> Option<Rc<Letter<M>>> {
+        match self.known() {
+            Some(letter) => Some(letter),
+            None => self.open(core, topic),
+        }
+    }
+
+    /// The same if others found out that it is one.
+    #[inline]
+    pub(crate) fn known<M: Message>(&self) -> Option<Rc<Letter<M>>> {
+        Rc::clone(self.letter.as_ref()?).downcast().ok()
+    }
+
+    fn open<M: Message>(&mut self, core: &Core, topic: &Rc<str>) -> Option<Rc<Letter<M>>> {
+        let Ok(message) = Msg::new(self.bytes.clone()) else {
+            core.tally.published_malformed.add(1);
+            return None;
+        };
+        let topic = Rc::clone(self.topic.as_ref().unwrap_or(topic));
+        let letter = Rc::new(Letter { message, topic });
+        self.letter = Some(Rc::clone(&letter) as Rc<dyn Any>);
+        Some(letter)
+    }
+}
