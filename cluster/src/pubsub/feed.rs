@@ -137,7 +137,7 @@ impl<T: Clone> Feed<T> {
     }
 
     /// Takes what is next for a reader of this feed; `None` if nothing waits for it.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, cursor: &mut Cursor) -> Option<Taken<T>> {
         let at = cursor.slot.saturating_sub(self.first);
         // What does not fit is behind all that wait.
@@ -151,12 +151,17 @@ impl<T: Clone> Feed<T> {
         }
         cursor.slot = self.first + at as u64 + 1;
         cursor.offered += 1;
-        slot.unread -= 1;
         self.counters.taken += 1;
-        if slot.unread > 0 {
+        if slot.unread > 1 {
+            slot.unread -= 1;
             return Some(Taken::Item(slot.item.clone()));
         }
-        // Nobody needs it any more; so all before it have gone, and it is the first.
+        // Nobody else needs it; so all before it have gone, and it is the first.
+        self.take_last()
+    }
+
+    #[inline(never)]
+    fn take_last(&mut self) -> Option<Taken<T>> {
         self.pop().map(|slot| Taken::Item(slot.item))
     }
 

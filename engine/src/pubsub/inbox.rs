@@ -63,7 +63,7 @@ impl<M: Message> Inbox<M> {
         self.queue.borrow().len()
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn take(&self, core: &Core) -> Option<Taken<Rc<Letter<M>>>> {
         let taken = { self.queue.borrow_mut() }.take();
         if taken.is_none() {

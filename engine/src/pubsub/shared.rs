@@ -123,7 +123,7 @@ impl<M: Message> Reader<M> {
         self.entered
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Taken<Rc<Letter<M>>>> {
         let taken = { self.inbox.feed.borrow_mut() }.take(&mut self.cursor);
         if taken.is_none() && self.inbox.is_over.get() {

@@ -127,7 +127,7 @@ impl<M: Message> Subscription<M> {
         self.len() == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self) -> Option<Result<Received<M>, RecvError>> {
         let taken = match &mut self.source {
             Source::Own(inbox) => inbox.take(&self.core),
@@ -140,6 +140,7 @@ impl<M: Message> Subscription<M> {
         })
     }
 
+    #[inline(never)]
     fn wait(&mut self, context: &Context<'_>) {
         match &mut self.source {
             Source::Own(inbox) => inbox.wait(&self.core, context),
@@ -157,8 +158,8 @@ pub struct Recv<'a, M: Message> {
 impl<M: Message> Future for Recv<'_, M> {
     type Output = Result<Received<M>, RecvError>;
 
-    // A loop that reads takes what waits without a call.
-    #[inline]
+    // A loop that reads takes what waits without a call: most of what a delivery costs.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let subscription = &mut *self.get_mut().subscription;
         match subscription.take() {

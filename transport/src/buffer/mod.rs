@@ -73,8 +73,7 @@ impl Chunk {
     /// # Panics
     /// If `bytes` is 4 GiB long or longer.
     pub fn copied_from(bytes: &[u8]) -> Self {
-        let mut buffer = Buffer::zeroed(bytes.len());
-        buffer.bytes_mut().copy_from_slice(bytes);
+        let buffer = Buffer::of_heap(Box::from(bytes));
         // SAFETY: the buffer is as long as `bytes` and moves into the chunk, so nothing can write
         // to it any more.
         unsafe { Self::covering(Rc::new(buffer), 0, bytes.len()) }
@@ -281,15 +280,20 @@ enum Origin {
 }
 
 impl Buffer {
-    /// A buffer of its own on the heap.
+    /// A buffer of its own on the heap, of zeros.
     fn zeroed(capacity: usize) -> Self {
+        Self::of_heap(vec![0; capacity].into_boxed_slice())
+    }
+
+    /// The buffer of these bytes.
+    fn of_heap(bytes: Box<[u8]>) -> Self {
+        let capacity = bytes.len();
         assert!(
             u32::try_from(capacity).is_ok(),
             "a buffer is shorter than 4 GiB"
         );
-        let bytes = Box::leak(vec![0_u8; capacity].into_boxed_slice());
         Self {
-            bytes: NonNull::from(bytes).cast(),
+            bytes: NonNull::from(Box::leak(bytes)).cast(),
             capacity,
             origin: Origin::Heap,
         }
@@ -353,7 +357,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if matches!(self.origin, Origin::Heap) {
             let slice = NonNull::slice_from_raw_parts(self.bytes, self.capacity);
-            // SAFETY: `zeroed`, the one place that makes heap buffers, leaked exactly this box.
+            // SAFETY: `of_heap`, the one place that makes heap buffers, leaked exactly this box.
             drop(unsafe { Box::from_raw(slice.as_ptr()) });
         }
     }
