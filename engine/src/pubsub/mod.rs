@@ -2,9 +2,10 @@
 //! member of the cluster.
 //!
 //! A [`Topic`] is a name and a message type. [`Node::subscribe`](crate::Node::subscribe) begins a
-//! [`Subscription`], which has a queue of its own; [`Node::publisher`](crate::Node::publisher)
-//! gives a [`Publisher`]. A message is archived once, and travels once to each node that has
-//! subscribers; there the cores share it, and each subscriber reads the same bytes.
+//! [`Subscription`], which reads as if it had a queue of its own: those of a core that are alike
+//! share what waits for them. [`Node::publisher`](crate::Node::publisher) gives a [`Publisher`]. A
+//! message is archived once, and travels once to each node that has subscribers; there the cores
+//! share it, and each subscriber reads the same bytes.
 //!
 //! - Delivery is at most once, in order from one publishing core to one subscription: but messages
 //!   that take the large lane, and those that do not, have no order between each other. Whatever

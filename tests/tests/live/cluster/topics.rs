@@ -1,5 +1,8 @@
 //! Topics: what is published on any core of any node reaches each subscriber once, in order.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringmesh::pubsub::{
@@ -208,6 +211,67 @@ fn who_is_slow_loses_its_own_and_is_told_how_many() {
         drop(ends);
         let reached = publisher.try_publish(record(10)).expect("room");
         assert_eq!(reached.here, 1, "the others have ended");
+    });
+}
+
+/// They share what waits, and nobody notices.
+#[test]
+fn of_many_who_subscribe_alike_each_reads_at_its_own_pace() {
+    let node = LiveNode::start_with(|builder| builder.cores(1));
+    node.run(|node| async move {
+        let alike = || {
+            let subscribe = node.subscribe(&RECORDS).expect("a topic").queue(4);
+            subscribe.begin().expect("room")
+        };
+        let (mut fast, mut slow, gone) = (alike(), alike(), alike());
+        let publisher = publisher(&node);
+        let publish = |numbers: std::ops::Range<u64>, here: usize| {
+            for number in numbers {
+                let reached = publisher.try_publish(record(number)).expect("room");
+                assert_eq!(reached.here, here);
+            }
+        };
+        publish(0..3, 3);
+        assert_eq!(numbers(&mut fast, 3).await, [0, 1, 2]);
+        let mut late = alike();
+        drop(gone);
+        publish(3..6, 3);
+        assert_eq!((fast.len(), slow.len(), late.len()), (3, 4, 3));
+        assert_eq!(numbers(&mut late, 3).await, [3, 4, 5]);
+        assert_eq!(numbers(&mut fast, 3).await, [3, 4, 5]);
+        assert_eq!(slow.recv().await.err(), Some(RecvError::Lagged(2)));
+        assert_eq!(numbers(&mut slow, 4).await, [2, 3, 4, 5]);
+        let told = node.counters();
+        let told = (told.subscribers_queued, told.subscribers_dropped);
+        assert_eq!(
+            told,
+            (3 * 3 + 3 * 3, 2),
+            "what waited for who is gone was given up"
+        );
+        // Two of them sleep when it comes.
+        {
+            let (mut first, mut again) = (pin!(fast.recv()), pin!(slow.recv()));
+            let asleep = poll_fn(|context| {
+                let both = [first.as_mut().poll(context), again.as_mut().poll(context)];
+                Poll::Ready(both.iter().all(Poll::is_pending))
+            });
+            assert!(asleep.await);
+            publish(6..7, 3);
+            let read = (first.await.expect("it"), again.await.expect("it"));
+            assert_eq!(
+                (read.0.number.to_native(), read.1.number.to_native()),
+                (6, 6)
+            );
+        }
+        drop((fast, slow));
+        publish(7..8, 1);
+        assert_eq!(numbers(&mut late, 2).await, [6, 7]);
+        drop(late);
+        publish(8..9, 0);
+        let mut anew = alike();
+        assert!(anew.try_recv().expect("it goes on").is_none());
+        publish(9..10, 1);
+        assert_eq!(numbers(&mut anew, 1).await, [9]);
     });
 }
 
