@@ -36,7 +36,7 @@ mod route;
 mod shape;
 mod topics;
 
-pub use self::announcer::{Announcer, Answer, Level, Refused, WaiterId};
+pub use self::announcer::{Announcer, Level, Refused};
 pub use self::choice::{AllNodes, Candidate, Nodes, Policy};
 pub use self::cores::Cores;
 pub use self::frame::{
