@@ -39,7 +39,7 @@ mod route;
 mod shape;
 mod topics;
 
-pub use self::announcer::{Announcer, Answer, Level, Refused, WaiterId};
+pub use self::announcer::{Announcer, Level, Refused};
 pub use self::choice::{AllNodes, Candidate, Nodes, Policy};
 pub use self::cores::Cores;
 pub use self::feed::{Cursor, Fed, Feed, FeedCounters};

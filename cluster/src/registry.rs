@@ -107,7 +107,7 @@ pub enum RegisterError {
     Leaving,
 }
 
-/// What was refused, by why. Each only rises.
+/// What was refused or not sent, by why. Each only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RegistryCounters {
     /// Messages for another process start at this address.
@@ -124,6 +124,9 @@ pub struct RegistryCounters {
     pub gaps: u64,
     /// Messages that were passed on by whoever may not, or to where they are not on their way.
     pub astray: u64,
+    /// Messages of this node for other data centres that were not sent: of those by whom they would
+    /// go, none can be reached. They are said again, when somebody can.
+    pub wayless: u64,
 }
 
 /// A question that was asked.
@@ -224,11 +227,14 @@ impl Registry {
         }
         self.forget_removed(topology);
         self.border.follow(topology);
+        let mut lacking = Vec::new();
         for member in topology.members() {
-            if member.uid() != self.own.uid {
-                self.handle_member(now, topology, member, out);
+            if member.uid() != self.own.uid && self.handle_member(topology, member) {
+                lacking.push(member.uid());
             }
         }
+        // All are known by now, also those that pass the questions on.
+        lacking.into_iter().for_each(|uid| self.ask(now, uid, out));
         self.touch(now, out);
         let remotes = &self.remotes;
         for (from, body) in self.parked.take(|uid| remotes.contains_key(&uid)) {
@@ -251,13 +257,8 @@ impl Registry {
         }
     }
 
-    fn handle_member(
-        &mut self,
-        now: Instant,
-        topology: &Topology,
-        member: &Member,
-        out: &mut Vec<RegistryOutput>,
-    ) {
+    /// Notes how a member stands. Says whether it is to be asked for what it has.
+    fn handle_member(&mut self, topology: &Topology, member: &Member) -> bool {
         let uid = member.uid();
         let standing = standing_of(topology, member);
         let is_departing = member.status().is_departing();
@@ -279,12 +280,11 @@ impl Registry {
         }
         if is_departing {
             self.asked.remove(&uid);
-        } else if before.is_none() || is_back {
-            self.ask(now, uid, out);
         }
         if before != Some(standing) {
             self.note_standing(uid, Some(standing));
         }
+        !is_departing && (before.is_none() || is_back)
     }
 
     /// A node sent a message of this room.
@@ -375,7 +375,7 @@ impl Registry {
         &self.snapshot
     }
 
-    /// What was refused.
+    /// What was refused or not sent.
     pub fn counters(&self) -> RegistryCounters {
         let strangers = self.parked.dropped();
         RegistryCounters {

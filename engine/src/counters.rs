@@ -343,6 +343,21 @@ counters! {
         cluster_probes,
         /// How often the cluster state could not be written down.
         cluster_state_failures,
+        /// What members told each other of their services and subscriptions, and was for another
+        /// process start at this address. This and the next five are of the whole node, on its
+        /// control core; a message that is lost here costs time, as it is asked for again.
+        registry_misdirected,
+        /// The same of nodes that were no members, and did not become any in time.
+        registry_strangers,
+        /// Versions named of what this node announces that it never had.
+        registry_ahead,
+        /// What others announce and this node has no room for: nobody here finds it.
+        registry_over,
+        /// What a member passed on and may not, or to where it is not on its way.
+        registry_astray,
+        /// What was for other data centres and was not sent: of those by whom it would go, none can
+        /// be reached.
+        registry_wayless,
         /// What the lease store was to be asked.
         lease_asks,
         /// Those of them that it was not asked, or whose answer was not waited for: a newer one for

@@ -1,7 +1,7 @@
 //! What the cores of a node announce, as entries of its registry: the half on the control core.
 //!
-//! Each core sends what it announces in order, and behind it whether somebody waits until others
-//! know. Refusals and answers go back to the core that they are for.
+//! Each core sends what it announces in order, and refusals go back to the core that they are for.
+//! Who waits until others know of something asks the registry, by its [entry](Announcer::entry).
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,7 @@ use ringmesh_proto::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::interests::{Announce, AnnouncementId};
-use crate::registry::{
-    Acknowledgement, EntryId, Extent, RegisterError, Registration, Registry, RegistryOutput,
-};
+use crate::registry::{EntryId, Extent, RegisterError, Registration, Registry, RegistryOutput};
 
 /// Who knows of a subscription when it is said to have begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,29 +35,6 @@ impl Level {
     }
 }
 
-/// By which number the core knows that somebody waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WaiterId(pub u64);
-
-/// What came of waiting until others know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The core that waits.
-    pub core: CoreId,
-    /// Who waits there.
-    pub waiter: WaiterId,
-    /// Who has confirmed it. None was asked at [`Level::Local`].
-    pub acknowledgement: Option<Acknowledgement>,
-}
-
-impl Answer {
-    /// Whether as many know of it as were to.
-    pub fn is_enough(&self) -> bool {
-        let acknowledgement = self.acknowledgement.as_ref();
-        acknowledgement.is_none_or(|it| it.is_enough)
-    }
-}
-
 /// Something was not announced. If it was a [`Announce::Put`], its core has to end its
 /// subscriptions by [`Interests::handle_refused`](super::Interests::handle_refused).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,9 +52,6 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub struct Announcer {
     entries: BTreeMap<CoreId, FxHashMap<AnnouncementId, EntryId>>,
-    /// Who waits for what the registry says, by ticket.
-    waiting: BTreeMap<u64, (CoreId, WaiterId)>,
-    last_ticket: u64,
 }
 
 impl Announcer {
@@ -122,55 +94,6 @@ impl Announcer {
         Ok(())
     }
 
-    /// Somebody on a core waits until what it announced is known. The answer, if there is one
-    /// already: at [`Level::Local`].
-    ///
-    /// # Errors
-    /// [`Refused`]: it is not announced any more, or too many wait.
-    pub fn acknowledge(
-        &mut self,
-        (now, registry): (Instant, &mut Registry),
-        (core, id): (CoreId, AnnouncementId),
-        (level, waiter): (Level, WaiterId),
-        out: &mut Vec<RegistryOutput>,
-    ) -> Result<Option<Answer>, Refused> {
-        let Some(extent) = level.extent() else {
-            let acknowledgement = None;
-            return Ok(Some(Answer {
-                core,
-                waiter,
-                acknowledgement,
-            }));
-        };
-        let ticket = self.last_ticket + 1;
-        let asked = match self.entry(core, id) {
-            Some(entry) => registry.acknowledge(now, (entry, ticket), extent, out),
-            None => Ok(false),
-        };
-        match asked {
-            Ok(true) => {
-                self.last_ticket = ticket;
-                self.waiting.insert(ticket, (core, waiter));
-                Ok(None)
-            }
-            Ok(false) => {
-                let why = RegisterError::Leaving;
-                Err(Refused { core, id, why })
-            }
-            Err(why) => Err(Refused { core, id, why }),
-        }
-    }
-
-    /// The registry says what came of an entry; the answer if somebody waits for it.
-    pub fn handle_acknowledged(&mut self, acknowledgement: Acknowledgement) -> Option<Answer> {
-        let (core, waiter) = self.waiting.remove(&acknowledgement.ticket)?;
-        Some(Answer {
-            core,
-            waiter,
-            acknowledgement: Some(acknowledgement),
-        })
-    }
-
     /// How many entries are announced.
     pub fn len(&self) -> usize {
         self.entries.values().map(FxHashMap::len).sum()
@@ -189,13 +112,11 @@ impl Announcer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::membership::Status;
     use crate::membership::testing::{View, node, topology};
     use crate::pubsub::{InterestSettings, Interests, Pattern, Subscribe, SubscriberId};
-    use crate::registry::{RegistrySettings, limits::ACKNOWLEDGEMENTS_MAX};
+    use crate::registry::RegistrySettings;
 
     const NOW: Instant = Instant::from_nanos(1_000_000_000);
     const CORE: CoreId = CoreId(1);
@@ -227,14 +148,11 @@ mod tests {
         let mut ended = Vec::new();
         interests.handle_refused(refused.id, &mut ended);
         assert!(ended.len() == 1 && interests.is_empty() && announcer.is_empty());
-        let waits = (Level::AllReachable, WaiterId(1));
-        let at = (CORE, refused.id);
-        let asked = announcer.acknowledge((NOW, &mut registry), at, waits, &mut out);
-        assert_eq!(asked, Err(refused));
+        assert_eq!(announcer.entry(CORE, refused.id), None);
     }
 
     #[test]
-    fn one_over_the_acknowledgements_max_waits_in_vain_and_each_other_is_answered() {
+    fn what_a_core_announced_has_an_entry_of_that_core_until_it_is_withdrawn() {
         let mut registry = Registry::new(RegistrySettings::default(), node(1));
         let mut announcer = Announcer::default();
         let mut interests = Interests::new(CORE, InterestSettings::default());
@@ -245,29 +163,16 @@ mod tests {
         };
         let done = announcer.handle((NOW, &mut registry), CORE, put, &mut out);
         assert_eq!((done, announcer.len()), (Ok(()), 1));
-        let mut wait = |level, waiter, registry: &mut Registry, out: &mut Vec<_>| {
-            let waits = (level, WaiterId(waiter));
-            announcer.acknowledge((NOW, registry), (CORE, id), waits, out)
-        };
-        let local = wait(Level::Local, 9, &mut registry, &mut out);
-        assert!(local.expect("at once").is_some_and(|it| it.is_enough()));
-        for waiter in 0..ACKNOWLEDGEMENTS_MAX as u64 {
-            let asked = wait(Level::Quorum, waiter, &mut registry, &mut out);
-            assert_eq!(asked, Ok(None));
+        let entry = announcer.entry(CORE, id).expect("it is announced");
+        assert!(registry.announces(entry));
+        assert_eq!(announcer.entry(CoreId(2), id), None, "that is another core");
+        // What another core has under that number stays out of it.
+        for (core, is_there) in [(CoreId(2), true), (CORE, false)] {
+            let withdraw = Announce::Withdraw { id };
+            let done = announcer.handle((NOW, &mut registry), core, withdraw, &mut out);
+            assert_eq!(done, Ok(()));
+            assert_eq!(registry.announces(entry), is_there);
+            assert_eq!(announcer.entry(CORE, id).is_some(), is_there);
         }
-        let over = wait(Level::Quorum, 999, &mut registry, &mut out);
-        assert_eq!(
-            over.map_err(|it| it.why),
-            Err(RegisterError::Acknowledgements)
-        );
-        let snapshot = registry.snapshot().clone();
-        registry.handle_applied(NOW + Duration::from_millis(1), &snapshot, &mut out);
-        let answers = out.into_iter().filter_map(|it| match it {
-            RegistryOutput::Acknowledged(it) => announcer.handle_acknowledged(it),
-            _ => None,
-        });
-        let waiters: Vec<u64> = answers.map(|it| it.waiter.0).collect();
-        assert_eq!(waiters.len(), ACKNOWLEDGEMENTS_MAX);
-        assert!(announcer.waiting.is_empty());
     }
 }

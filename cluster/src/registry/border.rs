@@ -151,9 +151,10 @@ impl Registry {
         some.get(place).map(|it| &it.node)
     }
 
-    /// Sends a message of this node to a member elsewhere, by those that pass it on.
+    /// Sends a message of this node to a member elsewhere, by those that pass it on. If there are
+    /// none that is counted, and whoever lacks what it said asks again.
     pub(super) fn send_over(
-        &self,
+        &mut self,
         home: &Arc<str>,
         sending: Sending,
         (is_for_all, message): (bool, &[u8]),
@@ -168,15 +169,17 @@ impl Registry {
             _ if self.speaks(None, self.own.uid) => self.pick(Some(home), way.entering()),
             _ => self.pick(None, way.leaving()),
         };
-        if let Some(next) = next {
-            let relayed = Relayed {
-                origin: self.own.uid,
-                way,
-                is_for_all,
-                message,
-            };
-            out.push(relay(next, relayed));
-        }
+        let Some(next) = next else {
+            self.counters.wayless += 1;
+            return;
+        };
+        let relayed = Relayed {
+            origin: self.own.uid,
+            way,
+            is_for_all,
+            message,
+        };
+        out.push(relay(next, relayed));
     }
 
     /// Tells each other data centre what is new in this node's table, once. What follows soon takes
@@ -194,16 +197,18 @@ impl Registry {
             self.border.turned = Some(now);
         }
         let latest = self.owned.told().counter;
-        for name in self.border.there.keys() {
+        let names: Vec<Arc<str>> = self.border.there.keys().cloned().collect();
+        for name in &names {
             let Some(ear) = self.pick(Some(name), self.border.way.entering()) else {
+                self.counters.wayless += 1;
                 continue;
             };
+            let to = ear.uid;
             let mut living = self
                 .remotes
                 .iter()
                 .filter(|it| it.1.home.as_ref() == Some(name));
             let body = delta(living.any(|it| self.acknowledging.waits_for(*it.0)));
-            let to = ear.uid;
             let message = Message { to, latest, body }.to_bytes();
             self.send_over(name, Sending::Usual, (true, &message), out);
         }

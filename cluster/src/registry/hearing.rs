@@ -84,7 +84,7 @@ impl Registry {
         Ok(())
     }
 
-    fn handle_check(&self, from: Uid, sum: u64, out: &mut Vec<RegistryOutput>) {
+    fn handle_check(&mut self, from: Uid, sum: u64, out: &mut Vec<RegistryOutput>) {
         if sum != self.sum() {
             let digest = Body::Digest {
                 is_question: true,

@@ -59,9 +59,10 @@ impl Registry {
             is_to_be_confirmed,
             changes: changes.clone(),
         };
-        let here = self.remotes.values().filter(|it| it.home.is_none());
-        for remote in here.filter(|it| !it.is_departing) {
-            let to = remote.node.uid;
+        let here = self.remotes.iter().filter(|it| it.1.home.is_none());
+        let here = here.filter(|it| !it.1.is_departing);
+        let here: Vec<Uid> = here.map(|it| *it.0).collect();
+        for to in here {
             self.send(to, delta(self.acknowledging.waits_for(to)), out);
         }
         self.tell_elsewhere(now, delta, out);
@@ -86,7 +87,7 @@ impl Registry {
 
     /// Asks one of those that can be reached, and that this node has a link with anyway, whether it
     /// has the same tables.
-    pub(super) fn check_another(&self, random: &mut Random, out: &mut Vec<RegistryOutput>) {
+    pub(super) fn check_another(&mut self, random: &mut Random, out: &mut Vec<RegistryOutput>) {
         let others = self.remotes.values().filter(|it| it.is_within_reach());
         let others = others.filter(|it| self.is_near(it.home.as_ref(), it.node.uid));
         let (mut others, elsewhere): (Vec<&Remote>, _) = others.partition(|it| it.home.is_none());
@@ -95,7 +96,8 @@ impl Registry {
             others = elsewhere;
         }
         if let Some(to) = others.get(random.below(others.len())) {
-            self.send(to.node.uid, Body::Check { sum: self.sum() }, out);
+            let to = to.node.uid;
+            self.send(to, Body::Check { sum: self.sum() }, out);
         }
     }
 
@@ -117,13 +119,13 @@ impl Registry {
         versions.map(mix).fold(0, u64::wrapping_add)
     }
 
-    pub(super) fn send(&self, to: Uid, body: Body, out: &mut Vec<RegistryOutput>) {
+    pub(super) fn send(&mut self, to: Uid, body: Body, out: &mut Vec<RegistryOutput>) {
         self.send_by(to, Sending::Usual, body, out);
     }
 
     /// Sends a message; to other data centres as is said.
     pub(super) fn send_by(
-        &self,
+        &mut self,
         to: Uid,
         sending: Sending,
         body: Body,
@@ -136,7 +138,8 @@ impl Registry {
         let body = Message { to, latest, body }.to_bytes();
         match &remote.home {
             Some(home) if !(sending.is_usual() && self.is_near(Some(home), to)) => {
-                self.send_over(home, sending, (false, &body), out);
+                let home = Arc::clone(home);
+                self.send_over(&home, sending, (false, &body), out);
             }
             _ => out.push(RegistryOutput::Send {
                 to: remote.node.clone(),

@@ -17,7 +17,7 @@ impl Core {
         self.tally.read()
     }
 
-    /// Takes what others count for this core into its page, where any thread reads it. About twenty
+    /// Takes what others count for this core into its page, where any thread reads it. About thirty
     /// moves between lines that are this core's own; the clock is not read.
     pub(crate) fn publish_counters(&self) {
         self.tally.set_transport(self.io.borrow().counters());
@@ -28,6 +28,7 @@ impl Core {
         self.tally.watches.set(watches as u64);
         self.tally.watches_far.set(self.far.watches() as u64);
         self.publish_pubsub_counters();
+        self.publish_registry_counters();
         self.tally.tasks.set(self.tasks.live() as u64);
     }
 

@@ -6,6 +6,7 @@
 mod guarantees;
 mod limits;
 mod map;
+mod reach;
 mod safety;
 mod size;
 mod source;
@@ -164,6 +165,14 @@ fn the_map_agrees_with_the_land() {
         architecture.lines().count() <= 250,
         "{page}: at most 250 lines"
     );
+}
+
+#[test]
+fn every_file_is_part_of_what_is_built() {
+    let paths = files(&root()).into_iter();
+    let manifests = paths.filter(|path| path.ends_with("/Cargo.toml"));
+    let manifests: Vec<_> = manifests.map(|path| (path.clone(), read(&path))).collect();
+    judge(reach::unreached(&manifests, &sources()));
 }
 
 #[test]

@@ -44,6 +44,8 @@ const BUCKETS: usize = 256;
 pub(super) struct Rows {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
+    /// Where each slot that is a member of a row stands among its members.
+    places: Vec<u32>,
     /// The first row of each hash of a text.
     heads: FxHashMap<u64, u32>,
     shapes: Shapes,
@@ -59,6 +61,7 @@ impl Default for Rows {
         Self {
             rows: Vec::new(),
             free: Vec::new(),
+            places: Vec::new(),
             heads: FxHashMap::default(),
             shapes: Shapes::default(),
             version: 0,
@@ -124,14 +127,25 @@ impl Rows {
 
     /// Somebody subscribes to that row. Its bytes, announcement and weight.
     pub(super) fn enter(&mut self, row: u32, slot: u32) -> (usize, AnnouncementId, u32) {
-        self.change(row, |members| members.push(slot))
+        if self.places.len() <= slot as usize {
+            make_room(&mut self.places);
+            self.places.resize(slot as usize + 1, 0);
+        }
+        self.change(row, |members, places| {
+            // Their number is bounded by one of 32 bits.
+            places[slot as usize] = members.len() as u32;
+            members.push(slot);
+        })
     }
 
-    /// Somebody does not any more; with the last one the row goes. The same.
+    /// Somebody does not any more; with the last one the row goes. The same. It takes no longer
+    /// however many others do: the last of them takes the place of who leaves.
     pub(super) fn leave(&mut self, row: u32, slot: u32) -> (usize, AnnouncementId, u32) {
-        let left = self.change(row, |members| {
-            if let Some(place) = members.iter().position(|it| *it == slot) {
-                members.swap_remove(place);
+        let left = self.change(row, |members, places| {
+            let place = places[slot as usize];
+            members.swap_remove(place as usize);
+            if let Some(moved) = members.get(place as usize) {
+                places[*moved as usize] = place;
             }
         });
         if left.2 == 0 {
@@ -143,12 +157,12 @@ impl Rows {
     fn change(
         &mut self,
         row: u32,
-        change: impl FnOnce(&mut Vec<u32>),
+        change: impl FnOnce(&mut Vec<u32>, &mut [u32]),
     ) -> (usize, AnnouncementId, u32) {
         let Some(row) = self.rows.get_mut(row as usize).and_then(Option::as_mut) else {
             return (0, AnnouncementId(0), 0);
         };
-        change(&mut row.members);
+        change(&mut row.members, &mut self.places);
         let changed = (row.key.name().len(), row.announcement, row.weight());
         let hash = text_hash(&row.key);
         self.touch(hash);

@@ -226,9 +226,9 @@ impl Model {
     fn note_answers(&mut self) {
         let numbers: Vec<u64> = self.world.nodes.keys().copied().collect();
         for number in numbers {
-            for answer in self.world.answers(number) {
-                let subscription = &mut self.subscriptions[answer.waiter.0 as usize];
-                if answer.is_enough() {
+            for (waiter, answer) in self.world.answers(number) {
+                let subscription = &mut self.subscriptions[waiter as usize];
+                if answer.is_enough {
                     subscription.confirmed = Some((self.world.now, confirmed(&answer)));
                 }
             }

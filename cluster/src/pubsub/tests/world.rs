@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmesh_proto::address::{CoreId, NodeId, Uid};
+use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::time::Instant;
 
 use crate::context::Random;
@@ -14,11 +14,12 @@ use crate::membership::reachability::Reason;
 use crate::membership::testing::{View, node, topology, uid};
 use crate::pubsub::limits::HEAD_BYTES_MAX;
 use crate::pubsub::{
-    AllNodes, Announce, AnnouncementId, Announcer, Answer, Destination, Head, Hop,
-    InterestSettings, Interests, Level, Mediator, Publish, Recipient, Subscribe, Subscribed, Topic,
-    Topics, WaiterId,
+    AllNodes, Announce, AnnouncementId, Announcer, Destination, Head, Hop, InterestSettings,
+    Interests, Mediator, Publish, Recipient, Subscribe, Subscribed, Topic, Topics,
 };
-use crate::registry::{Registry, RegistryOutput, RegistrySettings, Snapshot};
+use crate::registry::{
+    Acknowledgement, Extent, Registry, RegistryOutput, RegistrySettings, Snapshot,
+};
 
 /// A core of a node.
 pub(super) type At = (u64, u16);
@@ -29,8 +30,8 @@ enum Event {
     Body(NodeId, Vec<u8>),
     /// A core announces something.
     Announce(CoreId, Announce),
-    /// A core waits until others know.
-    Wait(CoreId, AnnouncementId, WaiterId),
+    /// A core waits until others know, by that number of its own.
+    Wait(CoreId, AnnouncementId, u64),
     /// A core is shown who subscribes.
     Show(CoreId, Arc<Topics>, Arc<Snapshot>),
     /// A frame comes from another node.
@@ -64,7 +65,10 @@ pub(super) struct Node {
     pub(super) cores: Vec<Mediator>,
     /// Which snapshot each core has.
     shown: Vec<u64>,
-    pub(super) answers: Vec<Answer>,
+    /// Who waits for what the registry says, by ticket.
+    waiting: BTreeMap<u64, u64>,
+    last_ticket: u64,
+    answers: Vec<(u64, Acknowledgement)>,
 }
 
 /// What became of a publish on the way out.
@@ -128,6 +132,8 @@ impl World {
             topics: Arc::new(Topics::new(uid(number))),
             cores: (0..cores).map(core).collect(),
             shown: vec![0; usize::from(cores)],
+            waiting: BTreeMap::new(),
+            last_ticket: 0,
             answers: Vec::new(),
         };
         self.nodes.insert(number, started);
@@ -185,8 +191,8 @@ impl World {
                 }
                 RegistryOutput::Acknowledged(it) => {
                     let node = self.nodes.get_mut(&number).expect("a node");
-                    let answer = node.announcer.handle_acknowledged(it);
-                    node.answers.extend(answer);
+                    let waiter = node.waiting.remove(&it.ticket);
+                    node.answers.extend(waiter.map(|waiter| (waiter, it)));
                 }
             }
         }
@@ -259,12 +265,16 @@ impl World {
                 assert_eq!(done, Ok(()));
             }
             Event::Wait(core, id, waiter) => self.with(to, |it, now, out| {
-                let registry = &mut it.registry;
-                let waiting = (Level::AllReachable, waiter);
                 // It may have ended meanwhile.
-                let _ = it
-                    .announcer
-                    .acknowledge((now, registry), (core, id), waiting, out);
+                let Some(entry) = it.announcer.entry(core, id) else {
+                    return;
+                };
+                it.last_ticket += 1;
+                let asked = (entry, it.last_ticket);
+                let extent = Extent::AllReachable;
+                let asked = it.registry.acknowledge(now, asked, extent, out);
+                assert_eq!(asked, Ok(true));
+                it.waiting.insert(it.last_ticket, waiter);
             }),
             Event::Show(core, topics, snapshot) => self.with(to, |it, now, out| {
                 it.cores[usize::from(core.0)].handle_topics(topics);
@@ -388,7 +398,7 @@ impl World {
         let begun = self.interests(at).subscribe(wanted, &mut out);
         let begun = begun.expect("room");
         self.tell(at, out);
-        let wait = Event::Wait(CoreId(at.1), begun.announcement, WaiterId(waiter));
+        let wait = Event::Wait(CoreId(at.1), begun.announcement, waiter);
         self.travel_to(at, (at.0, u16::MAX), wait);
         begun
     }
@@ -405,8 +415,8 @@ impl World {
         answer
     }
 
-    /// The answers that came since the last call.
-    pub(super) fn answers(&mut self, number: u64) -> Vec<Answer> {
+    /// The answers that came since the last call, each with the number of who waited.
+    pub(super) fn answers(&mut self, number: u64) -> Vec<(u64, Acknowledgement)> {
         std::mem::take(&mut self.nodes.get_mut(&number).expect("a node").answers)
     }
 }
@@ -429,8 +439,7 @@ fn read(bytes: &[u8]) -> Message {
 }
 
 /// The members that confirmed something.
-pub(super) fn confirmed(answer: &Answer) -> BTreeSet<u64> {
-    let acknowledgement = answer.acknowledgement.iter();
-    let nodes = acknowledgement.flat_map(|it| it.confirmed.iter());
-    nodes.map(|it: &NodeId| Uid::as_u64(it.uid)).collect()
+pub(super) fn confirmed(answer: &Acknowledgement) -> BTreeSet<u64> {
+    let nodes = answer.confirmed.iter();
+    nodes.map(|it| it.uid.as_u64()).collect()
 }

@@ -100,10 +100,15 @@ fn what_is_taken_back_is_answered_at_once() {
 fn one_over_the_acknowledgements_max_is_refused() {
     let mut world = three();
     world.loss = 100;
+    let known = world.register(1, "a");
     for _ in 0..ACKNOWLEDGEMENTS_MAX {
         register(&mut world, 1).expect("room");
     }
     let over = register(&mut world, 1);
+    assert_eq!(over, Err(RegisterError::Acknowledgements));
+    let over = world.with(1, |it, now, out| {
+        it.acknowledge(now, (known, 9), Extent::Quorum, out)
+    });
     assert_eq!(over, Err(RegisterError::Acknowledgements));
     world.run_for(MILLIS * 5_100);
     assert_eq!(world.nodes[&1].acknowledged.len(), ACKNOWLEDGEMENTS_MAX);

@@ -176,6 +176,30 @@ fn two_that_speak_and_do_not_reach_each_other_do_by_others() {
     }
 }
 
+/// One of those that have no links over the border loses all that have some.
+#[test]
+fn what_has_no_way_over_the_border_is_counted_and_told_when_there_is_one() {
+    let mut world = two(10);
+    world.run_for(SECOND);
+    let wayless = |world: &World, at: u64| world.nodes[&at].registry.counters().wayless;
+    assert!(HERE.chain(EAST).all(|at| wayless(&world, at) == 0));
+    (1..=5).for_each(|it| world.part(7, it));
+    world.show_all();
+    world.register(7, "a");
+    assert_eq!(wayless(&world, 7), 1);
+    world.run_for(SECOND);
+    assert!(world.found(11, "a").is_empty());
+    world.cut.clear();
+    world.show_all();
+    world.run_for(SECOND * 10);
+    assert_eq!(world.found(17, "a"), [7]);
+    world.assert_equal();
+    assert!(
+        HERE.chain(EAST)
+            .all(|at| at == 7 || wayless(&world, at) == 0)
+    );
+}
+
 /// Somebody passes nothing on, and whoever announces takes another way soon.
 #[test]
 fn what_is_announced_again_and_again_is_not_lost_for_long() {

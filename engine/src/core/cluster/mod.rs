@@ -26,6 +26,7 @@ use ringmesh_cluster::effect::Outbox;
 use ringmesh_cluster::membership::Status;
 use ringmesh_cluster::membership::command::Command;
 use ringmesh_cluster::membership::topology::Topology;
+use ringmesh_cluster::registry::RegistryCounters;
 use ringmesh_cluster::watch::NodeEnd;
 use ringmesh_lease::Store;
 use ringmesh_proto::address::{NodeId, Uid};
@@ -106,6 +107,13 @@ impl ClusterRoom {
     fn own_status(&self) -> Option<Status> {
         let machine = self.machine.borrow();
         machine.as_ref().and_then(|it| it.topology().own_status())
+    }
+
+    /// What went wrong with what members announce to each other. `None` without a machine, or while
+    /// it runs: a strategy of the program's own may ask for the counters of its node.
+    pub(super) fn registry_counters(&self) -> Option<RegistryCounters> {
+        let machine = self.machine.try_borrow().ok()?;
+        Some(machine.as_ref()?.registry().counters())
     }
 
     /// Whether something is to be done in this turn or the next.

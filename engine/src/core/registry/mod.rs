@@ -6,6 +6,7 @@
 //! their own core, so the word of their end cannot come before.
 
 mod announcing;
+mod counting;
 mod listening;
 mod slot;
 

@@ -10,6 +10,7 @@ use ringmesh::pubsub::Topic;
 use ringmesh_cluster::membership::message::Message;
 use ringmesh_cluster::membership::{Gossip, Member, Profile};
 use ringmesh_cluster::pubsub::{Came, Reached};
+use ringmesh_cluster::registry::limits::PARKED_OF_NODE_MAX;
 use ringmesh_proto::frame::Head;
 use ringmesh_proto::frame::body::{Ping, Pong};
 use ringmesh_proto::kind::Kind;
@@ -122,6 +123,31 @@ fn what_strangers_tell_a_cluster_is_refused_and_counted_and_harms_nobody() {
     }
     let after = state(node);
     assert_eq!(after.members(), before.members());
+}
+
+/// All cores of that peer have what a process start announces, as of its first version.
+fn confirmation(to: Uid) -> Vec<u8> {
+    let mut bytes = vec![69];
+    for number in [to.as_u64(), 0, 1] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn what_strangers_say_of_tables_is_counted_where_all_counters_are() {
+    let nodes = cluster_of(1, &watchful(), |builder| builder);
+    let node = &nodes[0];
+    let own = node.id().uid;
+    let former = Uid::new(own.as_u64() ^ 1).expect("another one");
+    let mut stranger = Stranger::of(node);
+    (0..3).for_each(|_| stranger.say(&confirmation(former)));
+    // As many as are kept until it is a member, and two more.
+    (0..PARKED_OF_NODE_MAX + 2).for_each(|_| stranger.say(&confirmation(own)));
+    stranger.is_heard(1);
+    let now = node.counters();
+    let counted = [now.registry_misdirected, now.registry_strangers];
+    assert_eq!(counted, [3, 2], "{now:#?}");
 }
 
 #[test]

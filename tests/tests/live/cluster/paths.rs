@@ -16,6 +16,7 @@ use ringmesh_tests::live::messages::{Echoed, Record};
 use ringmesh_tests::live::node::LiveNode;
 
 use super::{cluster_of, of, watchful};
+use crate::actors::gate::Gate;
 
 const DESK: Path<Record> = Path::new("tests/desk");
 
@@ -196,8 +197,8 @@ fn nobody_is_under_a_path_when_its_actors_have_gone_and_that_is_said() {
 
 protocol! { SlowApi = "tests.slow-clerk" { Record } }
 
-/// Handles nothing before the test lets it.
-struct Slow(Receiver<()>);
+/// Handles nothing before the test opens its gate.
+struct Slow(Gate);
 
 impl Actor for Slow {
     type Api = SlowApi;
@@ -205,20 +206,19 @@ impl Actor for Slow {
 
 #[async_handler]
 impl AsyncHandler<Record> for Slow {
-    async fn handle(&mut self, _: Msg<Record>, cx: &mut Cx<'_, Self>) {
-        while self.0.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            cx.node().sleep(Duration::from_millis(1)).await;
-        }
+    async fn handle(&mut self, _: Msg<Record>, _: &mut Cx<'_, Self>) {
+        self.0.pass().await;
     }
 }
 
 #[test]
 fn who_has_no_room_is_passed_over_and_waited_for_when_nobody_has() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
-    let (let_go, go) = channel();
+    let gate = Gate::default();
+    let kept = gate.clone();
     let (said, heard) = channel();
     nodes[1].run(|node| async move {
-        let slow = node.spawn(Slow(go)).expect("room");
+        let slow = node.spawn(Slow(kept)).expect("room");
         node.put_everywhere(&DESK, &slow).await.expect("room");
     });
     nodes[0].run(|node| async move {
@@ -257,7 +257,7 @@ fn who_has_no_room_is_passed_over_and_waited_for_when_nobody_has() {
         let far = desk(&node).all_but_self().timeout(WAIT);
         far.send_to_all(record(0)).await.expect("somebody is there")
     });
-    drop(let_go);
+    gate.open();
     assert_eq!(waiting.finish(), SentToAll { told: 1, lost: 0 });
     assert_eq!(total(&books_of(&nodes[0]), |it| it.sends_lost), 2);
 }
@@ -265,10 +265,9 @@ fn who_has_no_room_is_passed_over_and_waited_for_when_nobody_has() {
 #[test]
 fn who_is_busy_or_has_ended_is_no_reason_to_wait_while_others_of_its_core_have_room() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
-    let (_let_go, go) = channel();
     let (said, heard) = channel();
     nodes[1].run(|node| async move {
-        let slow = node.spawn(Slow(go)).expect("room");
+        let slow = node.spawn(Slow(Gate::default())).expect("room");
         node.put_everywhere(&DESK, &slow).await.expect("room");
         let brief = desk(&node).timeout(Duration::from_millis(20));
         while brief.send(record(0)).await.is_ok() {}

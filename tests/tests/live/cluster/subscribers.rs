@@ -14,6 +14,7 @@ use ringmesh_tests::live::messages::Record;
 use ringmesh_tests::live::node::LiveNode;
 
 use super::{cluster_of, watchful};
+use crate::actors::gate::Gate;
 
 const RECORDS: Topic<Record> = Topic::new("tests.subscribers");
 
@@ -74,16 +75,15 @@ fn next(heard: &Receiver<u64>) -> u64 {
 fn who_reads_the_newest_of_each_key_has_no_more_waiting_than_there_are_keys() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
     let (said, subscribed) = channel();
-    let (let_go, go) = channel::<()>();
+    let gate = Gate::default();
+    let waited = gate.clone();
     let reading = nodes[1].begin(move |node| async move {
         let subscribe = node.subscribe(&RECORDS).expect("a topic").queue(8);
         let subscribe = subscribe.conflate(|it| it.number.to_native() % 4);
         let begun = subscribe.begin_known(Level::AllReachable).await;
         let (mut newest, _) = begun.expect("room");
         said.send(()).expect("the test waits");
-        while go.try_recv().is_err() {
-            node.sleep(Duration::from_millis(1)).await;
-        }
+        waited.pass().await;
         assert_eq!(newest.len(), 4);
         let mut numbers = Vec::new();
         for _ in 0..4 {
@@ -102,7 +102,7 @@ fn who_reads_the_newest_of_each_key_has_no_more_waiting_than_there_are_keys() {
         }
     });
     nodes[1].until("all there", |it| it.subscribers_queued == 1_000);
-    let_go.send(()).expect("it waits");
+    gate.open();
     assert_eq!(reading.finish(), [996, 997, 998, 999]);
     let books = books_of(&nodes[1]);
     assert_eq!(total(&books, |it| it.subscribers_replaced), 996);
@@ -236,8 +236,8 @@ fn an_actor_subscribes_to_patterns_and_in_groups_on_its_own_core_alone() {
     assert_eq!(all, (0..100).chain([500]).collect::<Vec<u64>>());
 }
 
-/// Handles nothing before the test lets it.
-struct Slow(Receiver<()>);
+/// Handles nothing before the test opens its gate.
+struct Slow(Gate);
 
 impl Actor for Slow {
     type Api = KeeperApi;
@@ -245,10 +245,8 @@ impl Actor for Slow {
 
 #[async_handler]
 impl AsyncHandler<Record> for Slow {
-    async fn handle(&mut self, _: Msg<Record>, cx: &mut Cx<'_, Self>) {
-        while self.0.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            cx.node().sleep(Duration::from_millis(1)).await;
-        }
+    async fn handle(&mut self, _: Msg<Record>, _: &mut Cx<'_, Self>) {
+        self.0.pass().await;
     }
 }
 
@@ -256,9 +254,8 @@ impl AsyncHandler<Record> for Slow {
 fn what_the_mailbox_of_an_actor_has_no_room_for_is_lost_and_counted_and_slows_nobody() {
     const MANY: u64 = 40_000;
     let node = LiveNode::start_with(|builder| builder.cores(1));
-    let (let_go, go) = channel();
     node.run(|node| async move {
-        let slow = node.spawn(Slow(go)).expect("room");
+        let slow = node.spawn(Slow(Gate::default())).expect("room");
         let subscribe = node.subscribe(&RECORDS).expect("a topic");
         subscribe.begin_for(&slow).expect("room");
         let others = node
@@ -279,7 +276,6 @@ fn what_the_mailbox_of_an_actor_has_no_room_for_is_lost_and_counted_and_slows_no
             2 * MANY
         );
     });
-    drop(let_go);
 }
 
 #[test]

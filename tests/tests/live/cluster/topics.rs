@@ -14,6 +14,7 @@ use ringmesh_tests::live::messages::Record;
 use ringmesh_tests::live::node::{LiveNode, Pending};
 
 use super::{cluster_of, watchful};
+use crate::actors::gate::Gate;
 
 const RECORDS: Topic<Record> = Topic::new("tests.records");
 
@@ -280,7 +281,8 @@ fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
     let patient = OnFull::Wait(Duration::from_secs(20));
     let (said, subscribed) = std::sync::mpsc::channel();
-    let (let_go, go) = std::sync::mpsc::channel::<()>();
+    let gate = Gate::default();
+    let waited = gate.clone();
     let reading = nodes[1].begin(move |node| async move {
         let subscribe = node.subscribe(&RECORDS).expect("a topic").queue(4);
         let begun = subscribe
@@ -289,9 +291,7 @@ fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
             .await;
         let (mut subscription, _) = begun.expect("room");
         said.send(()).expect("the test waits");
-        while go.try_recv().is_err() {
-            node.sleep(Duration::from_millis(1)).await;
-        }
+        waited.pass().await;
         numbers(&mut subscription, 3_000).await
     });
     subscribed.recv().expect("it subscribes");
@@ -303,7 +303,7 @@ fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
         }
     });
     nodes[0].until("it is slowed", |it| it.published >= 1_000);
-    let_go.send(()).expect("it waits");
+    gate.open();
     publishing.finish();
     assert_eq!(reading.finish(), (0..3_000).collect::<Vec<u64>>());
     // Here the publisher itself is who waits.
