@@ -11,7 +11,7 @@ use ringmesh_proto::address::CoreId;
 
 use super::journal::{Entry, Exercise};
 use super::publishing::owners;
-use super::{Confirm, Parcel, Room};
+use super::{Begun, Confirm, Parcel, Room};
 use crate::machine::{Act, Outbox};
 
 /// What the control core has besides.
@@ -19,8 +19,8 @@ use crate::machine::{Act, Outbox};
 pub(super) struct Desk {
     pub(super) announcer: Announcer,
     last_ticket: u64,
-    /// Which subscription waits to be confirmed, and how, by ticket.
-    waiting: BTreeMap<u64, (usize, Extent)>,
+    /// What waits to be confirmed, and how, by ticket.
+    waiting: BTreeMap<u64, (Begun, Extent)>,
     /// What not all cores have read.
     pub(super) unread: VecDeque<Arc<Snapshot>>,
 }
@@ -51,6 +51,7 @@ impl Room {
         }
         place.snapshot = Arc::clone(&self.latest);
         place.mediator.handle_topics(Arc::clone(&self.topics));
+        self.follow_asked(core);
         let nodes = owners(&self.latest, |it| it != Standing::Reachable);
         if !nodes.is_empty() {
             let at = (self.own.uid, core as u16);
@@ -82,7 +83,7 @@ impl Room {
         out: &mut Outbox<E>,
     ) {
         match core.0 {
-            0 => self.take(0, Parcel::Refused(id), out),
+            0 => self.end_refused(0, id),
             core => self.put(core.into(), Parcel::Refused(id), out),
         }
     }
@@ -92,9 +93,7 @@ impl Room {
         let entry = self.desk.announcer.entry(it.core, it.id)?;
         self.desk.last_ticket += 1;
         let ticket = self.desk.last_ticket;
-        self.desk
-            .waiting
-            .insert(ticket, (it.subscription, it.extent));
+        self.desk.waiting.insert(ticket, (it.begun, it.extent));
         Some((entry, ticket))
     }
 
@@ -105,11 +104,14 @@ impl Room {
 
     /// The registry says who knows of an entry.
     pub(in crate::members) fn handle_acknowledged(&mut self, it: &Acknowledgement) {
-        if let Some((subscription, extent)) = self.desk.waiting.remove(&it.ticket) {
+        if let Some((begun, extent)) = self.desk.waiting.remove(&it.ticket) {
             let nodes = it.confirmed.iter().map(|it| it.uid).collect();
-            self.write(Entry::Confirmed {
-                subscription,
-                nodes,
+            self.write(match begun {
+                Begun::Subscription(subscription) => Entry::Confirmed {
+                    subscription,
+                    nodes,
+                },
+                Begun::Actor(number) => Entry::PutConfirmed { number, nodes },
             });
             let exercise = match extent {
                 Extent::Quorum => Exercise::ConfirmedByQuorum,
