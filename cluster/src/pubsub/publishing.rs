@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::time::Instant;
 
+use super::choice::Policy;
 use super::frame::{Came, Reached};
 use super::limits::PUBLISHES_MAX;
 
@@ -80,6 +81,8 @@ impl Awaited {
 #[derive(Debug)]
 struct Waiting {
     deadline: Instant,
+    /// It goes to all places where there are members, and nobody sends it on.
+    is_broadcast: bool,
     awaited: BTreeMap<Uid, Awaited>,
     outcome: Outcome,
 }
@@ -135,11 +138,11 @@ impl Publishing {
         Ok(self.last)
     }
 
-    /// The publish with that number goes to those nodes. This core is to answer as well, for its
-    /// own node.
+    /// The publish with that number, of that policy, goes to those nodes. This core is to answer as
+    /// well, for its own node.
     pub fn begin(
         &mut self,
-        publish: u64,
+        (publish, policy): (u64, Policy),
         deadline: Instant,
         own: Uid,
         nodes: impl IntoIterator<Item = Uid>,
@@ -147,6 +150,7 @@ impl Publishing {
         let all = nodes.into_iter().chain([own]);
         let waiting = Waiting {
             deadline,
+            is_broadcast: policy == Policy::Broadcast,
             awaited: all.map(|node| (node, Awaited::default())).collect(),
             outcome: Outcome::default(),
         };
@@ -163,7 +167,12 @@ impl Publishing {
         let Some(awaited) = waiting.awaited.get_mut(&node) else {
             return false;
         };
-        awaited.add(reached);
+        let came = match reached.came {
+            // What nobody sends on looks to the cores of a node as what was sent on before.
+            Came::SentOn if waiting.is_broadcast => Came::Shared,
+            came => came,
+        };
+        awaited.add(&Reached { came, ..*reached });
         if awaited.is_over() {
             waiting.close(node);
         }

@@ -22,11 +22,15 @@ pub enum Canary {
     SendTwice,
     /// It forgets a frame that has come.
     LoseFrame,
+    /// It says that one subscriber more than have it has what was published.
+    AnswerMore,
+    /// It tells another actor under a path what is for one alone.
+    TellTwo,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Repeat,
         Self::Lose,
         Self::KeepYourself,
@@ -35,6 +39,8 @@ impl Canary {
         Self::LoseCopy,
         Self::SendTwice,
         Self::LoseFrame,
+        Self::AnswerMore,
+        Self::TellTwo,
     ];
 
     /// In how many of a thousand messages.
@@ -51,6 +57,8 @@ impl Canary {
             Self::LoseCopy => "lose-copy",
             Self::SendTwice => "send-twice",
             Self::LoseFrame => "lose-frame",
+            Self::AnswerMore => "answer-more",
+            Self::TellTwo => "tell-two",
         }
     }
 
@@ -64,6 +72,8 @@ impl Canary {
             Self::LoseCopy => "reached",
             Self::SendTwice => "frames",
             Self::LoseFrame => "accounted",
+            Self::AnswerMore => "answered",
+            Self::TellTwo => "paths",
         }
     }
 

@@ -66,7 +66,7 @@ pub use self::leaders::Leaders;
 pub use self::leaver::Leaver;
 pub use self::listings::Listings;
 pub use self::numbers::Numbers;
-pub use self::pubsub::{Accounted, Frames, Groups, Once, Reached};
+pub use self::pubsub::{Accounted, Answered, Frames, Groups, Once, Paths, Reached, Waited};
 use self::pubsub::{Room, Shared};
 pub use self::quiet::Quiet;
 pub use self::rows::Rows;
@@ -335,7 +335,7 @@ impl Machine for Participant {
             return;
         }
         if let Some(room) = &mut self.pubsub
-            && room.receive(body, cx.out)
+            && room.receive(from.uid, body, cx.out)
         {
             return;
         }
@@ -533,6 +533,9 @@ impl Members {
             Box::new(Once::default()),
             Box::new(Reached::default()),
             Box::new(Accounted::default()),
+            Box::new(Answered::default()),
+            Box::new(Paths::default()),
+            Box::new(Waited::default()),
         ];
         // Who goes down without a vote may have given up others before.
         if downing != Downing::DownAll {

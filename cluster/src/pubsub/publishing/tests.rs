@@ -26,7 +26,7 @@ fn begun(
     nodes: impl IntoIterator<Item = Uid>,
 ) -> u64 {
     let number = publishing.reserve().expect("room");
-    publishing.begin(number, deadline(), uid(1), nodes);
+    publishing.begin((number, Policy::Random), deadline(), uid(1), nodes);
     publishing.handle_reached(uid(1), &reached(number, Some(cores), here));
     number
 }
@@ -129,7 +129,7 @@ fn no_two_publishes_have_one_number_whenever_they_begin() {
     // What the outer one sets off publishes as well, before it has begun.
     let inner = begun(&mut publishing, (0, 0), [uid(2)]);
     assert_ne!(outer, inner);
-    publishing.begin(outer, deadline(), uid(1), [uid(2)]);
+    publishing.begin((outer, Policy::Random), deadline(), uid(1), [uid(2)]);
     assert!(publishing.handle_reached(uid(2), &reached(inner, Some(0), 7)));
     publishing.handle_reached(uid(2), &reached(outer, Some(0), 1));
     // It is not over before its own core has answered.
@@ -161,4 +161,27 @@ fn what_is_sent_on_within_a_node_is_waited_for_and_what_another_sent_on_is_not()
     let outcome = publishing.end(number).expect("it waits");
     assert!(outcome.is_complete());
     assert_eq!((outcome.nodes, outcome.subscribers), (2, 5));
+}
+
+#[test]
+fn what_goes_to_all_members_is_over_when_all_cores_have_answered() {
+    let mut publishing = Publishing::default();
+    let number = publishing.reserve().expect("room");
+    let publish = (number, Policy::Broadcast);
+    publishing.begin(publish, deadline(), uid(1), [uid(2)]);
+    let mut say = |node, came| {
+        let reached = Reached {
+            publish: number,
+            came,
+            sent_on: 0,
+            subscribers: 1,
+        };
+        publishing.handle_reached(uid(node), &reached)
+    };
+    // As nobody sends it on, the other cores take it for one that was.
+    assert!(!say(1, Came::Sent { cores: 1 }) && !say(1, Came::SentOn));
+    assert!(!say(2, Came::SentOn) && say(2, Came::Sent { cores: 1 }));
+    let (_, outcome) = publishing.poll_outcome(NOW).expect("it is over");
+    assert_eq!((outcome.nodes, outcome.subscribers), (2, 4));
+    assert!(outcome.is_complete());
 }

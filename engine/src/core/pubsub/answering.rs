@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmesh_cluster::pubsub::{AnswerTo, Came, Outcome, Publishing, Reached};
+use ringmesh_cluster::pubsub::{AnswerTo, Came, Outcome, Policy, Publishing, Reached};
 use ringmesh_cluster::registry::Standing;
 use ringmesh_proto::address::Uid;
 use ringmesh_proto::message::Message as _;
@@ -32,11 +32,17 @@ impl Answers {
 
     /// The publish with that number has left for nodes, not for all of which there was room. This
     /// core answers when it has offered it to its own subscribers.
-    pub(super) fn begin(&self, publish: u64, deadline: Instant, own: Uid, nodes: &[(Uid, bool)]) {
+    pub(super) fn begin(
+        &self,
+        publish: (u64, Policy),
+        deadline: Instant,
+        own: Uid,
+        nodes: &[(Uid, bool)],
+    ) {
         let mut publishing = self.publishing.borrow_mut();
         publishing.begin(publish, deadline, own, nodes.iter().map(|it| it.0));
         let unsent = nodes.iter().filter(|it| !it.1);
-        unsent.for_each(|it| publishing.handle_unsent(publish, it.0));
+        unsent.for_each(|it| publishing.handle_unsent(publish.0, it.0));
     }
 
     /// Answers that nobody waited for.

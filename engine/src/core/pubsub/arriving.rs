@@ -26,7 +26,7 @@ struct Waiting {
     subscribers: Vec<Rc<dyn Subscriber>>,
     /// Who is told what it has reached.
     answer_to: Option<AnswerTo>,
-    /// Whether it was sent on, for a group that had emptied.
+    /// Whether nobody sends it on: it was, for a group that had emptied, or goes to all members.
     is_forwarded: bool,
     /// Where it went.
     passed: Passed,
@@ -73,8 +73,8 @@ impl Core {
                 publish: answer_to.publish,
                 came: match from {
                     _ if answer_to.is_besides => Came::Besides,
-                    _ if waiting.is_forwarded => Came::SentOn,
                     Some(_) => Came::Sent { cores: shared },
+                    None if waiting.is_forwarded => Came::SentOn,
                     None => Came::Shared,
                 },
                 sent_on,
@@ -213,5 +213,5 @@ impl Core {
 /// on, or that comes from another core, that was looked at before.
 fn is_honest(head: &Head<'_>, from: Option<Uid>) -> bool {
     let asks = head.answer_to.filter(|it| !it.is_besides);
-    asks.is_none_or(|it| from.is_none_or(|from| from == it.node && !head.is_forwarded))
+    asks.is_none_or(|it| from.is_none_or(|from| from == it.node))
 }

@@ -116,7 +116,8 @@ impl Core {
             if let (Some(number), Some(time)) = (reach.answer, order.answers) {
                 let deadline = self.clock.peek() + time;
                 let answers = &self.pubsub.answers;
-                answers.begin(number, deadline, self.identity().uid, &nodes);
+                let publish = (number, order.publish.policy);
+                answers.begin(publish, deadline, self.identity().uid, &nodes);
             }
             let mut told = Told::default();
             if !recipients.is_empty() {

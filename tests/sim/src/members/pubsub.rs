@@ -7,54 +7,68 @@
 //! for, in the order in which they came.
 
 mod accounted;
+mod answered;
+mod answering;
+mod arriving;
+mod desk;
 mod frames;
 mod groups;
 mod held;
 mod journal;
 mod once;
+mod paths;
+mod publishing;
 mod reached;
+mod sending;
 mod users;
+mod waited;
+mod waiting;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmesh_cluster::context::Random as ClusterRandom;
-use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
 use ringmesh_cluster::pubsub::{
-    Announce, AnnouncementId, Announcer, Arrival, Cores, Destination, Fanout, Head, Hop,
-    InterestSettings, Interests, Mediator, MediatorCounters, Nodes, Publish, Recipient, Topic,
-    Topics,
+    ANSWER_BYTES, Announce, AnnouncementId, Hop, InterestSettings, Interests, Mediator, Topics,
 };
-use ringmesh_cluster::registry::{
-    Acknowledgement, EntryId, Extent, Publication, Snapshot, Standing,
-};
+use ringmesh_cluster::registry::{Extent, Snapshot};
 use ringmesh_proto::address::{CoreId, NodeId, Uid};
 use ringmesh_proto::time::Instant;
 
 pub use self::accounted::Accounted;
+pub use self::answered::Answered;
+use self::answering::Asked;
+use self::desk::Desk;
 pub use self::frames::Frames;
 pub use self::groups::Groups;
 use self::held::Held;
 pub(super) use self::journal::Shared;
-use self::journal::{Entry, Exercise, GROUPS, Leg, Published, Role, TOPICS, Taken};
+use self::journal::{Entry, Exercise, Leg};
 pub use self::once::Once;
+pub use self::paths::Paths;
+use self::publishing::Patient;
 pub use self::reached::Reached;
-use self::users::{Deed, Order, Users};
+use self::sending::{Actors, Told};
+use self::users::{Deed, Users};
+pub use self::waited::Waited;
+use self::waiting::Line;
 use crate::canary::Canary;
 use crate::machine::{Act, Outbox};
-use crate::random::{Random, mix};
-use crate::trace::digest;
+use crate::random::Random;
 use crate::world::Birth;
 
 /// The first byte of a frame between nodes: no message of the cluster begins with it.
 const TAG: u8 = 0xf5;
 
+/// The first byte of an answer between nodes.
+const ANSWER_TAG: u8 = 0xf6;
+
+/// The first byte of what is sent to an actor of another node.
+const TOLD_TAG: u8 = 0xf7;
+
 /// What is in front of a frame between nodes: that byte, its number, and for which core it is.
 const ENVELOPE_BYTES: usize = 11;
-
-/// The most frames that wait for a core of the own node.
-const FRAMES_MAX: usize = 1024;
 
 /// What a core takes of what waits for it in one turn.
 pub(super) const TURN: usize = 256;
@@ -67,6 +81,13 @@ const CANARY_SHARE: u64 = 300;
 pub(in crate::members) enum Parcel {
     /// What was published elsewhere.
     Frame { leg: Leg, hop: Hop, bytes: Rc<[u8]> },
+    /// What a core says that a publish has reached there.
+    Answer {
+        from: Uid,
+        bytes: [u8; ANSWER_BYTES],
+    },
+    /// What was sent to an actor of the core.
+    Told(Told),
     /// Its users do something.
     Deed(Deed),
     /// What it announced was refused.
@@ -77,14 +98,27 @@ pub(in crate::members) enum Parcel {
     Confirm(Confirm),
 }
 
-/// A subscription that is to be confirmed.
+/// What is to be confirmed, by its number in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    Subscription(usize),
+    Actor(usize),
+}
+
+/// A subscription, or an actor under a path, that is to be confirmed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Confirm {
     pub(super) core: CoreId,
     pub(super) id: AnnouncementId,
     pub(super) extent: Extent,
-    /// Its number in the journal.
-    pub(super) subscription: usize,
+    pub(super) begun: Begun,
+}
+
+/// Which core has its turn, and what the clock of its node says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    core: usize,
+    now: Instant,
 }
 
 /// What one core has.
@@ -95,19 +129,17 @@ struct Core {
     /// What it read last of what all announce.
     snapshot: Arc<Snapshot>,
     parcels: VecDeque<Parcel>,
-    frames: usize,
+    /// The frames of other cores that wait, before they are dealt with.
+    shared: usize,
+    /// What links and what other cores brought, by the [`Hop`].
+    lines: [Line; 2],
+    /// Publishes that wait for subscribers of the core.
+    patients: VecDeque<Patient>,
+    asked: Asked,
     held: Held,
-}
-
-/// What the control core has besides.
-#[derive(Debug, Default)]
-struct Desk {
-    announcer: Announcer,
-    last_ticket: u64,
-    /// Which subscription waits to be confirmed, and how, by ticket.
-    waiting: BTreeMap<u64, (usize, Extent)>,
-    /// What not all cores have read.
-    unread: VecDeque<Arc<Snapshot>>,
+    actors: Actors,
+    /// Whether it is to look at what waits.
+    is_due: bool,
 }
 
 /// Pub-sub on all cores of a process.
@@ -126,73 +158,6 @@ pub(super) struct Room {
     has_departed: bool,
 }
 
-/// What a publish sees of the nodes it may go to.
-struct View {
-    role: Option<Role>,
-    crowded: Option<u64>,
-}
-
-impl Nodes for View {
-    fn has_credit(&self, node: Uid, _: CoreId) -> bool {
-        let crowded = self.crowded;
-        crowded.is_none_or(|salt| !mix(salt ^ node.as_u64()).is_multiple_of(3))
-    }
-
-    fn is_in_role(&self, node: Uid) -> bool {
-        self.role.is_none_or(|it| it.has(node))
-    }
-}
-
-/// The message of a publish: its number, and which core took it from the links.
-#[derive(Clone, Copy, Debug)]
-struct Message {
-    publish: u64,
-    by: u16,
-}
-
-impl Message {
-    fn write(self, into: &mut Vec<u8>) {
-        into.extend(self.publish.to_le_bytes());
-        into.extend(self.by.to_le_bytes());
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (publish, by) = bytes.split_first_chunk()?;
-        Some(Self {
-            publish: u64::from_le_bytes(*publish),
-            by: u16::from_le_bytes(by.try_into().ok()?),
-        })
-    }
-}
-
-/// What leaves a core: to which core of which node, the own one if none is named, and for which
-/// group if for one alone that had emptied.
-struct Leaving {
-    node: Option<Uid>,
-    core: CoreId,
-    group: Option<usize>,
-    bytes: Vec<u8>,
-}
-
-/// Which of the groups are named in a head, one bit each.
-fn groups_in(bytes: &[u8]) -> u8 {
-    let names = Head::parse(bytes)
-        .ok()
-        .into_iter()
-        .flat_map(|it| it.0.groups);
-    let bits = names.filter_map(|(_, name)| GROUPS.iter().position(|it| *it == name));
-    bits.fold(0, |all, it| all | 1 << it)
-}
-
-/// A frame: what writes its head, and its message.
-fn frame(write: impl FnOnce(&mut [u8]) -> Option<usize>, message: Message) -> Vec<u8> {
-    let mut bytes = vec![0; HEAD_BYTES_MAX.min(512)];
-    let length = write(&mut bytes).unwrap_or(0);
-    bytes.truncate(length);
-    message.write(&mut bytes);
-    bytes
-}
-
 impl Room {
     /// That of a process that begins.
     pub(super) fn new(birth: &Birth<'_>, journal: Shared, canary: Option<Canary>) -> Self {
@@ -205,8 +170,13 @@ impl Room {
                 random: ClusterRandom::new(random.number()),
                 snapshot: Arc::default(),
                 parcels: VecDeque::new(),
-                frames: 0,
+                shared: 0,
+                lines: Default::default(),
+                patients: VecDeque::new(),
+                asked: Asked::default(),
                 held: Held::new((own, core)),
+                actors: Actors::new((own, core)),
+                is_due: false,
             }
         };
         let cores = (0..birth.cores).map(&mut core).collect();
@@ -229,8 +199,10 @@ impl Room {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let due = self.users.poll_timeout();
-        due.filter(|_| !self.has_departed)
+        let users = self.users.poll_timeout();
+        let users = users.filter(|_| !self.has_departed);
+        let cores = (0..self.cores.len()).filter_map(|it| self.core_timeout(it));
+        cores.chain(users).min()
     }
 
     /// The users of the cores do something, if it is time.
@@ -238,6 +210,12 @@ impl Room {
         if self.users.is_due(now) && !self.has_departed {
             for (core, deed) in self.users.act(now, self.cores.len()) {
                 self.put(core, Parcel::Deed(deed), out);
+            }
+        }
+        for core in 0..self.cores.len() {
+            if self.core_timeout(core).is_some_and(|due| due <= now) {
+                self.cores[core].is_due = true;
+                out.push(Act::Ring(core));
             }
         }
     }
@@ -248,7 +226,10 @@ impl Room {
         let Some(place) = self.cores.get(core) else {
             return false;
         };
-        !place.parcels.is_empty() || !is_read(place) || core == 0 && self.are_all_read()
+        !place.parcels.is_empty()
+            || place.is_due
+            || !is_read(place)
+            || core == 0 && self.are_all_read()
     }
 
     fn are_all_read(&self) -> bool {
@@ -268,7 +249,8 @@ impl Room {
     /// Hands something to a core, behind what it was handed before.
     fn put<E>(&mut self, core: usize, parcel: Parcel, out: &mut Outbox<E>) {
         if let Some(place) = self.cores.get_mut(core) {
-            place.frames += usize::from(matches!(parcel, Parcel::Frame { .. }));
+            let is_shared = matches!(parcel, Parcel::Frame { hop: Hop::Mesh, .. });
+            place.shared += usize::from(is_shared);
             place.parcels.push_back(parcel);
             out.push(Act::Ring(core));
         }
@@ -276,10 +258,7 @@ impl Room {
 
     /// Takes what waits for a core next.
     pub(super) fn next(&mut self, core: usize) -> Option<Parcel> {
-        let place = self.cores.get_mut(core)?;
-        let parcel = place.parcels.pop_front()?;
-        place.frames -= usize::from(matches!(parcel, Parcel::Frame { .. }));
-        Some(parcel)
+        self.cores.get_mut(core)?.parcels.pop_front()
     }
 
     /// A core has something for the control core, which hears all in order. It itself does at once.
@@ -292,22 +271,39 @@ impl Room {
         }
     }
 
-    /// A link brought bytes. Says whether they are a frame.
-    pub(super) fn receive<E>(&mut self, bytes: &[u8], out: &mut Outbox<E>) -> bool {
-        let Some((&TAG, rest)) = bytes.split_first() else {
+    /// What a core announces, the control core hears.
+    fn announce<E>(&mut self, core: usize, announced: Vec<Announce>, out: &mut Outbox<E>) {
+        if !announced.is_empty() {
+            let parcel = Parcel::Announced(CoreId(core as u16), announced);
+            self.tell_control(core, vec![parcel], out);
+        }
+    }
+
+    /// A link brought bytes. Says whether they are of pub-sub.
+    pub(super) fn receive<E>(&mut self, from: Uid, bytes: &[u8], out: &mut Outbox<E>) -> bool {
+        let Some((&tag, rest)) = bytes.split_first() else {
             return false;
         };
-        let (number, rest) = rest.split_first_chunk().expect("its number");
+        match tag {
+            TAG => self.receive_frame(rest, out),
+            ANSWER_TAG => self.receive_answer(from, rest, out),
+            TOLD_TAG => self.receive_told(rest, out),
+            _ => return false,
+        }
+        true
+    }
+
+    fn receive_frame<E>(&mut self, bytes: &[u8], out: &mut Outbox<E>) {
+        let (number, rest) = bytes.split_first_chunk().expect("its number");
         let (core, bytes) = rest.split_first_chunk().expect("its core");
         let (frame, core) = (u64::from_le_bytes(*number), u16::from_le_bytes(*core));
         let by = self.own.uid;
         self.write(Entry::Received { frame, by });
         if self.is_wrong(Canary::LoseFrame) {
-            return true;
+            return;
         }
         let (leg, hop, bytes) = (Leg::Frame(frame), Hop::Link, Rc::from(bytes));
         self.put(core.into(), Parcel::Frame { leg, hop, bytes }, out);
-        true
     }
 
     /// Whether a canary does something wrong now.
@@ -316,440 +312,102 @@ impl Room {
     }
 
     /// A core does what it was handed; only the control core is handed words.
-    pub(super) fn take<E>(&mut self, core: usize, parcel: Parcel, out: &mut Outbox<E>) {
+    pub(super) fn take<E>(
+        &mut self,
+        (core, now): (usize, Instant),
+        parcel: Parcel,
+        out: &mut Outbox<E>,
+    ) {
         match parcel {
-            Parcel::Frame { leg, hop, bytes } => self.arrive(core, (leg, hop, &bytes), out),
-            Parcel::Deed(deed) => self.act(core, deed, out),
-            Parcel::Refused(id) => {
-                let Core { mediator, held, .. } = &mut self.cores[core];
-                let mut ended = Vec::new();
-                mediator.interests().handle_refused(id, &mut ended);
-                for it in ended {
-                    held.end(it.subscription, &self.journal);
-                }
+            Parcel::Frame { leg, hop, bytes } => {
+                self.take_frame(Spot { core, now }, (leg, hop, bytes), out);
             }
+            Parcel::Answer { from, bytes } => self.hear(core, from, &bytes),
+            Parcel::Told(told) => self.take_told(core, told),
+            Parcel::Deed(deed) => self.act(Spot { core, now }, deed, out),
+            Parcel::Refused(id) => self.end_refused(core, id),
             Parcel::Announced(..) | Parcel::Confirm(_) => {}
         }
     }
 
-    fn act<E>(&mut self, core: usize, deed: Deed, out: &mut Outbox<E>) {
-        let number = CoreId(core as u16);
-        let Core { mediator, held, .. } = &mut self.cores[core];
-        let interests = mediator.interests();
+    /// What a core announced was refused: nobody else would ever find it.
+    fn end_refused(&mut self, core: usize, id: AnnouncementId) {
+        let Core {
+            mediator,
+            held,
+            actors,
+            ..
+        } = &mut self.cores[core];
+        let mut ended = Vec::new();
+        mediator.interests().handle_refused(id, &mut ended);
+        for it in ended {
+            held.end(it.subscription, &self.journal);
+            actors.end(it.subscription, &self.journal);
+        }
+    }
+
+    fn act<E>(&mut self, spot: Spot, deed: Deed, out: &mut Outbox<E>) {
+        let core = spot.core;
+        let Core {
+            mediator,
+            held,
+            actors,
+            ..
+        } = &mut self.cores[core];
+        let (interests, journal) = (mediator.interests(), &self.journal);
         let mut announced = Vec::new();
-        let mut confirm = None;
+        let mut begun = None;
         match deed {
             Deed::Publish(order, often) => {
-                return (0..often).for_each(|_| self.publish(core, order, out));
+                return (0..often).for_each(|_| self.publish(spot, order, out));
             }
-            Deed::Take(count) => return held.take(count, &self.journal),
+            Deed::Send(errand, often) => {
+                return (0..often).for_each(|_| self.send_to_path(core, &errand, out));
+            }
+            Deed::Take(count) => {
+                held.take(count, journal);
+                actors.take(count);
+            }
             Deed::Subscribe(wish) => {
-                let begun = held.subscribe(&wish, interests, &self.journal, &mut announced);
+                let subscribed = held.subscribe(&wish, interests, journal, &mut announced);
                 let extent = wish.level.extent();
-                confirm = begun
-                    .zip(extent)
-                    .map(|((id, subscription), extent)| Confirm {
-                        core: number,
-                        id,
-                        extent,
-                        subscription,
-                    });
+                begun = subscribed
+                    .map(|(id, number)| (id, Begun::Subscription(number)))
+                    .zip(extent);
             }
             Deed::Burst(wish, often) => {
-                self.journal.borrow_mut().count(Exercise::Bursts, 1);
+                journal.borrow_mut().count(Exercise::Bursts, 1);
                 for _ in 0..often {
-                    held.subscribe(&wish, interests, &self.journal, &mut announced);
-                    held.unsubscribe(u64::MAX, interests, &self.journal, &mut announced);
+                    held.subscribe(&wish, interests, journal, &mut announced);
+                    held.unsubscribe(u64::MAX, interests, journal, &mut announced);
                 }
             }
             Deed::Unsubscribe(which) => {
-                held.unsubscribe(which, interests, &self.journal, &mut announced);
+                held.unsubscribe(which, interests, journal, &mut announced);
             }
-            Deed::End(which) => {
-                held.end_subscriber(which, interests, &self.journal, &mut announced);
+            Deed::End(which) => held.end_subscriber(which, interests, journal, &mut announced),
+            Deed::Put(put) => {
+                let is_put = actors.put(&put, interests, journal, &mut announced);
+                let extent = put.level.extent();
+                begun = is_put
+                    .map(|(id, number)| (id, Begun::Actor(number)))
+                    .zip(extent);
             }
+            Deed::EndActor(which) => actors.end_one(which, interests, journal, &mut announced),
         }
-        let mut parcels = Vec::new();
-        if !announced.is_empty() {
-            parcels.push(Parcel::Announced(number, announced));
-        }
-        parcels.extend(confirm.map(Parcel::Confirm));
+        let number = CoreId(core as u16);
+        let confirm = begun.map(|((id, begun), extent)| {
+            Parcel::Confirm(Confirm {
+                core: number,
+                id,
+                extent,
+                begun,
+            })
+        });
+        let is_new = !announced.is_empty();
+        let announced = is_new.then_some(Parcel::Announced(number, announced));
+        let parcels = announced.into_iter().chain(confirm).collect();
         self.tell_control(core, parcels, out);
-    }
-}
-
-/// What is published here.
-impl Room {
-    fn publish<E>(&mut self, core: usize, order: Order, out: &mut Outbox<E>) {
-        let Core {
-            mediator,
-            random,
-            snapshot,
-            ..
-        } = &mut self.cores[core];
-        let topic = Topic::new(TOPICS[order.topic]).expect("a topic");
-        let view = View {
-            role: order.role,
-            crowded: order.crowded,
-        };
-        let publish = Publish {
-            audience: order.audience,
-            policy: order.policy,
-            pressure: order.pressure,
-            answer: None,
-        };
-        let before = mediator.counters();
-        let Ok(fanout) = mediator.publish((topic, order.kind), &publish, &view, random) else {
-            return self.count(Exercise::Refused, 1);
-        };
-        let number = self.journal.borrow_mut().next_publish();
-        let (at, by) = ((self.own.uid, core as u16), core as u16);
-        let recipients: Vec<Recipient> = fanout.recipients().collect();
-        let message = Message {
-            publish: number,
-            by,
-        };
-        let (slab, leaving) = leaving(&fanout, message);
-        let is_sent = |it: &Leaving| Some((it.node?, it.core.0));
-        let named = slab.iter().chain(leaving.iter().map(|it| &it.bytes));
-        let (blocked, cores) = (fanout.without_credit().into(), fanout.cores());
-        let published = Published {
-            number,
-            at,
-            topic: order.topic,
-            kind: order.kind,
-            audience: order.audience,
-            policy: order.policy,
-            role: order.role,
-            stops: leaving.iter().filter_map(is_sent).collect(),
-            cores,
-            groups: named.fold(0, |all, it| all | groups_in(it)),
-            reachable: owners(snapshot, |it| it == Standing::Reachable),
-            apart: owners(snapshot, |it| it != Standing::Reachable),
-            is_crowded: order.crowded.is_some(),
-            blocked,
-            unreached: fanout.unreached().nodes,
-        };
-        let unreached = published.unreached;
-        self.write(Entry::Published(Box::new(published)));
-        self.count(Exercise::Published, 1);
-        self.count(Exercise::Unreached, unreached.into());
-        let shared = self.share(cores, slab.unwrap_or_default().into(), number, out);
-        for it in leaving {
-            self.send((core, number), it, out);
-        }
-        let members = self.deliver(core, message, &recipients);
-        let delivered = recipients.len() as u64;
-        self.finish((core, before), |taken| Taken {
-            publish: number,
-            members,
-            delivered,
-            shared,
-            ..taken
-        });
-    }
-
-    /// Gives a frame to other cores. To how many.
-    fn share<E>(
-        &mut self,
-        cores: Cores,
-        bytes: Rc<[u8]>,
-        publish: u64,
-        out: &mut Outbox<E>,
-    ) -> u64 {
-        let mut shared = 0;
-        for core in cores.iter() {
-            let has_room = |it: &Core| it.frames < FRAMES_MAX;
-            let place = usize::from(core.0);
-            if self.cores.get(place).is_some_and(has_room) {
-                let node = self.own.uid;
-                self.write(Entry::Shared { publish, node });
-                let (leg, hop, bytes) = (Leg::Mesh, Hop::Mesh, Rc::clone(&bytes));
-                self.put(place, Parcel::Frame { leg, hop, bytes }, out);
-                shared += 1;
-            }
-        }
-        self.count(Exercise::AcrossCores, shared);
-        shared
-    }
-
-    /// Sends a frame to a core of another node.
-    fn send<E>(&mut self, (core, publish): (usize, u64), it: Leaving, out: &mut Outbox<E>) {
-        let listing = it.node.and_then(|to| self.cores[core].snapshot.listing(to));
-        let Some(to) = listing.map(|it| it.owner().clone()) else {
-            return self.count(Exercise::GivenUp, 1);
-        };
-        let often = 1 + u64::from(self.is_wrong(Canary::SendTwice));
-        for _ in 0..often {
-            let frame = self.journal.borrow_mut().next_frame();
-            let mut body = Vec::with_capacity(ENVELOPE_BYTES + it.bytes.len());
-            body.push(TAG);
-            body.extend(frame.to_le_bytes());
-            body.extend(it.core.0.to_le_bytes());
-            body.extend_from_slice(&it.bytes);
-            self.write(Entry::Handed {
-                frame,
-                publish,
-                from: self.own.uid,
-                to: to.uid,
-                group: it.group,
-                digest: digest(&body),
-            });
-            out.send(to.clone(), body);
-        }
-    }
-}
-
-/// What comes from elsewhere.
-impl Room {
-    fn arrive<E>(&mut self, core: usize, arrived: (Leg, Hop, &Rc<[u8]>), out: &mut Outbox<E>) {
-        let (leg, hop, bytes) = arrived;
-        let Core {
-            mediator, random, ..
-        } = &mut self.cores[core];
-        let (head, message) = Head::parse(bytes).expect("it was written well");
-        let message = Message::read(message).expect("it was written well");
-        let view = View {
-            role: None,
-            crowded: None,
-        };
-        let before = mediator.counters();
-        let publish = message.publish;
-        let here = head.groups.filter(|it| usize::from(it.0.0) == core);
-        let named = here.count() as u64;
-        let Ok(arrival) = mediator.receive(&head, hop, &view, random) else {
-            self.count(Exercise::OfEnded, 1);
-            return self.finish((core, before), |taken| Taken {
-                publish,
-                leg,
-                ..taken
-            });
-        };
-        let recipients: Vec<Recipient> = arrival.recipients().collect();
-        let cores = arrival.cores();
-        let leaving = sent_on(&arrival, message);
-        let shared = self.share(cores, Rc::clone(bytes), publish, out);
-        let forwards = leaving.len() as u64;
-        for it in leaving {
-            match it.node {
-                Some(_) => self.send((core, publish), it, out),
-                None => {
-                    let mut to = Cores::default();
-                    to.insert(it.core);
-                    self.share(to, it.bytes.into(), publish, out);
-                }
-            }
-        }
-        self.count(Exercise::SentOn, forwards);
-        let members = self.deliver(core, message, &recipients);
-        let delivered = recipients.len() as u64;
-        self.finish((core, before), |taken| Taken {
-            publish,
-            leg,
-            named,
-            members,
-            forwards,
-            delivered,
-            shared,
-            ..taken
-        });
-    }
-
-    /// Offers a message to subscribers of a core. How many of them are members of groups.
-    fn deliver(&mut self, core: usize, message: Message, recipients: &[Recipient]) -> u64 {
-        let mut members = 0;
-        for recipient in recipients {
-            let (id, is_lost) = (recipient.subscription, self.is_wrong(Canary::LoseCopy));
-            let held = &mut self.cores[core].held;
-            let is_member = held.group(id).is_some();
-            members += u64::from(is_member);
-            if is_lost && !is_member {
-                continue;
-            }
-            let Message { publish, by } = message;
-            held.offer(id, (publish, by), &self.journal);
-            let held = &self.cores[core].held;
-            let another = held.fellow(id);
-            let wrong = [
-                (Canary::DeliverTwice, (!is_member).then_some(id)),
-                (Canary::DeliverToBoth, another),
-            ];
-            for (canary, to) in wrong {
-                if let Some(to) = to
-                    && self.is_wrong(canary)
-                {
-                    let held = &mut self.cores[core].held;
-                    held.offer(to, (publish, by), &self.journal);
-                }
-            }
-        }
-        members
-    }
-
-    /// A core did what there was to do with a leg: writes by how much its counters rose.
-    fn finish(&self, (core, before): (usize, MediatorCounters), tell: impl FnOnce(Taken) -> Taken) {
-        let after = self.cores[core].mediator.counters();
-        let taken = tell(Taken {
-            publish: 0,
-            at: (self.own.uid, core as u16),
-            leg: Leg::Publish,
-            named: 0,
-            members: 0,
-            forwards: 0,
-            delivered: 0,
-            shared: 0,
-            dead_groups: after.dead_groups - before.dead_groups,
-            dead_letters: after.dead_letters - before.dead_letters,
-            without_credit: after.without_credit - before.without_credit,
-        });
-        let mut journal = self.journal.borrow_mut();
-        journal.count(Exercise::Emptied, taken.dead_groups);
-        journal.count(Exercise::WithoutCredit, taken.without_credit);
-        journal.write(Entry::Taken(taken));
-    }
-}
-
-/// What a publish has go elsewhere: what the other cores of the node get, and other nodes.
-fn leaving(fanout: &Fanout<'_>, message: Message) -> (Option<Vec<u8>>, Vec<Leaving>) {
-    let has_cores = !fanout.cores().is_empty();
-    let slab = has_cores.then(|| frame(|it| fanout.write_for_cores(it).ok(), message));
-    let stops = fanout.stops().map(|stop| {
-        let by = stop.core.0;
-        let bytes = frame(
-            |it| fanout.write_for(&stop, it).ok(),
-            Message { by, ..message },
-        );
-        Leaving {
-            node: Some(stop.node),
-            core: stop.core,
-            group: None,
-            bytes,
-        }
-    });
-    (slab, stops.collect())
-}
-
-/// What is sent on because a group has emptied.
-fn sent_on(arrival: &Arrival<'_>, message: Message) -> Vec<Leaving> {
-    let forwards = arrival.forwards().iter().map(|forward| {
-        let (node, core) = match forward.to {
-            Destination::Core(core) => (None, core),
-            Destination::Node(node, core) => (Some(node), core),
-        };
-        let message = Message {
-            by: core.0,
-            ..message
-        };
-        let bytes = frame(|it| arrival.write_for(forward, it).ok(), message);
-        let groups = groups_in(&bytes);
-        Leaving {
-            node,
-            core,
-            group: (0..GROUPS.len()).find(|it| groups & 1 << it != 0),
-            bytes,
-        }
-    });
-    forwards.collect()
-}
-
-/// Those whose entries stand so.
-fn owners(snapshot: &Snapshot, is_one: impl Fn(Standing) -> bool) -> Box<[Uid]> {
-    let listings = snapshot.listings();
-    let found = listings.filter(|it| is_one(it.standing()));
-    found.map(|it| it.owner().uid).collect()
-}
-
-/// The registry, as the cores see it.
-impl Room {
-    /// The registry has something to show: all cores read it, the control core now and the others
-    /// in their next turn.
-    pub(super) fn publish_registry<E>(&mut self, publication: &Publication, out: &mut Outbox<E>) {
-        self.desk.unread.truncate(1);
-        self.desk
-            .unread
-            .push_back(Arc::clone(&publication.snapshot));
-        Arc::make_mut(&mut self.topics).apply(publication);
-        self.latest = Arc::clone(&publication.snapshot);
-        self.read(0, out);
-        (1..self.cores.len()).for_each(|core| out.push(Act::Ring(core)));
-    }
-
-    /// A core reads what was published last, at the end of its turn.
-    pub(super) fn read<E>(&mut self, core: usize, out: &mut Outbox<E>) {
-        let place = &mut self.cores[core];
-        if place.snapshot.version() == self.latest.version() {
-            return;
-        }
-        place.snapshot = Arc::clone(&self.latest);
-        place.mediator.handle_topics(Arc::clone(&self.topics));
-        let nodes = owners(&self.latest, |it| it != Standing::Reachable);
-        if !nodes.is_empty() {
-            let at = (self.own.uid, core as u16);
-            self.write(Entry::Apart { at, nodes });
-        }
-        if self.are_all_read() {
-            out.push(Act::Ring(0));
-        }
-    }
-
-    /// What all cores have read, if that is more than before.
-    pub(super) fn take_read(&mut self) -> Option<Arc<Snapshot>> {
-        let mut confirmed = None;
-        while self.are_all_read() {
-            confirmed = self.desk.unread.pop_front();
-        }
-        confirmed
-    }
-
-    pub(super) fn announcer(&mut self) -> &mut Announcer {
-        &mut self.desk.announcer
-    }
-
-    /// Something that a core announced was refused.
-    pub(super) fn refuse<E>(&mut self, core: CoreId, id: AnnouncementId, out: &mut Outbox<E>) {
-        match core.0 {
-            0 => self.take(0, Parcel::Refused(id), out),
-            core => self.put(core.into(), Parcel::Refused(id), out),
-        }
-    }
-
-    /// The entry that is to be confirmed, and by which ticket.
-    pub(super) fn begin_confirming(&mut self, it: &Confirm) -> Option<(EntryId, u64)> {
-        let entry = self.desk.announcer.entry(it.core, it.id)?;
-        self.desk.last_ticket += 1;
-        let ticket = self.desk.last_ticket;
-        self.desk
-            .waiting
-            .insert(ticket, (it.subscription, it.extent));
-        Some((entry, ticket))
-    }
-
-    /// Nobody confirms anything by that ticket.
-    pub(super) fn stop_confirming(&mut self, ticket: u64) {
-        self.desk.waiting.remove(&ticket);
-    }
-
-    /// The registry says who knows of an entry.
-    pub(super) fn handle_acknowledged(&mut self, it: &Acknowledgement) {
-        if let Some((subscription, extent)) = self.desk.waiting.remove(&it.ticket) {
-            let nodes = it.confirmed.iter().map(|it| it.uid).collect();
-            self.write(Entry::Confirmed {
-                subscription,
-                nodes,
-            });
-            let exercise = match extent {
-                Extent::Quorum => Exercise::ConfirmedByQuorum,
-                Extent::AllReachable => Exercise::ConfirmedByAll,
-            };
-            self.count(exercise, it.is_enough.into());
-        }
-    }
-
-    /// The node leaves, or is no member any more: nothing of it is announced.
-    pub(super) fn depart(&mut self) {
-        if !std::mem::replace(&mut self.has_departed, true) {
-            self.write(Entry::Departed(self.own.uid));
-        }
     }
 }
 

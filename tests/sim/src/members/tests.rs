@@ -126,7 +126,7 @@ fn random_worlds_of_members_become_one_cluster_again() {
             *checks.entry(it.name).or_default() += it.checks;
         }
     }
-    assert_eq!(checks.len(), 31, "{checks:?}");
+    assert_eq!(checks.len(), 34, "{checks:?}");
     assert!(checks.values().all(|checks| *checks > 0), "{checks:?}");
 }
 

@@ -18,13 +18,14 @@ impl Participant {
             match parcel {
                 Parcel::Announced(of, announced) => self.announce(cx, of, announced),
                 Parcel::Confirm(it) => self.confirm(cx, &it),
-                parcel => room.take(core, parcel, cx.out),
+                parcel => room.take((core, cx.now), parcel, cx.out),
             }
         }
         let Some(room) = &mut self.pubsub else {
             return;
         };
         room.read(core, cx.out);
+        room.go_on(core, cx.now, cx.out);
         if core == 0
             && let Some(snapshot) = room.take_read()
         {

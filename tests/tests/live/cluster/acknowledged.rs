@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringmesh::pubsub::{GroupName, Level, OnFull, PublishError, Publisher, Topic};
+use ringmesh::pubsub::{GroupName, Level, OnFull, Policy, PublishError, Publisher, Topic};
 use ringmesh::{CoreId, Executed, Node};
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::cores::{books_of, on_core, run_on, total};
@@ -81,6 +81,30 @@ fn a_publish_says_on_how_many_nodes_how_many_subscribers_have_it() {
     let books: Vec<_> = nodes.iter().flat_map(books_of).collect();
     assert_eq!(total(&books, |it| it.publish_answers_lost), 0);
     assert_eq!(total(&books, |it| it.publish_answers_late), 0);
+    assert_eq!(total(&books, |it| it.published_malformed), 0);
+}
+
+#[test]
+fn a_publish_for_a_member_at_each_core_says_how_many_have_it() {
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(2));
+    let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
+    for (node, core) in places {
+        subscribe(&nodes[node], core, 100, Some("workers"));
+    }
+    for ungrouped in 0..2 {
+        for core in [0, 1] {
+            let outcome = run_on(&nodes[0], core, |node| async move {
+                let each = publisher(&node).policy(Policy::Broadcast);
+                each.publish_acknowledged(record(1)).await
+            });
+            let outcome = outcome.expect("room");
+            assert!(outcome.is_complete(), "{outcome:?}");
+            let subscribers = 4 + ungrouped;
+            assert_eq!((outcome.nodes, outcome.subscribers), (2, subscribers));
+        }
+        subscribe(&nodes[1], 1, 100, None);
+    }
+    let books: Vec<_> = nodes.iter().flat_map(books_of).collect();
     assert_eq!(total(&books, |it| it.published_malformed), 0);
 }
 

@@ -15,6 +15,9 @@ use crate::world::World;
 /// So long a frame is under way at most when nothing is wrong.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// So long one that has come waits at most, behind others that wait for subscribers.
+const WAITS: Duration = Duration::from_secs(30);
+
 /// A frame between nodes.
 #[derive(Debug)]
 struct Frame {
@@ -25,6 +28,7 @@ struct Frame {
     is_received: bool,
     /// Its link or its sender is gone: it may still come.
     is_given_up: bool,
+    /// Since when it is under way, or has come.
     since: Instant,
 }
 
@@ -61,6 +65,12 @@ impl Accounted {
                 to,
                 digest,
                 ..
+            }
+            | Entry::Carried {
+                frame,
+                from,
+                to,
+                digest,
             } => {
                 self.handed.insert(digest, frame);
                 let handed = Frame {
@@ -77,11 +87,15 @@ impl Accounted {
             Entry::Received { frame, by } => match self.frames.get_mut(&frame) {
                 Some(it) if it.to == by && it.half.is_some() && !it.is_received => {
                     it.is_received = true;
+                    it.since = now;
                     Ok(1)
                 }
                 other => Err(format!("frame {frame} came to {by}: {other:?}")),
             },
             Entry::Taken(ref taken) => self.take(taken),
+            Entry::Told {
+                frame: Some(frame), ..
+            } => self.take_frame(frame),
             Entry::Miscounted(ref why) => Err(why.clone()),
             Entry::Ended { .. } => Ok(1),
             _ => Ok(0),
@@ -90,10 +104,7 @@ impl Accounted {
 
     fn take(&mut self, taken: &Taken) -> Result<u64, String> {
         if let Leg::Frame(frame) = taken.leg {
-            let known = self.frames.remove(&frame);
-            if known.is_none_or(|it| !it.is_received) {
-                return Err(format!("frame {frame} was not received: {taken:?}"));
-            }
+            self.take_frame(frame)?;
         }
         let is_forward = taken.leg != Leg::Publish;
         let named = taken.members + taken.forwards + taken.dead_groups;
@@ -105,6 +116,14 @@ impl Accounted {
             return Err(format!("the account of dead letters is wrong: {taken:?}"));
         }
         Ok(1)
+    }
+
+    fn take_frame(&mut self, frame: u64) -> Result<u64, String> {
+        let known = self.frames.remove(&frame);
+        match known.is_some_and(|it| it.is_received) {
+            true => Ok(1),
+            false => Err(format!("frame {frame} was not received")),
+        }
     }
 
     /// Frames that are under way on a link that is over may come, or not.
@@ -176,9 +195,11 @@ impl Invariant<Participant> for Accounted {
     fn finish(&mut self, world: &World<Participant>) -> Result<u64, String> {
         let checked = self.check(world)?;
         let now = world.now();
-        let is_lost = |it: &Frame| !it.is_given_up || it.is_received;
-        let mut lost = self.frames.iter().filter(|(_, it)| is_lost(it));
-        match lost.find(|(_, it)| now - it.since >= UNDER_WAY) {
+        let is_lost = |it: &Frame| match it.is_received {
+            true => now - it.since >= WAITS,
+            false => !it.is_given_up && now - it.since >= UNDER_WAY,
+        };
+        match self.frames.iter().find(|(_, it)| is_lost(it)) {
             Some((frame, it)) => Err(format!("frame {frame} is nowhere: {it:?}")),
             None => Ok(checked),
         }

@@ -1,8 +1,10 @@
 //! The subscriptions of a core, and what waits for each of them.
 
+use std::time::Duration;
+
 use ringmesh_cluster::pubsub::{
-    Announce, AnnouncementId, GroupName, Interests, OnFull, Pattern, Queue, QueueSettings,
-    Subscribe, SubscriberId, SubscriptionId, Taken, Topic,
+    Announce, AnnouncementId, GroupName, Interests, Offered, OnFull, Pattern, Queue, QueueFull,
+    QueueSettings, Recipient, Subscribe, SubscriberId, SubscriptionId, Taken, Topic,
 };
 
 use super::journal::{At, Entry, Exercise, GROUPS, Shared, TOPICS, Wanted};
@@ -25,10 +27,32 @@ struct Subscription {
     topics: u8,
     kind: u64,
     queue: Queue<u64>,
-    /// How much it was offered, took, and was told that it lost.
+    on_full: OnFull,
+    /// How long it is waited for, if that is what its policy says.
+    patience: Duration,
+    /// How many copies came to an end here: in the queue, or lost.
     offered: u64,
+    /// How much it took, and was told that it lost.
     taken: u64,
     lagged: u64,
+    /// How much it was waited for in vain.
+    given_up: u64,
+    /// Whether its queue failed, and whether it was told so.
+    is_failed: bool,
+    was_told: bool,
+}
+
+/// What became of a copy that was offered to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It is in the queue.
+    Taken,
+    /// It was lost, as the policy says, or there is no such subscription.
+    Lost,
+    /// It was lost, and the subscription is to end.
+    Over,
+    /// Nothing happened: whoever brings it is to wait for so long.
+    Waits(Duration),
 }
 
 /// All subscriptions of a core.
@@ -79,10 +103,6 @@ impl Held {
             kind: wish.kind,
             group: wish.group,
         });
-        let on_full = match wish.subscriber {
-            0 => OnFull::DropNewest,
-            _ => OnFull::DropOldest,
-        };
         self.all.push(Subscription {
             id: begun.id,
             number,
@@ -92,12 +112,17 @@ impl Held {
             kind: wish.kind,
             queue: Queue::new(QueueSettings {
                 items_max: QUEUE_ITEMS,
-                on_full,
+                on_full: wish.on_full,
                 ..QueueSettings::default()
             }),
+            on_full: wish.on_full,
+            patience: wish.patience,
             offered: 0,
             taken: 0,
             lagged: 0,
+            given_up: 0,
+            is_failed: false,
+            was_told: false,
         });
         Some((begun.announcement, number))
     }
@@ -160,6 +185,13 @@ impl Held {
         journal.borrow_mut().count(Exercise::Lagged, lagged);
     }
 
+    /// One takes some of what waits for it.
+    pub(super) fn read(&mut self, id: SubscriptionId, count: usize, journal: &Shared) {
+        let held = self.all.iter_mut().find(|it| it.id == id);
+        let lagged = held.map_or(0, |it| it.drain(count));
+        journal.borrow_mut().count(Exercise::Lagged, lagged);
+    }
+
     /// As a member of which group somebody subscribes, if of one.
     pub(super) fn group(&self, id: SubscriptionId) -> Option<usize> {
         self.all.iter().find(|it| it.id == id)?.group
@@ -176,31 +208,88 @@ impl Held {
         self.all.iter().find(is_fellow).map(|it| it.id)
     }
 
-    /// A copy comes to a subscription.
-    pub(super) fn offer(&mut self, id: SubscriptionId, message: (u64, u16), journal: &Shared) {
-        let (publish, by) = message;
+    /// Which of those is to be waited for, so that a message is not lost, and for how long.
+    pub(super) fn who_must_wait(&self, recipients: &[Recipient]) -> Option<Duration> {
+        let must_wait = |it: &&Subscription| {
+            let is_one = recipients.iter().any(|to| to.subscription == it.id);
+            is_one && it.on_full == OnFull::Wait && !it.queue.has_room(BYTES)
+        };
+        self.all.iter().find(must_wait).map(|it| it.patience)
+    }
+
+    /// A copy comes to a subscription. As long as that is to be waited for it has not come.
+    pub(super) fn offer(
+        &mut self,
+        id: SubscriptionId,
+        (publish, by): (u64, u16),
+        journal: &Shared,
+    ) -> Offer {
         let held = self.all.iter_mut().find(|it| it.id == id);
         let subscription = held.as_ref().map(|it| it.number);
+        let group = held.as_ref().and_then(|it| it.group);
+        let offer = held.map_or(Offer::Lost, |it| it.offer(publish));
+        if matches!(offer, Offer::Waits(_)) {
+            return offer;
+        }
         let mut journal = journal.borrow_mut();
         journal.count(Exercise::Delivered, 1);
-        if let Some(held) = held {
-            journal.count(Exercise::ToGroups, held.group.is_some().into());
-            held.offered += 1;
-            // Neither policy has a publisher wait.
-            if !held.queue.offer_with(BYTES, || publish) {
-                let _ = held.queue.offer(publish, BYTES, None);
-            }
-        }
+        journal.count(Exercise::ToGroups, group.is_some().into());
+        journal.count(Exercise::Failed, (offer == Offer::Over).into());
+        journal.count(Exercise::DroppedNewest, (offer == Offer::Lost).into());
         journal.write(Entry::Delivered {
             publish,
             at: self.at,
             by,
             subscription,
+            is_taken: offer == Offer::Taken,
         });
+        offer
+    }
+
+    /// A subscription was waited for in vain: it loses a copy.
+    pub(super) fn give_up(
+        &mut self,
+        id: SubscriptionId,
+        (publish, by): (u64, u16),
+        journal: &Shared,
+    ) {
+        let Some(held) = self.all.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        held.offered += 1;
+        held.given_up += 1;
+        journal.borrow_mut().write(Entry::Delivered {
+            publish,
+            at: self.at,
+            by,
+            subscription: Some(held.number),
+            is_taken: false,
+        });
+    }
+
+    /// Whether a subscription has not ended.
+    pub(super) fn has(&self, id: SubscriptionId) -> bool {
+        self.all.iter().any(|it| it.id == id)
     }
 }
 
 impl Subscription {
+    fn offer(&mut self, publish: u64) -> Offer {
+        let is_taken = self.queue.offer_with(BYTES, || publish);
+        let offer = match is_taken {
+            true => Offer::Taken,
+            false => match self.queue.offer(publish, BYTES, None) {
+                Ok(Offered::Queued { .. } | Offered::Replaced { .. }) => Offer::Taken,
+                Ok(Offered::Dropped) => Offer::Lost,
+                Ok(Offered::Failed) => Offer::Over,
+                Err(QueueFull(_)) => return Offer::Waits(self.patience),
+            },
+        };
+        self.is_failed |= offer == Offer::Over;
+        self.offered += 1;
+        offer
+    }
+
     /// Takes so many. How many were lost, as it was told.
     fn drain(&mut self, count: usize) -> u64 {
         let before = self.lagged;
@@ -208,26 +297,44 @@ impl Subscription {
             match self.queue.take() {
                 Some(Taken::Item(_)) => self.taken += 1,
                 Some(Taken::Lagged(count)) => self.lagged += count,
-                Some(Taken::Failed) | None => break,
+                Some(Taken::Failed) => {
+                    self.was_told = true;
+                    break;
+                }
+                None => break,
             }
         }
         self.lagged - before
     }
 
-    /// What was offered was taken, or it was told that it was lost.
+    /// What was offered was taken, or it was told that it was lost; and what was lost was lost as
+    /// its policy says.
     fn judge(&self) -> Result<(), String> {
         let Self {
             offered,
             taken,
             lagged,
+            given_up,
+            on_full,
             ..
         } = *self;
-        if offered == taken + lagged && self.queue.counters().dropped == lagged {
+        let counters = self.queue.counters();
+        let has_failed = on_full == OnFull::Fail && lagged > 0;
+        let is_sound = offered == taken + lagged + given_up
+            && counters.offered == offered - given_up
+            && (counters.taken, counters.dropped) == (taken, lagged)
+            && (on_full == OnFull::Wait || given_up == 0)
+            // Who is waited for loses nothing else, and who fails loses one alone.
+            && (on_full != OnFull::Wait || lagged == 0)
+            && (on_full != OnFull::Fail || lagged == u64::from(self.is_failed))
+            && (self.is_failed, self.was_told) == (has_failed, has_failed);
+        if is_sound {
             return Ok(());
         }
         let id = self.number;
         Err(format!(
-            "subscription {id} was offered {offered}, took {taken} and lost {lagged}"
+            "subscription {id} was offered {offered}, took {taken}, lost {lagged} and was waited \
+             for in vain {given_up} times: {on_full:?}, {counters:?}"
         ))
     }
 }

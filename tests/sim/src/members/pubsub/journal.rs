@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use ringmesh_cluster::pubsub::{Audience, Cores, Policy};
+use ringmesh_cluster::pubsub::{Audience, Cores, MediatorCounters, Outcome, Policy, Whom};
 use ringmesh_proto::address::Uid;
 
 use crate::members::Participant;
@@ -19,6 +20,9 @@ pub(super) const TOPICS: [&str; 5] = ["a", "a.b", "a.c", "b.b", "a.b.c"];
 
 /// The groups that there are.
 pub(super) const GROUPS: [&str; 2] = ["g", "h"];
+
+/// Under what actors are put.
+pub(super) const PATHS: [&str; 2] = ["user/a", "user/b"];
 
 /// Where what takes a publish further came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,35 @@ pub(super) struct Published {
     pub(super) blocked: Box<[Uid]>,
     /// How many nodes with subscribers the core said it cannot reach.
     pub(super) unreached: u32,
+    /// Whether all whom it reaches are to say so.
+    pub(super) is_asked: bool,
+}
+
+/// An actor under a path: its process, its core, and the number that it has there.
+pub(super) type Actor = (Uid, u16, u64);
+
+/// Something was sent to a path, or was to be.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) number: u64,
+    pub(super) at: At,
+    /// Which of [`PATHS`].
+    pub(super) path: usize,
+    pub(super) kind: u64,
+    pub(super) whom: Whom,
+    /// Nodes without that role are left out, but for the own one.
+    pub(super) role: Option<Role>,
+    /// Who is there on nodes that count, as the snapshot of the core says.
+    pub(super) known: Box<[Actor]>,
+    /// Whose entries count, as that says.
+    pub(super) reachable: Box<[Uid]>,
+    /// Those of them that had ended, as the core found out, or to whom there was no room.
+    pub(super) ended: Box<[Actor]>,
+    pub(super) full: Box<[Actor]>,
+    /// Who is told it.
+    pub(super) told: Box<[Actor]>,
+    /// Whether the core said that nobody is there; if not and nobody is told, nobody had room.
+    pub(super) is_to_nobody: bool,
 }
 
 /// Half of all processes have one role, the others another.
@@ -92,6 +125,29 @@ pub(super) struct Taken {
     pub(super) without_credit: u64,
 }
 
+impl Taken {
+    /// That of a core which the mediator alone has been asked, with its counters before and after.
+    pub(super) fn of(
+        at: At,
+        (publish, leg): (u64, Leg),
+        (before, after): (MediatorCounters, MediatorCounters),
+    ) -> Self {
+        Self {
+            publish,
+            at,
+            leg,
+            named: 0,
+            members: 0,
+            forwards: 0,
+            delivered: 0,
+            shared: 0,
+            dead_groups: after.dead_groups - before.dead_groups,
+            dead_letters: after.dead_letters - before.dead_letters,
+            without_credit: after.without_credit - before.without_credit,
+        }
+    }
+}
+
 /// Who subscribed to what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
@@ -111,6 +167,34 @@ pub(super) enum Entry {
     Confirmed {
         subscription: usize,
         nodes: Box<[Uid]>,
+    },
+    /// An actor was put under a path. They are numbered in the order in which they were.
+    Put {
+        actor: Actor,
+        path: usize,
+        kind: u64,
+    },
+    /// On those nodes all cores know of it.
+    PutConfirmed {
+        number: usize,
+        nodes: Box<[Uid]>,
+    },
+    /// It ended.
+    ActorEnded(Actor),
+    Sent(Box<Sent>),
+    /// What was sent was given to the links, for an actor of another node.
+    Carried {
+        frame: u64,
+        from: Uid,
+        to: Uid,
+        digest: u64,
+    },
+    /// It came to the core of the actor that it is for.
+    Told {
+        send: u64,
+        actor: Actor,
+        /// By which frame, if from another node.
+        frame: Option<u64>,
     },
     /// It ended.
     Ended {
@@ -145,6 +229,11 @@ pub(super) enum Entry {
         publish: u64,
         node: Uid,
     },
+    /// A core did not, for there was no room at the other one.
+    Unshared {
+        publish: u64,
+        to: At,
+    },
     Taken(Taken),
     /// A copy came to a subscription; none is known there if that is not named.
     Delivered {
@@ -153,6 +242,24 @@ pub(super) enum Entry {
         /// The core of that node that took it from the links.
         by: u16,
         subscription: Option<usize>,
+        /// Whether it is in its queue.
+        is_taken: bool,
+    },
+    /// A process begins to wait for room, with that number.
+    Waits {
+        number: u64,
+        node: Uid,
+    },
+    /// It waits no more: it had so much time left, and gave up or not.
+    Waited {
+        number: u64,
+        left: Duration,
+        is_given_up: bool,
+    },
+    /// A publisher was told what a publish has reached.
+    Answered {
+        publish: u64,
+        outcome: Outcome,
     },
     /// The account of a subscriber's queue is wrong.
     Miscounted(String),
@@ -179,10 +286,27 @@ pub(super) enum Exercise {
     Unreached,
     Lagged,
     GivenUp,
+    DroppedNewest,
+    Failed,
+    Waited,
+    WaitedInVain,
+    PublisherWaited,
+    Unshared,
+    Asked,
+    Answered,
+    Unanswered,
+    AnsweredLate,
+    SentToOne,
+    SentToAll,
+    SentLocally,
+    SentToNobody,
+    SentToFull,
+    Told,
+    ActorGone,
 }
 
 impl Exercise {
-    pub(super) const ALL: [(Self, &'static str); 18] = [
+    pub(super) const ALL: [(Self, &'static str); 35] = [
         (Self::Published, "published"),
         (Self::Delivered, "delivered"),
         (Self::AcrossCores, "across-cores"),
@@ -201,17 +325,47 @@ impl Exercise {
         (Self::Unreached, "unreached"),
         (Self::Lagged, "lagged"),
         (Self::GivenUp, "given-up"),
+        (Self::DroppedNewest, "dropped-newest"),
+        (Self::Failed, "failed"),
+        (Self::Waited, "waited"),
+        (Self::WaitedInVain, "waited-in-vain"),
+        (Self::PublisherWaited, "publisher-waited"),
+        (Self::Unshared, "unshared"),
+        (Self::Asked, "asked"),
+        (Self::Answered, "answered"),
+        (Self::Unanswered, "unanswered"),
+        (Self::AnsweredLate, "answered-late"),
+        (Self::SentToOne, "sent-to-one"),
+        (Self::SentToAll, "sent-to-all"),
+        (Self::SentLocally, "sent-locally"),
+        (Self::SentToNobody, "sent-to-nobody"),
+        (Self::SentToFull, "sent-to-full"),
+        (Self::Told, "told"),
+        (Self::ActorGone, "actor-gone"),
     ];
+}
+
+/// How often each thing was done.
+#[derive(Debug)]
+struct Exercised([u64; Exercise::ALL.len()]);
+
+impl Default for Exercised {
+    fn default() -> Self {
+        Self([0; Exercise::ALL.len()])
+    }
 }
 
 /// The journal of a world.
 #[derive(Debug, Default)]
 pub(in crate::members) struct Journal {
     entries: Vec<Entry>,
-    exercised: [u64; Exercise::ALL.len()],
+    exercised: Exercised,
     subscriptions: usize,
+    actors: usize,
     publishes: u64,
     frames: u64,
+    sends: u64,
+    waits: u64,
 }
 
 /// The same in the hands of all who write it.
@@ -223,7 +377,7 @@ impl Journal {
     }
 
     pub(super) fn count(&mut self, exercise: Exercise, often: u64) {
-        self.exercised[exercise as usize] += often;
+        self.exercised.0[exercise as usize] += often;
     }
 
     /// Writes that a subscription began. Its number.
@@ -231,6 +385,13 @@ impl Journal {
         self.entries.push(Entry::Subscribed(wanted));
         self.subscriptions += 1;
         self.subscriptions - 1
+    }
+
+    /// Writes that an actor was put under a path. Its number.
+    pub(super) fn put(&mut self, actor: Actor, path: usize, kind: u64) -> usize {
+        self.entries.push(Entry::Put { actor, path, kind });
+        self.actors += 1;
+        self.actors - 1
     }
 
     pub(super) fn next_publish(&mut self) -> u64 {
@@ -243,10 +404,23 @@ impl Journal {
         self.frames
     }
 
+    pub(super) fn next_send(&mut self) -> u64 {
+        self.sends += 1;
+        self.sends
+    }
+
+    /// Writes that a process begins to wait for room. The number of the wait.
+    pub(super) fn wait(&mut self, node: Uid) -> u64 {
+        self.waits += 1;
+        let number = self.waits;
+        self.entries.push(Entry::Waits { number, node });
+        number
+    }
+
     /// What was done, and how often.
     pub(in crate::members) fn exercised(&self) -> Vec<(&'static str, u64)> {
         let all = Exercise::ALL.iter();
-        all.map(|(it, name)| (*name, self.exercised[*it as usize]))
+        all.map(|(it, name)| (*name, self.exercised.0[*it as usize]))
             .collect()
     }
 }

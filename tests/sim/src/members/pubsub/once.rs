@@ -167,6 +167,7 @@ impl Once {
                 at,
                 by,
                 subscription,
+                ..
             } => return self.deliver((*publish, *by), *at, *subscription),
             _ => {}
         }

@@ -179,6 +179,19 @@ impl Reached {
             Entry::Shared { publish, node } => {
                 self.waits.entry((*publish, *node)).or_default().legs += 1;
             }
+            Entry::Unshared { publish, to } => {
+                let Self {
+                    waits,
+                    subscriptions,
+                    ..
+                } = self;
+                if let Some(wait) = waits.get_mut(&(*publish, to.0)) {
+                    wait.due.retain(|it| {
+                        let known = subscriptions.get(*it).and_then(Option::as_ref);
+                        known.is_some_and(|it| it.wanted.at != *to)
+                    });
+                }
+            }
             Entry::Taken(taken) => return self.take(taken),
             Entry::Delivered {
                 publish,

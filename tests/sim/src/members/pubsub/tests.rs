@@ -1,11 +1,13 @@
 //! What each invariant of pub-sub is for, written into a journal: it has to find it.
 
-use ringmesh_cluster::pubsub::{Audience, Cores, Policy};
+use std::time::Duration;
+
+use ringmesh_cluster::pubsub::{Audience, Cores, Outcome, Policy, Whom};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::time::Instant;
 
-use super::journal::{At, Entry, Leg, Published, Role, Taken, Wanted};
-use super::{Accounted, Frames, Groups, Once, Reached};
+use super::journal::{Actor, At, Entry, Leg, Published, Role, Sent, Taken, Wanted};
+use super::{Accounted, Answered, Frames, Groups, Once, Paths, Reached, Waited};
 
 fn uid(number: u64) -> Uid {
     Uid::new(number).expect("not 0")
@@ -51,25 +53,14 @@ fn published(number: u64, stops: &[At], change: impl FnOnce(&mut Published)) -> 
         is_crowded: false,
         blocked: Box::default(),
         unreached: 0,
+        is_asked: false,
     };
     change(&mut published);
     Entry::Published(Box::new(published))
 }
 
 fn taken(publish: u64, at: At, leg: Leg) -> Taken {
-    Taken {
-        publish,
-        at,
-        leg,
-        named: 0,
-        members: 0,
-        forwards: 0,
-        delivered: 0,
-        shared: 0,
-        dead_groups: 0,
-        dead_letters: 0,
-        without_credit: 0,
-    }
+    Taken::of(at, (publish, leg), Default::default())
 }
 
 fn handed(frame: u64, publish: u64, to: u64, group: Option<usize>) -> Entry {
@@ -90,6 +81,7 @@ fn delivered(publish: u64, at: At, subscription: usize) -> Entry {
         at,
         by: at.1,
         subscription,
+        is_taken: true,
     }
 }
 
@@ -356,4 +348,199 @@ fn accounts_that_are_wrong_are_found() {
     assert!(why.is_err(), "no link took it");
     let wrong = Entry::Miscounted("a queue".to_owned());
     assert!(accounted.judge(Instant::ZERO, &wrong).is_err());
+}
+
+#[test]
+fn a_share_that_is_lost_is_not_demanded_of_its_core_alone() {
+    let said = |core| {
+        let mut reached = Reached::default();
+        let two = at(2, 1);
+        let publish = 1;
+        let mut all = vec![subscribed(two, None), confirmed(0, &[1, 2])];
+        all.extend([
+            published(1, &[at(2, 0)], |_| {}),
+            handed(1, 1, 2, None),
+            Entry::Unshared {
+                publish,
+                to: at(2, core),
+            },
+            Entry::Taken(taken(1, at(2, 0), Leg::Frame(1))),
+        ]);
+        last(all, |it| reached.judge(it))
+    };
+    assert_eq!(said(1), Ok(1));
+    assert!(said(2).is_err());
+}
+
+/// What is said of an answer to a publish that went to node 2 and came to so many subscribers on
+/// each of the two.
+fn answered(here: usize, there: usize, between: Vec<Entry>, outcome: Outcome) -> bool {
+    let mut answered = Answered::default();
+    let mut all = vec![published(1, &[at(2, 0)], |it| it.is_asked = true)];
+    all.extend((0..here).map(|it| delivered(1, at(1, 0), it)));
+    all.push(Entry::Taken(taken(1, at(1, 0), Leg::Publish)));
+    all.push(handed(1, 1, 2, None));
+    all.extend((0..there).map(|it| delivered(1, at(2, 0), 10 + it)));
+    all.extend(between);
+    let publish = 1;
+    all.push(Entry::Answered { publish, outcome });
+    last(all, |it| answered.judge(Instant::ZERO, it)).is_ok()
+}
+
+#[test]
+fn an_answer_that_says_more_than_have_it_or_fewer_though_it_is_complete_is_found() {
+    let complete = |nodes, subscribers| Outcome {
+        nodes,
+        subscribers,
+        ..Outcome::default()
+    };
+    assert!(answered(1, 2, Vec::new(), complete(2, 3)));
+    assert!(!answered(1, 2, Vec::new(), complete(2, 4)), "too many");
+    assert!(!answered(0, 2, Vec::new(), complete(2, 2)), "one node");
+    assert!(!answered(1, 2, Vec::new(), complete(2, 2)), "too few");
+    let lost = Entry::Delivered {
+        publish: 1,
+        at: at(2, 0),
+        by: 0,
+        subscription: Some(3),
+        is_taken: false,
+    };
+    assert!(answered(1, 1, vec![lost], complete(2, 2)), "it lost one");
+    let sent_on = handed(2, 1, 3, Some(0));
+    let more = delivered(1, at(3, 0), 20);
+    assert!(answered(1, 1, vec![sent_on, more], complete(2, 2)));
+}
+
+#[test]
+fn an_answer_that_names_the_wrong_nodes_is_found() {
+    let without = |missing: &[u64], lost: &[u64]| Outcome {
+        nodes: 1,
+        subscribers: 1,
+        missing: missing.iter().map(|it| uid(*it)).collect(),
+        lost: lost.iter().map(|it| uid(*it)).collect(),
+    };
+    assert!(answered(1, 1, Vec::new(), without(&[2], &[])));
+    assert!(answered(1, 1, Vec::new(), without(&[], &[2])));
+    assert!(!answered(1, 1, Vec::new(), without(&[3], &[])), "not there");
+    assert!(!answered(1, 1, Vec::new(), without(&[1, 2], &[])), "done");
+    let (publish, node) = (1, uid(1));
+    let shared = vec![Entry::Shared { publish, node }];
+    assert!(answered(1, 1, shared, without(&[1, 2], &[])), "not done");
+}
+
+/// Actor 7 of a core, under the first path.
+fn actor(node: u64, core: u16) -> Actor {
+    (uid(node), core, 7)
+}
+
+/// Core 0 of node 1 sends to one of those, or to all, as it says.
+fn sent(number: u64, known: &[Actor], told: &[Actor], change: impl FnOnce(&mut Sent)) -> Entry {
+    let mut sent = Sent {
+        number,
+        at: at(1, 0),
+        path: 0,
+        kind: 1,
+        whom: Whom::One {
+            policy: Policy::Random,
+            is_local_preferred: false,
+        },
+        role: None,
+        known: known.into(),
+        reachable: [1, 2].map(uid).into(),
+        ended: Box::default(),
+        full: Box::default(),
+        told: told.into(),
+        is_to_nobody: false,
+    };
+    change(&mut sent);
+    Entry::Sent(Box::new(sent))
+}
+
+fn paths(entries: Vec<Entry>) -> Result<u64, String> {
+    let mut paths = Paths::default();
+    last(entries, |it| paths.judge(Instant::ZERO, it))
+}
+
+#[test]
+fn what_is_sent_to_the_wrong_one_or_to_nobody_though_some_are_there_is_found() {
+    let (own, far, lost) = (actor(1, 1), actor(2, 0), actor(3, 0));
+    let one = |told: &[Actor], change: fn(&mut Sent)| {
+        paths(vec![sent(1, &[own, far], told, change)]).is_ok()
+    };
+    assert!(one(&[far], |_| {}) && one(&[own], |_| {}));
+    assert!(!one(&[own, far], |_| {}), "two");
+    assert!(!one(&[lost], |_| {}), "not known");
+    assert!(paths(vec![sent(1, &[lost], &[lost], |_| {})]).is_err());
+    let near = |it: &mut Sent| {
+        it.whom = Whom::One {
+            policy: Policy::RoundRobin,
+            is_local_preferred: true,
+        };
+    };
+    assert!(one(&[own], near) && !one(&[far], near));
+    let nobody = |it: &mut Sent| it.is_to_nobody = true;
+    assert!(!one(&[], nobody) && !one(&[], |_| {}));
+    assert!(one(&[], |it| it.full = it.known.clone()));
+    assert!(!one(&[far], |it| it.full = it.known.clone()), "no room");
+    assert!(one(&[], |it| {
+        (it.ended, it.is_to_nobody) = (it.known.clone(), true);
+    }));
+    assert!(paths(vec![sent(1, &[], &[], nobody)]).is_ok());
+    // Node 2 has the other role, and the own node is asked in any case.
+    let role = |it: &mut Sent| it.role = Some(Role(true));
+    assert!(one(&[own], role) && !one(&[far], role));
+}
+
+#[test]
+fn who_is_left_out_of_all_or_told_twice_is_found() {
+    let (own, far) = (actor(1, 1), actor(2, 0));
+    let all = |told: &[Actor], is_self_excluded| {
+        let sent = sent(1, &[own, far], told, |it| {
+            it.whom = Whom::All { is_self_excluded };
+        });
+        paths(vec![sent]).is_ok()
+    };
+    assert!(all(&[own, far], false) && !all(&[own], false));
+    assert!(all(&[far], true) && !all(&[own, far], true));
+    assert!(!all(&[own, far, far], false), "twice");
+    let told = |actor| {
+        let (send, frame) = (1, None);
+        Entry::Told { send, actor, frame }
+    };
+    let begun = || sent(1, &[own, far], &[own], |_| {});
+    assert_eq!(paths(vec![begun(), told(own)]), Ok(1));
+    assert!(paths(vec![begun(), told(far)]).is_err(), "another one");
+    assert!(paths(vec![begun(), told(own), told(own)]).is_err());
+    let (path, kind) = (0, 1);
+    let put = || Entry::Put {
+        actor: far,
+        path,
+        kind,
+    };
+    let confirmed = || {
+        let nodes = [uid(1)].into();
+        Entry::PutConfirmed { number: 0, nodes }
+    };
+    let unknown = || sent(1, &[own], &[own], |_| {});
+    assert!(paths(vec![put(), unknown()]).is_ok());
+    let why = paths(vec![put(), confirmed(), unknown()]).expect_err("it is known");
+    assert!(why.contains("does not know of"), "{why}");
+    let ended = Entry::ActorEnded(far);
+    assert!(paths(vec![put(), confirmed(), ended, unknown()]).is_ok());
+}
+
+#[test]
+fn who_is_given_up_too_early_is_found() {
+    let said = |left, is_given_up| {
+        let (number, node) = (1, uid(1));
+        let over = Entry::Waited {
+            number,
+            left: Duration::from_millis(left),
+            is_given_up,
+        };
+        let mut waited = Waited::default();
+        let all = vec![Entry::Waits { number, node }, over];
+        last(all, |it| waited.judge(Instant::ZERO, it)).is_ok()
+    };
+    assert!(said(0, true) && said(1, false) && !said(1, true));
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ringmesh_cluster::pubsub::{Audience, Level, Policy, Pressure};
+use ringmesh_cluster::pubsub::{Audience, Level, OnFull, Policy, Pressure, Whom};
 use ringmesh_proto::time::Instant;
 
-use super::journal::{GROUPS, Role, TOPICS};
+use super::journal::{GROUPS, PATHS, Role, TOPICS};
 use crate::random::Random;
 
 /// For so long of the life of a process its users are busy. Then nothing changes any more.
@@ -17,6 +17,9 @@ pub(super) const HELD_MAX: usize = 12;
 /// What is subscribed to: some more often than others.
 pub(super) const PATTERNS: [&str; 9] =
     ["a", "a.b", "a.b", "a.c", "a.*", "**", "a.**", "*.b", "b.b"];
+
+/// The most actors of a core that are put under paths.
+pub(super) const ACTORS_MAX: usize = 6;
 
 /// How many subscribers a core has, each with any number of subscriptions.
 const SUBSCRIBERS: u64 = 4;
@@ -34,8 +37,14 @@ pub(in crate::members) enum Deed {
     End(u64),
     /// Publishes, so often.
     Publish(Order, u32),
-    /// All subscribers take a few of what waits for them.
+    /// All subscribers and actors take a few of what waits for them.
     Take(usize),
+    /// Puts an actor under a path.
+    Put(Put),
+    /// An actor ends, as the number says.
+    EndActor(u64),
+    /// Sends to a path, so often.
+    Send(Errand, u32),
 }
 
 /// A subscription that is wanted.
@@ -48,6 +57,30 @@ pub(in crate::members) struct Wish {
     pub(super) kind: u64,
     pub(super) subscriber: u64,
     pub(super) level: Level,
+    pub(super) on_full: OnFull,
+    /// How long it is waited for, if it is.
+    pub(super) patience: Duration,
+}
+
+/// An actor that is to be put under a path.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::members) struct Put {
+    /// Which of [`PATHS`].
+    pub(super) path: usize,
+    pub(super) kind: u64,
+    pub(super) level: Level,
+}
+
+/// What is sent to a path.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::members) struct Errand {
+    /// Which of [`PATHS`].
+    pub(super) path: usize,
+    pub(super) kind: u64,
+    pub(super) whom: Whom,
+    pub(super) role: Option<Role>,
+    /// To some nodes there is no room, as the number says.
+    pub(super) crowded: Option<u64>,
 }
 
 /// How something is published.
@@ -62,6 +95,10 @@ pub(in crate::members) struct Order {
     pub(super) role: Option<Role>,
     /// Some nodes have no room, as the number says.
     pub(super) crowded: Option<u64>,
+    /// For how long its publisher waits for subscribers of its core that want that, if it does.
+    pub(super) patience: Option<Duration>,
+    /// For how long it waits for the answers of all whom it reaches, if it does.
+    pub(super) answers: Option<Duration>,
 }
 
 /// Users of a node.
@@ -94,19 +131,26 @@ impl Users {
     pub(super) fn act(&mut self, now: Instant, cores: usize) -> Vec<(usize, Deed)> {
         let random = &mut self.random;
         self.next = now + random.span(Duration::from_millis(200), Duration::from_millis(10_000));
-        let count = random.within(1..=10);
+        let count = random.within(1..=12);
         let deeds = (0..count).map(|_| (random.index(cores), deed(random)));
         deeds.collect()
     }
 }
 
 fn deed(random: &mut Random) -> Deed {
-    match random.below(100) {
+    match random.below(116) {
         0..22 => Deed::Subscribe(wish(random)),
         22..25 => Deed::Burst(wish(random), random.within(2..=6) as u32),
         25..38 => Deed::Unsubscribe(random.number()),
         38..41 => Deed::End(random.below(SUBSCRIBERS)),
         41..50 => Deed::Take(random.index(20)),
+        100..105 => Deed::Put(Put {
+            path: random.index(PATHS.len()),
+            kind: kind(random),
+            level: level(random),
+        }),
+        105..108 => Deed::EndActor(random.number()),
+        108..116 => Deed::Send(errand(random), random.within(1..=4) as u32),
         _ => {
             let often = if random.chance(50) { 8 } else { 2 };
             Deed::Publish(order(random), random.within(1..=often) as u32)
@@ -118,14 +162,58 @@ fn kind(random: &mut Random) -> u64 {
     1 + u64::from(random.chance(150))
 }
 
+fn level(random: &mut Random) -> Level {
+    [Level::Local, Level::Quorum, Level::AllReachable][random.index(3)]
+}
+
+fn role(random: &mut Random) -> Option<Role> {
+    let has_role = random.chance(60);
+    has_role.then(|| Role(random.chance(500)))
+}
+
+fn errand(random: &mut Random) -> Errand {
+    let policy = match random.chance(500) {
+        true => Policy::RoundRobin,
+        false => Policy::Random,
+    };
+    let whom = match random.below(10) {
+        0..2 => Whom::All {
+            is_self_excluded: false,
+        },
+        2..4 => Whom::All {
+            is_self_excluded: true,
+        },
+        rest => Whom::One {
+            policy,
+            is_local_preferred: rest < 7,
+        },
+    };
+    let is_crowded = random.chance(60);
+    Errand {
+        path: random.index(PATHS.len()),
+        kind: kind(random),
+        whom,
+        role: role(random),
+        crowded: is_crowded.then(|| random.number()),
+    }
+}
+
 fn wish(random: &mut Random) -> Wish {
     let group = random.chance(400);
+    let on_full = match random.below(20) {
+        0..2 => OnFull::Fail,
+        2..7 => OnFull::DropNewest,
+        7..11 => OnFull::Wait,
+        _ => OnFull::DropOldest,
+    };
     Wish {
         pattern: random.index(PATTERNS.len()),
         group: group.then(|| random.index(GROUPS.len())),
         kind: kind(random),
         subscriber: random.below(SUBSCRIBERS),
-        level: [Level::Local, Level::Quorum, Level::AllReachable][random.index(3)],
+        level: level(random),
+        on_full,
+        patience: random.span(Duration::from_millis(5), Duration::from_millis(400)),
     }
 }
 
@@ -141,14 +229,18 @@ fn order(random: &mut Random) -> Order {
         _ => Policy::Random,
     };
     let is_crowded = random.chance(60);
-    let has_role = random.chance(60);
+    let (waits, asks) = (random.chance(300), random.chance(200));
+    let mut time = || random.span(Duration::from_millis(20), Duration::from_secs(4));
+    let (patience, answers) = (waits.then(&mut time), asks.then(&mut time));
     Order {
         topic: random.index(TOPICS.len()),
         kind: kind(random),
         audience,
         policy,
         pressure: [Pressure::Lose, Pressure::Refuse][random.index(2)],
-        role: has_role.then(|| Role(random.chance(500))),
+        role: role(random),
         crowded: is_crowded.then(|| random.number()),
+        patience,
+        answers,
     }
 }
