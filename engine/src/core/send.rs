@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::EXTENSION_BYTES;
-use ringmesh_proto::link::{Payload, PushError, SendHead};
+use ringmesh_proto::link::{Measured, NotHere, Payload, PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_transport::buffer::Chunk;
@@ -118,13 +118,38 @@ impl Core {
         head: SendHead<'_>,
         payload: &P,
     ) -> Result<u64, Refusal> {
+        let mut bytes = None;
+        if !held_up {
+            let pushed = link.outbound.borrow_mut().push_here(head, payload);
+            match pushed {
+                Ok(position) => {
+                    self.tally.sent.add(1);
+                    self.enqueue(link);
+                    return Ok(position);
+                }
+                Err(NotHere { needed }) => bytes = needed,
+            }
+        }
+        let payload: &dyn Payload = &Measured { payload, bytes };
+        self.push_elsewhere(link, held_up, head, payload)
+    }
+
+    /// The same where more is to be done, or said, than writing it behind the last one.
+    #[cold]
+    #[inline(never)]
+    fn push_elsewhere(
+        &self,
+        link: &Rc<Link>,
+        held_up: bool,
+        head: SendHead<'_>,
+        payload: &dyn Payload,
+    ) -> Result<u64, Refusal> {
         self.push_by(link, held_up, head, payload, |outbound, slabs| {
             outbound.push(slabs, head, payload)
         })
     }
 
     /// The same with another way of pushing.
-    #[inline(always)]
     pub(super) fn push_by<P: Payload + ?Sized>(
         &self,
         link: &Rc<Link>,
