@@ -321,7 +321,8 @@ impl Core {
             return self.end_a_large_turn(link);
         }
         let Some(connection) = link.connection.get() else {
-            return;
+            self.show_early(link);
+            return link.flush_behind(link.outbound.borrow().positions().tail);
         };
         if link.sending.get() {
             let mut events = self.events.borrow_mut();
@@ -339,6 +340,16 @@ impl Core {
         if let Err(error) = self.io.borrow_mut().submit() {
             // The turn's own call meets the same error, and ends the core with it.
             tracing::error!(%error, "the ring failed");
+        }
+    }
+
+    /// Hands what is for another core over in the middle of a turn, so that it works on that while
+    /// the next is written.
+    fn show_early(&self, link: &Rc<Link>) {
+        let is_plain = link.within_process && link.passage.is_none();
+        if is_plain && link.to_core != self.id {
+            self.send_on(link);
+            self.publish_early(link);
         }
     }
 
