@@ -30,7 +30,7 @@ use super::vitals::Vitals;
 
 /// Bytes of a link to another core behind which they are shown to it in the middle of a turn: that
 /// costs no system call, and what both cores have at hand at one time is to fit their caches.
-const SHOW_BYTES: u64 = 64 << 10;
+const SHOW_BYTES: u64 = 128 << 10;
 
 /// The sending half of a link, which may send on what was received.
 pub(crate) type Outbound = link::Outbound<Chunk>;
