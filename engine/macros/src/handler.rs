@@ -62,26 +62,20 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
         message: #facade::Msg<#message>,
         cx: &mut #facade::Cx<'_, Self>,
     };
-    let next = quote! {
-        &mut self,
-        next: #facade::__private::Next<'_>,
-        cx: &mut #facade::Cx<'_, Self>,
-    };
     let body = match kind {
         Kind::Async => quote! {
             const IS_ASYNC: bool = true;
 
-            async fn serve(#next) {
-                let owed = #facade::__private::owed(cx);
-                // The message is in no variable here: that would be a copy of it per message.
-                let reply = match next.take::<#message>() {
-                    ::core::option::Option::Some(message) => {
-                        <Self as #facade::AsyncHandler<#message>>::handle(self, message, cx)
-                    }
-                    ::core::option::Option::None => return,
-                }
-                .await;
-                owed.answer(&reply);
+            type Answer = #reply;
+
+            #[inline]
+            fn serve(#signature) -> impl ::core::future::Future<Output = #reply> {
+                <Self as #facade::AsyncHandler<#message>>::handle(self, message, cx)
+            }
+
+            #[inline]
+            fn settle(owed: #facade::__private::Owed<'_>, answer: &#reply) {
+                owed.answer(answer);
             }
         },
         Kind::Later => quote! {
@@ -94,12 +88,17 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
                 #facade::__private::Served::Later
             }
 
-            async fn serve(#next) {
-                if let ::core::option::Option::Some(message) = next.take::<#message>() {
-                    let reply = #facade::__private::reply_to(cx);
-                    <Self as #facade::LaterHandler<#message>>::handle(self, message, reply, cx);
-                }
+            type Answer = ();
+
+            #[inline]
+            fn serve(#signature) -> impl ::core::future::Future<Output = ()> {
+                let reply = #facade::__private::reply_to(cx);
+                <Self as #facade::LaterHandler<#message>>::handle(self, message, reply, cx);
+                ::core::future::ready(())
             }
+
+            #[inline]
+            fn settle(_: #facade::__private::Owed<'_>, (): &()) {}
         },
     };
     Ok(quote! {

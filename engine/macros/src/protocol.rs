@@ -214,7 +214,17 @@ impl Protocol {
                 ) {
                     match next.index() {
                         #(#indices => {
-                            <A as #private::Serves<#messages>>::serve(actor, next, cx).await
+                            let owed = #private::owed(cx);
+                            // The message is in no variable here: that would be a copy of it per
+                            // message.
+                            let answer = match next.take::<#messages>() {
+                                ::core::option::Option::Some(message) => {
+                                    <A as #private::Serves<#messages>>::serve(actor, message, cx)
+                                }
+                                ::core::option::Option::None => return,
+                            }
+                            .await;
+                            <A as #private::Serves<#messages>>::settle(owed, &answer);
                         })*
                         #(#local_indices => {
                             #private::serve_local::<A, #locals>(actor, next, cx)

@@ -7,10 +7,11 @@
 //! panic itself.
 
 use std::future::{Future, poll_fn};
+use std::mem::replace;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use super::cell::{Behaviour, Turn};
 use super::context::Origin;
@@ -18,25 +19,37 @@ use super::port::{MESSAGES_PER_POLL, Notes, Port};
 use super::{
     Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome, Protocol,
 };
-use crate::core::{Core, Link, Notice, PanicPayload};
+use crate::core::{Core, Link, Notice};
 use crate::reference::Ref;
+
+/// Ready when the loop is polled again.
+fn next_poll() -> impl Future<Output = ()> {
+    let mut is_next = false;
+    poll_fn(move |_| {
+        if replace(&mut is_next, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+}
 
 /// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
 /// core to drop, or to have it go on.
 async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
-    let mut panicked = contain(&core, &me, &port, |cx| actor.started(cx));
+    contain(&core, &me, &port, |cx| actor.started(cx));
     loop {
-        if let Some(payload) = panicked.take() {
-            port.panicked.set(Some(payload));
-            port.notes.add(Notes::PANICKED);
-            poll_fn(|_| port.poll_resumed()).await;
-        }
-        let next = poll_fn(|context| port.poll_next(&core, context)).await;
-        let Some((index, link)) = next else {
+        let next = loop {
+            match port.poll_next(&core) {
+                Poll::Ready(next) => break next,
+                Poll::Pending => next_poll().await,
+            }
+        };
+        let Some(link) = next else {
             let Some(terminated) = port.take_aside() else {
                 break;
             };
-            panicked = contain(&core, &me, &port, |cx| actor.terminated(terminated, cx));
+            contain(&core, &me, &port, |cx| actor.terminated(terminated, cx));
             continue;
         };
         let origin = Origin {
@@ -47,30 +60,43 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
         let mut cx = Cx::new(&core, &me, Some(&origin));
         let handled = {
             let place = &port.place;
+            let index = port.index();
             let next = Next { index, place };
             let serve = <A::Api as Dispatch<A>>::serve(&mut actor, next, &mut cx);
             let mut handler = pin!(Some(serve));
-            poll_fn(|context| port.poll_handler(&core, handler.as_mut(), context)).await
+            // Polled before anything is awaited: most are ready then, and what an await keeps for
+            // the polls to come is written to memory.
+            loop {
+                let polled = {
+                    let mut context = Context::from_waker(port.waker());
+                    port.poll_handler(&core, handler.as_mut(), &mut context)
+                };
+                match polled {
+                    Poll::Ready(handled) => break handled,
+                    Poll::Pending => next_poll().await,
+                }
+            }
         };
-        panicked = handled.err();
+        if let Err(payload) = handled {
+            port.fail(payload);
+        }
         if cx.wants_stop() {
             port.notes.add(Notes::WANTS_STOP);
         }
     }
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| actor.stopped())) {
-        port.panicked.set(Some(payload));
-        port.notes.add(Notes::PANICKED);
+        port.fail(payload);
     }
     std::future::pending().await
 }
 
-/// Calls what an actor does besides handling messages. Gives back what it panicked with.
+/// Calls what an actor does besides handling messages.
 fn contain<A: Actor>(
     core: &Rc<Core>,
     me: &Ref<A::Api>,
     port: &Port,
     call: impl FnOnce(&mut Cx<'_, A>),
-) -> Option<PanicPayload> {
+) {
     let called = catch_unwind(AssertUnwindSafe(|| {
         let mut cx = Cx::new(core, me, None);
         call(&mut cx);
@@ -78,7 +104,9 @@ fn contain<A: Actor>(
             port.notes.add(Notes::WANTS_STOP);
         }
     }));
-    called.err()
+    if let Err(payload) = called {
+        port.fail(payload);
+    }
 }
 
 /// An actor with a loop, as its cell holds it.

@@ -332,13 +332,18 @@ impl Port {
         has_panicked
     }
 
-    /// Ready when the loop is to go on.
-    pub(super) fn poll_resumed(&self) -> Poll<()> {
-        if self.notes.have(Notes::PANICKED) {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
+    /// The actor panicked: the core hears of it behind this poll, and nothing more is handled until
+    /// [`resume`](Self::resume).
+    #[cold]
+    pub(super) fn fail(&self, payload: PanicPayload) {
+        self.panicked.set(Some(payload));
+        self.notes.add(Notes::PANICKED);
+    }
+
+    /// The number of the message that was handed over last.
+    #[inline]
+    pub(super) fn index(&self) -> u16 {
+        self.index.get()
     }
 
     /// The oldest message that waits.
@@ -372,43 +377,37 @@ impl Port {
         self.link.set(Some(Rc::clone(link)));
     }
 
-    /// The number of the next message to handle, and its link; ready with `None` when the actor is
-    /// to end.
+    /// The link of the next message to handle; ready with `None` when there is something else.
     #[inline]
-    pub(super) fn poll_next(
-        &self,
-        core: &Rc<Core>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<(u16, Rc<Link>)>> {
+    pub(super) fn poll_next(&self, core: &Rc<Core>) -> Poll<Option<Rc<Link>>> {
         if let Some(link) = self.link.take() {
-            return Poll::Ready(Some((self.index.get(), link)));
+            return Poll::Ready(Some(link));
         }
         if self.notes.are_none() {
             self.idle.set(true);
             return Poll::Pending;
         }
-        self.poll_waiting(core, context)
+        self.poll_waiting(core)
     }
 
     /// The same where there is something to see to.
     #[cold]
-    fn poll_waiting(
-        &self,
-        core: &Rc<Core>,
-        context: &Context<'_>,
-    ) -> Poll<Option<(u16, Rc<Link>)>> {
+    fn poll_waiting(&self, core: &Rc<Core>) -> Poll<Option<Rc<Link>>> {
+        if self.notes.have(Notes::PANICKED) {
+            return Poll::Pending;
+        }
         if self.notes.have(Notes::STOPPING | Notes::ASIDE) {
             return Poll::Ready(None);
         }
         if self.notes.have(Notes::WANTS_STOP) || self.ends_now() {
             return Poll::Pending;
         }
-        self.take_waiting(core, context);
+        self.take_waiting(core);
         if self.idle.get() && self.ends_now() {
             return Poll::Pending;
         }
         match self.link.take() {
-            Some(link) => Poll::Ready(Some((self.index.get(), link))),
+            Some(link) => Poll::Ready(Some(link)),
             None if self.notes.have(Notes::ASIDE) => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -439,10 +438,10 @@ impl Port {
 
     /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
     /// loop is idle when there is none.
-    fn take_waiting(&self, core: &Rc<Core>, context: &Context<'_>) {
+    fn take_waiting(&self, core: &Rc<Core>) {
         while !self.mailbox.borrow().is_empty() {
             if self.share.get() == 0 {
-                return context.waker().wake_by_ref();
+                return self.waker().wake_by_ref();
             }
             self.share.set(self.share.get() - 1);
             if let Some(letter) = core.take_waiting(self) {
@@ -475,9 +474,16 @@ impl Port {
             }
         };
         // Outside of handlers there is none, so that a message without one has nothing to set.
-        let deadline = self.deadline.get();
-        let _scope = deadline.is_some().then(|| core.with_deadline(deadline));
-        match catch_unwind(AssertUnwindSafe(poll)) {
+        let is_asked = self.deadline.get().is_some();
+        let mut former = None;
+        if is_asked {
+            former = core.replace_deadline(self.deadline.get());
+        }
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        if is_asked {
+            core.replace_deadline(former);
+        }
+        match polled {
             Ok(polled) => polled.map(Ok),
             Err(payload) => Poll::Ready(Err(payload)),
         }

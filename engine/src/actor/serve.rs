@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 
 use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
@@ -38,6 +38,9 @@ pub trait Serves<M: Message>: Actor {
     /// Whether the handler may wait.
     const IS_ASYNC: bool;
 
+    /// What the handler ends with.
+    type Answer;
+
     /// Calls a handler that does not wait.
     #[inline]
     fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Served<M::Reply> {
@@ -45,24 +48,40 @@ pub trait Serves<M: Message>: Actor {
         Served::MayWait
     }
 
-    /// Takes the next message of a loop and has its handler, of any kind, answer; the code behind
-    /// every arm of the `match` in a generated loop. A handler that does not wait runs in here.
-    fn serve(&mut self, next: Next<'_>, cx: &mut Cx<'_, Self>) -> impl Future<Output = ()>;
+    /// Calls a handler of any kind, in the loop of the actor. One that may wait is the future that
+    /// comes back, with nothing around it: each layer would cost every message some steps.
+    fn serve(
+        &mut self,
+        message: Msg<M>,
+        cx: &mut Cx<'_, Self>,
+    ) -> impl Future<Output = Self::Answer>;
+
+    /// Gives what the handler ended with to whoever asked, if that is the answer.
+    fn settle(owed: Owed<'_>, answer: &Self::Answer);
 }
 
 impl<A: Handler<M>, M: Message> Serves<M> for A {
     const IS_ASYNC: bool = false;
+
+    type Answer = M::Reply;
 
     #[inline]
     fn serve_now(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Served<M::Reply> {
         Served::Answer(self.handle(message, cx))
     }
 
-    async fn serve(&mut self, next: Next<'_>, cx: &mut Cx<'_, Self>) {
-        if let Some(message) = next.take::<M>() {
-            let reply = self.handle(message, cx);
-            cx.answer(&reply);
-        }
+    #[inline]
+    fn serve(
+        &mut self,
+        message: Msg<M>,
+        cx: &mut Cx<'_, Self>,
+    ) -> impl Future<Output = Self::Answer> {
+        ready(self.handle(message, cx))
+    }
+
+    #[inline]
+    fn settle(owed: Owed<'_>, answer: &Self::Answer) {
+        owed.answer(answer);
     }
 }
 

@@ -50,6 +50,12 @@ impl Core {
         self.deadline.get()
     }
 
+    /// Has questions inherit `deadline` from now on. Gives back what they inherited before.
+    #[inline]
+    pub(crate) fn replace_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
+        self.deadline.replace(deadline)
+    }
+
     /// Has questions inherit `deadline` until the scope drops.
     #[inline]
     pub(crate) fn with_deadline(&self, deadline: Option<Instant>) -> DeadlineScope<'_> {

@@ -56,7 +56,6 @@ const _: () = assert!(
 );
 
 /// One core's ends of the mesh.
-#[derive(Debug)]
 pub(crate) struct Mesh {
     /// By core; `None` at the core's own place.
     outboxes: Vec<Option<Outbox>>,
@@ -388,6 +387,23 @@ impl Core {
         }
     }
 
+    /// Shows a core what is in the ring for it, in the middle of a turn. All that is left to do at
+    /// the end of one is done there.
+    pub(super) fn publish_early(&self, link: &Rc<Link>) {
+        let mut mesh = self.mesh.borrow_mut();
+        let Some(outbox) = mesh.outbox(link.to_core) else {
+            return;
+        };
+        if outbox.publish() {
+            self.shared.ring(link.to_core);
+        }
+        let is_through = outbox.waiting.is_empty() && !outbox.ring.is_abandoned();
+        drop(mesh);
+        if is_through && link.sending.get() {
+            self.handle_sent(link);
+        }
+    }
+
     fn publish_to(&self, core: CoreId) -> Left {
         let mut mesh = self.mesh.borrow_mut();
         let Some(outbox) = &mut mesh.outboxes[usize::from(core.0)] else {
@@ -476,17 +492,9 @@ impl Core {
     }
 }
 
-impl fmt::Debug for Outbox {
+impl fmt::Debug for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox")
-            .field("waiting", &self.waiting.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Inbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").finish_non_exhaustive()
+        f.debug_struct("Mesh").finish_non_exhaustive()
     }
 }
 

@@ -48,6 +48,7 @@ mod link;
 mod linked;
 mod local;
 mod local_line;
+mod lookups;
 mod loops;
 mod lost;
 mod main_task;

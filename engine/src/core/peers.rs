@@ -391,7 +391,7 @@ impl PeerTable {
     }
 
     /// The link that reaches a recipient, and whether others have to be let go first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn link_to(
         &self,
         to: &Recipient,

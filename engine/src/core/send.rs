@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::EXTENSION_BYTES;
-use ringmesh_proto::link::{Payload, PushError, SendHead};
+use ringmesh_proto::link::{Measured, NotHere, Payload, PushError, SendHead};
 use ringmesh_proto::message::Message;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_transport::buffer::Chunk;
@@ -118,13 +118,38 @@ impl Core {
         head: SendHead<'_>,
         payload: &P,
     ) -> Result<u64, Refusal> {
+        let mut bytes = None;
+        if !held_up {
+            let pushed = link.outbound.borrow_mut().push_here(head, payload);
+            match pushed {
+                Ok(position) => {
+                    self.tally.sent.add(1);
+                    self.enqueue(link);
+                    return Ok(position);
+                }
+                Err(NotHere { needed }) => bytes = needed,
+            }
+        }
+        let payload: &dyn Payload = &Measured { payload, bytes };
+        self.push_elsewhere(link, held_up, head, payload)
+    }
+
+    /// The same where more is to be done, or said, than writing it behind the last one.
+    #[cold]
+    #[inline(never)]
+    fn push_elsewhere(
+        &self,
+        link: &Rc<Link>,
+        held_up: bool,
+        head: SendHead<'_>,
+        payload: &dyn Payload,
+    ) -> Result<u64, Refusal> {
         self.push_by(link, held_up, head, payload, |outbound, slabs| {
             outbound.push(slabs, head, payload)
         })
     }
 
     /// The same with another way of pushing.
-    #[inline(always)]
     pub(super) fn push_by<P: Payload + ?Sized>(
         &self,
         link: &Rc<Link>,
@@ -296,7 +321,8 @@ impl Core {
             return self.end_a_large_turn(link);
         }
         let Some(connection) = link.connection.get() else {
-            return;
+            self.show_early(link);
+            return link.flush_behind(link.outbound.borrow().positions().tail);
         };
         if link.sending.get() {
             let mut events = self.events.borrow_mut();
@@ -314,6 +340,16 @@ impl Core {
         if let Err(error) = self.io.borrow_mut().submit() {
             // The turn's own call meets the same error, and ends the core with it.
             tracing::error!(%error, "the ring failed");
+        }
+    }
+
+    /// Hands what is for another core over in the middle of a turn, so that it works on that while
+    /// the next is written.
+    fn show_early(&self, link: &Rc<Link>) {
+        let is_plain = link.within_process && link.passage.is_none();
+        if is_plain && link.to_core != self.id {
+            self.send_on(link);
+            self.publish_early(link);
         }
     }
 

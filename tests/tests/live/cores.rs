@@ -1,6 +1,7 @@
 //! Several cores in one node: the same calls reach an actor wherever it lives.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringmesh::{AskError, CoreId, Engine, EngineError, IdleMode, Node, Ref, SendError, SpawnError};
@@ -9,7 +10,7 @@ use ringmesh_proto::frame::body::RefuseReason;
 use ringmesh_proto::preface::Preface;
 use ringmesh_tests::live::SYSTEM;
 use ringmesh_tests::live::messages::{
-    Account, Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi,
+    Account, Echo, EchoApi, Echoer, Recall, Record, Sink, SinkApi, Tally,
 };
 use ringmesh_tests::live::node::LiveNode;
 use ringmesh_tests::live::raw::RawPeer;
@@ -28,6 +29,35 @@ fn messages_reach_an_actor_on_another_core_in_order() {
     assert_eq!((account.count, account.out_of_order), (RECORDS, 0));
     let counters = node.counters();
     assert_eq!(counters.sent, counters.acknowledged + counters.in_flight);
+}
+
+#[test]
+fn a_core_works_on_what_another_has_written_in_a_turn_that_goes_on() {
+    let node = LiveNode::of_cores(2);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tally");
+    let tally = Tally::create(&path).unwrap();
+    let handled = node.run(move |node| async move {
+        let sink = || Sink {
+            tally: Some(tally),
+            ..Sink::default()
+        };
+        let sink = node.spawn_on(CoreId(1), sink).await.unwrap();
+        recall(&sink).await;
+        for number in 1..=RECORDS {
+            let body = Bytes::from_static(b"from core to core");
+            if sink.try_tell(Record { number, body }).is_err() {
+                break;
+            }
+        }
+        // This core does nothing else until it sees the other at work.
+        let until = Instant::now() + Duration::from_secs(20);
+        while Tally::read(&path).unwrap() == 0 && Instant::now() < until {
+            thread::yield_now();
+        }
+        Tally::read(&path).unwrap()
+    });
+    assert!(handled > 0, "it leaves before the turn ends");
 }
 
 #[test]

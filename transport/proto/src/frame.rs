@@ -25,7 +25,9 @@ mod encoder;
 mod header;
 
 pub use assembler::Assembler;
-pub use decoder::{Checksums, Frame, FrameError, Parse, Parsed, parse, parse_with};
+pub use decoder::{
+    Checksums, Frame, FrameError, Parse, Parsed, Tell, parse, parse_tell, parse_with,
+};
 pub(crate) use encoder::stage;
 pub use encoder::{Head, encode, frame, front, seal, seal_front};
 pub use header::{Extension, Header};

@@ -16,8 +16,10 @@ mod outbound;
 mod payload;
 
 pub use inbound::{Defined, Inbound};
-pub use outbound::{Answered, Freed, Outbound, Positions, PushError, SendHead, Unacknowledged};
-pub use payload::Payload;
+pub use outbound::{
+    Answered, Freed, NotHere, Outbound, Positions, PushError, SendHead, Unacknowledged,
+};
+pub use payload::{Measured, Payload};
 
 /// A recipient as it is known on the wire: its slot, and which of the slot's successive owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

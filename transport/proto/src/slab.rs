@@ -116,11 +116,13 @@ impl Slab {
     }
 
     /// The bytes that can still be written.
+    #[inline]
     pub fn room(&self) -> usize {
         self.capacity() - self.tail
     }
 
     /// The whole unwritten rest. What is written here counts only after [`advance`](Self::advance).
+    #[inline]
     pub fn tail_mut(&mut self) -> &mut [u8] {
         let rest = &self.memory.memory().bytes[self.tail..];
         // SAFETY: `rest` lies at or above `tail >= frozen`. Slices cover only bytes below `frozen`

@@ -2,7 +2,7 @@
 
 use super::header::{Extension, Header};
 use crate::checksum;
-use crate::kind::Kind;
+use crate::kind::{Kind, Shape};
 use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
 /// A whole frame, in the bytes it was received in.
@@ -186,6 +186,45 @@ pub fn parse_with<'a, R>(
         return Err(misfit(&header, flags));
     }
     Ok(Parsed::Complete(read(dissect(header, body))))
+}
+
+/// A whole [`Kind::Tell`], by what its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// The sender's number for the type of the message.
+    pub type_number: u16,
+    /// The number of the recipient.
+    pub target_number: u32,
+    /// The length of the whole frame; all of it behind the header is the payload.
+    pub wire_bytes: usize,
+}
+
+/// Reads the frame at the start of `bytes` if it is a tell, which most are, and all of it is there.
+/// `None` says nothing of the bytes: [`parse_with`] does, which reads tells as well.
+#[inline(always)]
+pub fn parse_tell(bytes: &[u8], body_cap: u32, checksums: Checksums) -> Option<Tell> {
+    const SHAPE: Shape = *Kind::Tell.shape();
+    const KIND_AND_FLAGS: u16 = u16::from_le_bytes([Kind::Tell.to_wire(), flags_of(Kind::Tell)]);
+    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+    let (first, second) = words(header);
+    let body_bytes = first as u32;
+    if second as u16 != KIND_AND_FLAGS || body_bytes > body_cap {
+        return None;
+    }
+    let body = rest.get(..body_bytes as usize)?;
+    let (type_number, target_number) = ((second >> 16) as u16, (second >> 32) as u32);
+    let is_fit = (SHAPE.body_min..=SHAPE.body_max).contains(&body_bytes)
+        && (SHAPE.type_number.0..=SHAPE.type_number.1).contains(&type_number)
+        && (SHAPE.target_number.0..=SHAPE.target_number.1).contains(&target_number);
+    let verify = checksums == Checksums::Verified;
+    if !is_fit || verify && checksum::of_frame(header, body) != (first >> 32) as u32 {
+        return None;
+    }
+    Some(Tell {
+        type_number,
+        target_number,
+        wire_bytes: HEADER_BYTES + body.len(),
+    })
 }
 
 /// Splits a body whose length was verified against the kind.

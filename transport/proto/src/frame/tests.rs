@@ -537,12 +537,49 @@ fn one_over_the_cap_before_accept_is_refused_from_its_length() {
     );
 }
 
+/// Reads `bytes` as a tell, and as any frame: both say the same of a tell.
+fn check_tell(bytes: &[u8], cap: u32) -> Option<Tell> {
+    let told = parse_tell(bytes, cap, Checksums::Verified);
+    let expected = match parse(bytes, cap) {
+        Ok(Parse::Complete(frame)) if frame.header.kind == Kind::Tell => Some(Tell {
+            type_number: frame.header.type_number,
+            target_number: frame.header.target_number,
+            wire_bytes: frame.wire_bytes,
+        }),
+        _ => None,
+    };
+    assert_eq!(told, expected, "{}", hex(bytes));
+    told
+}
+
+#[test]
+fn a_tell_is_read_by_itself_where_it_is_read_among_all_frames() {
+    for (kind, bytes) in Kind::ALL.into_iter().zip(all_kinds()) {
+        assert_eq!(check_tell(&bytes, CAP).is_some(), kind == Kind::Tell);
+        (0..bytes.len()).for_each(|end| assert_eq!(check_tell(&bytes[..end], CAP), None));
+    }
+    let numbers = [0, 1, TYPE_NUMBER_MAX, TYPE_NUMBER_MAX + 1].map(u32::from);
+    let targets = [0, 1, TARGET_NUMBER_MAX, TARGET_NUMBER_MAX + 1];
+    for (type_number, target_number) in numbers.into_iter().zip(targets) {
+        let head = Head {
+            type_number: u16::try_from(type_number).unwrap(),
+            target_number,
+            ..head(Kind::Tell)
+        };
+        let bytes = bytes_of(&head, b"payload");
+        let is_one = (1..=TARGET_NUMBER_MAX).contains(&target_number);
+        assert_eq!(check_tell(&bytes, CAP).is_some(), is_one);
+        assert!(check_tell(&bytes, 7).is_some() == is_one && check_tell(&bytes, 6).is_none());
+    }
+}
+
 #[test]
 fn no_flipped_bit_is_delivered() {
     for bytes in all_kinds() {
         for bit in 0..8 * bytes.len() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
+            check_tell(&flipped, CAP);
             match parse(&flipped, CAP) {
                 Ok(Parse::Complete(frame)) => panic!("bit {bit} was flipped: {frame:?}"),
                 // A longer length within the cap: the wait is bounded, and ends in an error.
@@ -624,6 +661,7 @@ fn an_assembler_grows_by_what_arrives_and_not_by_what_is_declared() {
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        check_tell(&bytes, CAP);
         if let Ok(Parse::Complete(frame)) = parse(&bytes, CAP) {
             prop_assert!(frame.wire_bytes <= bytes.len());
         }

@@ -57,6 +57,13 @@ impl TypeNumbers {
         self.find_uncached(message)
     }
 
+    /// The number of `message`, if it has one and was asked for lately.
+    #[inline(always)]
+    pub(super) fn cached(&self, message: &MessageType) -> Option<u16> {
+        let (cached, number) = &self.cache[Self::place(message)];
+        (*number != 0 && cached == message).then_some(*number)
+    }
+
     /// Gives the number that [`find`](Self::find) proposed.
     pub(super) fn give(&mut self, message: &MessageType, number: u16) {
         self.numbers.insert(*message, number);
@@ -126,6 +133,19 @@ impl TargetNumbers {
             };
         }
         self.find_uncached(target)
+    }
+
+    /// The number of `target`, if it has one and was asked for lately, and has room.
+    #[inline(always)]
+    pub(super) fn with_room(&self, target: Target) -> Option<u32> {
+        let (cached, number) = self.cache[Self::place(target)];
+        let is_known = number != 0 && cached == target;
+        (is_known && (self.busy.is_empty() || !self.is_noted_busy(number))).then_some(number)
+    }
+
+    #[cold]
+    fn is_noted_busy(&self, number: u32) -> bool {
+        self.busy.contains(&number)
     }
 
     /// Gives the number that [`find`](Self::find) proposed, and takes it from whoever had it.

@@ -2,6 +2,7 @@
 
 mod ending;
 mod forming;
+mod here;
 mod push;
 mod resume;
 mod retained;
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use self::here::NotHere;
 pub use self::push::{Answered, PushError, SendHead};
 use self::retained::Written;
 use self::write::Draft;
@@ -186,6 +188,9 @@ impl<B: SharedBytes> Outbound<B> {
         head: SendHead<'_>,
         payload: &P,
     ) -> Result<u64, PushError> {
+        if let Ok(position) = self.push_here(head, payload) {
+            return Ok(position);
+        }
         if !self.deferred.is_empty() && !self.drain_deferred(slabs) {
             return Err(PushError::NoCredit);
         }

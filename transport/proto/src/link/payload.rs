@@ -44,3 +44,22 @@ impl Payload for [u8] {
         Ok(self.len())
     }
 }
+
+/// A payload whose length may be known from having tried to write it.
+#[derive(Debug)]
+pub struct Measured<'a, P: ?Sized> {
+    /// The payload.
+    pub payload: &'a P,
+    /// Its exact length, if that is known.
+    pub bytes: Option<usize>,
+}
+
+impl<P: Payload + ?Sized> Payload for Measured<'_, P> {
+    fn exact_bytes(&self) -> Option<usize> {
+        self.bytes.or_else(|| self.payload.exact_bytes())
+    }
+
+    fn write(&self, into: &mut [u8]) -> Result<usize, EncodeError> {
+        self.payload.write(into)
+    }
+}

@@ -1,6 +1,7 @@
 mod busy;
 mod closing;
 mod forming;
+mod here;
 mod model;
 mod resuming;
 mod shared;
