@@ -373,7 +373,8 @@ counters! {
         published_to_nobody,
         /// What of a publish did not leave for a node or another core: there was no room.
         publishes_lost,
-        /// Frames of other nodes that are none, or ask that somebody else be answered.
+        /// Frames of other nodes that are none, or ask that somebody else be answered; and messages
+        /// that are not of the type they are said to be, once on each core with subscribers.
         published_malformed,
         /// Subscriptions that what this core published did not reach, although they are known:
         /// their nodes cannot be reached.

@@ -6,8 +6,8 @@
 //! - **Inputs:** subscriptions that begin and end, subscribers that end, what was not announced.
 //! - **Outputs:** [`Announce`], appended to a list of the caller's; the [`Plan`] of a topic.
 //! - **Limits:** [`InterestSettings`], for each subscriber and for the core.
-//! - **Invariants:** each subscription is in a plan once; a plan that rests on nothing that changed
-//!   since is given again without a search.
+//! - **Invariants:** each subscription is in a plan once, those that share a subscriber once for
+//!   each pattern; a plan that rests on nothing that changed since is given again without a search.
 
 mod plan;
 mod rows;

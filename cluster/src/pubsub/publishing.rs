@@ -167,12 +167,15 @@ impl Publishing {
         let Some(awaited) = waiting.awaited.get_mut(&node) else {
             return false;
         };
-        let came = match reached.came {
+        let mut reached = *reached;
+        if waiting.is_broadcast {
             // What nobody sends on looks to the cores of a node as what was sent on before.
-            Came::SentOn if waiting.is_broadcast => Came::Shared,
-            came => came,
-        };
-        awaited.add(&Reached { came, ..*reached });
+            if reached.came == Came::SentOn {
+                reached.came = Came::Shared;
+            }
+            reached.sent_on = 0;
+        }
+        awaited.add(&reached);
         if awaited.is_over() {
             waiting.close(node);
         }

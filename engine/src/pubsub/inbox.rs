@@ -10,7 +10,7 @@ use ringmesh_cluster::pubsub::{Offered, Queue, QueueSettings, Taken};
 use ringmesh_proto::message::Message;
 
 use super::subscribe::KeyOf;
-use crate::core::{Arrived, Core, Entered, Letter, Offer, Subscriber};
+use crate::core::{Arrived, Core, Entered, Letter, Offer, Subscriber, Told};
 use crate::message::Msg;
 
 /// What waits for a subscription, and who waits for that.
@@ -114,20 +114,25 @@ impl<M: Message> Subscriber for Inbox<M> {
         waits && !self.queue.borrow().has_room(bytes)
     }
 
-    #[inline]
-    fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
+    fn offer_quietly(
+        &self,
+        core: &Core,
+        arrived: &mut Arrived,
+        readers: &mut Vec<Waker>,
+    ) -> Option<Told> {
         if self.key_of.is_some() || self.is_over.get() {
-            return false;
+            return None;
         }
-        let Some(letter) = arrived.known::<M>() else {
-            return false;
+        let Some(letter) = arrived.letter::<M>(core, &self.pattern) else {
+            return Some(Told::one(false));
         };
-        let mut queue = self.queue.borrow_mut();
-        let is_taken = queue.offer_with(arrived.bytes().len(), || letter);
-        if is_taken && let Some(reader) = self.reader.take() {
-            readers.push(reader);
+        let bytes = arrived.bytes().len();
+        if !{ self.queue.borrow_mut() }.offer_with(bytes, || letter) {
+            return None;
         }
-        is_taken
+        core.count_queued();
+        readers.extend(self.reader.take());
+        Some(Told::one(true))
     }
 
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {

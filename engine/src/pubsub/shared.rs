@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use ringmesh_cluster::pubsub::{Cursor, Feed, Taken};
+use ringmesh_cluster::pubsub::{Cursor, Fed, Feed, Taken};
 use ringmesh_proto::message::Message;
 
-use crate::core::{Arrived, Core, Entered, Letter, Offer, Subscriber};
+use crate::core::{Arrived, Core, Entered, Letter, Offer, Subscriber, Told};
 
 /// What waits for them, and who waits for that.
 pub(super) struct SharedInbox<M: Message> {
@@ -20,12 +20,53 @@ pub(super) struct SharedInbox<M: Message> {
     sleepers: RefCell<Sleepers>,
 }
 
-/// Readers who wait for the next message.
+/// Readers who wait for the next message: no more places than ever waited at once.
 #[derive(Default)]
 struct Sleepers {
     wakers: Vec<Option<Waker>>,
+    /// Places of those who left.
+    vacant: Vec<usize>,
     /// How often all were woken: a place holds until then.
     round: u64,
+}
+
+impl Sleepers {
+    /// All of them, to be woken.
+    fn wake_into(&mut self, woken: &mut Vec<Waker>) {
+        if !self.wakers.is_empty() {
+            self.round += 1;
+            self.vacant.clear();
+            woken.extend(self.wakers.drain(..).flatten());
+        }
+    }
+
+    /// One who has that place, if it still holds, waits. Its place, and the waker that was there.
+    fn put(&mut self, place: Option<Place>, waker: Waker) -> (Place, Option<Waker>) {
+        let known = place.filter(|it| it.round == self.round);
+        let at = known.map(|it| it.at).or_else(|| self.vacant.pop());
+        let at = at.unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        });
+        let round = self.round;
+        (Place { round, at }, self.wakers[at].replace(waker))
+    }
+
+    /// One who has that place waits no more. The waker that was there.
+    fn take(&mut self, place: Place) -> Option<Waker> {
+        if place.round != self.round {
+            return None;
+        }
+        self.vacant.push(place.at);
+        self.wakers.get_mut(place.at)?.take()
+    }
+}
+
+/// A place among the sleepers of a round.
+#[derive(Clone, Copy)]
+struct Place {
+    round: u64,
+    at: usize,
 }
 
 impl<M: Message> SharedInbox<M> {
@@ -37,44 +78,37 @@ impl<M: Message> SharedInbox<M> {
             sleepers: RefCell::default(),
         }
     }
-
-    fn wake_all(&self, core: &Core) {
-        let mut woken = {
-            let mut sleepers = self.sleepers.borrow_mut();
-            if sleepers.wakers.is_empty() {
-                return;
-            }
-            sleepers.round += 1;
-            std::mem::take(&mut sleepers.wakers)
-        };
-        // Wakers are code of users, which may do anything: now nothing is borrowed.
-        woken.drain(..).flatten().for_each(|it| core.wake(it));
-        let mut sleepers = self.sleepers.borrow_mut();
-        if sleepers.wakers.is_empty() {
-            // There will be as many again.
-            sleepers.wakers = woken;
-        }
-    }
 }
 
 impl<M: Message> Subscriber for SharedInbox<M> {
-    fn weight(&self) -> usize {
-        self.feed.borrow().readers() as usize
-    }
-
     fn must_wait(&self, _: usize) -> bool {
         false
     }
 
-    fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
+    fn offer_quietly(
+        &self,
+        core: &Core,
+        arrived: &mut Arrived,
+        readers: &mut Vec<Waker>,
+    ) -> Option<Told> {
+        let mut feed = self.feed.borrow_mut();
+        let offered = feed.readers();
         let Some(letter) = arrived.letter::<M>(core, &self.pattern) else {
-            return Offer::Lost;
+            return Some(core.count_fed(offered, Fed::default()));
         };
-        let bytes = arrived.bytes().len();
-        let fed = { self.feed.borrow_mut() }.offer(letter, bytes);
-        let offer = core.count_fed(fed);
-        self.wake_all(core);
-        offer
+        let fed = feed.offer(letter, arrived.bytes().len());
+        self.sleepers.borrow_mut().wake_into(readers);
+        Some(core.count_fed(offered, fed))
+    }
+
+    fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
+        let mut woken = Vec::new();
+        let told = self.offer_quietly(core, arrived, &mut woken);
+        woken.into_iter().for_each(|it| core.wake(it));
+        match told {
+            Some(Told { taken: 1.., .. }) => Offer::Taken,
+            _ => Offer::Lost,
+        }
     }
 
     fn take_entered(&self) -> Option<Entered> {
@@ -95,7 +129,9 @@ impl<M: Message> Subscriber for SharedInbox<M> {
 
     fn end(&self, core: &Core) {
         self.is_over.set(true);
-        self.wake_all(core);
+        let mut woken = Vec::new();
+        { self.sleepers.borrow_mut() }.wake_into(&mut woken);
+        woken.into_iter().for_each(|it| core.wake(it));
     }
 }
 
@@ -104,8 +140,8 @@ pub(super) struct Reader<M: Message> {
     inbox: Rc<SharedInbox<M>>,
     cursor: Cursor,
     entered: Entered,
-    /// Its place among those who wait, and in which round.
-    asleep: Option<(u64, usize)>,
+    /// Where it waits, or did.
+    asleep: Option<Place>,
 }
 
 impl<M: Message> Reader<M> {
@@ -139,33 +175,46 @@ impl<M: Message> Reader<M> {
     /// Has the task woken when something comes, or nothing will any more.
     pub(super) fn wait(&mut self, core: &Core, context: &Context<'_>) {
         // Clones and drops are code of users.
-        let waker = Some(context.waker().clone());
-        let mut former = None;
-        {
-            let mut sleepers = self.inbox.sleepers.borrow_mut();
-            let round = sleepers.round;
-            let known = self.asleep.filter(|it| it.0 == round);
-            match known.and_then(|it| sleepers.wakers.get_mut(it.1)) {
-                Some(place) => former = std::mem::replace(place, waker),
-                None => {
-                    self.asleep = Some((round, sleepers.wakers.len()));
-                    sleepers.wakers.push(waker);
-                }
-            }
-        }
+        let waker = context.waker().clone();
+        let (place, former) = { self.inbox.sleepers.borrow_mut() }.put(self.asleep, waker);
+        self.asleep = Some(place);
         core.release(former);
     }
 
     /// It reads no more: nothing is done with it behind this.
     pub(super) fn leave(&mut self, core: &Core) {
         { self.inbox.feed.borrow_mut() }.leave(&mut self.cursor);
-        let waker = self.asleep.and_then(|(round, place)| {
-            let mut sleepers = self.inbox.sleepers.borrow_mut();
-            let is_there = sleepers.round == round;
-            let place = sleepers.wakers.get_mut(place).filter(|_| is_there);
-            place.and_then(Option::take)
-        });
+        let place = self.asleep.take();
+        let waker = place.and_then(|it| self.inbox.sleepers.borrow_mut().take(it));
         core.release(waker);
         core.leave_subscription(self.entered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_given_again_and_holds_until_all_are_woken() {
+        let waker = || Waker::noop().clone();
+        let mut sleepers = Sleepers::default();
+        let (first, _) = sleepers.put(None, waker());
+        let (second, _) = sleepers.put(None, waker());
+        let (again, former) = sleepers.put(Some(first), waker());
+        assert!(again.at == first.at && former.is_some());
+        for _ in 0..1000 {
+            let (place, former) = sleepers.put(None, waker());
+            assert!(former.is_none() && sleepers.take(place).is_some());
+        }
+        assert_eq!(sleepers.wakers.len(), 3);
+        assert!(sleepers.take(second).is_some());
+        let mut woken = Vec::new();
+        sleepers.wake_into(&mut woken);
+        assert_eq!(woken.len(), 1);
+        assert!(sleepers.take(first).is_none(), "it was woken");
+        let (anew, former) = sleepers.put(Some(first), waker());
+        assert!(anew.round != first.round && former.is_none());
+        assert_eq!((sleepers.wakers.len(), sleepers.vacant.len()), (1, 0));
     }
 }

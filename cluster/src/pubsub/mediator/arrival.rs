@@ -67,7 +67,7 @@ impl<'a> Arrival<'a> {
         self.topic
     }
 
-    /// Those on this core, each subscription once.
+    /// Those on this core: each subscription once, but who stands for many once for each pattern.
     pub fn recipients(&self) -> impl Iterator<Item = Recipient> + use<'a> {
         self.selection.recipients(self.plan, self.is_open)
     }

@@ -85,7 +85,7 @@ pub struct Fanout<'a> {
 }
 
 impl<'a> Fanout<'a> {
-    /// Those on this core, each subscription once.
+    /// Those on this core: each subscription once, but who stands for many once for each pattern.
     pub fn recipients(&self) -> impl Iterator<Item = Recipient> + use<'a> {
         self.selection.recipients(self.plan, self.is_open)
     }

@@ -24,6 +24,7 @@ pub(crate) struct Arrived {
     topic: Option<Rc<str>>,
     /// The [`Letter`] of it, once it was found to be of a type.
     letter: Option<Rc<dyn Any>>,
+    is_malformed: bool,
 }
 
 impl Arrived {
@@ -32,6 +33,7 @@ impl Arrived {
             bytes,
             topic,
             letter: None,
+            is_malformed: false,
         }
     }
 
@@ -39,29 +41,22 @@ impl Arrived {
         &self.bytes
     }
 
-    /// It as a letter, if it is an `M`; if it is not, that is counted. Whoever subscribes to one
-    /// topic says which.
+    /// It as a letter, if it is an `M`; if it is not, that is counted once. Whoever subscribes to
+    /// one topic says which.
     #[inline]
     pub(crate) fn letter<M: Message>(
         &mut self,
         core: &Core,
         topic: &Rc<str>,
     ) -> Option<Rc<Letter<M>>> {
-        match self.known() {
-            Some(letter) => Some(letter),
-            None => self.open(core, topic),
-        }
-    }
-
-    /// The same if others found out that it is one.
-    #[inline]
-    pub(crate) fn known<M: Message>(&self) -> Option<Rc<Letter<M>>> {
-        Rc::clone(self.letter.as_ref()?).downcast().ok()
+        let known = self.letter.clone().and_then(|it| it.downcast().ok());
+        known.or_else(|| self.open(core, topic))
     }
 
     fn open<M: Message>(&mut self, core: &Core, topic: &Rc<str>) -> Option<Rc<Letter<M>>> {
         let Ok(message) = Msg::new(self.bytes.clone()) else {
-            core.tally.published_malformed.add(1);
+            let is_first = !std::mem::replace(&mut self.is_malformed, true);
+            core.tally.published_malformed.add(u64::from(is_first));
             return None;
         };
         let topic = Rc::clone(self.topic.as_ref().unwrap_or(topic));

@@ -35,6 +35,7 @@ pub(crate) use self::answering::AnswerWait;
 use self::answering::Answers;
 pub(crate) use self::arrived::{Arrived, Letter};
 use self::offering::Offering;
+pub(crate) use self::offering::Told;
 pub(crate) use self::paths::{PathOrder, Put, Undelivered};
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribers::FeedKey;
@@ -71,20 +72,19 @@ pub(super) struct PubsubRoom {
 
 /// One who has subscribed on this core.
 pub(crate) trait Subscriber {
-    /// How many subscriptions it stands for.
-    fn weight(&self) -> usize {
-        1
-    }
-
     /// Whether a message of so many bytes has to wait for room.
     fn must_wait(&self, bytes: usize) -> bool;
 
-    /// Takes a message of which others found out that it is of its type, for the one subscription
-    /// that it stands for, if no code of users runs for that; whoever waits for it is to be woken.
-    /// `false` if not: nothing changed.
-    fn take_quietly(&self, arrived: &Arrived, readers: &mut Vec<Waker>) -> bool {
-        let _ = (arrived, readers);
-        false
+    /// Takes a message, or loses it, if no code of users runs for that; whoever waits for it is to
+    /// be woken. `None` if some would: nothing changed.
+    fn offer_quietly(
+        &self,
+        core: &Core,
+        arrived: &mut Arrived,
+        readers: &mut Vec<Waker>,
+    ) -> Option<Told> {
+        let _ = (core, arrived, readers);
+        None
     }
 
     /// Takes a message, or loses it as its policy says.
@@ -112,7 +112,7 @@ pub(crate) trait Subscriber {
 /// What became of a message that was offered to a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// It is in the queue, for all whom that is for.
+    /// It is in the queue.
     Taken,
     /// It was lost, and that was counted.
     Lost,

@@ -1,24 +1,32 @@
-//! How a message comes to the subscribers of a core: to most by a push into their queues.
+//! How a message comes to the subscribers of a core: to most by a push into what waits for them.
 
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmesh_cluster::pubsub::{Fed, Offered, Recipient, SubscriberId};
+use ringmesh_cluster::pubsub::{Fed, Offered, Recipient};
 
 use super::super::Core;
 use super::{Arrived, Offer, Subscriber};
 
 /// To how many subscriptions of this core a message was offered, and how many took it at once.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    pub(super) offered: usize,
-    pub(super) taken: usize,
+pub(crate) struct Told {
+    pub(crate) offered: usize,
+    pub(crate) taken: usize,
 }
 
 impl Told {
-    fn add(&mut self, weight: usize, is_taken: bool) {
-        self.offered += weight;
-        self.taken += if is_taken { weight } else { 0 };
+    /// One to whom it was offered.
+    pub(crate) fn one(is_taken: bool) -> Self {
+        Self {
+            offered: 1,
+            taken: usize::from(is_taken),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.taken += other.taken;
     }
 }
 
@@ -40,24 +48,13 @@ impl Core {
         arrived: &mut Arrived,
         mut wait: impl FnMut(Rc<dyn Subscriber>),
     ) -> Told {
-        let mut told = Told::default();
-        let Some((first, others)) = recipients.split_first() else {
-            return told;
-        };
-        // It finds out whether the message is what it should be, for all of its type.
-        let subscriber = self.subscriber(first.subscriber);
-        self.offer_one(subscriber, arrived, &mut told, &mut wait);
-        if others.is_empty() {
-            return told;
-        }
         let mut offering = self.pubsub.offering.take();
-        let quiet = self.offer_quietly(others, arrived, &mut offering);
-        self.tally.subscribers_queued.add(quiet as u64);
-        told.add(quiet, true);
+        // All of them are found and counted before any code of users runs, which may begin and end
+        // subscriptions, and publish what is to come behind this.
+        let mut told = self.offer_quietly(recipients, arrived, &mut offering);
         for subscriber in offering.aside.drain(..) {
-            self.offer_one(Some(subscriber), arrived, &mut told, &mut wait);
+            told.add(self.offer_one(subscriber, arrived, &mut wait));
         }
-        // Wakers are code of users, which may do anything: now nothing is borrowed.
         for reader in offering.readers.drain(..) {
             self.wake(reader);
         }
@@ -65,41 +62,34 @@ impl Core {
         told
     }
 
-    /// Pushes it where that is all there is to do. To how many.
+    /// Offers it to those for whom no code of users runs then.
     fn offer_quietly(
         &self,
         recipients: &[Recipient],
-        arrived: &Arrived,
+        arrived: &mut Arrived,
         offering: &mut Offering,
-    ) -> usize {
+    ) -> Told {
         let subscribers = self.pubsub.subscribers.borrow();
-        let mut taken = 0;
+        let mut told = Told::default();
         for recipient in recipients {
             let Some(subscriber) = subscribers.get(recipient.subscriber) else {
                 continue;
             };
-            if subscriber.take_quietly(arrived, &mut offering.readers) {
-                taken += 1;
-            } else {
-                offering.aside.push(Rc::clone(subscriber));
+            match subscriber.offer_quietly(self, arrived, &mut offering.readers) {
+                Some(quiet) => told.add(quiet),
+                None => offering.aside.push(Rc::clone(subscriber)),
             }
         }
-        taken
+        told
     }
 
     fn offer_one(
         self: &Rc<Self>,
-        subscriber: Option<Rc<dyn Subscriber>>,
+        subscriber: Rc<dyn Subscriber>,
         arrived: &mut Arrived,
-        told: &mut Told,
         wait: &mut impl FnMut(Rc<dyn Subscriber>),
-    ) {
-        let Some(subscriber) = subscriber else {
-            return;
-        };
-        let weight = subscriber.weight();
+    ) -> Told {
         let offer = subscriber.offer(self, arrived);
-        told.add(weight, offer == Offer::Taken);
         match offer {
             Offer::Taken | Offer::Lost => {}
             Offer::Waits => wait(subscriber),
@@ -110,6 +100,7 @@ impl Core {
                     .for_each(|it| self.leave_subscription(it));
             }
         }
+        Told::one(offer == Offer::Taken)
     }
 
     /// Who of those has to be waited for, if a message of so many bytes is not to be lost.
@@ -126,10 +117,6 @@ impl Core {
             .iter()
             .filter_map(|it| subscribers.get(it.subscriber));
         all.find(|it| it.must_wait(bytes)).cloned()
-    }
-
-    pub(super) fn subscriber(&self, id: SubscriberId) -> Option<Rc<dyn Subscriber>> {
-        self.pubsub.subscribers.borrow().get(id).cloned()
     }
 
     /// A subscriber's queue was offered a message: what came of that.
@@ -151,14 +138,18 @@ impl Core {
         }
     }
 
-    /// The same of a feed.
-    #[inline]
-    pub(crate) fn count_fed(&self, fed: Fed) -> Offer {
+    /// One had room, and nothing else was to be done.
+    pub(crate) fn count_queued(&self) {
+        self.tally.subscribers_queued.add(1);
+    }
+
+    /// A feed was, that so many read.
+    pub(crate) fn count_fed(&self, readers: u32, fed: Fed) -> Told {
         self.tally.subscribers_queued.add(fed.queued.into());
         self.tally.subscribers_dropped.add(fed.dropped);
-        match fed.queued {
-            0 => Offer::Lost,
-            _ => Offer::Taken,
+        Told {
+            offered: readers as usize,
+            taken: fed.queued as usize,
         }
     }
 }

@@ -12,9 +12,8 @@ use ringmesh_proto::message::Message;
 use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
-use super::offering::Told;
 use super::ways::{Blocked, Standing, View};
-use super::{Arrived, Subscriber};
+use super::{Arrived, Subscriber, Told};
 use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
 
 /// What is to be published, and how.

@@ -1,9 +1,10 @@
 //! Those who have subscribed on a core, by number.
 
 use std::any::{Any, TypeId};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use ringmesh_cluster::pubsub::SubscriberId;
+use ringmesh_cluster::pubsub::{Recipient, SubscriberId};
 use rustc_hash::FxHashMap;
 
 use super::Subscriber;
@@ -74,8 +75,14 @@ impl Subscribers {
         Some((id, feed))
     }
 
-    /// Nobody finds it by its key any more.
-    pub(super) fn close(&mut self, id: SubscriberId) {
+    /// Nobody finds those by their keys any more. They are given back, each once.
+    pub(super) fn close(&mut self, all: &[Recipient]) -> Vec<Rc<dyn Subscriber>> {
+        let ids: BTreeSet<SubscriberId> = all.iter().map(|it| it.subscriber).collect();
+        ids.iter().for_each(|id| self.forget_key(*id));
+        ids.iter().filter_map(|id| self.get(*id).cloned()).collect()
+    }
+
+    fn forget_key(&mut self, id: SubscriberId) {
         let key = self.seat_mut(id).and_then(|it| it.key.take());
         key.and_then(|key| self.feeds.remove(&key));
     }
@@ -93,7 +100,7 @@ impl Subscribers {
         if seat.subscriptions > 0 {
             return None;
         }
-        self.close(id);
+        self.forget_key(id);
         let at = usize::try_from(id.0).ok()?;
         let seat = self.seats.get_mut(at)?.take()?;
         self.free.push(at);
@@ -103,5 +110,109 @@ impl Subscribers {
     fn seat_mut(&mut self, id: SubscriberId) -> Option<&mut Seat> {
         let at = usize::try_from(id.0).ok()?;
         self.seats.get_mut(at)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringmesh_cluster::pubsub::{InterestSettings, Interests, Pattern, Subscribe};
+    use ringmesh_proto::address::CoreId;
+
+    use super::super::{Arrived, Entered, Offer};
+    use super::*;
+    use crate::core::Core;
+
+    /// Gets nothing.
+    struct Deaf;
+
+    impl Subscriber for Deaf {
+        fn must_wait(&self, _: usize) -> bool {
+            false
+        }
+
+        fn offer(&self, _: &Core, _: &mut Arrived) -> Offer {
+            Offer::Lost
+        }
+
+        fn take_entered(&self) -> Option<Entered> {
+            None
+        }
+
+        fn join(&self) -> u64 {
+            0
+        }
+
+        fn wait_for_room(&self, _: u64, _: &std::task::Waker) {}
+
+        fn part(&self, _: u64) {}
+
+        fn patience(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn end(&self, _: &Core) {}
+    }
+
+    fn key(items_max: usize) -> FeedKey {
+        FeedKey {
+            pattern: Rc::from("a.b"),
+            message: TypeId::of::<Deaf>(),
+            items_max,
+            bytes_max: 100,
+        }
+    }
+
+    fn recipient(subscriber: SubscriberId) -> Recipient {
+        let mut interests = Interests::new(CoreId(0), InterestSettings::default());
+        let subscribe = Subscribe {
+            pattern: Pattern::new("a.b").expect("a pattern"),
+            group: None,
+            protocol: 1,
+            subscriber,
+        };
+        let subscription = interests.subscribe(&subscribe, &mut Vec::new());
+        Recipient {
+            subscription: subscription.expect("room").id,
+            subscriber,
+        }
+    }
+
+    #[test]
+    fn who_stands_for_many_goes_with_the_last_of_them() {
+        let mut subscribers = Subscribers::default();
+        let feed = Rc::new(Deaf);
+        let id = subscribers.add_feed(key(1), &feed);
+        let joined = subscribers.join_feed::<Deaf>(&key(1));
+        assert!(joined.is_some_and(|it| it.0 == id && Rc::ptr_eq(&it.1, &feed)));
+        assert!(subscribers.join_feed::<Deaf>(&key(2)).is_none());
+        assert!(subscribers.remove(id).is_none(), "one is left");
+        assert!(subscribers.get(id).is_some());
+        assert!(subscribers.remove(id).is_some());
+        assert!(subscribers.get(id).is_none() && subscribers.remove(id).is_none());
+        assert!(subscribers.join_feed::<Deaf>(&key(1)).is_none());
+        assert_eq!(Rc::strong_count(&feed), 1, "nothing keeps it");
+        assert_eq!(subscribers.add(Rc::new(Deaf)), id, "its number is free");
+    }
+
+    /// Those that join it go on until they leave; who comes later joins another.
+    #[test]
+    fn whom_nobody_finds_any_more_is_given_back_once() {
+        let mut subscribers = Subscribers::default();
+        let id = subscribers.add_feed(key(1), &Rc::new(Deaf));
+        assert!(subscribers.join_feed::<Deaf>(&key(1)).is_some());
+        let other = subscribers.add(Rc::new(Deaf));
+        let ended = [id, other, id].map(recipient);
+        assert_eq!(subscribers.close(&ended).len(), 2);
+        assert!(subscribers.join_feed::<Deaf>(&key(1)).is_none());
+        let anew = subscribers.add_feed(key(1), &Rc::new(Deaf));
+        assert!(anew != id && subscribers.remove(id).is_none());
+        assert!(subscribers.remove(id).is_some());
+        let joined = subscribers.join_feed::<Deaf>(&key(1));
+        assert!(
+            joined.is_some_and(|it| it.0 == anew),
+            "the former one leaves it alone"
+        );
     }
 }

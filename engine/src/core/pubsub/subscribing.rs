@@ -212,13 +212,11 @@ impl Core {
         if let Some(mediator) = self.pubsub.mediator.borrow_mut().as_mut() {
             mediator.interests().handle_refused(id, &mut ended);
         }
-        for recipient in ended {
+        // All of them first: what ends runs code of users, which may subscribe anew.
+        let ended = { self.pubsub.subscribers.borrow_mut() }.close(&ended);
+        for subscriber in ended {
             // Its number is free when the subscription drops, and not before.
-            let id = recipient.subscriber;
-            { self.pubsub.subscribers.borrow_mut() }.close(id);
-            if let Some(subscriber) = self.subscriber(id) {
-                subscriber.end(self);
-            }
+            subscriber.end(self);
         }
     }
 

@@ -277,6 +277,29 @@ fn of_many_who_subscribe_alike_each_reads_at_its_own_pace() {
 }
 
 #[test]
+fn who_subscribes_alike_where_nothing_is_announced_any_more_is_told_so() {
+    let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
+    nodes[1].run(|node| async move {
+        let cluster = node.cluster().expect("it takes part");
+        let mut before = subscribe(&node).await;
+        cluster.leave().await.expect("it is a member");
+        let alike = || {
+            let other = Topic::<Record>::new("tests.others");
+            let subscribe = node.subscribe(&other).expect("a topic").queue(4);
+            subscribe.begin().expect("room")
+        };
+        let (mut one, mut other) = (alike(), alike());
+        for subscription in [&mut one, &mut other] {
+            let told = subscription.recv().await.err();
+            assert_eq!(told, Some(RecvError::Closed), "its core alone knew of it");
+        }
+        assert!(before.try_recv().is_ok(), "what was announced goes on");
+        let mut anew = alike();
+        assert_eq!(anew.recv().await.err(), Some(RecvError::Closed));
+    });
+}
+
+#[test]
 fn who_wants_to_be_waited_for_slows_publishers_for_as_long_as_it_says() {
     let nodes = cluster_of(2, &watchful(), |builder| builder.cores(1));
     let patient = OnFull::Wait(Duration::from_secs(20));

@@ -15,7 +15,8 @@ use crate::world::World;
 const WAITS: Duration = Duration::from_secs(15);
 
 /// Nothing that waits for room at a core or a subscriber is given up before its time is over, and
-/// nothing waits for much longer.
+/// nothing waits for much longer. The machines do not wait, those that drive them do: here that is
+/// the simulated core, so this judges whether what it says of the other judges is sound.
 #[derive(Debug, Default)]
 pub struct Waited {
     reader: Reader,
