@@ -11,6 +11,7 @@ mod answered;
 mod answering;
 mod arriving;
 mod desk;
+mod feeds;
 mod frames;
 mod groups;
 mod held;
