@@ -189,7 +189,10 @@ impl Room {
             let held = &mut self.cores[core].held;
             held.feed(feed, message, &self.journal);
         }
-        taken
+        match taken > 1 && self.is_wrong(Canary::CountOnce) {
+            true => 1,
+            false => taken,
+        }
     }
 
     /// Offers a message to a subscription, which ends if its policy says so.

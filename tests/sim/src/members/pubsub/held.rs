@@ -226,6 +226,14 @@ impl Held {
         journal.borrow_mut().note_lagged(lagged);
     }
 
+    /// What is next for those who read of feeds is lost, and nobody is told: a canary does that.
+    pub(super) fn skip(&mut self) {
+        let readers = self.all.iter_mut().filter_map(|it| it.reader.as_mut());
+        for it in readers {
+            self.feeds.take(it);
+        }
+    }
+
     /// As a member of which group somebody subscribes, if of one.
     pub(super) fn group(&self, id: SubscriptionId) -> Option<usize> {
         self.all.iter().find(|it| it.id == id)?.group
