@@ -24,13 +24,17 @@ pub enum Canary {
     LoseFrame,
     /// It says that one subscriber more than have it has what was published.
     AnswerMore,
+    /// It says that one alone of those who share what waits for them has what was published.
+    CountOnce,
+    /// It has those who share what waits for them miss what is next, and does not tell them.
+    SkipOne,
     /// It tells another actor under a path what is for one alone.
     TellTwo,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Repeat,
         Self::Lose,
         Self::KeepYourself,
@@ -40,6 +44,8 @@ impl Canary {
         Self::SendTwice,
         Self::LoseFrame,
         Self::AnswerMore,
+        Self::CountOnce,
+        Self::SkipOne,
         Self::TellTwo,
     ];
 
@@ -58,6 +64,8 @@ impl Canary {
             Self::SendTwice => "send-twice",
             Self::LoseFrame => "lose-frame",
             Self::AnswerMore => "answer-more",
+            Self::CountOnce => "count-once",
+            Self::SkipOne => "skip-one",
             Self::TellTwo => "tell-two",
         }
     }
@@ -71,8 +79,8 @@ impl Canary {
             Self::DeliverToBoth => "groups",
             Self::LoseCopy => "reached",
             Self::SendTwice => "frames",
-            Self::LoseFrame => "accounted",
-            Self::AnswerMore => "answered",
+            Self::LoseFrame | Self::SkipOne => "accounted",
+            Self::AnswerMore | Self::CountOnce => "answered",
             Self::TellTwo => "paths",
         }
     }

@@ -11,6 +11,7 @@ mod answered;
 mod answering;
 mod arriving;
 mod desk;
+mod feeds;
 mod frames;
 mod groups;
 mod held;
@@ -348,6 +349,9 @@ impl Room {
 
     fn act<E>(&mut self, spot: Spot, deed: Deed, out: &mut Outbox<E>) {
         let core = spot.core;
+        if matches!(deed, Deed::Take(_)) && self.is_wrong(Canary::SkipOne) {
+            self.cores[core].held.skip();
+        }
         let Core {
             mediator,
             held,

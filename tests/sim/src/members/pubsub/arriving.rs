@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ringmesh_cluster::pubsub::{
-    AnswerTo, Arrival, Came, Destination, Head, Hop, Reached, Recipient, SubscriptionId,
+    AnswerTo, Arrival, Came, Destination, Head, Hop, Reached, Recipient, SubscriberId,
+    SubscriptionId,
 };
 use ringmesh_proto::address::CoreId;
 
+use super::feeds::Feeds;
 use super::held::Offer;
 use super::journal::{Entry, Exercise, GROUPS, Leg, Taken};
 use super::publishing::{Leaving, Message, View, frame, groups_in};
@@ -19,6 +21,8 @@ use crate::machine::Outbox;
 /// What came of a message that was offered to subscriptions of a core.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
+    /// How many those are.
+    pub(super) copies: u64,
     /// How many of them are members of groups.
     pub(super) members: u64,
     /// How many have it.
@@ -84,7 +88,7 @@ impl Room {
                 named,
                 members: offered.members,
                 forwards,
-                delivered: recipients.len() as u64,
+                delivered: offered.copies,
                 shared,
                 ..Taken::of(at, (publish, leg), counters)
             },
@@ -142,6 +146,15 @@ impl Room {
         let Message { publish, by } = message;
         for recipient in recipients {
             let (id, is_lost) = (recipient.subscription, self.is_wrong(Canary::LoseCopy));
+            if Feeds::is_one(recipient.subscriber) {
+                let weight = self.cores[core].held.weight(recipient.subscriber);
+                offered.copies += u64::from(weight);
+                if !is_lost {
+                    offered.taken += self.feed(core, recipient.subscriber, (publish, by));
+                }
+                continue;
+            }
+            offered.copies += 1;
             let is_member = self.cores[core].held.group(id).is_some();
             offered.members += u64::from(is_member);
             if is_lost && !is_member {
@@ -166,6 +179,20 @@ impl Room {
             }
         }
         offered
+    }
+
+    /// Offers a message to all who read of a feed. How many have it.
+    fn feed(&mut self, core: usize, feed: SubscriberId, message: (u64, u16)) -> u32 {
+        let held = &mut self.cores[core].held;
+        let taken = held.feed(feed, message, &self.journal);
+        if self.is_wrong(Canary::DeliverTwice) {
+            let held = &mut self.cores[core].held;
+            held.feed(feed, message, &self.journal);
+        }
+        match taken > 1 && self.is_wrong(Canary::CountOnce) {
+            true => 1,
+            false => taken,
+        }
     }
 
     /// Offers a message to a subscription, which ends if its policy says so.

@@ -7,14 +7,18 @@ use ringmesh_cluster::pubsub::{
     QueueSettings, Recipient, Subscribe, SubscriberId, SubscriptionId, Taken, Topic,
 };
 
-use super::journal::{At, Entry, Exercise, GROUPS, Shared, TOPICS, Wanted};
+use super::feeds::{FeedKey, Feeds, Reader};
+use super::journal::{At, Entry, Exercise, GROUPS, Journal, Shared, TOPICS, Wanted};
 use super::users::{HELD_MAX, PATTERNS, Wish};
 
-/// What waits for a subscriber, at most.
-const QUEUE_ITEMS: usize = 8;
+/// What waits for a subscription, at most.
+pub(super) const QUEUE_ITEMS: usize = 8;
+
+/// The bytes of that: those of half of all subscribers have room for fewer items.
+const QUEUE_BYTES: [usize; 2] = [100, 55];
 
 /// The bytes of a message, as queues count them.
-const BYTES: usize = 10;
+pub(super) const BYTES: usize = 10;
 
 /// A subscription that has not ended.
 #[derive(Debug)]
@@ -26,7 +30,10 @@ struct Subscription {
     group: Option<usize>,
     topics: u8,
     kind: u64,
+    /// What waits for it, or would if it were alone and not one of those who share a feed.
     queue: Queue<u64>,
+    /// What it reads of instead, and has to read the same there.
+    reader: Option<Reader>,
     on_full: OnFull,
     /// How long it is waited for, if that is what its policy says.
     patience: Duration,
@@ -60,12 +67,16 @@ pub(super) enum Offer {
 pub(super) struct Held {
     at: At,
     all: Vec<Subscription>,
+    feeds: Feeds,
 }
 
 impl Held {
     pub(super) fn new(at: At) -> Self {
-        let all = Vec::new();
-        Self { at, all }
+        Self {
+            at,
+            all: Vec::new(),
+            feeds: Feeds::default(),
+        }
     }
 
     /// Begins a subscription, if there is room. By what it is announced, and its number.
@@ -86,15 +97,19 @@ impl Held {
         let group = wish
             .group
             .map(|it| GroupName::new(GROUPS[it]).expect("a group"));
-        let subscriber = SubscriberId(wish.subscriber);
         let is_wild = !pattern.is_exact();
+        let feed = self.feed_of(wish);
         let subscribe = Subscribe {
             pattern,
             group,
             protocol: wish.kind,
-            subscriber,
+            subscriber: feed.unwrap_or(SubscriberId(wish.subscriber)),
         };
-        let begun = interests.subscribe(&subscribe, out).expect("few are held");
+        let begun = match feed {
+            Some(_) => interests.share(&subscribe, out),
+            None => interests.subscribe(&subscribe, out),
+        };
+        let begun = begun.expect("few are held");
         let mut journal = journal.borrow_mut();
         journal.count(Exercise::ByWildcards, is_wild.into());
         let number = journal.subscribe(Wanted {
@@ -103,28 +118,20 @@ impl Held {
             kind: wish.kind,
             group: wish.group,
         });
-        self.all.push(Subscription {
-            id: begun.id,
-            number,
-            subscriber,
-            group: wish.group,
-            topics,
-            kind: wish.kind,
-            queue: Queue::new(QueueSettings {
-                items_max: QUEUE_ITEMS,
-                on_full: wish.on_full,
-                ..QueueSettings::default()
-            }),
-            on_full: wish.on_full,
-            patience: wish.patience,
-            offered: 0,
-            taken: 0,
-            lagged: 0,
-            given_up: 0,
-            is_failed: false,
-            was_told: false,
-        });
+        let reader = feed.map(|it| self.feeds.join(it));
+        let subscription = Subscription::new((begun.id, number), wish, topics, reader);
+        self.all.push(subscription);
         Some((begun.announcement, number))
+    }
+
+    /// The feed of all who subscribe like that, if they share one.
+    fn feed_of(&mut self, wish: &Wish) -> Option<SubscriberId> {
+        let key = FeedKey {
+            pattern: PATTERNS[wish.pattern],
+            kind: wish.kind,
+            bytes_max: bytes_max(wish),
+        };
+        wish.shares_feed().then(|| self.feeds.find(key))
     }
 
     /// Ends one of them, the last one if the number is the highest there is.
@@ -158,9 +165,14 @@ impl Held {
         let subscriber = SubscriberId(which);
         let ended = interests.subscriber_ended(subscriber, out);
         let its = self.all.iter().filter(|it| it.subscriber == subscriber);
-        let its: Vec<SubscriptionId> = its.map(|it| it.id).collect();
-        assert_eq!(its.len(), ended as usize, "all of them ended");
-        journal.borrow_mut().count(Exercise::Ended, ended.into());
+        let (shared, own): (Vec<&Subscription>, Vec<_>) = its.partition(|it| it.reader.is_some());
+        assert_eq!(own.len(), ended as usize, "all of them ended");
+        for it in &shared {
+            assert!(interests.unsubscribe(it.id, out), "it has not ended");
+        }
+        let its: Vec<SubscriptionId> = own.iter().chain(&shared).map(|it| it.id).collect();
+        let ended = its.len() as u64;
+        journal.borrow_mut().count(Exercise::Ended, ended);
         its.into_iter().for_each(|it| self.end(it, journal));
     }
 
@@ -173,23 +185,53 @@ impl Held {
         let mut journal = journal.borrow_mut();
         let subscription = ended.number;
         journal.write(Entry::Ended { subscription });
-        journal.count(Exercise::Lagged, ended.drain(usize::MAX));
-        if let Err(why) = ended.judge() {
-            journal.write(Entry::Miscounted(why));
-        }
+        let is_alone = ended.reader.is_none();
+        let left = self.leave(&mut ended, &mut journal);
+        // For who has left a feed that is only how its own account is closed.
+        let read = ended.drain(usize::MAX, &mut self.feeds);
+        let judged = left.and_then(|()| ended.judge()).and(read);
+        journal.note_lagged(judged.map(|it| if is_alone { it } else { 0 }));
     }
 
-    /// All take some of what waits for them.
+    /// Who reads of a feed leaves that: half of them have read all before, the others have not.
+    fn leave(&mut self, ended: &mut Subscription, journal: &mut Journal) -> Result<(), String> {
+        if ended.reader.is_some() && ended.number.is_multiple_of(2) {
+            let lagged = ended.drain(usize::MAX, &mut self.feeds)?;
+            journal.count(Exercise::Lagged, lagged);
+        }
+        let Some(reader) = ended.reader.take() else {
+            return Ok(());
+        };
+        let feed = reader.feed;
+        let others = self.all.iter().filter(|it| it.reads_of(feed));
+        let others = others.map(|it| it.queue.len() as u64).sum();
+        let unread = ended.queue.len() as u64;
+        journal.count(Exercise::LeftUnread, unread);
+        self.feeds.leave(reader, (unread, others))
+    }
+
+    /// All take some of what waits for them, each at a pace of its own.
     pub(super) fn take(&mut self, count: usize, journal: &Shared) {
-        let lagged = self.all.iter_mut().map(|it| it.drain(count)).sum();
-        journal.borrow_mut().count(Exercise::Lagged, lagged);
+        let mut journal = journal.borrow_mut();
+        for it in &mut self.all {
+            let lagged = it.drain(count >> (it.number % 3), &mut self.feeds);
+            journal.note_lagged(lagged);
+        }
     }
 
     /// One takes some of what waits for it.
     pub(super) fn read(&mut self, id: SubscriptionId, count: usize, journal: &Shared) {
         let held = self.all.iter_mut().find(|it| it.id == id);
-        let lagged = held.map_or(0, |it| it.drain(count));
-        journal.borrow_mut().count(Exercise::Lagged, lagged);
+        let lagged = held.map_or(Ok(0), |it| it.drain(count, &mut self.feeds));
+        journal.borrow_mut().note_lagged(lagged);
+    }
+
+    /// What is next for those who read of feeds is lost, and nobody is told: a canary does that.
+    pub(super) fn skip(&mut self) {
+        let readers = self.all.iter_mut().filter_map(|it| it.reader.as_mut());
+        for it in readers {
+            self.feeds.take(it);
+        }
     }
 
     /// As a member of which group somebody subscribes, if of one.
@@ -246,6 +288,51 @@ impl Held {
         offer
     }
 
+    /// For how many subscriptions a feed stands.
+    pub(super) fn weight(&self, feed: SubscriberId) -> u32 {
+        self.feeds.weight(feed)
+    }
+
+    /// A copy comes to all who read of a feed. How many have it.
+    pub(super) fn feed(
+        &mut self,
+        feed: SubscriberId,
+        (publish, by): (u64, u16),
+        journal: &Shared,
+    ) -> u32 {
+        let mut journal = journal.borrow_mut();
+        let fed = self.feeds.offer(feed, publish);
+        let mut account = (0, 0);
+        let mut delivered = |subscription, is_taken| {
+            journal.write(Entry::Delivered {
+                publish,
+                at: self.at,
+                by,
+                subscription,
+                is_taken,
+            });
+        };
+        let Some(fed) = fed else {
+            delivered(None, false);
+            return 0;
+        };
+        for it in self.all.iter_mut().filter(|it| it.reads_of(feed)) {
+            let before = it.queue.counters().dropped;
+            let is_taken = it.offer(publish) == Offer::Taken;
+            account.0 += 1;
+            account.1 += it.queue.counters().dropped - before;
+            delivered(Some(it.number), is_taken);
+        }
+        if (u64::from(fed.queued), fed.dropped) != account {
+            let why = format!("{fed:?} of publish {publish}, but {account:?} if each is alone");
+            journal.write(Entry::Miscounted(why));
+        }
+        self.feeds.account(feed, account);
+        journal.count(Exercise::Delivered, account.0);
+        journal.count(Exercise::Fed, account.0.saturating_sub(1));
+        fed.queued
+    }
+
     /// A subscription was waited for in vain: it loses a copy.
     pub(super) fn give_up(
         &mut self,
@@ -273,7 +360,47 @@ impl Held {
     }
 }
 
+/// The bytes of what waits for a subscription that is wanted, at most.
+fn bytes_max(wish: &Wish) -> usize {
+    QUEUE_BYTES[usize::from(!wish.subscriber.is_multiple_of(2))]
+}
+
 impl Subscription {
+    /// One that begins with those numbers, to those of the topics, and reads of a feed or not.
+    fn new(
+        (id, number): (SubscriptionId, usize),
+        wish: &Wish,
+        topics: u8,
+        reader: Option<Reader>,
+    ) -> Self {
+        Self {
+            id,
+            number,
+            subscriber: SubscriberId(wish.subscriber),
+            group: wish.group,
+            topics,
+            kind: wish.kind,
+            queue: Queue::new(QueueSettings {
+                items_max: QUEUE_ITEMS,
+                bytes_max: bytes_max(wish),
+                on_full: wish.on_full,
+            }),
+            reader,
+            on_full: wish.on_full,
+            patience: wish.patience,
+            offered: 0,
+            taken: 0,
+            lagged: 0,
+            given_up: 0,
+            is_failed: false,
+            was_told: false,
+        }
+    }
+
+    fn reads_of(&self, feed: SubscriberId) -> bool {
+        self.reader.as_ref().is_some_and(|it| it.feed == feed)
+    }
+
     fn offer(&mut self, publish: u64) -> Offer {
         let is_taken = self.queue.offer_with(BYTES, || publish);
         let offer = match is_taken {
@@ -291,10 +418,20 @@ impl Subscription {
     }
 
     /// Takes so many. How many were lost, as it was told.
-    fn drain(&mut self, count: usize) -> u64 {
+    fn drain(&mut self, count: usize, feeds: &mut Feeds) -> Result<u64, String> {
         let before = self.lagged;
         for _ in 0..count {
-            match self.queue.take() {
+            let taken = self.queue.take();
+            if let Some(reader) = &mut self.reader {
+                let read = feeds.take(reader);
+                if read != taken {
+                    let number = self.number;
+                    return Err(format!(
+                        "subscription {number} reads {read:?}, and {taken:?} if it is alone"
+                    ));
+                }
+            }
+            match taken {
                 Some(Taken::Item(_)) => self.taken += 1,
                 Some(Taken::Lagged(count)) => self.lagged += count,
                 Some(Taken::Failed) => {
@@ -304,7 +441,7 @@ impl Subscription {
                 None => break,
             }
         }
-        self.lagged - before
+        Ok(self.lagged - before)
     }
 
     /// What was offered was taken, or it was told that it was lost; and what was lost was lost as

@@ -303,10 +303,12 @@ pub(super) enum Exercise {
     SentToFull,
     Told,
     ActorGone,
+    Fed,
+    LeftUnread,
 }
 
 impl Exercise {
-    pub(super) const ALL: [(Self, &'static str); 35] = [
+    pub(super) const ALL: [(Self, &'static str); 37] = [
         (Self::Published, "published"),
         (Self::Delivered, "delivered"),
         (Self::AcrossCores, "across-cores"),
@@ -342,6 +344,8 @@ impl Exercise {
         (Self::SentToFull, "sent-to-full"),
         (Self::Told, "told"),
         (Self::ActorGone, "actor-gone"),
+        (Self::Fed, "fed"),
+        (Self::LeftUnread, "left-unread"),
     ];
 }
 
@@ -378,6 +382,14 @@ impl Journal {
 
     pub(super) fn count(&mut self, exercise: Exercise, often: u64) {
         self.exercised.0[exercise as usize] += often;
+    }
+
+    /// Counts what a subscriber was told to have lost, or writes why that is wrong.
+    pub(super) fn note_lagged(&mut self, lagged: Result<u64, String>) {
+        match lagged {
+            Ok(lagged) => self.count(Exercise::Lagged, lagged),
+            Err(why) => self.write(Entry::Miscounted(why)),
+        }
     }
 
     /// Writes that a subscription began. Its number.

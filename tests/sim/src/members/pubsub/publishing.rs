@@ -271,7 +271,7 @@ impl Room {
         }
         self.finish(Taken {
             members: offered.members,
-            delivered: recipients.len() as u64,
+            delivered: offered.copies,
             ..taken
         });
     }

@@ -24,6 +24,9 @@ pub(super) const ACTORS_MAX: usize = 6;
 /// How many subscribers a core has, each with any number of subscriptions.
 const SUBSCRIBERS: u64 = 4;
 
+/// In how many of a thousand cases others subscribe as somebody does, if they would share a feed.
+const COMPANY_SHARE: u64 = 250;
+
 /// Something that a user of a core does.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::members) enum Deed {
@@ -60,6 +63,14 @@ pub(in crate::members) struct Wish {
     pub(super) on_full: OnFull,
     /// How long it is waited for, if it is.
     pub(super) patience: Duration,
+}
+
+impl Wish {
+    /// Whether it shares a feed with others like it, as in the engine: it loses the oldest, and is
+    /// in no group.
+    pub(super) fn shares_feed(&self) -> bool {
+        self.on_full == OnFull::DropOldest && self.group.is_none()
+    }
 }
 
 /// An actor that is to be put under a path.
@@ -132,8 +143,24 @@ impl Users {
         let random = &mut self.random;
         self.next = now + random.span(Duration::from_millis(200), Duration::from_millis(10_000));
         let count = random.within(1..=12);
-        let deeds = (0..count).map(|_| (random.index(cores), deed(random)));
-        deeds.collect()
+        let mut deeds = Vec::new();
+        for _ in 0..count {
+            let (core, deed) = (random.index(cores), deed(random));
+            deeds.push((core, deed));
+            if let Deed::Subscribe(wish) = deed
+                && wish.shares_feed()
+                && random.chance(COMPANY_SHARE)
+            {
+                let others = 1..=random.within(1..=3);
+                let others = others.map(|it| Wish {
+                    // As much may wait for those.
+                    subscriber: (wish.subscriber + 2 * it) % SUBSCRIBERS,
+                    ..wish
+                });
+                deeds.extend(others.map(|it| (core, Deed::Subscribe(it))));
+            }
+        }
+        deeds
     }
 }
 
