@@ -1,6 +1,8 @@
 //! How much user work one turn may do before the ring, the control traffic and the timers get
 //! theirs again.
 
+use std::time::Duration;
+
 use ringmesh_proto::time::Instant;
 
 use crate::config::Settings;
@@ -13,24 +15,37 @@ const STRIDE: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct Budget {
     messages: u32,
+    /// Messages are dispatched until then; what waits for the turn behind them has the rest.
+    dispatched_by: Instant,
     deadline: Instant,
 }
 
 impl Budget {
-    /// The whole budget of a turn that begins `now`.
-    pub(crate) fn new(now: Instant, settings: &Settings) -> Self {
+    /// The whole budget of a turn that begins `now`. Half of its time is for tasks if the turn
+    /// before has left some: one at least is polled in each turn, but that is few, where messages
+    /// take all the time and wake many.
+    pub(crate) fn new(now: Instant, settings: &Settings, do_tasks_wait: bool) -> Self {
+        let time = settings.turn_time_max;
+        let for_tasks = if do_tasks_wait {
+            time / 2
+        } else {
+            Duration::ZERO
+        };
         Self {
             messages: settings.turn_messages_max,
-            deadline: now + settings.turn_time_max,
+            dispatched_by: now + (time - for_tasks),
+            deadline: now + time,
         }
     }
 
     /// What errands of other cores may take of it: half, so that messages get their turn too, and
     /// one errand at least.
     pub(crate) fn for_errands(now: Instant, settings: &Settings) -> Self {
+        let deadline = now + settings.turn_time_max / 2;
         Self {
             messages: (settings.turn_messages_max / 2).max(1),
-            deadline: now + settings.turn_time_max / 2,
+            dispatched_by: deadline,
+            deadline,
         }
     }
 
@@ -51,7 +66,7 @@ impl Budget {
 
     /// Takes note of the time.
     pub(crate) fn look(&mut self, now: Instant) {
-        if self.is_over(now) {
+        if now >= self.dispatched_by {
             self.messages = 0;
         }
     }

@@ -112,7 +112,8 @@ impl Driver {
             busy = true;
         }
         busy |= core.serve_control();
-        let mut budget = Budget::new(core.clock.now(), &core.settings);
+        let do_tasks_wait = core.tasks.any_ready();
+        let mut budget = Budget::new(core.clock.now(), &core.settings, do_tasks_wait);
         busy |= core.dispatch(&mut budget);
         if parcels {
             core.answer_cores();
