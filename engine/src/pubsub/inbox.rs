@@ -130,9 +130,9 @@ impl<M: Message> Subscriber for Inbox<M> {
         if !{ self.queue.borrow_mut() }.offer_with(bytes, || letter) {
             return None;
         }
-        core.count_queued();
+        let offer = core.count_offered(Offered::Queued { dropped: 0 });
         readers.extend(self.reader.take());
-        Some(Told::one(true))
+        Some(Told::one(offer == Offer::Taken))
     }
 
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{Cursor, Fed, Feed, Taken};
 use ringmesh_proto::message::Message;
@@ -81,10 +80,6 @@ impl<M: Message> SharedInbox<M> {
 }
 
 impl<M: Message> Subscriber for SharedInbox<M> {
-    fn must_wait(&self, _: usize) -> bool {
-        false
-    }
-
     fn offer_quietly(
         &self,
         core: &Core,
@@ -109,22 +104,6 @@ impl<M: Message> Subscriber for SharedInbox<M> {
             Some(Told { taken: 1.., .. }) => Offer::Taken,
             _ => Offer::Lost,
         }
-    }
-
-    fn take_entered(&self) -> Option<Entered> {
-        None
-    }
-
-    fn join(&self) -> u64 {
-        0
-    }
-
-    fn wait_for_room(&self, _: u64, _: &Waker) {}
-
-    fn part(&self, _: u64) {}
-
-    fn patience(&self) -> Duration {
-        Duration::ZERO
     }
 
     fn end(&self, core: &Core) {

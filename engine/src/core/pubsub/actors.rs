@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Waker;
-use std::time::Duration;
 
 use ringmesh_cluster::pubsub::{Announce, GroupName, Path, Pattern, Subscribe};
 use ringmesh_cluster::pubsub::{Interests, SubscribeError as Full, Subscribed, SubscriberId};
@@ -77,10 +75,6 @@ impl ActorSubscriber {
 }
 
 impl Subscriber for ActorSubscriber {
-    fn must_wait(&self, _: usize) -> bool {
-        false
-    }
-
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
         let told = core.tell_archived(&self.actor, &self.message, arrived.bytes());
         match told {
@@ -97,18 +91,6 @@ impl Subscriber for ActorSubscriber {
 
     fn take_entered(&self) -> Option<Entered> {
         self.entered.take()
-    }
-
-    fn join(&self) -> u64 {
-        0
-    }
-
-    fn wait_for_room(&self, _: u64, _: &Waker) {}
-
-    fn part(&self, _: u64) {}
-
-    fn patience(&self) -> Duration {
-        Duration::ZERO
     }
 
     fn end(&self, core: &Core) {

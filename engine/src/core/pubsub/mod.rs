@@ -70,11 +70,9 @@ pub(super) struct PubsubRoom {
     announcer: RefCell<Announcer>,
 }
 
-/// One who has subscribed on this core.
+/// One who has subscribed on this core. Nobody waits for it, unless it says for how long, and then
+/// all of what is said here of waiting.
 pub(crate) trait Subscriber {
-    /// Whether a message of so many bytes has to wait for room.
-    fn must_wait(&self, bytes: usize) -> bool;
-
     /// Takes a message, or loses it, if no code of users runs for that; whoever waits for it is to
     /// be woken. `None` if some would: nothing changed.
     fn offer_quietly(
@@ -90,23 +88,39 @@ pub(crate) trait Subscriber {
     /// Takes a message, or loses it as its policy says.
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer;
 
-    /// The subscription, once: whoever takes it ends it.
-    fn take_entered(&self) -> Option<Entered>;
-
-    /// A number for one who waits for room.
-    fn join(&self) -> u64;
-
-    /// Wakes it when there is some.
-    fn wait_for_room(&self, number: u64, waker: &Waker);
-
-    /// It waits no more.
-    fn part(&self, number: u64);
-
-    /// How long whoever waits for room waits.
-    fn patience(&self) -> Duration;
+    /// The subscription, once, of one whose offers may end it: whoever takes it ends it.
+    fn take_entered(&self) -> Option<Entered> {
+        None
+    }
 
     /// The node does not announce it: nobody would ever find it.
     fn end(&self, core: &Core);
+
+    /// How long whoever waits for room waits.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether a message of so many bytes has to wait for room.
+    fn must_wait(&self, bytes: usize) -> bool {
+        let _ = bytes;
+        false
+    }
+
+    /// A number for one who waits for room.
+    fn join(&self) -> u64 {
+        0
+    }
+
+    /// Wakes it when there is some.
+    fn wait_for_room(&self, number: u64, waker: &Waker) {
+        let _ = (number, waker);
+    }
+
+    /// It waits no more.
+    fn part(&self, number: u64) {
+        let _ = number;
+    }
 }
 
 /// What became of a message that was offered to a subscriber.

@@ -138,11 +138,6 @@ impl Core {
         }
     }
 
-    /// One had room, and nothing else was to be done.
-    pub(crate) fn count_queued(&self) {
-        self.tally.subscribers_queued.add(1);
-    }
-
     /// A feed was, that so many read.
     pub(crate) fn count_fed(&self, readers: u32, fed: Fed) -> Told {
         self.tally.subscribers_queued.add(fed.queued.into());

@@ -115,12 +115,10 @@ impl Subscribers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ringmesh_cluster::pubsub::{InterestSettings, Interests, Pattern, Subscribe};
     use ringmesh_proto::address::CoreId;
 
-    use super::super::{Arrived, Entered, Offer};
+    use super::super::{Arrived, Offer};
     use super::*;
     use crate::core::Core;
 
@@ -128,28 +126,8 @@ mod tests {
     struct Deaf;
 
     impl Subscriber for Deaf {
-        fn must_wait(&self, _: usize) -> bool {
-            false
-        }
-
         fn offer(&self, _: &Core, _: &mut Arrived) -> Offer {
             Offer::Lost
-        }
-
-        fn take_entered(&self) -> Option<Entered> {
-            None
-        }
-
-        fn join(&self) -> u64 {
-            0
-        }
-
-        fn wait_for_room(&self, _: u64, _: &std::task::Waker) {}
-
-        fn part(&self, _: u64) {}
-
-        fn patience(&self) -> Duration {
-            Duration::ZERO
         }
 
         fn end(&self, _: &Core) {}
