@@ -474,13 +474,10 @@ impl Port {
             }
         };
         // Outside of handlers there is none, so that a message without one has nothing to set.
-        let is_asked = self.deadline.get().is_some();
-        let mut former = None;
-        if is_asked {
-            former = core.replace_deadline(self.deadline.get());
-        }
+        let deadline = self.deadline.get();
+        let former = deadline.is_some().then(|| core.replace_deadline(deadline));
         let polled = catch_unwind(AssertUnwindSafe(poll));
-        if is_asked {
+        if let Some(former) = former {
             core.replace_deadline(former);
         }
         match polled {
