@@ -1,10 +1,9 @@
 //! The way of most messages into a slab: to a recipient and of a type that have their numbers, with
 //! credit, behind the last frame. Whatever needs more goes by [`Outbound::push`].
 
-use super::write::Draft;
+use super::write::{Draft, Numbers};
 use super::{Outbound, SendHead};
 use crate::archive::EncodeError;
-use crate::frame::{Head, frame};
 use crate::limits::HEADER_BYTES;
 use crate::link::Payload;
 use crate::piece::SharedBytes;
@@ -46,8 +45,7 @@ impl<B: SharedBytes> Outbound<B> {
         let (Some(credit), Some(current)) = (credit, current) else {
             return Err(NOT_HERE);
         };
-        let behind = current.tail_mut();
-        let Some(room) = behind.get_mut(lead..) else {
+        let Some(room) = current.tail_mut().get_mut(lead..) else {
             return Err(NOT_HERE);
         };
         let payload_bytes = match payload.exact_bytes() {
@@ -68,16 +66,7 @@ impl<B: SharedBytes> Outbound<B> {
         if is_too_long || payload_bytes as u64 > credit {
             return Err(NOT_HERE);
         }
-        let head = Head {
-            kind: draft.kind,
-            type_number,
-            target_number,
-            extension: draft.extension,
-        };
-        let frame_bytes = frame(behind, &head, payload_bytes);
-        current.advance(frame_bytes, u32::from(draft.kind.is_message()));
-        let position = self.tail;
-        self.tail += frame_bytes as u64;
-        Ok(position)
+        let numbers = Numbers::known(type_number, target_number);
+        Ok(self.commit(&draft, &numbers, payload_bytes))
     }
 }

@@ -78,11 +78,29 @@ impl<'a> Draft<'a> {
 
 /// The numbers of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Numbers {
+pub(super) struct Numbers {
     of_type: Numbered<u16>,
     of_target: Numbered<u32>,
     /// The definitions that go in front of the frame.
     definition_bytes: usize,
+}
+
+impl Numbers {
+    /// Those that the other side knows already.
+    #[inline(always)]
+    pub(super) fn known(of_type: u16, of_target: u32) -> Self {
+        Self {
+            of_type: Numbered {
+                number: of_type,
+                is_new: false,
+            },
+            of_target: Numbered {
+                number: of_target,
+                is_new: false,
+            },
+            definition_bytes: 0,
+        }
+    }
 }
 
 const NO_TYPE: Numbered<u16> = Numbered {
@@ -289,7 +307,12 @@ impl<B: SharedBytes> Outbound<B> {
 
     /// Puts the frame around its payload, the definitions in front, and counts all of it.
     #[inline(always)]
-    fn commit(&mut self, draft: &Draft<'_>, numbers: &Numbers, payload_bytes: usize) -> u64 {
+    pub(super) fn commit(
+        &mut self,
+        draft: &Draft<'_>,
+        numbers: &Numbers,
+        payload_bytes: usize,
+    ) -> u64 {
         if numbers.definition_bytes > 0 {
             self.define(draft, numbers);
         }
