@@ -390,7 +390,8 @@ pub(super) static KEYS: [Key; 68] = [
         section: "actor",
         name: "turn_us_max",
         meaning: "User work after which a core gives the ring, the timers and the control traffic \
-                  their turn. Looked at between handlers, never inside one.",
+                  their turn; half of it is for tasks, if the turn before has left some. Looked at \
+                  between handlers, never inside one.",
         too_small: "a system call for little work.",
         too_large: "sockets and timers wait longer while much is to be handled.",
         kind: time!(turn_time_max, "microseconds", US, from_to(1, 1_000_000)),

@@ -71,3 +71,23 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_wait_have_half_of_the_time_and_others_what_is_left() {
+        let settings = Settings::new("tests");
+        let (now, time) = (Instant::ZERO, settings.turn_time_max);
+        for (do_tasks_wait, until) in [(true, time / 2), (false, time)] {
+            let mut budget = Budget::new(now, &settings, do_tasks_wait);
+            budget.look(now + (until - Duration::from_nanos(1)));
+            assert_eq!(budget.stride(), STRIDE);
+            budget.look(now + until);
+            assert_eq!(budget.stride(), 0);
+            assert_eq!(budget.is_over(now + until), !do_tasks_wait);
+            assert!(budget.is_over(now + time));
+        }
+    }
+}
