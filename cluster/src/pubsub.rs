@@ -18,7 +18,7 @@
 //!   as the core that takes it there keeps subscribers of the topic.
 //! - **Loss:** nothing is lost without being counted: dead letters, groups that have emptied, nodes
 //!   that cannot be reached or have no room, other message types, and queues of subscribers.
-//! - **Waiting:** each subscriber has a [`Queue`]; those of one topic who lose the oldest share a
+//! - **Waiting:** each subscriber has a [`Queue`]; those of one pattern who lose the oldest share a
 //!   [`Feed`], in which an item waits once.
 //! - **Limits:** those of [`limits`], [`InterestSettings`] and [`QueueSettings`].
 
