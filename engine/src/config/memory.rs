@@ -5,6 +5,7 @@ use std::fs;
 
 use ringmesh_proto::lane::Lane;
 use ringmesh_proto::limits::{DEFERRED_WINDOWS, HEADER_BYTES, INQUIRIES_MAX};
+use ringmesh_transport::buffer::Copies;
 use ringmesh_transport::tcp;
 
 use super::Settings;
@@ -78,6 +79,8 @@ pub struct CoreMemory {
     pub receive_bytes: u64,
     /// The rings from this core to the others.
     pub mesh_bytes: u64,
+    /// Buffers for copies of messages that wait, which are used again. Taken at their first use.
+    pub copy_bytes: u64,
     /// The mailboxes of as many actors as the core may hold.
     pub mailbox_bytes: u64,
     /// The mailbox of one actor; a part of `mailbox_bytes`.
@@ -106,6 +109,7 @@ impl CoreMemory {
             control_outgoing_bytes,
             receive_bytes,
             mesh_bytes,
+            copy_bytes,
             mailbox_bytes,
             ..
         } = self;
@@ -114,6 +118,7 @@ impl CoreMemory {
             control_outgoing_bytes,
             receive_bytes,
             mesh_bytes,
+            copy_bytes,
             mailbox_bytes,
         ]
         .into_iter()
@@ -182,6 +187,7 @@ pub fn memory_budget(settings: &Settings, sockets: SocketBuffers) -> MemoryBudge
         mesh_bytes: others
             .saturating_mul(settings.mesh_slots as u64)
             .saturating_mul(MESH_SLOT_BYTES),
+        copy_bytes: Copies::BYTES_MAX as u64,
         mailbox_bytes: bytes_per_mailbox.saturating_mul(settings.actors_max as u64),
         bytes_per_mailbox,
     };
@@ -254,14 +260,15 @@ impl fmt::Display for MemoryBudget {
         writeln!(
             f,
             "memory, per core (of {}): outgoing messages up to {}, large ones {} and those of the \
-             control lane {} besides, receive buffers {}, rings to other cores {}, each mailbox up \
-             to {}",
+             control lane {} besides, receive buffers {}, rings to other cores {}, copies {}, each \
+             mailbox up to {}",
             self.cores,
             Size(core.outgoing_bytes),
             Size(core.large_outgoing_bytes),
             Size(core.control_outgoing_bytes),
             Size(core.receive_bytes),
             Size(core.mesh_bytes),
+            Size(core.copy_bytes),
             Size(core.bytes_per_mailbox),
         )?;
         self.per_link.print(f, "")?;
@@ -359,7 +366,7 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_the_parts() {
         let budget = memory_budget(&small(), SOCKETS);
-        let core = (28 << 20) + (6 << 20) + 2 * 16 * 64 + (10 << 20);
+        let core = (28 << 20) + (6 << 20) + 2 * 16 * 64 + (768 << 10) + (10 << 20);
         assert_eq!(budget.per_core.total(), core);
         let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);

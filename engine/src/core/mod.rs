@@ -113,7 +113,7 @@ use ringmesh_proto::quarantine::By;
 use ringmesh_proto::slab_pool::SlabPool;
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
-use ringmesh_transport::buffer::{BufferUse, Chunk};
+use ringmesh_transport::buffer::{BufferUse, Chunk, Copies};
 use ringmesh_transport::contract::{Event, Piece, Transport};
 use ringmesh_transport::timer::{TimerKey, TimerWheel};
 use ringmesh_transport::transports::Transports;
@@ -200,6 +200,8 @@ pub(crate) struct Core {
     locals_of: [LocalNode; Lane::ALL.len()],
     clock: Clock,
     io: RefCell<Transports>,
+    /// Where messages that wait are copied to.
+    copies: Copies,
     /// By lane.
     slabs: [RefCell<SlabPool>; Lane::ALL.len()],
     peers: RefCell<PeerTable>,

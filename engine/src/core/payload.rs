@@ -48,14 +48,14 @@ impl<'a> Payload<'a> {
     #[cold]
     pub(crate) fn copied(&self, core: &Core) -> Chunk {
         core.tally.frames_copied_pinned.add(1);
-        Chunk::copied_from(self.bytes())
+        core.copies.copy(self.bytes())
     }
 
     /// A copy of the payload for a message that waits for its actor.
     #[cold]
     pub(crate) fn copied_to_wait(&self, core: &Core) -> Chunk {
         core.tally.frames_copied_other.add(1);
-        Chunk::copied_from(self.bytes())
+        core.copies.copy(self.bytes())
     }
 
     /// The length of the frame it came in, in bytes.

@@ -16,6 +16,7 @@ use ringmesh_proto::preface::Role;
 use ringmesh_proto::slab_pool::{Reader, SlabPool};
 use ringmesh_proto::time::Instant;
 use ringmesh_proto::token_bucket::TokenBucket;
+use ringmesh_transport::buffer::Copies;
 use ringmesh_transport::contract::{Network, Transport};
 use ringmesh_transport::tcp::{self, TcpTransport};
 use ringmesh_transport::timer::TimerWheel;
@@ -79,6 +80,7 @@ impl Core {
             tasks: Tasks::new(io.doorbell()),
             clock: Clock::new(seat.surroundings.time.as_ref(), io.doorbell()),
             io: RefCell::new(io),
+            copies: Copies::new(),
             slabs: Lane::ALL.map(|lane| RefCell::new(slabs(&settings, lane))),
             peers: RefCell::new(peers(&settings, (&shared, id), &node, &ends)),
             connections: RefCell::default(),

@@ -9,6 +9,7 @@ pub(crate) const UNSAFE_FILES: [&str; 10] = [
     "transport/proto/src/slab.rs",
     "transport/src/buffer/assembly.rs",
     "transport/src/buffer/bulk.rs",
+    "transport/src/buffer/copies.rs",
     "transport/src/buffer/mod.rs",
     "transport/src/buffer/receive_pool.rs",
     "transport/src/descriptor.rs",

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Buffer, Chunk};
+use super::{Buffer, Chunk, Origin};
 
 /// The first allocation of an assembly: most straddling frames are smaller.
 const CAPACITY_MIN: usize = 4096;
@@ -89,7 +89,7 @@ impl Assembly {
     fn replace(&mut self, needed: usize) {
         let before = self.buffer.as_mut().and_then(Rc::get_mut);
         let capacity = needed.next_power_of_two().max(CAPACITY_MIN);
-        let mut larger = Buffer::zeroed(capacity);
+        let mut larger = Buffer::zeroed(capacity, Origin::Heap);
         if let Some(before) = before {
             larger.bytes_mut()[..self.filled].copy_from_slice(&before.bytes_mut()[..self.filled]);
         } else {

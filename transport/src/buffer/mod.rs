@@ -12,10 +12,12 @@
 //! * a bulk buffer is filled upwards: the kernel writes above the mark, chunks lie below it, and
 //!   the mark goes back to zero only when no chunk is left;
 //! * the bytes of a slab slice never change while the slice lives, and the buffer holds it;
-//! * an assembly writes through `Rc::get_mut`, so only while it is the one owner.
+//! * an assembly writes through `Rc::get_mut`, so only while it is the one owner, and so does who
+//!   copies into a buffer that is used again.
 
 mod assembly;
 mod bulk;
+mod copies;
 mod receive_pool;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use ringmesh_proto::slab::SlabSlice;
 
 pub use assembly::Assembly;
 pub(crate) use bulk::{BulkBuffer, BulkPool};
+pub use copies::Copies;
 pub(crate) use receive_pool::ReceivePool;
 
 /// A view of received bytes that keeps their buffer.
@@ -73,7 +76,7 @@ impl Chunk {
     /// # Panics
     /// If `bytes` is 4 GiB long or longer.
     pub fn copied_from(bytes: &[u8]) -> Self {
-        let buffer = Buffer::of_heap(Box::from(bytes));
+        let buffer = Buffer::of_heap(Box::from(bytes), Origin::Heap);
         // SAFETY: the buffer is as long as `bytes` and moves into the chunk, so nothing can write
         // to it any more.
         unsafe { Self::covering(Rc::new(buffer), 0, bytes.len()) }
@@ -96,7 +99,10 @@ impl Chunk {
     /// lived; [`copied_from`](Self::copied_from) frees the buffer for the kernel.
     #[inline]
     pub fn is_pooled(&self) -> bool {
-        !matches!(self.buffer.origin, Origin::Heap | Origin::Slab { .. })
+        matches!(
+            self.buffer.origin,
+            Origin::Bulk { .. } | Origin::ReceivePool { .. }
+        )
     }
 
     /// Whether the chunk lies in a slab, which it withholds from the core that writes there.
@@ -228,7 +234,8 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         // The pool itself holds one count of each of its buffers, so two means: the last chunk.
         // When the pool is gone the count of the last chunk is one, and the memory goes with it.
-        if let Origin::ReceivePool {
+        if let Origin::Copies { index, returned }
+        | Origin::ReceivePool {
             index, returned, ..
         } = &self.buffer.origin
             && Rc::strong_count(&self.buffer) == 2
@@ -264,6 +271,8 @@ struct Buffer {
 enum Origin {
     /// A boxed slice of its own.
     Heap,
+    /// The same, used again; the last chunk puts it on the list.
+    Copies { index: u16, returned: Rc<Returned> },
     /// Frozen bytes of a slab.
     Slab { _slice: SlabSlice },
     /// A whole mapping, which a connection may be filling.
@@ -279,14 +288,27 @@ enum Origin {
     },
 }
 
+impl Origin {
+    /// Whether the memory is a boxed slice, which the kernel never writes to.
+    #[inline]
+    fn is_heap(&self) -> bool {
+        matches!(self, Self::Heap | Self::Copies { .. })
+    }
+}
+
 impl Buffer {
-    /// A buffer of its own on the heap, of zeros.
-    fn zeroed(capacity: usize) -> Self {
-        Self::of_heap(vec![0; capacity].into_boxed_slice())
+    /// A buffer on the heap, of zeros.
+    fn zeroed(capacity: usize, origin: Origin) -> Self {
+        let bytes = vec![0; capacity].into_boxed_slice();
+        Self::of_heap(bytes, origin)
     }
 
     /// The buffer of these bytes.
-    fn of_heap(bytes: Box<[u8]>) -> Self {
+    fn of_heap(bytes: Box<[u8]>, origin: Origin) -> Self {
+        assert!(
+            origin.is_heap(),
+            "whoever frees other memory knows how it was made"
+        );
         let capacity = bytes.len();
         assert!(
             u32::try_from(capacity).is_ok(),
@@ -295,7 +317,7 @@ impl Buffer {
         Self {
             bytes: NonNull::from(Box::leak(bytes)).cast(),
             capacity,
-            origin: Origin::Heap,
+            origin,
         }
     }
 
@@ -330,10 +352,7 @@ impl Buffer {
 
     /// All bytes of a heap buffer.
     fn bytes(&self) -> &[u8] {
-        assert!(
-            matches!(self.origin, Origin::Heap),
-            "the kernel may be writing to others"
-        );
+        assert!(self.origin.is_heap(), "the kernel may be writing to others");
         // SAFETY: the memory is alive and initialised for `capacity` bytes. A heap buffer is never
         // lent to the kernel and is written only through `bytes_mut`, which `&self` excludes.
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.capacity) }
@@ -344,7 +363,7 @@ impl Buffer {
     /// are never lent.
     fn bytes_mut(&mut self) -> &mut [u8] {
         assert!(
-            matches!(self.origin, Origin::Heap),
+            self.origin.is_heap(),
             "only heap buffers are written in place"
         );
         // SAFETY: the memory is alive and initialised for `capacity` bytes, and `&mut self` is the
@@ -355,7 +374,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if matches!(self.origin, Origin::Heap) {
+        if self.origin.is_heap() {
             let slice = NonNull::slice_from_raw_parts(self.bytes, self.capacity);
             // SAFETY: `of_heap`, the one place that makes heap buffers, leaked exactly this box.
             drop(unsafe { Box::from_raw(slice.as_ptr()) });
@@ -363,24 +382,45 @@ impl Drop for Buffer {
     }
 }
 
-/// The indices of pool buffers whose last chunk is gone. Never grows: it has room for all.
-struct Returned(RefCell<Vec<u16>>);
+/// The indices of a pool's buffers whose last chunk is gone. Never grows beyond the pool.
+struct Returned {
+    indices: RefCell<Vec<u16>>,
+    /// The pool is gone: nobody takes them.
+    is_closed: Cell<bool>,
+}
 
 impl Returned {
     fn with_room_for(count: usize) -> Self {
-        Self(RefCell::new(Vec::with_capacity(count)))
+        Self {
+            indices: RefCell::new(Vec::with_capacity(count)),
+            is_closed: Cell::new(false),
+        }
     }
 
+    fn reserve(&self, count: usize) {
+        self.indices.borrow_mut().reserve_exact(count);
+    }
+
+    #[inline]
     fn push(&self, index: u16) {
-        self.0.borrow_mut().push(index);
+        if !self.is_closed.get() {
+            self.indices.borrow_mut().push(index);
+        }
     }
 
+    #[inline]
     fn pop(&self) -> Option<u16> {
-        self.0.borrow_mut().pop()
+        self.indices.borrow_mut().pop()
     }
 
     fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.indices.borrow().len()
+    }
+
+    /// The pool goes. A buffer then counts only its chunks, and two of them are not the last.
+    fn close(&self) {
+        self.is_closed.set(true);
+        self.indices.take();
     }
 }
 

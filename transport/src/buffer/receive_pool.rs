@@ -163,6 +163,7 @@ impl ReceivePool {
 
 impl Drop for ReceivePool {
     fn drop(&mut self) {
+        self.returned.close();
         if let Some(entries) = self.entries.take() {
             // The kernel was not made to forget these pages, so they are never given back.
             std::mem::forget(entries);

@@ -132,7 +132,7 @@ impl Core {
         }
         let arrived = (!recipients.is_empty()).then(|| {
             // A message that waits in a queue holds no buffer of others.
-            let bytes = Chunk::copied_from(archive);
+            let bytes = self.copies.copy(archive);
             let mut arrived = Arrived::new(bytes, topic);
             let wait = |it| waiting.subscribers.push(it);
             waiting.taken = self.offer_all(&recipients, &mut arrived, wait).taken;

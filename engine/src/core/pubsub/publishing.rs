@@ -9,7 +9,6 @@ use ringmesh_cluster::pubsub::{Nodes as _, Pressure, Publish, Recipient, Topic};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::{self, EncodeError};
 use ringmesh_proto::message::Message;
-use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
 use super::ways::{Blocked, Standing, View};
@@ -121,7 +120,7 @@ impl Core {
             let mut told = Told::default();
             if !recipients.is_empty() {
                 let topic = (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str()));
-                let mut arrived = Arrived::new(Chunk::copied_from(archive), topic);
+                let mut arrived = Arrived::new(self.copies.copy(archive), topic);
                 // Whoever wanted to be waited for was, or nobody was to wait.
                 told = self.offer_all(&recipients, &mut arrived, |_| {
                     self.tally.subscribers_dropped.add(1);
