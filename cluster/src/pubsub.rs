@@ -51,7 +51,7 @@ pub use self::interests::{
     SUBSCRIPTION_BYTES, Subscribe, SubscribeError, Subscribed, SubscriberId, SubscriptionId,
 };
 pub use self::mediator::{
-    Arrival, Audience, Destination, Fanout, Forward, Full, Hop, Mediator, MediatorCounters,
+    Arrival, Audience, Destination, Fanout, Forward, Full, Hop, Mediator, MediatorCounters, Moment,
     Pressure, Publish, SendError, UnknownEntry, Whom,
 };
 pub use self::name::{GroupName, NameError, Path, Pattern, Topic, TopicName};

@@ -69,6 +69,7 @@ pub struct Feed<T> {
     /// How many items were ever offered.
     offered: u64,
     readers: u32,
+    /// What was taken is what is left of the others, so that nobody who takes has to count.
     counters: FeedCounters,
 }
 
@@ -151,7 +152,6 @@ impl<T: Clone> Feed<T> {
         }
         cursor.slot = self.first + at as u64 + 1;
         cursor.offered += 1;
-        self.counters.taken += 1;
         if slot.unread > 1 {
             slot.unread -= 1;
             return Some(Taken::Item(slot.item.clone()));
@@ -184,7 +184,17 @@ impl<T: Clone> Feed<T> {
 
     /// How many copies were offered, and what became of them.
     pub fn counters(&self) -> FeedCounters {
-        self.counters
+        let FeedCounters {
+            offered,
+            dropped,
+            given_up,
+            ..
+        } = self.counters;
+        let wait: u64 = self.waiting.iter().map(|it| u64::from(it.unread)).sum();
+        FeedCounters {
+            taken: offered - dropped - given_up - wait,
+            ..self.counters
+        }
     }
 
     #[cold]

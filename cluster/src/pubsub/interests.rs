@@ -335,6 +335,11 @@ impl Interests {
         self.plans.value(number)
     }
 
+    /// Raised with each change.
+    pub(super) fn version(&self) -> u64 {
+        self.rows.version()
+    }
+
     pub(super) fn count_other_type(&mut self, copies: u32) {
         self.counters.other_type += u64::from(copies);
     }

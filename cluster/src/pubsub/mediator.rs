@@ -51,6 +51,16 @@ pub struct MediatorCounters {
     pub over: u64,
 }
 
+/// What a mediator knows of subscriptions at some time. As long as it has the same moment, what is
+/// [steady](Fanout::is_steady) goes the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// How often it was shown who subscribes in the cluster.
+    shown: u64,
+    /// How often subscriptions on its core began and ended.
+    changed: u64,
+}
+
 /// What was chosen for one publish or frame. It is used again for the next.
 #[derive(Debug, Default)]
 struct Selection {
@@ -82,6 +92,15 @@ impl Selection {
         self.dead_groups = 0;
     }
 
+    /// Whether nothing of it was drawn or is somebody's turn, and nobody was left out.
+    fn is_steady(&self) -> bool {
+        self.picks.is_empty()
+            && self.members.is_empty()
+            && self.blocked.is_empty()
+            && self.forwards.is_empty()
+            && self.dead_groups == 0
+    }
+
     /// Those on this core who get it: of a plan, if it is for those without a group, and members.
     fn recipients<'a>(
         &'a self,
@@ -101,6 +120,7 @@ pub struct Mediator {
     cores: u16,
     interests: Interests,
     topics: Arc<Topics>,
+    shown: u64,
     routes: Cache<Route>,
     paths: Cache<Candidates>,
     selection: Selection,
@@ -115,6 +135,7 @@ impl Mediator {
             cores,
             interests,
             topics: Arc::new(Topics::new(own)),
+            shown: 0,
             routes: Cache::default(),
             paths: Cache::default(),
             selection: Selection::default(),
@@ -135,6 +156,16 @@ impl Mediator {
             self.paths = Cache::default();
         }
         self.topics = topics;
+        self.shown += 1;
+    }
+
+    /// What it knows of subscriptions now.
+    #[inline]
+    pub fn moment(&self) -> Moment {
+        Moment {
+            shown: self.shown,
+            changed: self.interests.version(),
+        }
     }
 
     /// Who subscribes in the cluster, as this core knows it.

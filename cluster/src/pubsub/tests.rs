@@ -3,4 +3,5 @@
 mod hostile;
 mod model;
 mod scenes;
+mod tracks;
 mod world;

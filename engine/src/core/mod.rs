@@ -136,7 +136,7 @@ pub(crate) use peers::PeerIndex;
 pub(crate) use probes::{Catch, Probe};
 pub(crate) use pubsub::{
     AnswerWait, Arrived, Entered, FeedKey, InLine, Interest, Letter, Offer, Order, PathOrder, Put,
-    Reach, Refused, RoomWait, Standing, Subscriber, Told, Undelivered,
+    Reach, Refused, RoomWait, Standing, Subscriber, Told, Track, Undelivered,
 };
 pub(crate) use registry::{Listening, Service};
 pub(crate) use reply::Asker;

@@ -11,7 +11,9 @@ use ringmesh_proto::message::Message;
 
 use super::error::{PublishError, WaitError};
 use super::topic::number_of;
-use crate::core::{Alarm, AnswerWait, Core, InLine, Order, Reach, Refused, RoomWait, Standing};
+use crate::core::{
+    Alarm, AnswerWait, Core, InLine, Order, Reach, Refused, RoomWait, Standing, Track,
+};
 
 /// Where a message went that was published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub struct Publisher<M> {
     publish: Publish,
     role: Option<String>,
     timeout: Option<Duration>,
+    track: Track,
     message: std::marker::PhantomData<fn() -> M>,
 }
 
@@ -74,6 +77,7 @@ impl<M: Message> Publisher<M> {
             publish: Publish::default(),
             role: None,
             timeout: None,
+            track: Track::default(),
             message: std::marker::PhantomData,
         }
     }
@@ -259,6 +263,7 @@ impl<M: Message> Publisher<M> {
             },
             role: self.role.as_deref(),
             place,
+            track: &self.track,
             answers,
         };
         self.core.publish(&order, message)

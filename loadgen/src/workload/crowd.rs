@@ -140,9 +140,9 @@ async fn stroll(node: &Node, mut subscription: Subscription<Record>, seen: &Seen
 impl Reader {
     #[inline]
     fn take(&self, sequence: &mut Sequence, number: u64, body: &[u8]) {
-        sequence.arrive(number);
+        let is_next = sequence.arrive(number);
         self.delivered.store(sequence.arrived(), Ordering::Relaxed);
-        if sequence.is_broken() {
+        if !is_next {
             self.duplicated
                 .store(sequence.duplicated(), Ordering::Relaxed);
             self.reordered

@@ -9,7 +9,8 @@ const GAPS_MAX: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
     next: u64,
-    arrived: u64,
+    /// Of those below it, how many have not arrived.
+    missing: u64,
     duplicated: u64,
     reordered: u64,
     /// Numbers that were jumped over, in ascending order.
@@ -17,20 +18,20 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// Takes the next number that arrived.
+    /// Takes the next number that arrived. Says whether it is the one behind the last.
     #[inline]
-    pub(crate) fn arrive(&mut self, number: u64) {
+    pub(crate) fn arrive(&mut self, number: u64) -> bool {
         if number == self.next {
             self.next += 1;
-            self.arrived += 1;
-        } else {
-            self.arrive_out_of_order(number);
+            return true;
         }
+        self.arrive_out_of_order(number);
+        false
     }
 
     /// Different numbers that arrived.
     pub(crate) fn arrived(&self) -> u64 {
-        self.arrived
+        self.next - self.missing
     }
 
     /// Numbers that arrived again.
@@ -43,22 +44,17 @@ impl Sequence {
         self.reordered
     }
 
-    /// Whether a number came again, or after a higher one.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.duplicated + self.reordered > 0
-    }
-
     #[cold]
     fn arrive_out_of_order(&mut self, number: u64) {
         if number > self.next {
             if self.gaps.len() < GAPS_MAX {
                 self.gaps.push(self.next..number);
             }
+            self.missing += number - self.next;
             self.next = number + 1;
-            self.arrived += 1;
         } else if self.fill(number) {
             self.reordered += 1;
-            self.arrived += 1;
+            self.missing -= 1;
         } else {
             self.duplicated += 1;
         }
@@ -84,9 +80,9 @@ mod tests {
 
     fn after(numbers: impl IntoIterator<Item = u64>) -> [u64; 3] {
         let mut sequence = Sequence::default();
-        numbers
-            .into_iter()
-            .for_each(|number| sequence.arrive(number));
+        for number in numbers {
+            sequence.arrive(number);
+        }
         [
             sequence.arrived(),
             sequence.duplicated(),
@@ -104,9 +100,8 @@ mod tests {
         assert_eq!(after([0, 1, 5, 6]), [4, 0, 0]);
         assert_eq!(after([3]), [1, 0, 0]);
         let mut sequence = Sequence::default();
-        for (number, is_broken) in [(0, false), (2, false), (1, true), (3, true)] {
-            sequence.arrive(number);
-            assert_eq!(sequence.is_broken(), is_broken, "at {number}");
+        for (number, is_next) in [(0, true), (2, false), (1, false), (3, true)] {
+            assert_eq!(sequence.arrive(number), is_next, "at {number}");
         }
     }
 
@@ -126,7 +121,7 @@ mod tests {
     fn forgotten_gaps_are_bounded() {
         let numbers = (0..3 * GAPS_MAX as u64).map(|number| number * 2);
         let mut sequence = Sequence::default();
-        numbers.for_each(|number| sequence.arrive(number));
+        numbers.for_each(|number| assert!(sequence.arrive(number) == (number == 0)));
         assert_eq!(sequence.gaps.len(), GAPS_MAX);
         assert_eq!(sequence.arrived(), 3 * GAPS_MAX as u64);
     }

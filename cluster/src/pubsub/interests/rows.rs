@@ -80,6 +80,10 @@ fn bucket(hash: u64) -> u16 {
 }
 
 impl Rows {
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(super) fn get(&self, row: u32) -> Option<&Row> {
         self.rows.get(row as usize)?.as_ref()
     }

@@ -108,6 +108,15 @@ impl<'a> Arrival<'a> {
         self.answer_to
     }
 
+    /// Whether the next frame with the same head and from the same side goes the same way as long
+    /// as the [`Moment`](super::Moment) is the same; nothing is to be counted of it then.
+    pub fn is_steady(&self) -> bool {
+        self.selection.is_steady()
+            && self.plan.other_type() == 0
+            && self.answer_to.is_none()
+            && !self.is_dead_letter()
+    }
+
     /// Whether nobody gets it, neither here nor elsewhere.
     pub fn is_dead_letter(&self) -> bool {
         let is_for_nobody = self.recipients().next().is_none() && self.cores().is_empty();

@@ -148,6 +148,27 @@ impl<'a> Fanout<'a> {
         self.nodes() == 0
     }
 
+    /// Whether the next publish alike, to the same topic and for the same audience, goes the same
+    /// way as long as the [`Moment`](super::Moment) is the same, nodes keep their roles and there
+    /// is room; nothing is to be counted of it then.
+    pub fn is_steady(&self) -> bool {
+        let Route {
+            unreached,
+            other_type,
+            over,
+            ..
+        } = self.route;
+        self.selection.is_steady()
+            && [
+                unreached.subscribers,
+                *other_type,
+                *over,
+                self.plan.other_type(),
+            ] == [0; 4]
+            && self.answer_to.is_none()
+            && !self.is_dead_letter()
+    }
+
     fn named(&self) -> FrameTopic<'a> {
         FrameTopic::Named {
             topic: self.topic,

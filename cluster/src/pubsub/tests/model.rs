@@ -388,7 +388,7 @@ impl Model {
 
 #[test]
 fn whatever_happens_each_subscription_gets_what_it_is_to_and_nothing_twice() {
-    let (mut demanded, mut of_groups) = (0, 0);
+    let (mut demanded, mut of_groups, mut followed) = (0, 0, 0);
     for seed in 0..60 {
         let mut model = Model::new(seed);
         for _ in 0..700 {
@@ -402,10 +402,11 @@ fn whatever_happens_each_subscription_gets_what_it_is_to_and_nothing_twice() {
         model.check();
         demanded += model.demanded;
         of_groups += model.demanded_of_groups;
+        followed += model.world.tracks.followed;
     }
-    println!("demanded: {demanded} copies, and {of_groups} of groups");
+    println!("demanded: {demanded} copies, and {of_groups} of groups; {followed} ways again");
     assert!(
-        demanded > 10_000 && of_groups > 100,
-        "{demanded} {of_groups}"
+        demanded > 10_000 && of_groups > 100 && followed > 500,
+        "{demanded} {of_groups} {followed}"
     );
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringmesh_proto::address::{CoreId, NodeId};
 use ringmesh_proto::time::Instant;
 
+use super::tracks::Tracks;
 use crate::context::Random;
 use crate::membership::Status;
 use crate::membership::reachability::Reason;
@@ -93,6 +94,7 @@ pub(super) struct World {
     pub(super) travel: usize,
     publishes: u64,
     pub(super) deliveries: Vec<Delivery>,
+    pub(super) tracks: Tracks,
     /// Frames that were on a way that is cut.
     pub(super) lost: u64,
     pub(super) unknown: u64,
@@ -112,6 +114,7 @@ impl World {
             travel: 500,
             publishes: 0,
             deliveries: Vec::new(),
+            tracks: Tracks::default(),
             lost: 0,
             unknown: 0,
         };
@@ -137,6 +140,7 @@ impl World {
             answers: Vec::new(),
         };
         self.nodes.insert(number, started);
+        self.tracks.forget(number);
     }
 
     pub(super) fn stop(&mut self, number: u64) {
@@ -296,14 +300,18 @@ impl World {
 
     fn receive(&mut self, at: At, hop: Hop, bytes: &[u8]) {
         let (head, message) = Head::parse(bytes).expect("it was written well");
+        let head_bytes = &bytes[..bytes.len() - message.len()];
         let message = read(message);
         let mut random = Random::new(self.random.next_u64());
         let node = self.nodes.get_mut(&at.0).expect("a node");
         let core = &mut node.cores[usize::from(at.1)];
+        let moment = core.moment();
         let Ok(arrival) = core.receive(&head, hop, &AllNodes, &mut random) else {
             self.unknown += 1;
             return;
         };
+        self.tracks
+            .arrive((at, moment), (head_bytes, hop), &arrival);
         let delivered = arrival.recipients().map(|to| Delivery { at, to, message });
         self.deliveries.extend(delivered);
         let cores = arrival.cores();
@@ -342,9 +350,12 @@ impl World {
         let mut random = Random::new(self.random.next_u64());
         let node = self.nodes.get_mut(&at.0).expect("a node");
         let core = &mut node.cores[usize::from(at.1)];
-        let topic = Topic::new(topic).expect("a topic");
-        let fanout = core.publish((topic, kind), publish, &AllNodes, &mut random);
+        let moment = core.moment();
+        let name = Topic::new(topic).expect("a topic");
+        let fanout = core.publish((name, kind), publish, &AllNodes, &mut random);
         let fanout = fanout.expect("there is room");
+        self.tracks
+            .publish((at, moment), (topic, kind), publish, &fanout);
         let message = Message {
             number,
             from: at,

@@ -115,18 +115,15 @@ impl Core {
         from: Option<Uid>,
         waiting: &mut Waiting,
     ) -> Option<Arrived> {
-        let parsed = Head::parse(&frame).ok();
-        let Some((head, archive)) = parsed.filter(|it| is_honest(&it.0, from)) else {
-            self.tally.published_malformed.add(1);
-            return None;
-        };
-        waiting.answer_to = head.answer_to;
-        waiting.is_forwarded = head.is_forwarded;
         let mut recipients = self.pubsub.recipients.take();
-        let mut topic = None;
-        let whole = (&head, &frame[..], archive);
-        let found = (&mut recipients, &mut topic, &mut waiting.cores);
-        waiting.passed = self.pass_published_on(whole, from.is_some(), found);
+        let (mut topic, came) = (None, (&frame[..], from.is_some()));
+        let archive = match self.pass_on_again(came, &mut recipients, &mut waiting.cores) {
+            Some((archive, shared)) => {
+                waiting.passed.shared = shared;
+                archive
+            }
+            None => self.pass_on_anew(&frame, from, (&mut recipients, &mut topic), waiting),
+        };
         if !waiting.cores.is_empty() {
             waiting.frame = Box::from(&frame[..]);
         }
@@ -141,6 +138,50 @@ impl Core {
         recipients.clear();
         self.pubsub.recipients.replace(recipients);
         arrived
+    }
+
+    /// The same of a frame of which the machine says who gets it. Its message.
+    fn pass_on_anew<'a>(
+        self: &Rc<Self>,
+        frame: &'a [u8],
+        from: Option<Uid>,
+        (recipients, topic): (&mut Vec<Recipient>, &mut Option<Rc<str>>),
+        waiting: &mut Waiting,
+    ) -> &'a [u8] {
+        let parsed = Head::parse(frame).ok();
+        let Some((head, archive)) = parsed.filter(|it| is_honest(&it.0, from)) else {
+            self.tally.published_malformed.add(1);
+            return &[];
+        };
+        waiting.answer_to = head.answer_to;
+        waiting.is_forwarded = head.is_forwarded;
+        let found = (recipients, topic, &mut waiting.cores);
+        let whole = (&head, frame, archive);
+        waiting.passed = self.pass_published_on(whole, from.is_some(), found);
+        archive
+    }
+
+    /// Gives a frame to other cores of this node, and says which have no room for it. How many
+    /// have it.
+    pub(super) fn share_with(
+        self: &Rc<Self>,
+        cores: impl Iterator<Item = CoreId>,
+        frame: &[u8],
+        full: &mut Vec<CoreId>,
+    ) -> u16 {
+        let mut shared = 0;
+        for core in cores {
+            // All cores of a node know what its entries are.
+            let parts = Parts {
+                head: frame,
+                archive: &[],
+            };
+            match self.share(core, &parts, None) {
+                true => shared += 1,
+                false => full.push(core),
+            }
+        }
+        shared
     }
 
     /// Sends on what goes elsewhere, and says who gets it here, and by what topic.
@@ -164,23 +205,14 @@ impl Core {
             blocked: Cell::new(None),
         };
         let hop = if from_node { Hop::Link } else { Hop::Mesh };
+        let moment = mediator.moment();
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
             self.tally.published_to_nobody.add(1);
             return passed;
         };
         let mut room = self.pubsub.head.borrow_mut();
         room.resize(HEAD_BYTES_MAX, 0);
-        for core in arrival.cores().iter() {
-            // All cores of a node know what its entries are.
-            let parts = Parts {
-                head: frame,
-                archive: &[],
-            };
-            match self.share(core, &parts, None) {
-                true => passed.shared += 1,
-                false => cores.push(core),
-            }
-        }
+        passed.shared = self.share_with(arrival.cores().iter(), frame, cores);
         for forward in arrival.forwards() {
             let is_sent = arrival.write_for(forward, &mut room).is_ok_and(|length| {
                 let parts = Parts {
@@ -202,6 +234,8 @@ impl Core {
             self.tally.published_to_nobody.add(1);
         }
         recipients.extend(arrival.recipients());
+        let head = (&frame[..frame.len() - archive.len()], from_node);
+        self.remember_frame(head, moment, &arrival);
         if self.pubsub.wild.get() > 0 {
             *topic = Some(Rc::from(arrival.topic().as_str()));
         }

@@ -15,6 +15,7 @@ mod paths;
 mod publishing;
 mod subscribers;
 mod subscribing;
+mod track;
 mod ways;
 
 use std::cell::{Cell, RefCell};
@@ -41,6 +42,8 @@ pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribers::FeedKey;
 use self::subscribers::Subscribers;
 pub(crate) use self::subscribing::Entered;
+use self::track::LastFrame;
+pub(crate) use self::track::Track;
 use self::ways::Ways;
 pub(crate) use self::ways::{InLine, Standing};
 use super::Core;
@@ -58,6 +61,7 @@ pub(super) struct PubsubRoom {
     /// Of one publish or arrival, used again for the next.
     recipients: RefCell<Vec<Recipient>>,
     head: RefCell<Vec<u8>>,
+    last_frame: RefCell<LastFrame>,
     archive: RefCell<Vec<u8>>,
     /// Actors among the subscribers.
     actors: ActorInterests,

@@ -12,7 +12,7 @@ use ringmesh_proto::message::Message;
 
 use super::super::Core;
 use super::ways::{Blocked, Standing, View};
-use super::{Arrived, Subscriber, Told};
+use super::{Arrived, Subscriber, Told, Track};
 use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
 
 /// What is to be published, and how.
@@ -26,6 +26,8 @@ pub(crate) struct Order<'a> {
     pub(crate) role: Option<&'a str>,
     /// Where the publisher stands in the line of a way.
     pub(crate) place: Standing<'a>,
+    /// The way that the one before took.
+    pub(crate) track: &'a Track,
     /// For how long it waits for the answers of all whom it reaches, if it does.
     pub(crate) answers: Option<Duration>,
 }
@@ -61,7 +63,7 @@ pub(crate) enum Refused {
 
 /// What a head takes, unless its names are long or its groups many: then a way without room may
 /// be found only when it is sent to.
-const HEAD_BYTES_USUAL: usize = 256;
+pub(super) const HEAD_BYTES_USUAL: usize = 256;
 
 /// The scratch space for an archive of unknown length, at first.
 const ARCHIVE_BYTES: usize = 4096;
@@ -95,45 +97,69 @@ impl Core {
         if HEAD_BYTES_MAX + archive.len() + ROOT_BYTES > longest {
             return Err(Refused::TooLarge);
         }
-        let mut order = *order;
+        let mut recipients = self.pubsub.recipients.take();
+        let published = match self.publish_again(order, archive, &mut recipients) {
+            Some(mut reach) => {
+                self.tally.published.add(1);
+                reach.here = self.offer_here(order, archive, &recipients).offered;
+                Ok(reach)
+            }
+            None => self.publish_anew(*order, archive, &mut recipients),
+        };
+        recipients.clear();
+        self.pubsub.recipients.replace(recipients);
+        published
+    }
+
+    /// The same where the machine says who gets it.
+    fn publish_anew(
+        self: &Rc<Self>,
+        mut order: Order<'_>,
+        archive: &[u8],
+        recipients: &mut Vec<Recipient>,
+    ) -> Result<Reach, Refused> {
         if order.answers.is_some() {
             let number = self.pubsub.answers.reserve();
             order.publish.answer = Some(number.ok_or(Refused::TooManyWait)?);
         }
-        let mut recipients = self.pubsub.recipients.take();
         let mut nodes = Vec::new();
-        let mut sent = self.send_published(&order, archive, (&mut recipients, &mut nodes));
-        if let Ok(reach) = &mut sent {
-            self.tally.published.add(1);
-            // What was lost on its way was for somebody.
-            let nobody = recipients.is_empty() && reach.cores + reach.nodes + reach.lost == 0;
-            self.tally.published_to_nobody.add(u64::from(nobody));
-            self.tally.publishes_lost.add(reach.lost as u64);
-            // What is told below may publish as well.
-            reach.answer = order.publish.answer;
-            if let (Some(number), Some(time)) = (reach.answer, order.answers) {
-                let deadline = self.clock.peek() + time;
-                let answers = &self.pubsub.answers;
-                let publish = (number, order.publish.policy);
-                answers.begin(publish, deadline, self.identity().uid, &nodes);
-            }
-            let mut told = Told::default();
-            if !recipients.is_empty() {
-                let topic = (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str()));
-                let mut arrived = Arrived::new(self.copies.copy(archive), topic);
-                // Whoever wanted to be waited for was, or nobody was to wait.
-                told = self.offer_all(&recipients, &mut arrived, |_| {
-                    self.tally.subscribers_dropped.add(1);
-                });
-                reach.here = told.offered;
-            }
-            if let Some(number) = reach.answer {
-                self.note_reached_here(number, told.taken, reach.cores);
-            }
+        let mut reach = self.send_published(&order, archive, (recipients, &mut nodes))?;
+        self.tally.published.add(1);
+        // What was lost on its way was for somebody.
+        let nobody = recipients.is_empty() && reach.cores + reach.nodes + reach.lost == 0;
+        self.tally.published_to_nobody.add(u64::from(nobody));
+        self.tally.publishes_lost.add(reach.lost as u64);
+        reach.answer = order.publish.answer;
+        if let (Some(number), Some(time)) = (reach.answer, order.answers) {
+            let deadline = self.clock.peek() + time;
+            let publish = (number, order.publish.policy);
+            let answers = &self.pubsub.answers;
+            answers.begin(publish, deadline, self.identity().uid, &nodes);
         }
-        recipients.clear();
-        self.pubsub.recipients.replace(recipients);
-        sent
+        let told = self.offer_here(&order, archive, recipients);
+        reach.here = told.offered;
+        if let Some(number) = reach.answer {
+            self.note_reached_here(number, told.taken, reach.cores);
+        }
+        Ok(reach)
+    }
+
+    /// Offers what was published to those of this core. What runs then may publish as well.
+    fn offer_here(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        archive: &[u8],
+        recipients: &[Recipient],
+    ) -> Told {
+        if recipients.is_empty() {
+            return Told::default();
+        }
+        let topic = (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str()));
+        let mut arrived = Arrived::new(self.copies.copy(archive), topic);
+        // Whoever wanted to be waited for was, or nobody was to wait.
+        self.offer_all(recipients, &mut arrived, |_| {
+            self.tally.subscribers_dropped.add(1);
+        })
     }
 
     /// Sends what goes elsewhere, and says who gets it here.
@@ -156,6 +182,7 @@ impl Core {
             blocked: Cell::new(None),
         };
         let (topic, publish) = ((order.topic, order.protocol), &order.publish);
+        let moment = mediator.moment();
         let fanout = match mediator.publish(topic, publish, &view, random) {
             Ok(fanout) => fanout,
             Err(full) => {
@@ -204,6 +231,7 @@ impl Core {
             reach.nodes += usize::from(is_sent);
             reach.lost += usize::from(!is_sent);
         }
+        self.remember_way(order, moment, &fanout);
         Ok(reach)
     }
 

@@ -165,7 +165,7 @@ impl Core {
 
     /// Whether a frame of so many bytes finds room on a way; else whether the mediator there is
     /// busy. Where there is no link yet, one is made.
-    fn room_on(
+    pub(super) fn room_on(
         self: &Rc<Self>,
         way: &Recipient,
         bytes: usize,
