@@ -22,8 +22,8 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// The whole budget of a turn that begins `now`. Half of its time is for tasks if the turn
-    /// before has left some: one at least is polled in each turn, but that is few, where messages
-    /// take all the time and wake many.
+    /// before has left some: a few are polled in each turn, but that is little where messages take
+    /// all the time and wake many.
     pub(crate) fn new(now: Instant, settings: &Settings, do_tasks_wait: bool) -> Self {
         let time = settings.turn_time_max;
         let for_tasks = if do_tasks_wait {

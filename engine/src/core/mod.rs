@@ -411,8 +411,8 @@ impl Core {
         Ok(())
     }
 
-    /// Polls the tasks that are ready, as many as the turn's time allows and one at least. Says
-    /// whether any was.
+    /// Polls the tasks that are ready, as many as the turn's time allows and a few at least.
+    /// Says whether any was.
     fn poll_tasks(&self, budget: &Budget) -> bool {
         if self.tasks.any_ready() {
             // A batch that ended within a frame has no other behind it, and tasks are not its time.

@@ -19,6 +19,9 @@ use ringmesh_transport::doorbell::Doorbell;
 use super::current;
 use super::user_code::contain;
 
+/// Tasks that are polled between two readings of the clock: one costs as much as a short poll.
+const STRIDE: usize = 4;
+
 /// What a panic carried.
 pub(crate) type PanicPayload = Box<dyn Any + Send>;
 
@@ -154,23 +157,23 @@ impl Tasks {
         }
     }
 
-    /// Polls the tasks that are ready now, each once, as long as there `has_time`; the rest keep
-    /// their places. `panicked` gets the payload of one that panicked, and that task is gone. Says
-    /// whether any was polled.
+    /// Polls the tasks that are ready now, each once, as long as there `has_time`, which a few of
+    /// them are polled without asking for; the rest keep their places. `panicked` gets the payload
+    /// of one that panicked, and that task is gone. Says whether any was polled.
     pub(crate) fn poll_ready(
         &self,
         has_time: impl Fn() -> bool,
         mut panicked: impl FnMut(PanicPayload),
     ) -> bool {
         let count = self.ready.borrow().len();
-        for _ in 0..count {
+        for polled in 1..=count {
             let Some(waker) = self.ready.borrow_mut().pop_front() else {
                 break;
             };
             if let Err(payload) = self.poll_one(waker) {
                 panicked(payload);
             }
-            if !has_time() {
+            if polled % STRIDE == 0 && !has_time() {
                 break;
             }
         }
