@@ -471,7 +471,7 @@ where
     let limit = body_cap as usize;
     let extension_bytes = match head {
         SendHead::Tell { .. } => 0,
-        SendHead::Ask { .. } => EXTENSION_BYTES,
+        SendHead::TellFor { .. } | SendHead::Ask { .. } => EXTENSION_BYTES,
     };
     let bytes = match payload.write(&mut []) {
         Ok(bytes) | Err(EncodeError::NoRoom { needed: bytes }) => bytes + extension_bytes,

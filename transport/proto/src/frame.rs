@@ -9,7 +9,8 @@
 //! ```
 //! Numbers are little-endian, frames follow each other without padding. The checksum covers all of
 //! the frame but itself. The extension is there exactly for ask, reply, error and cancel, and flag
-//! bit 0 says so.
+//! bit 0 says so. Within a process a tell may have one too, see
+//! [`SendHead::TellFor`](crate::link::SendHead::TellFor).
 //!
 //! [`parse`] finds a frame at the start of bytes and reads it in place. [`frame`] makes one in
 //! place around a payload that is already where it belongs, and [`seal`] adds the checksums of

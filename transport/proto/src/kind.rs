@@ -98,7 +98,8 @@ impl Kind {
             || matches!(self, Self::System | Self::Cluster)
     }
 
-    /// Whether the body begins with an extension.
+    /// Whether the body begins with an extension. That of a tell does only where it says for which
+    /// node it is told, within a process.
     #[inline]
     pub const fn has_extension(self) -> bool {
         matches!(self, Self::Ask | Self::Reply | Self::Error | Self::Cancel)
@@ -116,7 +117,7 @@ impl Kind {
         matches!(self, Self::DefineType | Self::DefineTarget)
     }
 
-    /// Where the payload begins: behind the header, and the extension if there is one.
+    /// Where the payload begins: behind the header, and the extension if the kind has one.
     #[inline]
     pub const fn payload_offset(self) -> usize {
         crate::limits::HEADER_BYTES

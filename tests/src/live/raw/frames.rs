@@ -36,7 +36,7 @@ pub fn target_of<P: Protocol>(actor: &Ref<P>) -> Target {
 
 /// A frame with a right header and checksum.
 pub fn frame(head: &Head, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; head.kind.payload_offset() + payload.len()];
+    let mut bytes = vec![0; head.payload_offset() + payload.len()];
     encode(&mut bytes, head, payload);
     bytes
 }

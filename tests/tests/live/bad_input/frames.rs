@@ -307,6 +307,31 @@ fn an_answer_that_nobody_waits_for_is_counted_and_the_link_lives() {
     watched.saw_nothing();
 }
 
+/// Only the cores of one node say so to each other; what a peer sends, it sends itself.
+#[test]
+fn a_tell_that_says_for_which_node_it_is_told_is_closed() {
+    let watched = Watched::start();
+    let target = watched.sink();
+    watched.closes_one("frame_flags", || {
+        let mut peer = link_for::<Record>(&watched, target);
+        let told_for = Head {
+            kind: Kind::Tell,
+            type_number: make::TYPE,
+            target_number: make::TARGET,
+            extension: Some(ringmesh_proto::frame::Extension {
+                correlation: watched.id().uid.as_u64(),
+                ..Default::default()
+            }),
+        };
+        let forged = make::frame(&told_for, &make::archived(&record(2)));
+        peer.send(&[make::tell(&record(1)), forged].concat());
+        peer.ending()
+    });
+    let account = watched.account();
+    assert_eq!((account.count, account.highest), (1, 1), "{account:?}");
+    watched.saw_nothing();
+}
+
 #[test]
 fn a_good_frame_before_a_bad_one_is_delivered() {
     let watched = Watched::start();

@@ -10,7 +10,8 @@ use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
 pub struct Frame<'a> {
     /// Its header.
     pub header: Header,
-    /// Its extension; there exactly for ask, reply, error and cancel.
+    /// Its extension; there exactly for ask, reply, error and cancel, and for a tell within the
+    /// process that is told for another node.
     pub extension: Option<Extension>,
     /// The rest of its body.
     pub payload: &'a [u8],
@@ -182,10 +183,12 @@ pub fn parse_with<'a, R>(
         target_number: (second >> 32) as u32,
     };
     let flags = (second >> 8) as u8;
-    if !fits(&header, flags) {
+    let is_told_for = !verify && is_told_for_another(&header, flags);
+    if !is_told_for && !fits(&header, flags) {
         return Err(misfit(&header, flags));
     }
-    Ok(Parsed::Complete(read(dissect(header, body))))
+    let has_extension = is_told_for || kind.has_extension();
+    Ok(Parsed::Complete(read(dissect(header, has_extension, body))))
 }
 
 /// A whole [`Kind::Tell`], by what its header says.
@@ -229,10 +232,9 @@ pub fn parse_tell(bytes: &[u8], body_cap: u32, checksums: Checksums) -> Option<T
 
 /// Splits a body whose length was verified against the kind.
 #[inline(always)]
-fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
+fn dissect(header: Header, has_extension: bool, body: &[u8]) -> Frame<'_> {
     let wire_bytes = HEADER_BYTES + body.len();
-    if header.kind.has_extension()
-        && let Some((extension, payload)) = body.split_first_chunk::<EXTENSION_BYTES>()
+    if has_extension && let Some((extension, payload)) = body.split_first_chunk::<EXTENSION_BYTES>()
     {
         return Frame {
             header,
@@ -254,9 +256,21 @@ fn dissect(header: Header, body: &[u8]) -> Frame<'_> {
 /// Whether an undamaged header keeps to the shape of its kind.
 #[inline(always)]
 fn fits(header: &Header, flags: u8) -> bool {
-    let shape = header.kind.shape();
-    flags == flags_of(header.kind)
-        && (shape.body_min..=shape.body_max).contains(&header.body_bytes)
+    flags == flags_of(header.kind) && keeps_to(header.kind.shape(), header)
+}
+
+/// Whether a header is that of a tell with the extension of an ask. Only this process itself writes
+/// those, to itself: so nobody else can say for whom a message is told.
+#[inline(always)]
+fn is_told_for_another(header: &Header, flags: u8) -> bool {
+    let is_tell = header.kind == Kind::Tell && flags == flags_of(Kind::Ask);
+    is_tell && keeps_to(Kind::Ask.shape(), header)
+}
+
+/// Whether the numbers of a header are of that shape.
+#[inline(always)]
+fn keeps_to(shape: &Shape, header: &Header) -> bool {
+    (shape.body_min..=shape.body_max).contains(&header.body_bytes)
         && (shape.type_number.0..=shape.type_number.1).contains(&header.type_number)
         && (shape.target_number.0..=shape.target_number.1).contains(&header.target_number)
 }
@@ -270,7 +284,7 @@ fn words(header: &[u8; HEADER_BYTES]) -> (u64, u64) {
 
 /// The flags a frame of this kind has: bit 0 announces the extension.
 #[inline]
-pub(super) const fn flags_of(kind: Kind) -> u8 {
+const fn flags_of(kind: Kind) -> u8 {
     kind.has_extension() as u8
 }
 

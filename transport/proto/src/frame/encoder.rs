@@ -1,10 +1,9 @@
 //! Frames to bytes, in place.
 
-use super::decoder::flags_of;
 use super::header::Extension;
 use crate::checksum;
 use crate::kind::Kind;
-use crate::limits::HEADER_BYTES;
+use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
 
 /// What is said of a frame besides its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +14,7 @@ pub struct Head {
     pub type_number: u16,
     /// The number of the recipient, 0 where the kind has none.
     pub target_number: u32,
-    /// There exactly where the kind has one.
+    /// There where the kind has one, and may be there for a tell.
     pub extension: Option<Extension>,
 }
 
@@ -29,22 +28,34 @@ impl Head {
             extension: None,
         }
     }
+
+    /// Where the payload begins: behind the header, and the extension if there is one.
+    #[inline]
+    pub const fn payload_offset(&self) -> usize {
+        HEADER_BYTES
+            + if self.extension.is_some() {
+                EXTENSION_BYTES
+            } else {
+                0
+            }
+    }
 }
 
 /// Writes the header and the extension of a frame around a payload of `payload_bytes` that is
-/// already in `into`, at [`Kind::payload_offset`]. Returns the length of the frame. Its checksum is
+/// already in `into`, at [`Head::payload_offset`]. Returns the length of the frame. Its checksum is
 /// still missing: [`seal`] adds it.
 ///
 /// # Panics
-/// If `into` is shorter than the frame, if the extension is not there exactly when the kind has
-/// one, or if the payload is longer than a length field can say.
+/// If `into` is shorter than the frame, if the extension is not there when the kind has one, or is
+/// there when the kind has none and is no tell, or if the payload is longer than a length field can
+/// say.
 #[inline]
 pub fn frame(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
     assert!(
-        head.extension.is_some() == head.kind.has_extension(),
+        head.extension.is_some() == head.kind.has_extension() || head.kind == Kind::Tell,
         "an extension goes with the kind"
     );
-    let frame_bytes = head.kind.payload_offset() + payload_bytes;
+    let frame_bytes = head.payload_offset() + payload_bytes;
     let body_bytes = u32::try_from(frame_bytes - HEADER_BYTES).expect("a body's length fits");
     let (header, body) = into[..frame_bytes]
         .split_first_chunk_mut::<HEADER_BYTES>()
@@ -64,7 +75,7 @@ pub fn frame(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
 /// # Panics
 /// As [`frame`].
 pub fn front(into: &mut [u8], head: &Head, payload_bytes: usize) -> usize {
-    let front_bytes = head.kind.payload_offset();
+    let front_bytes = head.payload_offset();
     let body_bytes = u32::try_from(front_bytes - HEADER_BYTES + payload_bytes);
     let front_bytes = frame(&mut into[..front_bytes], head, 0);
     let body_bytes = body_bytes.expect("a body's length fits");
@@ -119,7 +130,7 @@ pub fn encode(into: &mut [u8], head: &Head, payload: &[u8]) -> usize {
 
 /// The same as [`encode`], with the checksum still missing.
 pub(crate) fn stage(into: &mut [u8], head: &Head, payload: &[u8]) -> usize {
-    let payload_offset = head.kind.payload_offset();
+    let payload_offset = head.payload_offset();
     into[payload_offset..payload_offset + payload.len()].copy_from_slice(payload);
     frame(into, head, payload.len())
 }
@@ -129,7 +140,7 @@ pub(crate) fn stage(into: &mut [u8], head: &Head, payload: &[u8]) -> usize {
 fn encode_header(head: &Head, body_bytes: u32) -> [u8; HEADER_BYTES] {
     let whole = u128::from(body_bytes)
         | u128::from(head.kind.to_wire()) << 64
-        | u128::from(flags_of(head.kind)) << 72
+        | u128::from(head.extension.is_some()) << 72
         | u128::from(head.type_number) << 80
         | u128::from(head.target_number) << 96;
     whole.to_le_bytes()

@@ -4,6 +4,7 @@
 use super::write::{Draft, Numbers};
 use super::{Outbound, SendHead};
 use crate::archive::EncodeError;
+use crate::frame::Checksums;
 use crate::limits::HEADER_BYTES;
 use crate::link::Payload;
 use crate::piece::SharedBytes;
@@ -39,7 +40,10 @@ impl<B: SharedBytes> Outbound<B> {
         else {
             return Err(NOT_HERE);
         };
-        let lead = draft.kind.payload_offset();
+        if draft.is_for_another() && self.checksums == Checksums::Verified {
+            return Err(NOT_HERE);
+        }
+        let lead = draft.payload_offset();
         let credit = self.credit_to.checked_sub(self.tail + lead as u64);
         let current = self.current.as_mut().filter(|_| self.deferred.is_empty());
         let (Some(credit), Some(current)) = (credit, current) else {

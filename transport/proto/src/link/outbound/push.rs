@@ -2,6 +2,7 @@
 
 use super::Outbound;
 use super::write::Draft;
+use crate::address::Uid;
 use crate::frame::Extension;
 use crate::frame::body::{DefineTarget, DefineType, System};
 use crate::kind::Kind;
@@ -22,6 +23,17 @@ pub enum SendHead<'a> {
         message: &'a MessageType,
         /// Its recipient.
         target: Target,
+    },
+    /// It wants no answer, and is told for another node, which its recipient is to take for its
+    /// sender. On a link within this process alone: what comes from another one says of nobody but
+    /// its own sender.
+    TellFor {
+        /// The message's type.
+        message: &'a MessageType,
+        /// Its recipient.
+        target: Target,
+        /// The node.
+        sender: Uid,
     },
     /// It wants an answer.
     Ask {
@@ -68,7 +80,7 @@ impl<B: SharedBytes> Outbound<B> {
             return Err(PushError::TargetBusy);
         }
         let lead = DefineType::FRAME_BYTES + DefineTarget::FRAME_BYTES + HEADER_BYTES;
-        self.admit(Kind::Tell, lead, payload_bytes)
+        self.admit(0, lead, payload_bytes)
     }
 
     /// Writes what this node tells its peer, behind everything pushed before, and returns the
@@ -145,6 +157,9 @@ pub enum PushError {
     /// More answers wait than the peer may have asks outstanding: it broke the rules.
     #[error("more answers wait than asks may be outstanding")]
     TooManyAnswers,
+    /// It is told for another node than this one, and leaves the process. It never will.
+    #[error("a message is told for another node within a process alone")]
+    ForAnother,
     /// The goodbye was said. Nothing follows it.
     #[error("the link is ending")]
     Ending,

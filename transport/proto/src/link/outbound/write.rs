@@ -7,7 +7,7 @@ use crate::archive::EncodeError;
 use crate::frame::body::{DefineTarget, DefineType, ErrorCode};
 use crate::frame::{Checksums, Extension, Head, frame, front};
 use crate::kind::Kind;
-use crate::limits::EXTENSION_BYTES;
+use crate::limits::{EXTENSION_BYTES, HEADER_BYTES};
 use crate::link::deferred::{Answer, Content};
 use crate::link::numbers::Numbered;
 use crate::link::{Payload, Target};
@@ -34,6 +34,19 @@ impl<'a> Draft<'a> {
                 target: Some(target),
                 extension: None,
             },
+            SendHead::TellFor {
+                message,
+                target,
+                sender,
+            } => Self {
+                kind: Kind::Tell,
+                message: Some(message),
+                target: Some(target),
+                extension: Some(Extension {
+                    correlation: sender.as_u64(),
+                    ..Extension::default()
+                }),
+            },
             SendHead::Ask {
                 message,
                 target,
@@ -45,6 +58,27 @@ impl<'a> Draft<'a> {
                 extension: Some(extension),
             },
         }
+    }
+
+    /// Where its payload begins.
+    #[inline(always)]
+    pub(super) fn payload_offset(&self) -> usize {
+        HEADER_BYTES + self.extension_bytes()
+    }
+
+    #[inline(always)]
+    fn extension_bytes(&self) -> usize {
+        if self.extension.is_some() {
+            EXTENSION_BYTES
+        } else {
+            0
+        }
+    }
+
+    /// Whether it is a tell for another node.
+    #[inline(always)]
+    pub(super) fn is_for_another(&self) -> bool {
+        self.kind == Kind::Tell && self.extension.is_some()
     }
 
     #[inline(always)]
@@ -121,18 +155,21 @@ impl<B: SharedBytes> Outbound<B> {
         draft: Draft<'_>,
         payload: &P,
     ) -> Result<u64, PushError> {
+        if draft.is_for_another() && self.checksums == Checksums::Verified {
+            return Err(PushError::ForAnother);
+        }
         let numbers = self.number(&draft)?;
-        let lead = numbers.definition_bytes + draft.kind.payload_offset();
+        let lead = numbers.definition_bytes + draft.payload_offset();
         let payload_bytes = match payload.exact_bytes() {
             Some(bytes) => {
-                self.admit(draft.kind, lead, bytes)?;
+                self.admit(draft.extension_bytes(), lead, bytes)?;
                 self.reserve(slabs, lead + bytes)?;
                 match self.encode_at(lead, bytes, payload) {
                     Ok(written) => written,
                     Err(_) => return Err(self.not_encoded(slabs)),
                 }
             }
-            None => self.write_unmeasured(slabs, draft.kind, lead, payload)?,
+            None => self.write_unmeasured(slabs, draft.extension_bytes(), lead, payload)?,
         };
         Ok(self.commit(&draft, &numbers, payload_bytes))
     }
@@ -144,12 +181,12 @@ impl<B: SharedBytes> Outbound<B> {
         draft: Draft<'_>,
         payload: &B,
     ) -> Result<u64, PushError> {
-        if self.checksums == Checksums::Absent {
+        if self.checksums == Checksums::Absent || draft.is_for_another() {
             return self.write(slabs, draft, &payload[..]);
         }
         let numbers = self.number(&draft)?;
-        let lead = numbers.definition_bytes + draft.kind.payload_offset();
-        self.admit(draft.kind, lead, payload.len())?;
+        let lead = numbers.definition_bytes + draft.payload_offset();
+        self.admit(draft.extension_bytes(), lead, payload.len())?;
         if !slabs.charge(payload.len()) {
             return Err(PushError::NoMemory);
         }
@@ -171,11 +208,11 @@ impl<B: SharedBytes> Outbound<B> {
     fn write_unmeasured<P: Payload + ?Sized>(
         &mut self,
         slabs: &mut SlabPool,
-        kind: Kind,
+        extension_bytes: usize,
         lead: usize,
         payload: &P,
     ) -> Result<usize, PushError> {
-        self.admit(kind, lead, 0)?;
+        self.admit(extension_bytes, lead, 0)?;
         let current = self.current.as_mut().map(Written::tail_mut);
         let placed = match current.and_then(|room| room.get_mut(lead..)) {
             Some(room) => payload.write(room),
@@ -185,13 +222,13 @@ impl<B: SharedBytes> Outbound<B> {
         };
         let needed = match placed {
             Ok(written) => {
-                self.admit(kind, lead, written)?;
+                self.admit(extension_bytes, lead, written)?;
                 return Ok(written);
             }
             Err(EncodeError::NoRoom { needed }) => needed,
             Err(_) => return Err(PushError::Encode),
         };
-        self.admit(kind, lead, needed)?;
+        self.admit(extension_bytes, lead, needed)?;
         self.reserve(slabs, lead + needed)?;
         match self.encode_at(lead, needed, payload) {
             Ok(written) => Ok(written),
@@ -242,15 +279,10 @@ impl<B: SharedBytes> Outbound<B> {
     #[inline(always)]
     pub(super) fn admit(
         &self,
-        kind: Kind,
+        extension_bytes: usize,
         lead: usize,
         payload_bytes: usize,
     ) -> Result<(), PushError> {
-        let extension_bytes = if kind.has_extension() {
-            EXTENSION_BYTES
-        } else {
-            0
-        };
         let bytes = extension_bytes + payload_bytes;
         let limit = self.body_cap as usize;
         if bytes > limit {
