@@ -140,6 +140,14 @@ pub fn uid(reader: &mut Reader<'_>) -> Result<Uid, CodecError> {
 /// [`CodecError`] if there is none, or not in its one spelling.
 pub fn address(reader: &mut Reader<'_>, system: &str) -> Result<Address, CodecError> {
     let (host, port) = (text(reader)?, reader.u16()?);
+    address_of(system, host, port)
+}
+
+/// The address of the system that has those parts.
+///
+/// # Errors
+/// [`CodecError`] if there is none, or it is not in its one spelling.
+pub fn address_of(system: &str, host: &str, port: u16) -> Result<Address, CodecError> {
     let address = Address::new(system, host, port).map_err(|_| CodecError::Text)?;
     if address.host() == host {
         return Ok(address);

@@ -33,6 +33,7 @@ mod key;
 pub mod limits;
 mod mediator;
 mod name;
+mod origin;
 mod publishing;
 mod queue;
 mod route;
@@ -55,6 +56,7 @@ pub use self::mediator::{
     Pressure, Publish, SendError, UnknownEntry, Whom,
 };
 pub use self::name::{GroupName, NameError, Path, Pattern, Topic, TopicName};
+pub use self::origin::{OWN_ORIGIN, Origin};
 pub use self::publishing::{Outcome, Publishing, TooMany};
 pub use self::queue::{Offered, OnFull, Queue, QueueCounters, QueueFull, QueueSettings, Taken};
 pub use self::route::{Stop, Unreached};

@@ -1,5 +1,7 @@
 //! Every bound of pub-sub.
 
+use ringmesh_proto::limits::HOST_BYTES_MAX;
+
 use crate::registry::limits::KEY_NAME_BYTES_MAX;
 
 /// The longest name of a topic, and the longest pattern, in bytes.
@@ -34,7 +36,10 @@ pub const GROUPS_OF_TOPIC_MAX: usize = 64;
 
 /// The most bytes of what a frame says before its message.
 pub const HEAD_BYTES_MAX: usize =
-    31 + TOPIC_BYTES_MAX + GROUPS_OF_TOPIC_MAX * (3 + GROUP_BYTES_MAX);
+    39 + TOPIC_BYTES_MAX + GROUPS_OF_TOPIC_MAX * (3 + GROUP_BYTES_MAX);
+
+/// The most bytes in front of that, where a core gives another of its node what was published.
+pub const ORIGIN_BYTES_MAX: usize = 1 + 8 + 1 + HOST_BYTES_MAX + 2;
 
 /// The most publishes of one core that wait for answers.
 pub const PUBLISHES_MAX: usize = 1024;
