@@ -2,15 +2,17 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | flags: 1 named, 2 open, 4 grouped, 8 forwarded, 16 answered, 32 besides; others are 0 |
+//! | 1 | flags: 1 named, 2 open, 4 grouped, 8 forwarded, 16 answered, 32 besides, 64 by another |
 //! | 8 | unless named: the number of the receiver's entry, which says topic and message type |
 //! | 8, 1, n | if named: the fingerprint of the message type, and the topic behind its length |
 //! | 1, then 2, 1, n for each | if grouped: how many groups, and of each the core and the name |
 //! | 8, 8, 2 | if answered: the number of the publish, and the node and core that it is told |
+//! | 8 | if by another than who sends it: the uid of the node that published it |
 //!
-//! Numbers are little-endian. It is open if subscribers without a group get it. A number that its
-//! receiver does not know is of a subscription that has ended: a dead letter. Only what is both
-//! forwarded and answered is answered besides.
+//! Numbers are little-endian, and bit 7 of the flags is 0. It is open if subscribers without a
+//! group get it. A number that its receiver does not know is of a subscription that has ended: a
+//! dead letter. Only what is both forwarded and answered is answered besides, and only what is
+//! forwarded was published by another.
 
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::limits::CORES_MAX;
@@ -26,6 +28,7 @@ const GROUPED: u8 = 4;
 const FORWARDED: u8 = 8;
 const ANSWERED: u8 = 16;
 const BESIDES: u8 = 32;
+const BY_ANOTHER: u8 = 64;
 
 /// The first byte of an answer, which no head begins with.
 const ANSWER: u8 = 0x80;
@@ -123,6 +126,8 @@ pub struct Head<'a> {
     pub groups: Groups<'a>,
     /// Who is told how many it has reached, if anybody.
     pub answer_to: Option<AnswerTo>,
+    /// The node that published it, as the one says that sends it on.
+    pub publisher: Option<Uid>,
 }
 
 impl<'a> Head<'a> {
@@ -133,7 +138,8 @@ impl<'a> Head<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), FrameError> {
         let mut reader = Reader::new(bytes);
         let flags = reader.u8()?;
-        if flags & !(NAMED | OPEN | GROUPED | FORWARDED | ANSWERED | BESIDES) != 0 {
+        let is_by_another = flags & BY_ANOTHER != 0;
+        if flags & ANSWER != 0 || is_by_another && flags & FORWARDED == 0 {
             return Err(FrameError::Number);
         }
         let topic = match flags & NAMED {
@@ -167,6 +173,10 @@ impl<'a> Head<'a> {
                 is_besides,
             }),
         };
+        let publisher = match is_by_another {
+            true => Some(Uid::new(reader.u64()?).ok_or(FrameError::Number)?),
+            false => None,
+        };
         let is_forwarded = flags & FORWARDED != 0;
         let is_open = flags & OPEN != 0;
         if !is_open && groups == Groups::default() {
@@ -179,6 +189,7 @@ impl<'a> Head<'a> {
             is_forwarded,
             groups,
             answer_to,
+            publisher,
         };
         Ok((head, reader.rest()))
     }
@@ -220,6 +231,7 @@ pub(super) struct Draft<'a, G> {
     pub(super) is_forwarded: bool,
     pub(super) groups: G,
     pub(super) answer_to: Option<AnswerTo>,
+    pub(super) publisher: Option<Uid>,
 }
 
 /// Bytes that are written one after the other.
@@ -275,6 +287,10 @@ impl<'a, G: Iterator<Item = (CoreId, &'a str)>> Draft<'a, G> {
             room.write(&answer_to.publish.to_le_bytes())?;
             room.write(&answer_to.node.as_u64().to_le_bytes())?;
             room.write(&answer_to.core.0.to_le_bytes())?;
+        }
+        if let Some(publisher) = self.publisher {
+            flags |= BY_ANOTHER;
+            room.write(&publisher.as_u64().to_le_bytes())?;
         }
         flags |= if self.is_open { OPEN } else { 0 };
         flags |= if self.is_forwarded { FORWARDED } else { 0 };

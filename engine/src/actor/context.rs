@@ -1,6 +1,5 @@
 //! What a handler can reach besides its actor.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -9,8 +8,9 @@ use std::time::Duration;
 use ringmesh_proto::address::{ActorPath, NodeId, Uid};
 use ringmesh_proto::message::{Message, Reply};
 
+use super::origin::Origin;
 use super::{Accepts, AcceptsLocal, Actor, LocalMessage, ReplyTo, StashFull};
-use crate::core::{ActorPlace, Asked, Asker, Core, Link, Pace, Question, Rest, TimerId};
+use crate::core::{ActorPlace, Asked, Asker, Core, Extra, Link, Pace, Question, Rest, TimerId};
 use crate::deploy::{Deploy, SpawnAtError, Spawnable};
 use crate::ending::Ending;
 use crate::error::{SendError, SpawnError, TimerError};
@@ -26,14 +26,6 @@ pub struct Cx<'a, A: Actor> {
     me: &'a Ref<A::Api>,
     stop: bool,
     message: Option<&'a Origin<'a>>,
-}
-
-/// Where the message came from that is being handled.
-pub(crate) struct Origin<'a> {
-    pub(crate) core: &'a Rc<Core>,
-    pub(crate) link: &'a Rc<Link>,
-    /// The number of the question, if it is one and its answer is still owed.
-    pub(crate) question: &'a Cell<Option<u64>>,
 }
 
 impl<'a, A: Actor> Cx<'a, A> {
@@ -60,16 +52,23 @@ impl<'a, A: Actor> Cx<'a, A> {
         Node::new(Rc::clone(self.core))
     }
 
-    /// The node that the message came from, as its link knows it: no message can claim another.
-    /// `None` in [`started`](Actor::started).
+    /// The node that the message came from, as its link knows it: no message can claim another. Of
+    /// what was [published](crate::pubsub) the node that did so.
+    ///
+    /// `None` in [`started`](Actor::started); and for a message that waited while its publisher
+    /// left and 4096 other nodes published to this core for the first time.
     pub fn sender(&self) -> Option<NodeId> {
-        let link = self.message?.link;
-        Some(link.node.clone())
+        self.message?.sender()
     }
 
     /// The process start of it.
     pub(crate) fn sender_uid(&self) -> Option<Uid> {
-        self.message.map(|it| it.link.node.uid)
+        self.message.map(Origin::sender_uid)
+    }
+
+    /// The node at the other end of the link that the message came on.
+    pub(crate) fn link_node(&self) -> Option<&NodeId> {
+        self.message.map(|it| &it.link.node)
     }
 
     /// Whether the message came from a client, for which the actor was
@@ -211,7 +210,8 @@ impl<'a, A: Actor> Cx<'a, A> {
                 "`Actor::STASH` says how much may be stashed"
             )
         };
-        let at = (<A::Api as Accepts<M>>::INDEX, self.link());
+        let told = self.message.map_or(Extra::None, Origin::told_for);
+        let at = (<A::Api as Accepts<M>>::INDEX, self.link(), told);
         self.core
             .stash(self.place(), at, (message, reply), A::STASH)
     }
@@ -435,8 +435,8 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// Takes the question over, if the message is one whose answer is still owed.
     #[inline]
     pub(super) fn take_question(&self) -> Option<Asked> {
-        let Origin { link, question, .. } = self.message?;
-        let correlation = question.take()?;
+        let Origin { link, handled, .. } = self.message?;
+        let correlation = handled.question.take()?;
         let question = Question {
             correlation,
             // It is there as long as the handler of a question runs.
@@ -469,14 +469,14 @@ impl Owed<'_> {
         if let Some(Origin {
             core,
             link,
-            question,
+            handled,
         }) = self.0
-            && let Some(correlation) = question.get()
+            && let Some(correlation) = handled.question.get()
         {
             Asker::new(core, link, correlation).answer(reply);
             // Whatever the handler still panics with, in the drop of its answer, this was the
             // answer.
-            question.set(None);
+            handled.question.set(None);
         }
     }
 }

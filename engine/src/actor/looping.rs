@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::cell::{Behaviour, Turn};
-use super::context::Origin;
+use super::origin::Origin;
 use super::port::{MESSAGES_PER_POLL, Notes, Port};
 use super::{
     Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome, Protocol,
 };
-use crate::core::{Core, Link, Notice};
+use crate::core::{Core, Extra, Link, Notice};
 use crate::reference::Ref;
 
 /// Ready when the loop is polled again.
@@ -55,7 +55,7 @@ async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<P
         let origin = Origin {
             core: &core,
             link: &link,
-            question: port.question(),
+            handled: port.handled(),
         };
         let mut cx = Cx::new(&core, &me, Some(&origin));
         let handled = {
@@ -181,18 +181,18 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             return Turn::of(Delivered::NoSuchMessage);
         };
         // The loop answers, or says at its end that nobody did.
-        if delivery.question.is_some() {
+        if delivery.extra.is_some() {
             core.running_question().set(None);
         }
         if !self.port.idle.get() {
             return self.port.put_by(core, index, check, &delivery);
         }
         self.port.place.fresh.set(Some(delivery.payload.take(core)));
-        self.port.hand(index, delivery.link, delivery.question);
+        self.port.hand(index, delivery.link, delivery.extra);
         self.poll_inline();
         if let Some(error) = self.port.place.invalid.get() {
             self.port.place.invalid.set(None);
-            self.port.question().set(None);
+            self.port.handled().question.set(None);
             return Turn::of(Delivered::Invalid(error));
         }
         Turn {
@@ -213,7 +213,7 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
             return self.port.put_local(index, value, link);
         }
         self.port.place.kept.set(Some(Content::Local(value)));
-        self.port.hand(index, link, None);
+        self.port.hand(index, link, Extra::None);
         self.poll();
         Turn {
             outcome: Outcome(Delivered::Handled),

@@ -12,15 +12,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Arrived;
-use crate::core::{Link, Question};
+use crate::core::{Extra, Link};
 
 /// One message that waits, or that is handed to its actor's loop.
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) arrived: Arrived,
     pub(crate) link: Rc<Link>,
-    /// What is known of the question, if it is one.
-    pub(crate) question: Option<Question>,
+    /// What it brought besides its bytes.
+    pub(crate) extra: Extra,
     /// What it takes of the mailbox: the bytes of its frame.
     pub(crate) bytes: usize,
     /// It is beyond the mailbox's bound, and its bytes were taken off the credit of its link.

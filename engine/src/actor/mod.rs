@@ -14,6 +14,7 @@ mod kin;
 mod local;
 mod looping;
 mod mailbox;
+mod origin;
 mod port;
 mod probing;
 mod reply_to;
@@ -44,7 +45,7 @@ use std::rc::Rc;
 use ringmesh_proto::message::{Message, MessageInfo, ProtocolId};
 use ringmesh_proto::shape::MessageShape;
 
-use crate::core::{Link, Payload, Question};
+use crate::core::{Extra, Link, Payload};
 use crate::message::{AccessError, Msg};
 use crate::watch::Terminated;
 
@@ -204,8 +205,8 @@ pub struct Delivery<'a> {
     pub(crate) link: &'a Rc<Link>,
     /// The recipient's number there.
     pub(crate) target_number: u32,
-    /// What is known of the question, if it is one.
-    pub(crate) question: Option<Question>,
+    /// What it brought besides its bytes.
+    pub(crate) extra: Extra,
 }
 
 /// What became of a [`Delivery`].

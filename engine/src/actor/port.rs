@@ -8,14 +8,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmesh_proto::time::Instant;
-
 use super::cell::Turn;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
 use super::serve::Place;
 use super::stash::{Stash, StashLimit};
 use super::{Arrived, Check, Content, Delivered, Delivery, LocalValue};
-use crate::core::{ActorPlace, Core, Link, Notice, PanicPayload, Question};
+use crate::core::{ActorPlace, Core, Extra, Handled, Link, Notice, PanicPayload};
 use crate::watch::Terminated;
 
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
@@ -74,11 +72,11 @@ pub(crate) struct Port {
     stash: Stash,
     /// The loop waits for a message.
     pub(super) idle: Cell<bool>,
-    /// The question that is being handled and not answered, and where it came from.
-    question: Cell<Option<u64>>,
+    /// What the message brought that is being handled: of a question its deadline too, answered or
+    /// not.
+    handled: Handled,
+    /// Where the question came from.
     asked_on: RefCell<Option<Rc<Link>>>,
-    /// The deadline of the question that is being handled, answered or not.
-    deadline: Cell<Option<Instant>>,
     /// What there is to see to besides the next message.
     pub(super) notes: Notes,
     /// Word of a watched actor's end.
@@ -110,9 +108,8 @@ impl Port {
             mailbox: RefCell::new(Mailbox::new(bound)),
             stash: Stash::default(),
             idle: Cell::default(),
-            question: Cell::default(),
+            handled: Handled::default(),
             asked_on: RefCell::default(),
-            deadline: Cell::default(),
             notes: Notes::default(),
             aside: Cell::default(),
             panicked: Cell::default(),
@@ -187,7 +184,7 @@ impl Port {
     /// The question whose handler ended without an answer, and where it came from.
     pub(crate) fn take_question(&self) -> Option<(Rc<Link>, u64)> {
         let link = self.asked_on.take();
-        let question = self.question.take();
+        let question = self.handled.question.take();
         link.zip(question)
     }
 
@@ -205,7 +202,7 @@ impl Port {
             Ok(message) => message,
             Err(error) => return Turn::of(Delivered::Invalid(error)),
         };
-        let bytes = delivery.payload.frame_bytes(delivery.question.is_some());
+        let bytes = delivery.payload.frame_bytes(delivery.extra.is_some());
         self.notes.add(Notes::WAITING);
         let mut mailbox = self.mailbox.borrow_mut();
         let filled = mailbox.put(Letter {
@@ -214,7 +211,7 @@ impl Port {
                 content: Content::Archived(message),
             },
             link: Rc::clone(link),
-            question: delivery.question,
+            extra: delivery.extra,
             bytes,
             charged: false,
             again: false,
@@ -251,7 +248,7 @@ impl Port {
         let _ = self.mailbox.borrow_mut().put(Letter {
             arrived: Arrived { index, content },
             link: Rc::clone(link),
-            question: None,
+            extra: Extra::None,
             bytes: 0,
             charged: false,
             again: false,
@@ -299,16 +296,17 @@ impl Port {
         is_empty
     }
 
-    /// The question that is being handled and not answered.
+    /// What the message brought that is being handled.
     #[inline]
-    pub(super) fn question(&self) -> &Cell<Option<u64>> {
-        &self.question
+    pub(super) fn handled(&self) -> &Handled {
+        &self.handled
     }
 
     /// A message is about to be handled that may be a question.
-    pub(super) fn ask(&self, question: Option<Question>, link: &Rc<Link>) {
-        self.question.set(question.map(|it| it.correlation));
-        *self.asked_on.borrow_mut() = question.map(|_| Rc::clone(link));
+    pub(super) fn ask(&self, extra: Extra, link: &Rc<Link>) {
+        self.handled.question.set(extra.correlation());
+        self.handled.extra.set(extra);
+        *self.asked_on.borrow_mut() = extra.question().map(|_| Rc::clone(link));
     }
 
     /// The state of the actor is gone; what waits in the mailbox is not, and what was laid aside
@@ -320,7 +318,7 @@ impl Port {
         self.aside.take();
         self.panicked.take();
         self.idle.set(false);
-        self.deadline.set(None);
+        self.handled.extra.set(Extra::None);
         let is_empty = self.mailbox.borrow().is_empty();
         self.notes.0.set(if is_empty { 0 } else { Notes::WAITING });
     }
@@ -363,14 +361,14 @@ impl Port {
 
     /// Says that the next message lies in its place.
     #[inline(always)]
-    pub(super) fn hand(&self, index: u16, link: &Rc<Link>, question: Option<Question>) {
+    pub(super) fn hand(&self, index: u16, link: &Rc<Link>, extra: Extra) {
         self.idle.set(false);
-        // Of a message that nobody asks there is nothing to set, if that was so before it.
-        if question.is_some() || self.deadline.get().is_some() {
-            self.question.set(question.map(|it| it.correlation));
-            self.deadline.set(question.map(|it| it.deadline));
+        // Of a message that brings nothing there is nothing to set, if that was so before it.
+        if extra.is_some() || self.handled.extra.get().is_some() {
+            self.handled.question.set(extra.correlation());
+            self.handled.extra.set(extra);
         }
-        if question.is_some() {
+        if extra.question().is_some() {
             *self.asked_on.borrow_mut() = Some(Rc::clone(link));
         }
         self.index.set(index);
@@ -447,7 +445,7 @@ impl Port {
             if let Some(letter) = core.take_waiting(self) {
                 let Arrived { index, content } = letter.arrived;
                 self.place.kept.set(Some(content));
-                return self.hand(index, &letter.link, letter.question);
+                return self.hand(index, &letter.link, letter.extra);
             }
             if self.notes.have(Notes::ASIDE) {
                 return;
@@ -474,7 +472,7 @@ impl Port {
             }
         };
         // Outside of handlers there is none, so that a message without one has nothing to set.
-        let deadline = self.deadline.get();
+        let deadline = self.handled.extra.get().deadline();
         let former = deadline.is_some().then(|| core.replace_deadline(deadline));
         let polled = catch_unwind(AssertUnwindSafe(poll));
         if let Some(former) = former {

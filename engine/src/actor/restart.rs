@@ -4,8 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::cell::{Behaviour, Turn};
-use super::context::Origin;
 use super::looping::loop_on;
+use super::origin::Origin;
 use super::port::{MESSAGES_PER_POLL, Notes, Port};
 use super::running::Running;
 use super::{
@@ -105,16 +105,16 @@ impl<A: Actor> Renewed<A> {
         let Letter {
             arrived: Arrived { index, content },
             link,
-            question,
+            extra,
             ..
         } = letter;
-        port.ask(question, &link);
+        port.ask(extra, &link);
         let origin = Origin {
             core,
             link: &link,
-            question: port.question(),
+            handled: port.handled(),
         };
-        let _scope = core.with_deadline(question.map(|it| it.deadline));
+        let _scope = core.with_deadline(extra.deadline());
         let mut cx = Cx::new(core, me, Some(&origin));
         match content {
             Content::Archived(message) => {
@@ -122,7 +122,7 @@ impl<A: Actor> Renewed<A> {
                     payload: Payload::whole(message.chunk()),
                     link: &link,
                     target_number: 0,
-                    question,
+                    extra,
                 };
                 // It was validated when it came.
                 let _ = <A::Api as Dispatch<A>>::dispatch(actor, index, delivery, &mut cx);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::cell::{Behaviour, Turn};
-use super::context::Origin;
+use super::origin::Origin;
 use super::{Actor, Cx, Delivered, Delivery, Dispatch, LocalValue, Outcome};
 use crate::core::{ActorPlace, Core, Link, Notice};
 use crate::reference::Ref;
@@ -36,7 +36,7 @@ impl<A: Actor> Behaviour for Running<A> {
         let origin = Origin {
             core,
             link: delivery.link,
-            question: core.running_question(),
+            handled: core.running(),
         };
         let mut cx = Cx::new(core, &self.me, Some(&origin));
         let outcome = <A::Api as Dispatch<A>>::dispatch(&mut self.actor, index, delivery, &mut cx);
@@ -56,7 +56,7 @@ impl<A: Actor> Behaviour for Running<A> {
         let origin = Origin {
             core,
             link,
-            question: core.running_question(),
+            handled: core.running(),
         };
         let mut cx = Cx::new(core, &self.me, Some(&origin));
         <A::Api as Dispatch<A>>::dispatch_local(&mut self.actor, index, value, &mut cx);

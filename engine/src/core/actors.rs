@@ -15,7 +15,7 @@ use super::link::Link;
 use super::routes::Found;
 use super::shared::Named;
 use super::watch::Place;
-use super::{Asker, Core, Errand, NoRoute, NodeIndex};
+use super::{Asker, Core, Errand, Extra, NoRoute, NodeIndex};
 use crate::actor::{Actor, ActorCell, ActorTable, Birth, Cx, Protocol, Supervised};
 use crate::directory::{Finding, Resolved, Selected};
 use crate::error::SpawnError;
@@ -268,12 +268,13 @@ impl Core {
     ) {
         self.tally.delivered.add(1);
         self.deadline.set(None);
+        self.running.extra.set(Extra::None);
         // One that its own handler stopped is still there: it ends when that is over.
         match self.cell_at(Place { slot, generation }) {
             Some(cell) => self.actor_panicked(&cell, message),
             None => self.tally.panics.add(1),
         }
-        if let Some(correlation) = self.running.take() {
+        if let Some(correlation) = self.running.question.take() {
             Asker::new(self, link, correlation).fail(ErrorCode::Failed);
         }
     }

@@ -12,6 +12,7 @@
 
 use std::rc::Rc;
 
+use ringmesh_proto::address::Uid;
 use ringmesh_proto::frame::Extension;
 use ringmesh_proto::limits::COPIED_BYTES_MAX;
 use ringmesh_proto::link::{Answered, SendHead};
@@ -36,10 +37,33 @@ impl Core {
         message: &MessageType,
         bytes: &Chunk,
     ) -> Result<(), Refusal> {
+        let target = to.target();
+        self.tell_bytes(to, SendHead::Tell { message, target }, bytes)
+    }
+
+    /// Tells an actor of this core what a node published.
+    pub(super) fn tell_published(
+        &self,
+        to: &Recipient,
+        message: &MessageType,
+        (bytes, publisher): (&Chunk, Uid),
+    ) -> Result<(), Refusal> {
+        let target = to.target();
+        let head = if publisher == self.identity().uid {
+            SendHead::Tell { message, target }
+        } else {
+            SendHead::TellFor {
+                message,
+                target,
+                sender: publisher,
+            }
+        };
+        self.tell_bytes(to, head, bytes)
+    }
+
+    fn tell_bytes(&self, to: &Recipient, head: SendHead<'_>, bytes: &Chunk) -> Result<(), Refusal> {
         let peers = self.peers.borrow();
         let (link, held_up) = peers.link_to(to, None)?;
-        let target = to.target();
-        let head = SendHead::Tell { message, target };
         let position = self.push_archived(link, held_up, head, bytes)?;
         if position >= link.flush_at.get() {
             let link = Rc::clone(link);

@@ -256,7 +256,7 @@ impl Core {
             return letter.bury(self, DeadLetterReason::UnknownMessage, described);
         };
         self.tally.local_received.add(1);
-        self.running.set(None);
+        self.running.question.set(None);
         let link = &self.ends[usize::from(from.0)].link;
         let handle = || cell.deliver_local(self, index, value, link);
         match catch_unwind(AssertUnwindSafe(handle)) {

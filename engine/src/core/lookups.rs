@@ -9,7 +9,7 @@ use super::payload::Payload;
 use super::receive::Batch;
 use super::routes::Found;
 use super::upgrade::NotUpgraded;
-use super::{Asker, NoRoute, Question};
+use super::{Asker, Extra, NoRoute};
 use crate::dead_letter::DeadLetterReason;
 
 impl Batch<'_> {
@@ -18,7 +18,7 @@ impl Batch<'_> {
     pub(super) fn dispatch_first(
         &self,
         numbers: (u32, u16),
-        question: Option<Question>,
+        extra: Extra,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
@@ -26,7 +26,7 @@ impl Batch<'_> {
         self.core.tally.received.add(1);
         match found {
             Ok(Way::On(relay, heading)) => {
-                let heading = heading.with_extension(question.is_some(), &self.front[..start]);
+                let heading = heading.with_extension(extra.is_some(), &self.front[..start]);
                 let payload = &self.front[start..end];
                 self.core.hop(&relay, numbers.0, heading, payload);
                 Ok(())
@@ -34,7 +34,7 @@ impl Batch<'_> {
             Ok(Way::Here(found)) => {
                 let payload = self.payload(start, end);
                 let Some(older) = found.older else {
-                    return self.deliver_to(&found, (numbers, question), payload);
+                    return self.deliver_to(&found, (numbers, extra), payload);
                 };
                 match self
                     .core
@@ -42,13 +42,13 @@ impl Batch<'_> {
                 {
                     Ok(upgraded) => {
                         let payload = Payload::whole(&upgraded);
-                        self.deliver_to(&found, (numbers, question), payload)
+                        self.deliver_to(&found, (numbers, extra), payload)
                     }
-                    Err(problem) => self.not_upgraded(problem, numbers, question),
+                    Err(problem) => self.not_upgraded(problem, numbers, extra),
                 }
             }
             Err(no_route) => {
-                self.no_route(no_route, numbers, question);
+                self.no_route(no_route, numbers, extra);
                 Ok(())
             }
         }
@@ -57,21 +57,21 @@ impl Batch<'_> {
     fn deliver_to(
         &self,
         found: &Found,
-        (numbers, question): ((u32, u16), Option<Question>),
+        (numbers, extra): ((u32, u16), Extra),
         payload: Payload<'_>,
     ) -> Result<(), CloseReason> {
         // An upgrade may have stopped it.
         if !found.actor.is_alive() {
-            self.no_route(NoRoute::NoRecipient, numbers, question);
+            self.no_route(NoRoute::NoRecipient, numbers, extra);
             return Ok(());
         }
-        let turn = self.deliver(&found.actor, found.index, (numbers.0, question), payload);
+        let turn = self.deliver(&found.actor, found.index, (numbers.0, extra), payload);
         self.finish(&found.actor, turn)
     }
 
-    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), question: Option<Question>) {
+    fn no_route(&self, no_route: NoRoute, numbers: (u32, u16), extra: Extra) {
         self.core.bury_unrouted(no_route, self.link, numbers);
-        if let Some(Question { correlation, .. }) = question {
+        if let Some(correlation) = extra.correlation() {
             Asker::new(self.core, self.link, correlation).refuse(no_route);
         }
     }
@@ -81,7 +81,7 @@ impl Batch<'_> {
         &self,
         problem: NotUpgraded,
         numbers: (u32, u16),
-        question: Option<Question>,
+        extra: Extra,
     ) -> Result<(), CloseReason> {
         let reason = match problem {
             NotUpgraded::Invalid => DeadLetterReason::Invalid,
@@ -93,7 +93,7 @@ impl Batch<'_> {
         match problem {
             NotUpgraded::Invalid => Err(CloseReason::Archive),
             NotUpgraded::Failed => {
-                if let Some(Question { correlation, .. }) = question {
+                if let Some(correlation) = extra.correlation() {
                     Asker::new(self.core, self.link, correlation).fail(ErrorCode::Failed);
                 }
                 Ok(())

@@ -10,7 +10,7 @@ use ringmesh_proto::frame::body::ErrorCode;
 
 use super::letters::Described;
 use super::user_code::panic_message;
-use super::{Asker, Core, NoRoute, Question};
+use super::{Asker, Core, Extra, NoRoute, Question};
 use crate::actor::{ActorCell, Letter, Port};
 use crate::dead_letter::DeadLetterReason;
 
@@ -56,10 +56,10 @@ impl Core {
         self.tally.waiting.take(1);
         self.uncharge(&letter);
         self.say_ready(port);
-        if let Some(Question {
+        if let Extra::Question(Question {
             correlation,
             deadline,
-        }) = letter.question
+        }) = letter.extra
             && self.clock.peek() >= deadline
         {
             let describe = |core: &Self| {
@@ -81,8 +81,8 @@ impl Core {
     #[cold]
     fn take_stashed(self: &Rc<Self>, port: &Port, letter: Letter) -> Option<Letter> {
         self.say_ready(port);
-        let is_over = |it: Question| self.clock.peek() >= it.deadline;
-        if letter.question.is_some_and(is_over) {
+        let is_over = |deadline| self.clock.peek() >= deadline;
+        if letter.extra.deadline().is_some_and(is_over) {
             let cell = self.cell_at(port.actor());
             self.bury_stashed(cell.as_deref(), letter, ErrorCode::Expired);
             return None;
@@ -130,7 +130,7 @@ impl Core {
             let describe = |_: &Self| Described::of_actor(cell, letter.arrived.index);
             self.bury(DeadLetterReason::NoRecipient, 1, &letter.link, describe);
             self.uncharge(&letter);
-            if let Some(Question { correlation, .. }) = letter.question {
+            if let Some(correlation) = letter.extra.correlation() {
                 Asker::new(self, &letter.link, correlation).refuse(NoRoute::NoRecipient);
             }
         }

@@ -32,6 +32,7 @@ mod door;
 pub(crate) mod driver;
 mod end;
 mod events;
+mod extra;
 mod far;
 mod far_links;
 mod fence;
@@ -124,6 +125,7 @@ pub(crate) use asks::{Answer, Correlation};
 pub(crate) use cluster::{LeaseUser, TopologyWait};
 pub(crate) use deadline::Question;
 pub(crate) use door::SharedDoor;
+pub(crate) use extra::{Extra, Handled};
 pub(crate) use line::Place;
 pub(crate) use linger::{Rest, UnderStop};
 pub(crate) use link::{Link, LinkId};
@@ -242,7 +244,7 @@ pub(crate) struct Core {
     actors: RefCell<ActorTable>,
     /// The slot and generation of the actor whose handler runs, and the question it was asked.
     running_actor: Cell<Option<(u32, u64)>>,
-    running: Cell<Option<u64>>,
+    running: Handled,
     /// The deadline of the question that is being handled.
     deadline: Cell<Option<Instant>>,
     asks: RefCell<AskTable>,
@@ -292,6 +294,12 @@ impl Core {
     /// The question that the running handler was asked, until it is answered.
     #[inline]
     pub(crate) fn running_question(&self) -> &Cell<Option<u64>> {
+        &self.running.question
+    }
+
+    /// What the message brought that is handled where it arrived.
+    #[inline]
+    pub(crate) fn running(&self) -> &Handled {
         &self.running
     }
 

@@ -179,7 +179,7 @@ impl Core {
             Word::Ended(notice) => notice,
             Word::Drain => return self.linger(&cell, Rest::Handle),
         };
-        self.running.set(None);
+        self.running.question.set(None);
         match catch_unwind(AssertUnwindSafe(|| cell.notify(self, notice))) {
             Ok(false) => {}
             Ok(true) => self.stop_cell(&cell),

@@ -87,13 +87,13 @@ impl Probe {
 
     /// Takes the question over that a letter is, if it is one.
     pub(crate) fn take_question(&self, letter: &Letter) -> Option<Asked> {
-        Asked::new(&self.core, &letter.link, letter.question?)
+        Asked::new(&self.core, &letter.link, letter.extra.question()?)
     }
 
     /// Tells whoever asked that nobody answers.
     pub(crate) fn refuse(&self, letter: &Letter) {
-        if let Some(question) = letter.question {
-            let asker = Asker::new(&self.core, &letter.link, question.correlation);
+        if let Some(correlation) = letter.extra.correlation() {
+            let asker = Asker::new(&self.core, &letter.link, correlation);
             asker.fail(ErrorCode::Failed);
         }
     }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
+use ringmesh_proto::address::Uid;
 use ringmesh_proto::close_reason::CloseReason;
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::frame::{
@@ -21,7 +22,7 @@ use super::budget::Budget;
 use super::link::{Connection, Intake, Link};
 use super::payload::Payload;
 use super::user_code::panic_message;
-use super::{Asker, Core, Question};
+use super::{Asker, Core, Extra, Question};
 use crate::actor::{ActorCell, Delivered, Delivery, Turn};
 use crate::dead_letter::DeadLetterReason;
 use crate::error::AskError;
@@ -213,14 +214,14 @@ impl Batch<'_> {
         self.count(numbers);
         match latest {
             Some(Latest { actor, index }) if is_like_last && actor.is_alive() => {
-                let turn = self.deliver_known(actor, *index, (numbers.0, None), start, end);
+                let turn = self.deliver_known(actor, *index, (numbers.0, Extra::None), start, end);
                 if !turn.is_plain() {
                     return self.finish(actor, turn);
                 }
                 self.core.tally.delivered.add(1);
             }
             _ => {
-                self.dispatch(numbers, None, start, end)?;
+                self.dispatch(numbers, Extra::None, start, end)?;
                 // Not of the first one: where messages for many come in turn, none is like the
                 // last.
                 let routes = self.link.routes.borrow();
@@ -262,7 +263,10 @@ impl Batch<'_> {
         let numbers = (target_number, type_number);
         self.count(numbers);
         match (kind, frame.extension) {
-            (Kind::Tell, _) => self.dispatch(numbers, None, start, end)?,
+            (Kind::Tell, extension) => {
+                let extra = self.told_for(extension)?;
+                self.dispatch(numbers, extra, start, end)?;
+            }
             (Kind::Ask, Some(extension)) => {
                 let Extension {
                     correlation,
@@ -274,11 +278,24 @@ impl Batch<'_> {
                     return Ok(Flow::On);
                 }
                 let question = Question::arrived(self.core, correlation, remaining_us);
-                self.dispatch(numbers, Some(question), start, end)?;
+                self.dispatch(numbers, Extra::Question(question), start, end)?;
             }
             (kind, extension) => self.answer(kind, type_number, extension, start, end)?,
         }
         Ok(Flow::On)
+    }
+
+    /// For which node a message is told, if it says that. None on a link that leads elsewhere may:
+    /// whoever sends by that is known from it alone.
+    fn told_for(&self, extension: Option<Extension>) -> Result<Extra, CloseReason> {
+        let Some(Extension { correlation, .. }) = extension else {
+            return Ok(Extra::None);
+        };
+        let is_own = self.link.within_process && self.link.passage.is_none();
+        let sender = Uid::new(correlation).filter(|_| is_own);
+        sender
+            .map(Extra::Publisher)
+            .ok_or(CloseReason::UnexpectedFrame(Kind::Tell))
     }
 
     /// The time of a question was up before it left its node.
@@ -306,16 +323,16 @@ impl Batch<'_> {
     fn dispatch(
         &self,
         numbers: (u32, u16),
-        question: Option<Question>,
+        extra: Extra,
         start: usize,
         end: usize,
     ) -> Result<(), CloseReason> {
         let routes = self.link.routes.borrow();
         let Some((actor, index)) = routes.known(numbers.0, numbers.1) else {
             drop(routes);
-            return self.dispatch_first(numbers, question, start, end);
+            return self.dispatch_first(numbers, extra, start, end);
         };
-        let turn = self.deliver_known(actor, index, (numbers.0, question), start, end);
+        let turn = self.deliver_known(actor, index, (numbers.0, extra), start, end);
         if turn.is_plain() {
             self.core.tally.delivered.add(1);
             return Ok(());
@@ -331,12 +348,12 @@ impl Batch<'_> {
         &self,
         actor: &ActorCell,
         index: u16,
-        asked: (u32, Option<Question>),
+        brought: (u32, Extra),
         start: usize,
         end: usize,
     ) -> Turn {
         self.core.tally.received.add(1);
-        self.deliver(actor, index, asked, self.payload(start, end))
+        self.deliver(actor, index, brought, self.payload(start, end))
     }
 
     #[inline(always)]
@@ -354,26 +371,29 @@ impl Batch<'_> {
         &self,
         actor: &ActorCell,
         index: u16,
-        (target_number, question): (u32, Option<Question>),
+        (target_number, extra): (u32, Extra),
         payload: Payload<'_>,
     ) -> Turn {
         let core = self.core;
-        core.running
-            .set(question.map(|question| question.correlation));
-        if let Some(Question { deadline, .. }) = question {
-            core.deadline.set(Some(deadline));
+        core.running.question.set(extra.correlation());
+        match extra {
+            Extra::None => {}
+            Extra::Question(Question { deadline, .. }) => core.deadline.set(Some(deadline)),
+            Extra::Publisher(_) => core.running.extra.set(extra),
         }
         core.running_actor.set(Some((actor.slot, actor.generation)));
         let delivery = Delivery {
             payload,
             link: self.link,
             target_number,
-            question,
+            extra,
         };
         let turn = actor.deliver(core, index, delivery);
         core.running_actor.set(None);
-        if question.is_some() {
-            core.deadline.set(None);
+        match extra {
+            Extra::None => {}
+            Extra::Question(_) => core.deadline.set(None),
+            Extra::Publisher(_) => core.running.extra.set(Extra::None),
         }
         turn
     }

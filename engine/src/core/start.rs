@@ -43,7 +43,7 @@ use super::stop::Phase;
 use super::tasks::Tasks;
 use super::timers::{CONNECTIONS_MAX, TIMERS_MAX};
 use super::verify::Inquiries;
-use super::{CONTROL_CORE, Core, Kept, Mesh, Shared};
+use super::{CONTROL_CORE, Core, Handled, Kept, Mesh, Shared};
 use crate::actor::ActorTable;
 use crate::cluster::StoreFactory;
 use crate::config::{NodeRole, Settings};
@@ -99,7 +99,7 @@ impl Core {
             doomed: RefCell::default(),
             actors: RefCell::new(ActorTable::new(id, settings.actors_max)),
             running_actor: Cell::default(),
-            running: Cell::default(),
+            running: Handled::default(),
             deadline: Cell::default(),
             asks: RefCell::new(AskTable::default()),
             ticks: RefCell::default(),

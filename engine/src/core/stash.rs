@@ -12,7 +12,7 @@ use ringmesh_proto::message::Message;
 use super::letters::Described;
 use super::user_code::Contained;
 use super::watch::Place;
-use super::{Asker, Core, Link};
+use super::{Asker, Core, Extra, Link};
 use crate::actor::{
     ActorCell, Arrived, Content, Letter, LocalMessage, LocalValue, ReplyTo, StashFull, StashLimit,
 };
@@ -20,12 +20,12 @@ use crate::dead_letter::DeadLetterReason;
 use crate::message::Msg;
 
 impl Core {
-    /// Lays message number `index` of an actor's protocol aside, which came on `link` if nobody
-    /// asked it.
+    /// Lays message number `index` of an actor's protocol aside. If nobody asked it, it came on
+    /// `link`, and is told for whoever the present one is.
     pub(crate) fn stash<M: Message>(
         &self,
         actor: Place,
-        (index, link): (u16, &Rc<Link>),
+        (index, link, told): (u16, &Rc<Link>, Extra),
         (message, reply): (Msg<M>, ReplyTo<M>),
         limit: StashLimit,
     ) -> Result<(), StashFull<M>> {
@@ -36,9 +36,9 @@ impl Core {
         let Some(port) = port.filter(|port| port.has_stash_room(bytes, limit)) else {
             return Err(StashFull { message, reply });
         };
-        let (link, question) = match reply.into_question() {
-            Some((link, question)) => (link, Some(question)),
-            None => (Rc::clone(link), None),
+        let (link, extra) = match reply.into_question() {
+            Some((link, question)) => (link, Extra::Question(question)),
+            None => (Rc::clone(link), told),
         };
         self.tally.frames_copied_other.add(1);
         self.tally.stashed.add(1);
@@ -49,7 +49,7 @@ impl Core {
                 content: Content::Archived(message.into_validated()),
             },
             link,
-            question,
+            extra,
             bytes,
             charged: false,
             again: true,
@@ -78,7 +78,7 @@ impl Core {
                 content: Content::Local(LocalValue::new(message)),
             },
             link: Rc::clone(link),
-            question: None,
+            extra: Extra::None,
             bytes: 0,
             charged: false,
             again: true,
@@ -103,7 +103,7 @@ impl Core {
         let Letter {
             arrived,
             link,
-            question,
+            extra,
             ..
         } = letter;
         self.tally.stash_waiting.take(1);
@@ -111,8 +111,8 @@ impl Core {
         let of_actor = |cell| Described::of_actor(cell, index);
         let describe = |_: &Self| cell.map_or_else(Described::default, of_actor);
         self.bury(DeadLetterReason::Stashed, 1, &link, describe);
-        if let Some(question) = question {
-            Asker::new(self, &link, question.correlation).fail(code);
+        if let Some(correlation) = extra.correlation() {
+            Asker::new(self, &link, correlation).fail(code);
         }
         drop(arrived.into_local().map(Contained::new));
     }

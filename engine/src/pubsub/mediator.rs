@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use ringmesh_cluster::pubsub::Hop;
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::EncodeError;
 use ringmesh_proto::link::Payload;
@@ -23,11 +24,12 @@ pub struct Published {
     pub bytes: Vec<u8>,
 }
 
-/// The same on its way to another core of the node, which shares it with nobody.
+/// The same on its way to another core of the node, which shares it with nobody: who published it
+/// stands in front of the head.
 #[message(id = "ringmesh.Shared", v = 1, crate = crate)]
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The head and what follows it.
+    /// An `Origin` of `ringmesh_cluster::pubsub`, the head and what follows it.
     pub bytes: Vec<u8>,
 }
 
@@ -117,11 +119,13 @@ impl Actor for Sharer {
 impl AsyncHandler<Published> for Mediator {
     async fn handle(&mut self, published: Msg<Published>, cx: &mut Cx<'_, Self>) {
         let core = cx.core();
-        let from = cx.sender_uid();
+        let Some(publisher) = cx.link_node().map(|it| core.publisher(it)) else {
+            return;
+        };
         let frame = within(published.chunk(), &published.bytes);
         // Whoever is waited for holds no buffer of others.
         drop(published);
-        core.receive_published(frame, from).await;
+        core.receive_published(frame, publisher, Hop::Link).await;
     }
 }
 
@@ -129,9 +133,12 @@ impl AsyncHandler<Published> for Mediator {
 impl AsyncHandler<Shared> for Sharer {
     async fn handle(&mut self, shared: Msg<Shared>, cx: &mut Cx<'_, Self>) {
         let core = cx.core();
-        let frame = within(shared.chunk(), &shared.bytes);
+        let whole = within(shared.chunk(), &shared.bytes);
         drop(shared);
-        core.receive_published(frame, None).await;
+        let Some((publisher, frame)) = core.open_shared(cx.sender_uid(), &whole) else {
+            return;
+        };
+        core.receive_published(frame, publisher, Hop::Mesh).await;
     }
 }
 
@@ -164,6 +171,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) archive: &'a [u8],
 }
 
+/// A [`Shared`] that is written out of what says who published it, and the parts of a frame.
+pub(crate) struct SharedParts<'a> {
+    pub(crate) origin: &'a [u8],
+    pub(crate) parts: &'a Parts<'a>,
+}
+
 /// Behind its bytes an archived vector lies as their distance and their number.
 pub(crate) const ROOT_BYTES: usize = 8;
 
@@ -180,19 +193,42 @@ impl Payload for Parts<'_> {
     }
 
     fn write(&self, into: &mut [u8]) -> Result<usize, EncodeError> {
-        let length = self.head.len() + self.archive.len();
-        let needed = length + ROOT_BYTES;
-        let into = into.get_mut(..needed);
-        let into = into.ok_or(EncodeError::NoRoom { needed })?;
-        let (head, rest) = into.split_at_mut(self.head.len());
-        head.copy_from_slice(self.head);
-        let (archive, root) = rest.split_at_mut(self.archive.len());
-        archive.copy_from_slice(self.archive);
-        let count = i32::try_from(length).map_err(|_| EncodeError::Failed)?;
-        root[..4].copy_from_slice(&(-count).to_le_bytes());
-        root[4..].copy_from_slice(&count.to_le_bytes());
-        Ok(needed)
+        write_all([&[], self.head, self.archive], into)
     }
+}
+
+impl SharedParts<'_> {
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.origin.len() + self.parts.bytes()
+    }
+}
+
+impl Payload for SharedParts<'_> {
+    fn exact_bytes(&self) -> Option<usize> {
+        Some(self.bytes())
+    }
+
+    fn write(&self, into: &mut [u8]) -> Result<usize, EncodeError> {
+        write_all([self.origin, self.parts.head, self.parts.archive], into)
+    }
+}
+
+/// Writes the archive of a message whose bytes are those of all parts.
+fn write_all(parts: [&[u8]; 3], into: &mut [u8]) -> Result<usize, EncodeError> {
+    let length = parts.iter().map(|it| it.len()).sum::<usize>();
+    let needed = length + ROOT_BYTES;
+    let into = into.get_mut(..needed);
+    let mut rest = into.ok_or(EncodeError::NoRoom { needed })?;
+    for part in parts {
+        let (here, behind) = rest.split_at_mut(part.len());
+        here.copy_from_slice(part);
+        rest = behind;
+    }
+    let count = i32::try_from(length).map_err(|_| EncodeError::Failed)?;
+    rest[..4].copy_from_slice(&(-count).to_le_bytes());
+    rest[4..].copy_from_slice(&count.to_le_bytes());
+    Ok(needed)
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@
 //!   [`OnFull::Wait`]. One that wants the newest alone has [`Subscribe::conflate`].
 //! - An actor subscribes in its [context](crate::Cx::subscribe), and gets messages into its
 //!   mailbox.
+//! - Each subscriber is told which node published: by [`Received::sender`], and an actor by its
+//!   [context](crate::Cx::sender). That is the node at the other end of the link that the message
+//!   came on, whatever is in the message.
 //! - [`Publisher::publish_acknowledged`] says how many subscribers on how many nodes have a
 //!   message.
 //!

@@ -151,9 +151,9 @@ impl<M: Message> Subscribe<M> {
     /// happens when that is full, mean nothing here. What the actor subscribes to already stays as
     /// it is.
     ///
-    /// A ref in the message is the one that the publisher put there, so the actor can send to that;
-    /// its [`sender`](crate::Cx::sender) is this node. The subscription ends with the actor, and by
-    /// [`unsubscribe`](crate::Node::unsubscribe).
+    /// Its [`sender`](crate::Cx::sender) is the node that published it. A ref in the message is the
+    /// one that the publisher put there, so the actor can send to that. The subscription ends with
+    /// the actor, and by [`unsubscribe`](crate::Node::unsubscribe).
     ///
     /// # Errors
     /// [`SubscribeError`].

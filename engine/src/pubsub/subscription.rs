@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringmesh_cluster::pubsub::{OnFull as Queueing, Subscribe as Begin, SubscriberId, Taken};
+use ringmesh_proto::address::NodeId;
 use ringmesh_proto::message::Message;
 
 use super::error::{RecvError, SubscribeError};
@@ -26,6 +27,16 @@ impl<M: Message> Received<M> {
     /// What it was published to.
     pub fn topic(&self) -> &str {
         &self.0.topic
+    }
+
+    /// The node that published it, this one or another, as the link to that knows it: no message
+    /// can claim another. It is known also when that node has left since.
+    ///
+    /// Members of a group may all have gone from the node that a message for one of them was sent
+    /// to. Then that node sends it on to where there is one, and its word counts, since it is a
+    /// member, if this node knows whom it names; else it counts as the sender itself.
+    pub fn sender(&self) -> &NodeId {
+        &self.0.publisher.node
     }
 
     /// The message, to be kept.

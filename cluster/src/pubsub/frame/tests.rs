@@ -29,6 +29,7 @@ fn draft<'a>(
         is_forwarded: false,
         groups: groups.iter().map(|it| (CoreId(it.0), it.1)),
         answer_to: None,
+        publisher: None,
     }
 }
 
@@ -48,6 +49,7 @@ fn samples() -> Vec<Vec<u8>> {
                 ..ANSWER_TO
             }),
             is_forwarded: at > 1,
+            publisher: Uid::new(6).filter(|_| at == 3),
             is_open: at < 2,
             ..draft
         };
@@ -69,18 +71,44 @@ fn a_head_has_these_bytes() {
     let grouped = [29, 8, 7, 6, 5, 4, 3, 2, 1, 3, b'a', b'.', b'b', 2];
     let groups = b"\x00\x00\x01g\xff\x00\x07workers";
     assert_eq!(samples[2], [&grouped[..], groups, &answer].concat());
-    assert_eq!(samples[3][0], 61);
+    assert_eq!(samples[3][0], 125);
+    let publisher = [6, 0, 0, 0, 0, 0, 0, 0];
+    assert!(samples[3].ends_with(&[&answer[..], &publisher].concat()));
 }
 
 #[test]
 fn only_what_is_forwarded_and_answered_is_answered_besides() {
-    for (flags, is_head) in [(61, true), (53, false), (45, false), (37, false)] {
+    for (flags, is_head) in [
+        (125, true),
+        (61, true),
+        (53, false),
+        (45, false),
+        (37, false),
+    ] {
         let bytes = [&[flags][..], &samples()[3][1..]].concat();
         assert_eq!(Head::parse(&bytes).is_ok(), is_head, "{flags}");
     }
     let bytes = &samples()[3];
     let (head, _) = Head::parse(bytes).expect("a head");
     assert!(head.answer_to.is_some_and(|it| it.is_besides));
+}
+
+#[test]
+fn only_what_is_forwarded_was_published_by_another_than_who_sends_it() {
+    let bytes = &samples()[3];
+    let (head, message) = Head::parse(bytes).expect("a head");
+    assert_eq!((head.publisher, message), (Uid::new(6), &[][..]));
+    for flags in [125 - 8, 125 - 32 - 8, 125 | 128] {
+        let bytes = [&[flags][..], &bytes[1..]].concat();
+        assert_eq!(Head::parse(&bytes).err(), Some(FrameError::Number));
+    }
+    let mut nobody = bytes.clone();
+    let at = nobody.len() - 8;
+    nobody[at] = 0;
+    assert_eq!(Head::parse(&nobody).err(), Some(FrameError::Number));
+    let by_its_sender = &samples()[2];
+    let (head, rest) = Head::parse(by_its_sender).expect("a head");
+    assert_eq!((head.publisher, rest.len()), (None, 0));
 }
 
 #[test]
@@ -135,6 +163,7 @@ fn read(bytes: &[u8]) {
         is_forwarded: head.is_forwarded,
         groups: head.groups,
         answer_to: head.answer_to,
+        publisher: head.publisher,
     };
     let length = draft.write(&mut again).expect("room");
     assert_eq!([&again[..length], message].concat(), bytes);
@@ -146,6 +175,8 @@ fn a_head_takes_no_more_than_head_bytes_max_and_one_over_groups_of_topic_max_is_
     let groups = vec![(1, &*group); GROUPS_OF_TOPIC_MAX + 1];
     let draft_of = |count: usize| Draft {
         answer_to: Some(ANSWER_TO),
+        is_forwarded: true,
+        publisher: Uid::new(6),
         ..draft(named(&topic), &groups[..count])
     };
     let mut bytes = vec![0; 2 * HEAD_BYTES_MAX];

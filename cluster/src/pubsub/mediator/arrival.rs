@@ -59,6 +59,8 @@ pub struct Arrival<'a> {
     protocol: u64,
     is_open: bool,
     answer_to: Option<AnswerTo>,
+    /// This node.
+    own: Uid,
 }
 
 impl<'a> Arrival<'a> {
@@ -82,12 +84,17 @@ impl<'a> Arrival<'a> {
         &self.selection.forwards
     }
 
-    /// Writes the head of the frame by which a group is looked for elsewhere. How many bytes it
-    /// takes.
+    /// Writes the head of the frame by which a group is looked for elsewhere. Another node is told
+    /// which one published it. How many bytes it takes.
     ///
     /// # Errors
     /// [`NoRoom`] if there is less room.
-    pub fn write_for(&self, forward: &Forward, bytes: &mut [u8]) -> Result<usize, NoRoom> {
+    pub fn write_for(
+        &self,
+        forward: &Forward,
+        publisher: Uid,
+        bytes: &mut [u8],
+    ) -> Result<usize, NoRoom> {
         let name = &*self.route.groups[forward.group].name;
         let is_besides = matches!(forward.to, Destination::Node(..));
         let draft = Draft {
@@ -99,6 +106,7 @@ impl<'a> Arrival<'a> {
             is_forwarded: true,
             groups: std::iter::once((forward.core, name)),
             answer_to: self.answer_to.map(|it| AnswerTo { is_besides, ..it }),
+            publisher: (is_besides && publisher != self.own).then_some(publisher),
         };
         draft.write(bytes)
     }
@@ -186,6 +194,7 @@ impl Mediator {
             protocol,
             is_open: head.is_open,
             answer_to: head.answer_to,
+            own,
         };
         let counters = &mut self.counters;
         counters.dead_letters += u64::from(arrival.is_dead_letter());

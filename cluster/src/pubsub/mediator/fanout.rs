@@ -192,6 +192,7 @@ impl<'a> Fanout<'a> {
             is_forwarded: self.is_broadcast,
             groups,
             answer_to: self.answer_to,
+            publisher: None,
         };
         draft.write(bytes)
     }

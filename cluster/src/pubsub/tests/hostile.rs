@@ -146,6 +146,7 @@ fn a_frame_for_what_is_not_here_reaches_nobody() {
             is_forwarded: false,
             groups: std::iter::empty(),
             answer_to: None,
+            publisher: None,
         };
         let mut bytes = [0; 64];
         let length = draft.write(&mut bytes).expect("room");
@@ -163,6 +164,7 @@ fn a_frame_for_what_is_not_here_reaches_nobody() {
         is_forwarded: false,
         groups: [(CoreId(0), "g"), (CoreId(200), "g")].into_iter(),
         answer_to: None,
+        publisher: None,
     };
     let mut bytes = [0; 64];
     let length = draft.write(&mut bytes).expect("room");

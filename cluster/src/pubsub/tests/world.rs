@@ -292,6 +292,7 @@ impl World {
                     self.lost += 1;
                     return;
                 }
+                check_publisher(&bytes, from);
                 self.receive((to, core.0), Hop::Link, &bytes);
             }
             Event::Slab(core, bytes) => self.receive((to, core.0), Hop::Mesh, &bytes),
@@ -318,7 +319,9 @@ impl World {
         let mut sent = Vec::new();
         for forward in arrival.forwards() {
             let mut frame = vec![0; HEAD_BYTES_MAX];
-            let length = arrival.write_for(forward, &mut frame).expect("room");
+            let publisher = uid(message.from.0);
+            let written = arrival.write_for(forward, publisher, &mut frame);
+            let length = written.expect("room");
             frame.truncate(length);
             sent.push((forward.to, frame));
         }
@@ -430,6 +433,13 @@ impl World {
     pub(super) fn answers(&mut self, number: u64) -> Vec<(u64, Acknowledgement)> {
         std::mem::take(&mut self.nodes.get_mut(&number).expect("a node").answers)
     }
+}
+
+/// What a frame is taken to be published by is who published it, whoever sends it.
+fn check_publisher(bytes: &[u8], sender: At) {
+    let (head, message) = Head::parse(bytes).expect("it was written well");
+    let publisher = head.publisher.unwrap_or_else(|| uid(sender.0));
+    assert_eq!(publisher, uid(read(message).from.0));
 }
 
 fn write(message: Message) -> Vec<u8> {

@@ -76,7 +76,8 @@ impl ActorSubscriber {
 
 impl Subscriber for ActorSubscriber {
     fn offer(&self, core: &Core, arrived: &mut Arrived) -> Offer {
-        let told = core.tell_archived(&self.actor, &self.message, arrived.bytes());
+        let published = (arrived.bytes(), arrived.publisher().node.uid);
+        let told = core.tell_published(&self.actor, &self.message, published);
         match told {
             Ok(()) => {
                 core.tally.subscribers_queued.add(1);

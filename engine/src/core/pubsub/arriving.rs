@@ -7,12 +7,12 @@ use std::task::Poll;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
 use ringmesh_cluster::pubsub::{AnswerTo, Came, Destination, Head, Hop, Reached, Recipient};
-use ringmesh_proto::address::{CoreId, Uid};
+use ringmesh_proto::address::CoreId;
 use ringmesh_transport::buffer::Chunk;
 
 use super::super::Core;
 use super::ways::View;
-use super::{Arrived, Offer, RoomWait, Subscriber};
+use super::{Arrived, Offer, Publisher, RoomWait, Subscriber};
 use crate::pubsub::mediator::Parts;
 
 /// What a frame that has come waits for, and what came of it so far.
@@ -53,11 +53,17 @@ type Found<'a> = (
 impl Core {
     /// A frame has come, from another node or from another core of this one. Ready when all
     /// subscribers here that want to be waited for have it, or were waited for long enough.
-    pub(crate) async fn receive_published(self: &Rc<Self>, frame: Chunk, from: Option<Uid>) {
+    pub(crate) async fn receive_published(
+        self: &Rc<Self>,
+        frame: Chunk,
+        mut publisher: Rc<Publisher>,
+        hop: Hop,
+    ) {
         let mut waiting = Waiting::default();
-        let arrived = self.deliver_published(frame, from, &mut waiting);
+        let arrived = self.deliver_published(frame, (&mut publisher, hop), &mut waiting);
         for core in waiting.cores {
-            let is_shared = self.share_patiently(core, &waiting.frame).await;
+            let frame = (&*publisher, &*waiting.frame);
+            let is_shared = self.share_patiently(core, frame).await;
             self.tally.publishes_lost.add(u64::from(!is_shared));
             waiting.passed.shared += u16::from(is_shared);
         }
@@ -71,11 +77,11 @@ impl Core {
             let Passed { shared, sent_on } = waiting.passed;
             let reached = Reached {
                 publish: answer_to.publish,
-                came: match from {
+                came: match hop {
                     _ if answer_to.is_besides => Came::Besides,
-                    Some(_) => Came::Sent { cores: shared },
-                    None if waiting.is_forwarded => Came::SentOn,
-                    None => Came::Shared,
+                    Hop::Link => Came::Sent { cores: shared },
+                    Hop::Mesh if waiting.is_forwarded => Came::SentOn,
+                    Hop::Mesh => Came::Shared,
                 },
                 sent_on,
                 // There are never as many on a core.
@@ -112,17 +118,21 @@ impl Core {
     fn deliver_published(
         self: &Rc<Self>,
         frame: Chunk,
-        from: Option<Uid>,
+        (publisher, hop): (&mut Rc<Publisher>, Hop),
         waiting: &mut Waiting,
     ) -> Option<Arrived> {
         let mut recipients = self.pubsub.recipients.take();
-        let (mut topic, came) = (None, (&frame[..], from.is_some()));
-        let archive = match self.pass_on_again(came, &mut recipients, &mut waiting.cores) {
+        let mut topic = None;
+        let found = (&mut recipients, &mut waiting.cores);
+        let archive = match self.pass_on_again(&frame, (publisher, hop), found) {
             Some((archive, shared)) => {
                 waiting.passed.shared = shared;
                 archive
             }
-            None => self.pass_on_anew(&frame, from, (&mut recipients, &mut topic), waiting),
+            None => {
+                let found = (&mut recipients, &mut topic);
+                self.pass_on_anew(&frame, (publisher, hop), found, waiting)
+            }
         };
         if !waiting.cores.is_empty() {
             waiting.frame = Box::from(&frame[..]);
@@ -130,7 +140,7 @@ impl Core {
         let arrived = (!recipients.is_empty()).then(|| {
             // A message that waits in a queue holds no buffer of others.
             let bytes = self.copies.copy(archive);
-            let mut arrived = Arrived::new(bytes, topic);
+            let mut arrived = Arrived::new(bytes, topic, Rc::clone(publisher));
             let wait = |it| waiting.subscribers.push(it);
             waiting.taken = self.offer_all(&recipients, &mut arrived, wait).taken;
             arrived
@@ -144,20 +154,23 @@ impl Core {
     fn pass_on_anew<'a>(
         self: &Rc<Self>,
         frame: &'a [u8],
-        from: Option<Uid>,
+        (publisher, hop): (&mut Rc<Publisher>, Hop),
         (recipients, topic): (&mut Vec<Recipient>, &mut Option<Rc<str>>),
         waiting: &mut Waiting,
     ) -> &'a [u8] {
         let parsed = Head::parse(frame).ok();
-        let Some((head, archive)) = parsed.filter(|it| is_honest(&it.0, from)) else {
+        let Some((head, archive)) = parsed.filter(|it| is_honest(&it.0, publisher, hop)) else {
             self.tally.published_malformed.add(1);
             return &[];
         };
+        if let (Hop::Link, Some(uid)) = (hop, head.publisher) {
+            *publisher = self.publisher_of_sent_on(Rc::clone(publisher), uid);
+        }
         waiting.answer_to = head.answer_to;
         waiting.is_forwarded = head.is_forwarded;
         let found = (recipients, topic, &mut waiting.cores);
         let whole = (&head, frame, archive);
-        waiting.passed = self.pass_published_on(whole, from.is_some(), found);
+        waiting.passed = self.pass_published_on(whole, (&**publisher, hop), found);
         archive
     }
 
@@ -165,7 +178,7 @@ impl Core {
     /// have it.
     pub(super) fn share_with(
         self: &Rc<Self>,
-        cores: impl Iterator<Item = CoreId>,
+        (cores, publisher): (impl Iterator<Item = CoreId>, &Publisher),
         frame: &[u8],
         full: &mut Vec<CoreId>,
     ) -> u16 {
@@ -176,7 +189,7 @@ impl Core {
                 head: frame,
                 archive: &[],
             };
-            match self.share(core, &parts, None) {
+            match self.share((core, &publisher.origin), &parts, None) {
                 true => shared += 1,
                 false => full.push(core),
             }
@@ -188,7 +201,7 @@ impl Core {
     fn pass_published_on(
         self: &Rc<Self>,
         (head, frame, archive): (&Head<'_>, &[u8], &[u8]),
-        from_node: bool,
+        (publisher, hop): (&Publisher, Hop),
         (recipients, topic, cores): Found<'_>,
     ) -> Passed {
         let mut passed = Passed::default();
@@ -204,7 +217,6 @@ impl Core {
             place: None,
             blocked: Cell::new(None),
         };
-        let hop = if from_node { Hop::Link } else { Hop::Mesh };
         let moment = mediator.moment();
         let Ok(arrival) = mediator.receive(head, hop, &view, random) else {
             self.tally.published_to_nobody.add(1);
@@ -212,16 +224,18 @@ impl Core {
         };
         let mut room = self.pubsub.head.borrow_mut();
         room.resize(HEAD_BYTES_MAX, 0);
-        passed.shared = self.share_with(arrival.cores().iter(), frame, cores);
+        let to = (arrival.cores().iter(), publisher);
+        passed.shared = self.share_with(to, frame, cores);
         for forward in arrival.forwards() {
-            let is_sent = arrival.write_for(forward, &mut room).is_ok_and(|length| {
+            let written = arrival.write_for(forward, publisher.node.uid, &mut room);
+            let is_sent = written.is_ok_and(|length| {
                 let parts = Parts {
                     head: &room[..length],
                     archive,
                 };
                 match forward.to {
                     Destination::Core(core) => {
-                        let is_shared = self.share(core, &parts, None);
+                        let is_shared = self.share((core, &publisher.origin), &parts, None);
                         passed.sent_on += u16::from(is_shared);
                         is_shared
                     }
@@ -234,8 +248,10 @@ impl Core {
             self.tally.published_to_nobody.add(1);
         }
         recipients.extend(arrival.recipients());
-        let head = (&frame[..frame.len() - archive.len()], from_node);
-        self.remember_frame(head, moment, &arrival);
+        if head.publisher.is_none() {
+            let head = (&frame[..frame.len() - archive.len()], hop);
+            self.remember_frame(head, moment, &arrival);
+        }
         if self.pubsub.wild.get() > 0 {
             *topic = Some(Rc::from(arrival.topic().as_str()));
         }
@@ -245,7 +261,7 @@ impl Core {
 
 /// Whether who is to be told what a frame reaches is who sent it; of a frame that another node sent
 /// on, or that comes from another core, that was looked at before.
-fn is_honest(head: &Head<'_>, from: Option<Uid>) -> bool {
+fn is_honest(head: &Head<'_>, sender: &Publisher, hop: Hop) -> bool {
     let asks = head.answer_to.filter(|it| !it.is_besides);
-    asks.is_none_or(|it| from.is_none_or(|from| from == it.node))
+    asks.is_none_or(|it| hop == Hop::Mesh || sender.node.uid == it.node)
 }

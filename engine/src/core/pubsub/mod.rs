@@ -12,6 +12,7 @@ mod arriving;
 mod counting;
 mod offering;
 mod paths;
+mod publishers;
 mod publishing;
 mod subscribers;
 mod subscribing;
@@ -38,6 +39,8 @@ pub(crate) use self::arrived::{Arrived, Letter};
 use self::offering::Offering;
 pub(crate) use self::offering::Told;
 pub(crate) use self::paths::{PathOrder, Put, Undelivered};
+pub(crate) use self::publishers::Publisher;
+use self::publishers::Publishers;
 pub(crate) use self::publishing::{Order, Reach, Refused};
 pub(crate) use self::subscribers::FeedKey;
 use self::subscribers::Subscribers;
@@ -66,6 +69,7 @@ pub(super) struct PubsubRoom {
     /// Actors among the subscribers.
     actors: ActorInterests,
     offering: RefCell<Offering>,
+    publishers: Publishers,
     /// Subscriptions to patterns with wildcards.
     wild: Cell<usize>,
     /// Subscriptions that may have to be waited for.

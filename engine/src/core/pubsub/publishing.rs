@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
-use ringmesh_cluster::pubsub::{Nodes as _, Pressure, Publish, Recipient, Topic};
+use ringmesh_cluster::pubsub::limits::{HEAD_BYTES_MAX, ORIGIN_BYTES_MAX};
+use ringmesh_cluster::pubsub::{Nodes as _, OWN_ORIGIN, Pressure, Publish, Recipient, Topic};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::{self, EncodeError};
 use ringmesh_proto::message::Message;
@@ -13,7 +13,7 @@ use ringmesh_proto::message::Message;
 use super::super::Core;
 use super::ways::{Blocked, Standing, View};
 use super::{Arrived, Subscriber, Told, Track};
-use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
+use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared, SharedParts};
 
 /// What is to be published, and how.
 #[derive(Clone, Copy)]
@@ -94,7 +94,7 @@ impl Core {
         archive: &[u8],
     ) -> Result<Reach, Refused> {
         let longest = self.settings.local_body_cap() as usize;
-        if HEAD_BYTES_MAX + archive.len() + ROOT_BYTES > longest {
+        if HEAD_BYTES_MAX + ORIGIN_BYTES_MAX + archive.len() + ROOT_BYTES > longest {
             return Err(Refused::TooLarge);
         }
         let mut recipients = self.pubsub.recipients.take();
@@ -155,7 +155,8 @@ impl Core {
             return Told::default();
         }
         let topic = (self.pubsub.wild.get() > 0).then(|| Rc::from(order.topic.as_str()));
-        let mut arrived = Arrived::new(self.copies.copy(archive), topic);
+        let bytes = self.copies.copy(archive);
+        let mut arrived = Arrived::new(bytes, topic, self.own_publisher());
         // Whoever wanted to be waited for was, or nobody was to wait.
         self.offer_all(recipients, &mut arrived, |_| {
             self.tally.subscribers_dropped.add(1);
@@ -210,7 +211,7 @@ impl Core {
         {
             let head = &head[..length];
             for core in fanout.cores().iter() {
-                let is_sent = self.share(core, &Parts { head, archive }, order.place);
+                let is_sent = self.share((core, OWN_ORIGIN), &Parts { head, archive }, order.place);
                 reach.cores += usize::from(is_sent);
                 reach.lost += usize::from(!is_sent);
             }
@@ -235,15 +236,16 @@ impl Core {
         Ok(reach)
     }
 
-    /// Gives a frame to the mediator of another core of this node.
+    /// Gives a frame to the mediator of another core of this node, and says who published it.
     pub(super) fn share(
         self: &Rc<Self>,
-        core: CoreId,
+        (core, origin): (CoreId, &[u8]),
         parts: &Parts<'_>,
         standing: Standing<'_>,
     ) -> bool {
         let way = self.way_to(self.identity().uid, core);
-        way.is_some_and(|way| self.send_parts(&way, &Shared::TYPE, parts, standing))
+        let shared = SharedParts { origin, parts };
+        way.is_some_and(|way| self.send_parts(&way, &Shared::TYPE, &shared, standing))
     }
 
     /// Sends a frame to the mediator of a core of another node.

@@ -9,14 +9,17 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use ringmesh_cluster::pubsub::limits::HEAD_BYTES_MAX;
-use ringmesh_cluster::pubsub::{Arrival, Audience, Fanout, Moment, Policy, Recipient};
+use ringmesh_cluster::pubsub::{
+    Arrival, Audience, Fanout, Hop, Moment, OWN_ORIGIN, Policy, Recipient,
+};
 use ringmesh_proto::address::CoreId;
 use ringmesh_proto::lane::Lane;
-use ringmesh_proto::message::{Message as _, MessageType};
+use ringmesh_proto::message::Message as _;
 
 use super::super::{Core, NodeIndex};
+use super::Publisher;
 use super::publishing::{HEAD_BYTES_USUAL, Order, Reach};
-use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared};
+use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared, SharedParts};
 use crate::reference::Recipient as Actor;
 
 /// A way to more receivers is found anew each time: that is little beside what they cost.
@@ -41,7 +44,6 @@ struct Way {
 #[derive(Debug)]
 struct Leg {
     to: Actor,
-    message: &'static MessageType,
     is_to_node: bool,
     /// Where its head is.
     head: Range<usize>,
@@ -64,11 +66,6 @@ impl Way {
         self.heads.extend_from_slice(head);
         self.legs.push(Leg {
             to,
-            message: if is_to_node {
-                &Published::TYPE
-            } else {
-                &Shared::TYPE
-            },
             is_to_node,
             head: start..self.heads.len(),
         });
@@ -112,7 +109,7 @@ impl Core {
         let mut reach = Reach::default();
         for leg in &way.legs {
             let head = &way.heads[leg.head.clone()];
-            let is_sent = self.send_parts(&leg.to, leg.message, &Parts { head, archive }, None);
+            let is_sent = self.send_on_leg(leg, &Parts { head, archive });
             if !is_sent && way.legs.len() == 1 {
                 return None;
             }
@@ -126,6 +123,14 @@ impl Core {
         self.tally.published_frames.add(reach.nodes as u64);
         recipients.extend_from_slice(&way.recipients);
         Some(reach)
+    }
+
+    fn send_on_leg(self: &Rc<Self>, leg: &Leg, parts: &Parts<'_>) -> bool {
+        if leg.is_to_node {
+            return self.send_parts(&leg.to, &Published::TYPE, parts, None);
+        }
+        let origin = OWN_ORIGIN;
+        self.send_parts(&leg.to, &Shared::TYPE, &SharedParts { origin, parts }, None)
     }
 
     /// Remembers the way that something was published on at that moment, if the next one alike goes
@@ -172,7 +177,7 @@ impl Core {
 #[derive(Debug, Default)]
 pub(super) struct LastFrame {
     head: Vec<u8>,
-    from_node: bool,
+    hop: Option<Hop>,
     /// When its way was found. Unknown of one that the frame before was not like: where frames of
     /// several topics come by turns, no way is remembered.
     found: Option<Moment>,
@@ -183,17 +188,12 @@ pub(super) struct LastFrame {
 }
 
 impl LastFrame {
-    fn remember(
-        &mut self,
-        (head, from_node): (&[u8], bool),
-        moment: Moment,
-        arrival: &Arrival<'_>,
-    ) {
+    fn remember(&mut self, (head, hop): (&[u8], Hop), moment: Moment, arrival: &Arrival<'_>) {
         self.found = None;
-        if self.head != head || self.from_node != from_node {
+        if self.head != head || self.hop != Some(hop) {
             self.head.clear();
             self.head.extend_from_slice(head);
-            self.from_node = from_node;
+            self.hop = Some(hop);
             return;
         }
         self.recipients.clear();
@@ -212,31 +212,27 @@ impl Core {
     /// nothing has happened.
     pub(super) fn pass_on_again<'a>(
         self: &Rc<Self>,
-        (frame, from_node): (&'a [u8], bool),
-        recipients: &mut Vec<Recipient>,
-        full: &mut Vec<CoreId>,
+        frame: &'a [u8],
+        (publisher, hop): (&Publisher, Hop),
+        (recipients, full): (&mut Vec<Recipient>, &mut Vec<CoreId>),
     ) -> Option<(&'a [u8], u16)> {
         let last = self.pubsub.last_frame.borrow();
         let moment = last.found?;
         // Where a head ends follows from itself.
         let archive = frame.strip_prefix(&last.head[..])?;
-        let is_it = last.from_node == from_node && self.pubsub.wild.get() == 0;
+        let is_it = last.hop == Some(hop) && self.pubsub.wild.get() == 0;
         if !is_it || self.pubsub.mediator.borrow().as_ref()?.moment() != moment {
             return None;
         }
-        let shared = self.share_with(last.cores.iter().copied(), frame, full);
+        let to = (last.cores.iter().copied(), publisher);
+        let shared = self.share_with(to, frame, full);
         recipients.extend_from_slice(&last.recipients);
         Some((archive, shared))
     }
 
     /// Remembers the way that a frame has taken which came at that moment, if the next one alike
     /// takes it too.
-    pub(super) fn remember_frame(
-        &self,
-        head: (&[u8], bool),
-        moment: Moment,
-        arrival: &Arrival<'_>,
-    ) {
+    pub(super) fn remember_frame(&self, head: (&[u8], Hop), moment: Moment, arrival: &Arrival<'_>) {
         let mut last = self.pubsub.last_frame.borrow_mut();
         last.remember(head, moment, arrival);
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use ringmesh_cluster::pubsub::Nodes;
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::lane::Lane;
-use ringmesh_proto::link::{PushError, SendHead};
+use ringmesh_proto::link::{Payload, PushError, SendHead};
 use ringmesh_proto::message::{Message as _, MessageType};
 use rustc_hash::FxHashMap;
 
 use super::super::{Core, NodeIndex, Place};
+use super::Publisher;
 use crate::error::Refusal;
-use crate::pubsub::mediator::{self, Parts, Shared};
+use crate::pubsub::mediator::{self, Parts, Shared, SharedParts};
 use crate::reference::Recipient;
 
 /// How long a frame that has come waits for room at another core of this node: longer than
@@ -213,10 +214,18 @@ impl Core {
 
     /// Gives a frame to another core of this node when there is room, within some time. Says
     /// whether there was.
-    pub(super) async fn share_patiently(self: &Rc<Self>, core: CoreId, frame: &[u8]) -> bool {
+    pub(super) async fn share_patiently(
+        self: &Rc<Self>,
+        core: CoreId,
+        (publisher, frame): (&Publisher, &[u8]),
+    ) -> bool {
         let parts = Parts {
             head: frame,
             archive: &[],
+        };
+        let parts = SharedParts {
+            origin: &publisher.origin,
+            parts: &parts,
         };
         let Some(way) = self.way_to(self.identity().uid, core) else {
             return false;
@@ -237,11 +246,11 @@ impl Core {
     }
 
     /// Sends a frame on a way, whose place in the line the publisher may have.
-    pub(super) fn send_parts(
+    pub(super) fn send_parts<P: Payload>(
         self: &Rc<Self>,
         way: &Recipient,
         message: &MessageType,
-        parts: &Parts<'_>,
+        parts: &P,
         standing: Standing<'_>,
     ) -> bool {
         let head = SendHead::Tell {

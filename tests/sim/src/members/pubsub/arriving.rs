@@ -7,7 +7,7 @@ use ringmesh_cluster::pubsub::{
     AnswerTo, Arrival, Came, Destination, Head, Hop, Reached, Recipient, SubscriberId,
     SubscriptionId,
 };
-use ringmesh_proto::address::CoreId;
+use ringmesh_proto::address::{CoreId, Uid};
 
 use super::feeds::Feeds;
 use super::held::Offer;
@@ -62,7 +62,8 @@ impl Room {
         };
         let recipients: Vec<Recipient> = arrival.recipients().collect();
         let cores: VecDeque<CoreId> = arrival.cores().iter().collect();
-        let leaving = sent_on(&arrival, message);
+        // No user here looks at who published.
+        let leaving = sent_on(&arrival, self.own.uid, message);
         let counters = (before, mediator.counters());
         let (shared, forwards) = (cores.len() as u64, leaving.len() as u64);
         let sent_on = self.pass_on((core, publish), leaving, out);
@@ -234,7 +235,7 @@ fn came(to: &AnswerTo, hop: Hop, is_forwarded: bool) -> Came {
 }
 
 /// What is sent on because a group has emptied.
-fn sent_on(arrival: &Arrival<'_>, message: Message) -> Vec<Leaving> {
+fn sent_on(arrival: &Arrival<'_>, publisher: Uid, message: Message) -> Vec<Leaving> {
     let forwards = arrival.forwards().iter().map(|forward| {
         let (node, core) = match forward.to {
             Destination::Core(core) => (None, core),
@@ -244,7 +245,8 @@ fn sent_on(arrival: &Arrival<'_>, message: Message) -> Vec<Leaving> {
             by: core.0,
             ..message
         };
-        let bytes = frame(|it| arrival.write_for(forward, it).ok(), message);
+        let head = |it: &mut [u8]| arrival.write_for(forward, publisher, it).ok();
+        let bytes = frame(head, message);
         let groups = groups_in(&bytes);
         Leaving {
             node,
