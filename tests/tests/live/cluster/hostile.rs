@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringmesh::__private::{Answered, Published};
-use ringmesh::Uid;
+use ringmesh::__private::{Answered, Published, Shared};
 use ringmesh::cluster::{AppVersion, ClusterCounters, ClusterId, Event, News, Roles, Topology};
 use ringmesh::pubsub::Topic;
+use ringmesh::{NodeId, Uid};
 use ringmesh_cluster::membership::message::Message;
 use ringmesh_cluster::membership::{Gossip, Member, Profile};
-use ringmesh_cluster::pubsub::{Came, Reached};
+use ringmesh_cluster::pubsub::{Came, Origin, Reached};
 use ringmesh_cluster::registry::limits::PARKED_OF_NODE_MAX;
 use ringmesh_proto::frame::Head;
 use ringmesh_proto::frame::body::{Ping, Pong};
@@ -21,7 +21,7 @@ use ringmesh_proto::message::{Message as _, MessageType};
 use ringmesh_proto::time;
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::messages::Record;
-use ringmesh_tests::live::node::LiveNode;
+use ringmesh_tests::live::node::{LiveNode, Pending};
 use ringmesh_tests::live::raw::RawPeer;
 use ringmesh_tests::live::raw::frames::{
     archived, define_target, define_type, frame, header, tell_as,
@@ -222,33 +222,56 @@ fn published(topic: &str, message: u64, answer_to: Option<Uid>, archive: &[u8]) 
     Published { bytes }
 }
 
-#[test]
-fn what_strangers_publish_and_answer_wrongly_is_counted_and_reaches_nobody() {
-    const TOPIC: Topic<Record> = Topic::new("tests.hostile");
-    let node = LiveNode::start_with(|builder| builder.cores(1));
+const TOPIC: Topic<Record> = Topic::new("tests.hostile");
+
+/// An archived record, and the number of its type.
+fn record(number: u64) -> (Vec<u8>, u64) {
+    let record = Record {
+        number,
+        body: vec![7; 32].into(),
+    };
+    (archived(&record), number_of(&Record::TYPE))
+}
+
+/// A subscriber that gets those records and no others, and says who published each.
+fn reading(node: &LiveNode, numbers: &'static [u64]) -> Pending<Vec<NodeId>> {
     let (said, begun) = std::sync::mpsc::channel();
     let reading = node.begin(move |node| async move {
         let subscribe = node.subscribe(&TOPIC).expect("a topic");
         let mut subscription = subscribe.begin().expect("room");
         said.send(()).expect("the test waits");
-        let received = subscription.recv().await.expect("no loss");
+        let mut senders = Vec::new();
+        for number in numbers {
+            let received = subscription.recv().await.expect("no loss");
+            assert_eq!(received.number.to_native(), *number);
+            senders.push(received.sender().clone());
+        }
         assert!(subscription.try_recv().expect("it goes on").is_none());
-        received.number.to_native()
+        senders
     });
     begun.recv_timeout(WAIT).expect("it subscribes");
+    reading
+}
+
+/// A peer that knows the first actors of a core, behind the directory: who takes frames (1), what
+/// other cores share (2), and answers (3).
+fn peer_of_mediators(node: &LiveNode) -> RawPeer {
     let mut peer = RawPeer::link(node.id());
-    // The first actors of a core, behind the directory: who takes frames, and who takes answers.
-    for (number, slot) in [(1, 1), (2, 3)] {
-        let generation = u64::from(slot);
-        peer.send(&define_target(number, Target { slot, generation }));
+    let types = [Published::TYPE, Shared::TYPE, Answered::TYPE];
+    for (number, message) in (1..).zip(types) {
+        let (slot, generation) = (u32::from(number), u64::from(number));
+        peer.send(&define_target(slot, Target { slot, generation }));
+        peer.send(&define_type(number, message));
     }
-    peer.send(&define_type(1, Published::TYPE));
-    peer.send(&define_type(2, Answered::TYPE));
-    let record = Record {
-        number: 7,
-        body: vec![7; 32].into(),
-    };
-    let (record, records) = (archived(&record), number_of(&Record::TYPE));
+    peer
+}
+
+#[test]
+fn what_strangers_publish_and_answer_wrongly_is_counted_and_reaches_nobody() {
+    let node = LiveNode::start_with(|builder| builder.cores(1));
+    let reading = reading(&node, &[7]);
+    let mut peer = peer_of_mediators(&node);
+    let (record, records) = record(7);
     let me = peer.me.uid;
     let other = Uid::new(me.as_u64() ^ 1).expect("another one");
     let frames = [
@@ -278,13 +301,49 @@ fn what_strangers_publish_and_answer_wrongly_is_counted_and_reaches_nobody() {
         subscribers: 1 << 31,
     };
     for bytes in [Vec::new(), vec![0; 15], reached.to_bytes().to_vec()] {
-        peer.send(&tell_as((2, 2), &archived(&Answered { bytes })));
+        peer.send(&tell_as((3, 3), &archived(&Answered { bytes })));
     }
-    assert_eq!(reading.finish(), 7);
+    assert_eq!(reading.finish(), [peer.me.clone()]);
     node.until("all of them", |it| it.publish_answers_late == 1);
     let counted = node.counters();
     assert_eq!(counted.published_malformed, 5 + 2 + 2, "{counted:?}");
     assert_eq!(counted.published_other_type, 1, "{counted:?}");
     assert_eq!(counted.published_to_nobody, 2, "{counted:?}");
     assert_eq!((counted.subscribers_queued, counted.panics), (1, 0));
+}
+
+/// A frame that says it is sent on, and was published by that node.
+fn sent_on_for(publisher: Uid, (archive, message): &(Vec<u8>, u64)) -> Published {
+    let Published { mut bytes } = published(TOPIC.name(), *message, None, &[]);
+    bytes[0] |= 8 | 64;
+    bytes.extend(publisher.as_u64().to_le_bytes());
+    bytes.extend(archive);
+    Published { bytes }
+}
+
+#[test]
+fn strangers_publish_for_nobody_but_themselves() {
+    let node = LiveNode::start_with(|builder| builder.cores(1));
+    let reading = reading(&node, &[8]);
+    let mut peer = peer_of_mediators(&node);
+    // It is no core of the node, whoever it says has published.
+    let (archive, records) = record(7);
+    let sound = published(TOPIC.name(), records, None, &archive).bytes;
+    let mut elsewhere = peer.me.clone();
+    elsewhere.address = node.address().clone();
+    for origin in [
+        &[0][..],
+        &Origin::write(node.id()),
+        &Origin::write(&elsewhere),
+    ] {
+        let bytes = [origin, &sound[..]].concat();
+        peer.send(&tell_as((2, 2), &archived(&Shared { bytes })));
+    }
+    // Nor is it a member, whose word of what others have published would count.
+    let sent_on = sent_on_for(node.id().uid, &record(8));
+    peer.send(&tell_as((1, 1), &archived(&sent_on)));
+    assert_eq!(reading.finish(), [peer.me.clone()]);
+    let counted = node.counters();
+    let counts = (counted.published_malformed, counted.subscribers_queued);
+    assert_eq!(counts, (3, 1), "{counted:?}");
 }

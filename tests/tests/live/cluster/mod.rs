@@ -8,6 +8,7 @@ mod leases;
 mod notebook;
 mod paths;
 mod seeds;
+mod senders;
 mod services;
 mod shutdown;
 mod subscribers;
