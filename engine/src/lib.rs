@@ -119,8 +119,8 @@ pub mod __private {
     pub use ringmesh_proto::archive::rkyv;
 
     pub use crate::actor::{
-        Check, Delivery, Dispatch, LocalInfo, LocalValue, Next, Outcome, Owed, Served, Serves,
-        deliver, deliver_local, no_such_message, owed, reply_to, serve_local,
+        Check, Delivery, Dispatch, LocalInfo, LocalValue, Look, Origin, Outcome, Owed, Seat,
+        Served, Serves, Source, deliver, deliver_local, next_poll, no_such_message, reply_to,
     };
     pub use crate::deploy::{
         Finish, Finished, Made, Place, Spawn, SpawnVerdict, Spawned, Strategy, StrategyKind,

@@ -4,7 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{
-    Error, GenericArgument, ItemImpl, Path, PathArguments, PathSegment, Result, Type, parse_quote,
+    Error, GenericArgument, ImplItem, ItemImpl, Path, PathArguments, PathSegment, Result, Type,
+    parse_quote,
 };
 
 /// What the handler is.
@@ -63,21 +64,21 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
         cx: &mut #facade::Cx<'_, Self>,
     };
     let body = match kind {
-        Kind::Async => quote! {
-            const IS_ASYNC: bool = true;
+        Kind::Async => {
+            let serve = serve_async(item, &facade, message, &signature);
+            quote! {
+                const IS_ASYNC: bool = true;
 
-            type Answer = #reply;
+                type Answer = #reply;
 
-            #[inline]
-            fn serve(#signature) -> impl ::core::future::Future<Output = #reply> {
-                <Self as #facade::AsyncHandler<#message>>::handle(self, message, cx)
+                #serve
+
+                #[inline]
+                fn settle(owed: #facade::__private::Owed<'_>, answer: &#reply) {
+                    owed.answer(answer);
+                }
             }
-
-            #[inline]
-            fn settle(owed: #facade::__private::Owed<'_>, answer: &#reply) {
-                owed.answer(answer);
-            }
-        },
+        }
         Kind::Later => quote! {
             const IS_ASYNC: bool = false;
 
@@ -91,10 +92,9 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
             type Answer = ();
 
             #[inline]
-            fn serve(#signature) -> impl ::core::future::Future<Output = ()> {
+            async fn serve(#signature) {
                 let reply = #facade::__private::reply_to(cx);
                 <Self as #facade::LaterHandler<#message>>::handle(self, message, reply, cx);
-                ::core::future::ready(())
             }
 
             #[inline]
@@ -108,6 +108,41 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: &ItemImpl) -> Res
         impl #generics #facade::__private::Serves<#message> for #actor #bounds {
             #body
         }
+    })
+}
+
+/// What has a loop poll an asynchronous handler. One that is no `async fn` may do something before
+/// it is polled, and when it is dropped: with a future around it, both are part of its polls.
+fn serve_async(
+    item: &ItemImpl,
+    facade: &Path,
+    message: &Type,
+    signature: &TokenStream,
+) -> TokenStream {
+    let reply = quote!(<#message as #facade::Message>::Reply);
+    let handle = quote!(<Self as #facade::AsyncHandler<#message>>::handle(self, message, cx));
+    if is_async_fn(item) {
+        quote! {
+            #[inline]
+            fn serve(#signature) -> impl ::core::future::Future<Output = #reply> {
+                #handle
+            }
+        }
+    } else {
+        quote! {
+            #[inline]
+            async fn serve(#signature) -> #reply {
+                #handle.await
+            }
+        }
+    }
+}
+
+/// Whether the handler is written as an `async fn`.
+fn is_async_fn(item: &ItemImpl) -> bool {
+    item.items.iter().any(|item| {
+        matches!(item, ImplItem::Fn(method)
+            if method.sig.ident == "handle" && method.sig.asyncness.is_some())
     })
 }
 

@@ -180,8 +180,8 @@ impl Protocol {
             ..
         } = self;
         let private = quote!(#facade::__private);
-        let local_indices = self.local_indices();
         let dispatch_local = self.dispatch_local();
+        let run = self.run(indices);
         quote! {
             #[automatically_derived]
             impl<A> #private::Dispatch<A> for #name
@@ -207,31 +207,71 @@ impl Protocol {
 
                 #dispatch_local
 
-                async fn serve(
-                    actor: &mut A,
-                    next: #private::Next<'_>,
-                    cx: &mut #facade::Cx<'_, A>,
-                ) {
-                    match next.index() {
-                        #(#indices => {
-                            let owed = #private::owed(cx);
-                            // The message is in no variable here: that would be a copy of it per
-                            // message.
-                            let answer = match next.take::<#messages>() {
-                                ::core::option::Option::Some(message) => {
-                                    <A as #private::Serves<#messages>>::serve(actor, message, cx)
-                                }
-                                ::core::option::Option::None => return,
-                            }
-                            .await;
-                            <A as #private::Serves<#messages>>::settle(owed, &answer);
-                        })*
-                        #(#local_indices => {
-                            #private::serve_local::<A, #locals>(actor, next, cx)
-                        })*
-                        _ => {}
+                #run
+            }
+        }
+    }
+
+    /// The loop of an actor, with the `match` that gives each message to its handler.
+    fn run(&self, indices: &[u16]) -> TokenStream {
+        let Self {
+            facade,
+            messages,
+            locals,
+            ..
+        } = self;
+        let private = quote!(#facade::__private);
+        let local_indices = self.local_indices();
+        quote! {
+            async fn run(mut actor: A, seat: #private::Seat<A>) {
+                seat.start(&mut actor);
+                loop {
+                    match seat.look(&mut actor) {
+                        #private::Look::Message => {}
+                        #private::Look::Nothing => {
+                            #private::next_poll().await;
+                            continue;
+                        }
+                        #private::Look::End => break,
                     }
+                    let ::core::option::Option::Some(source) = seat.source() else {
+                        continue;
+                    };
+                    let origin = seat.origin(&source);
+                    let mut cx = seat.cx(&origin);
+                    match seat.index() {
+                        #(#indices => {
+                            // The message is in no variable: that would be a copy of it per
+                            // message.
+                            let mut handler = ::core::pin::pin!(match seat.message() {
+                                ::core::option::Option::Some(message) => {
+                                    ::core::option::Option::Some(
+                                        <A as #private::Serves<#messages>>::serve(
+                                            &mut actor,
+                                            message,
+                                            &mut cx,
+                                        ),
+                                    )
+                                }
+                                ::core::option::Option::None => ::core::option::Option::None,
+                            });
+                            while seat
+                                .poll::<#messages, _>(handler.as_mut(), &origin)
+                                .is_pending()
+                            {
+                                #private::next_poll().await;
+                                seat.resume(handler.as_mut());
+                            }
+                        })*
+                        #(#local_indices => seat.serve_local(|value| {
+                            #private::deliver_local::<A, #locals>(&mut actor, value, &mut cx);
+                        }),)*
+                        _ => seat.refuse(),
+                    }
+                    seat.end(&cx);
                 }
+                seat.stop(&mut actor);
+                ::core::future::pending().await
             }
         }
     }

@@ -169,7 +169,7 @@ impl ActorCell {
     /// if its mailbox is to be emptied, messages do.
     pub(crate) fn lingers_at(&self, port: &Port, drains: bool) -> bool {
         let has_state = !self.kin.is_parked.get();
-        let is_busy = self.has_loop && !port.idle.get();
+        let is_busy = self.has_loop && !port.is_idle();
         has_state && (is_busy || (drains && !self.is_probe && !port.has_nothing()))
     }
 

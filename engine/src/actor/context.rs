@@ -445,22 +445,16 @@ impl<'a, A: Actor> Cx<'a, A> {
         Asked::new(self.core, link, question)
     }
 
-    /// What gives the answer of the handler.
-    #[inline]
-    pub(super) fn owed(&self) -> Owed<'a> {
-        Owed(self.message)
-    }
-
     /// Answers the message if it is a question whose answer is still owed.
     #[inline]
     pub(super) fn answer<R: Reply>(&self, reply: &R) {
-        self.owed().answer(reply);
+        Owed(self.message).answer(reply);
     }
 }
 
 /// The answer that a handler owes when it returns, if its message is a question.
 #[derive(Clone, Copy)]
-pub struct Owed<'a>(Option<&'a Origin<'a>>);
+pub struct Owed<'a>(pub(super) Option<&'a Origin<'a>>);
 
 impl Owed<'_> {
     /// Gives it, unless somebody else took the question over.

@@ -3,7 +3,7 @@
 use std::any::{Any, type_name};
 use std::fmt;
 
-use super::{Actor, Cx, Next, Protocol};
+use super::{Actor, Cx, Protocol};
 
 /// A type that is sent by value between the actors of one node, whatever it holds: a closure, a
 /// socket, an [`Arc`](std::sync::Arc).
@@ -127,17 +127,5 @@ where
     // The core has seen that it is the message of its number.
     if let Some(message) = value.into_message::<M>() {
         actor.handle(message, cx);
-    }
-}
-
-/// The same in a loop.
-#[inline]
-pub fn serve_local<A, M>(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>)
-where
-    A: LocalHandler<M>,
-    M: LocalMessage,
-{
-    if let Some(value) = next.into_local() {
-        deliver_local(actor, value, cx);
     }
 }

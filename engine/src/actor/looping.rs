@@ -4,110 +4,21 @@
 //! other. It is polled where a message arrives, if the actor is idle, so that a handler which does
 //! not wait costs no turn; and by the driver when something the handler waits for has woken it. A
 //! panic is caught inside, so that the actor is not dropped while that panic unwinds: its drop may
-//! panic itself.
+//! panic itself. The macro writes that future, of what a [`Seat`] offers it.
 
-use std::future::{Future, poll_fn};
-use std::mem::replace;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use super::cell::{Behaviour, Turn};
-use super::origin::Origin;
-use super::port::{MESSAGES_PER_POLL, Notes, Port};
-use super::{
-    Actor, Check, Content, Cx, Delivered, Delivery, Dispatch, LocalValue, Next, Outcome, Protocol,
-};
-use crate::core::{Core, Extra, Link, Notice};
+use super::notes::Notes;
+use super::port::{MESSAGES_PER_POLL, Port};
+use super::seat::Seat;
+use super::{Actor, Check, Content, Delivered, Delivery, Dispatch, LocalValue, Outcome, Protocol};
+use crate::core::{Core, Link, Notice};
 use crate::reference::Ref;
-
-/// Ready when the loop is polled again.
-fn next_poll() -> impl Future<Output = ()> {
-    let mut is_next = false;
-    poll_fn(move |_| {
-        if replace(&mut is_next, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-}
-
-/// Owns `actor` and handles its messages until it is to end. A panic leaves it where it is, for the
-/// core to drop, or to have it go on.
-async fn run<A: Actor>(mut actor: A, me: Ref<A::Api>, core: Rc<Core>, port: Rc<Port>) {
-    contain(&core, &me, &port, |cx| actor.started(cx));
-    loop {
-        let next = loop {
-            match port.poll_next(&core) {
-                Poll::Ready(next) => break next,
-                Poll::Pending => next_poll().await,
-            }
-        };
-        let Some(link) = next else {
-            let Some(terminated) = port.take_aside() else {
-                break;
-            };
-            contain(&core, &me, &port, |cx| actor.terminated(terminated, cx));
-            continue;
-        };
-        let origin = Origin {
-            core: &core,
-            link: &link,
-            handled: port.handled(),
-        };
-        let mut cx = Cx::new(&core, &me, Some(&origin));
-        let handled = {
-            let place = &port.place;
-            let index = port.index();
-            let next = Next { index, place };
-            let serve = <A::Api as Dispatch<A>>::serve(&mut actor, next, &mut cx);
-            let mut handler = pin!(Some(serve));
-            // Polled before anything is awaited: most are ready then, and what an await keeps for
-            // the polls to come is written to memory.
-            loop {
-                let polled = {
-                    let mut context = Context::from_waker(port.waker());
-                    port.poll_handler(&core, handler.as_mut(), &mut context)
-                };
-                match polled {
-                    Poll::Ready(handled) => break handled,
-                    Poll::Pending => next_poll().await,
-                }
-            }
-        };
-        if let Err(payload) = handled {
-            port.fail(payload);
-        }
-        if cx.wants_stop() {
-            port.notes.add(Notes::WANTS_STOP);
-        }
-    }
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| actor.stopped())) {
-        port.fail(payload);
-    }
-    std::future::pending().await
-}
-
-/// Calls what an actor does besides handling messages.
-fn contain<A: Actor>(
-    core: &Rc<Core>,
-    me: &Ref<A::Api>,
-    port: &Port,
-    call: impl FnOnce(&mut Cx<'_, A>),
-) {
-    let called = catch_unwind(AssertUnwindSafe(|| {
-        let mut cx = Cx::new(core, me, None);
-        call(&mut cx);
-        if cx.wants_stop() {
-            port.notes.add(Notes::WANTS_STOP);
-        }
-    }));
-    if let Err(payload) = called {
-        port.fail(payload);
-    }
-}
 
 /// An actor with a loop, as its cell holds it.
 struct Looping<F> {
@@ -133,7 +44,12 @@ pub(super) fn loop_on<A: Actor>(
     me: Ref<A::Api>,
     core: &Rc<Core>,
 ) -> Box<dyn Behaviour> {
-    let run = run(actor, me, Rc::clone(core), Rc::clone(port));
+    let seat = Seat {
+        core: Rc::clone(core),
+        me,
+        port: Rc::clone(port),
+    };
+    let run = <A::Api as Dispatch<A>>::run(actor, seat);
     Box::new(Looping {
         port: Rc::clone(port),
         run: Box::pin(run),
@@ -142,23 +58,71 @@ pub(super) fn loop_on<A: Actor>(
 }
 
 impl<F: Future<Output = ()>> Looping<F> {
-    /// Polls the loop until it waits for something.
-    #[inline(never)]
-    fn poll(&mut self) {
-        self.poll_inline();
+    /// Polls the loop until it waits for something. Says whether the actor asked to be stopped.
+    fn poll(&mut self) -> bool {
+        self.turn(None, 0, None).stop
     }
 
-    /// The same where a message arrives for an idle actor, which is the way of most.
-    #[inline(always)]
-    fn poll_inline(&mut self) {
+    /// Hands a message to the loop, if there is one, and polls it until it waits for something; or
+    /// has the message wait, if the loop is not idle. There is no other poll of the loop, so that
+    /// all of it becomes part of this function, down to the handlers.
+    #[inline(never)]
+    fn turn(
+        &mut self,
+        core: Option<&Rc<Core>>,
+        index: u16,
+        delivery: Option<&Delivery<'_>>,
+    ) -> Turn {
+        if let (Some(core), Some(delivery)) = (core, delivery) {
+            if !self.port.is_idle() {
+                return self.put_by(core, index, delivery);
+            }
+            let fresh = delivery.payload.take(core);
+            self.port.hand(index, Some(fresh), delivery.link);
+            if delivery.extra.is_some() {
+                // The loop answers, or says at its end that nobody did.
+                core.running_question().set(None);
+                self.port.hand_extra(core, delivery.extra, delivery.link);
+            }
+        }
         let mut context = Context::from_waker(self.port.waker());
         // It is pending for ever: the actor ends with the drop of its loop.
         let _ = self.run.as_mut().poll(&mut context);
-        if self.port.notes.have(Notes::PANICKED)
-            && let Some(payload) = self.port.panicked.take()
-        {
+        let notes = &self.port.notes;
+        if notes.have(Notes::PANICKED | Notes::REFUSED) {
+            return self.after_failure();
+        }
+        Turn {
+            outcome: Outcome(Delivered::Handled),
+            stop: notes.have(Notes::WANTS_STOP),
+        }
+    }
+
+    /// What became of a message that reached no handler, or whose handler panicked.
+    #[cold]
+    fn after_failure(&self) -> Turn {
+        if let Some(payload) = self.port.panicked.take() {
             resume_unwind(payload);
         }
+        let mut turn = Turn::of(Delivered::Handled);
+        if let Some(refused) = self.port.place.refused.take() {
+            self.port.handled().question.set(None);
+            turn = Turn::of(refused);
+        }
+        self.port.notes.remove(Notes::REFUSED);
+        turn.stop = self.wants_stop();
+        turn
+    }
+
+    /// Puts a message into the mailbox.
+    #[cold]
+    fn put_by(&self, core: &Rc<Core>, index: u16, delivery: &Delivery<'_>) -> Turn {
+        let Some(check) = self.checks.get(usize::from(index)).copied() else {
+            return Turn::of(Delivered::NoSuchMessage);
+        };
+        // It is answered when its turn comes.
+        core.running_question().set(None);
+        self.port.put_by(core, index, check, delivery)
     }
 
     /// Whether the actor asked to be stopped.
@@ -171,34 +135,12 @@ impl<F: Future<Output = ()>> Looping<F> {
 impl<F: Future<Output = ()>> Behaviour for Looping<F> {
     fn started(&mut self, _: &Rc<Core>) -> bool {
         self.port.share.set(MESSAGES_PER_POLL);
-        self.poll();
-        self.wants_stop()
+        self.poll()
     }
 
     #[inline]
     fn deliver(&mut self, core: &Rc<Core>, index: u16, delivery: Delivery<'_>) -> Turn {
-        let Some(check) = self.checks.get(usize::from(index)).copied() else {
-            return Turn::of(Delivered::NoSuchMessage);
-        };
-        // The loop answers, or says at its end that nobody did.
-        if delivery.extra.is_some() {
-            core.running_question().set(None);
-        }
-        if !self.port.idle.get() {
-            return self.port.put_by(core, index, check, &delivery);
-        }
-        self.port.place.fresh.set(Some(delivery.payload.take(core)));
-        self.port.hand(index, delivery.link, delivery.extra);
-        self.poll_inline();
-        if let Some(error) = self.port.place.invalid.get() {
-            self.port.place.invalid.set(None);
-            self.port.handled().question.set(None);
-            return Turn::of(Delivered::Invalid(error));
-        }
-        Turn {
-            outcome: Outcome(Delivered::Handled),
-            stop: self.wants_stop(),
-        }
+        self.turn(Some(core), index, Some(&delivery))
     }
 
     fn deliver_local(
@@ -209,26 +151,24 @@ impl<F: Future<Output = ()>> Behaviour for Looping<F> {
         link: &Rc<Link>,
     ) -> Turn {
         core.running_question().set(None);
-        if !self.port.idle.get() {
+        if !self.port.is_idle() {
             return self.port.put_local(index, value, link);
         }
         self.port.place.kept.set(Some(Content::Local(value)));
-        self.port.hand(index, link, Extra::None);
-        self.poll();
+        self.port.hand(index, None, link);
         Turn {
             outcome: Outcome(Delivered::Handled),
-            stop: self.wants_stop(),
+            stop: self.poll(),
         }
     }
 
     fn resume(&mut self) -> bool {
         self.port.share.set(MESSAGES_PER_POLL);
-        self.poll();
-        self.wants_stop()
+        self.poll()
     }
 
     fn notify(&mut self, core: &Rc<Core>, notice: Notice) -> bool {
-        if !self.port.idle.get() {
+        if !self.port.is_idle() {
             self.port.put_notice(core, notice);
             return false;
         }

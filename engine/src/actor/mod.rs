@@ -5,7 +5,7 @@
 //! that takes a message to its handler, so nothing is boxed or looked up by name per message.
 //!
 //! Handlers that do not wait are called where the message arrives. An actor with an asynchronous
-//! one has a loop of its own ([`looping`]) and a [`mailbox`].
+//! one has a loop of its own ([`looping`]), which the macro writes as well, and a [`mailbox`].
 
 mod cell;
 mod context;
@@ -14,23 +14,25 @@ mod kin;
 mod local;
 mod looping;
 mod mailbox;
+mod notes;
 mod origin;
 mod port;
 mod probing;
 mod reply_to;
 mod restart;
 mod running;
+mod seat;
 mod serve;
 mod stash;
 mod table;
 
 pub use context::{Cx, Owed};
-pub use local::{
-    AcceptsLocal, LocalHandler, LocalInfo, LocalMessage, LocalValue, deliver_local, serve_local,
-};
+pub use local::{AcceptsLocal, LocalHandler, LocalInfo, LocalMessage, LocalValue, deliver_local};
+pub use origin::Origin;
 pub use reply_to::{ForwardError, ReplyTo};
+pub use seat::{Look, Seat, Source, next_poll};
 pub(crate) use serve::Content;
-pub use serve::{Check, Next, Served, Serves, deliver, no_such_message, owed, reply_to};
+pub use serve::{Check, Served, Serves, deliver, no_such_message, reply_to};
 
 pub(crate) use cell::{ActorCell, Birth, Mismatch, Supervised, Turn};
 pub(crate) use mailbox::Letter;
@@ -193,8 +195,8 @@ pub trait Dispatch<A: Actor>: Protocol {
         let _ = (actor, index, value, cx);
     }
 
-    /// Has `actor` handle a message, local or not, and sends the answer.
-    fn serve(actor: &mut A, next: Next<'_>, cx: &mut Cx<'_, A>) -> impl Future<Output = ()>;
+    /// Owns `actor` and handles its messages, local or not, until it is to end.
+    fn run(actor: A, seat: Seat<A>) -> impl Future<Output = ()>;
 }
 
 /// One message on its way into a handler.

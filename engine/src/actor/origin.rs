@@ -7,7 +7,7 @@ use ringmesh_proto::address::{NodeId, Uid};
 use crate::core::{Core, Extra, Handled, Link};
 
 /// Where the message came from that is being handled.
-pub(crate) struct Origin<'a> {
+pub struct Origin<'a> {
     pub(crate) core: &'a Rc<Core>,
     pub(crate) link: &'a Rc<Link>,
     /// What it brought: the number of the question, if it is one and its answer is still owed, and

@@ -2,15 +2,17 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
+
+use ringmesh_proto::time::Instant;
+use ringmesh_transport::buffer::Chunk;
 
 use super::cell::Turn;
 use super::mailbox::{Bound, Filled, Letter, Mailbox, Told};
-use super::serve::Place;
+use super::notes::Notes;
+use super::seat::Look;
+use super::serve::{Place, fill};
 use super::stash::{Stash, StashLimit};
 use super::{Arrived, Check, Content, Delivered, Delivery, LocalValue};
 use crate::core::{ActorPlace, Core, Extra, Handled, Link, Notice, PanicPayload};
@@ -19,50 +21,22 @@ use crate::watch::Terminated;
 /// Messages that a loop takes out of its mailbox before other tasks get their turn.
 pub(super) const MESSAGES_PER_POLL: u32 = 32;
 
-/// What a loop sees to besides its next message. There is nothing for almost every message, and
-/// finding that out is one look at all of it.
-#[derive(Default)]
-pub(super) struct Notes(Cell<u8>);
-
-impl Notes {
-    /// Messages may wait in the mailbox.
-    pub(super) const WAITING: u8 = 1;
-    /// The actor asked to be stopped.
-    pub(super) const WANTS_STOP: u8 = 1 << 1;
-    /// The core stops the actor.
-    pub(super) const STOPPING: u8 = 1 << 2;
-    /// The actor panicked.
-    pub(super) const PANICKED: u8 = 1 << 3;
-    /// Something else than a message is to be handled.
-    pub(super) const ASIDE: u8 = 1 << 4;
-    /// The actor ends behind the handler that runs.
-    const LINGERS: u8 = 1 << 5;
-    /// The actor ends when no more messages wait.
-    const DRAINS: u8 = 1 << 6;
-
-    #[inline]
-    fn are_none(&self) -> bool {
-        self.0.get() == 0
-    }
-
-    #[inline]
-    pub(super) fn have(&self, note: u8) -> bool {
-        self.0.get() & note != 0
-    }
-
-    pub(super) fn add(&self, note: u8) {
-        self.0.set(self.0.get() | note);
-    }
-
-    fn remove(&self, note: u8) {
-        self.0.set(self.0.get() & !note);
-    }
+/// What the loop of an actor is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It handles something, or was not polled yet.
+    Busy,
+    /// It waits for a message.
+    Idle,
+    /// A message was handed to it.
+    Handed,
 }
 
 /// What the loop of an actor and its core tell each other.
 pub(crate) struct Port {
     slot: u32,
     generation: u64,
+    stage: Cell<Stage>,
     /// Where the message that is to be handled next came from, if there is one. It lies in its
     /// place, with its number.
     link: Cell<Option<Rc<Link>>>,
@@ -70,13 +44,13 @@ pub(crate) struct Port {
     pub(super) place: Place,
     mailbox: RefCell<Mailbox>,
     stash: Stash,
-    /// The loop waits for a message.
-    pub(super) idle: Cell<bool>,
     /// What the message brought that is being handled: of a question its deadline too, answered or
     /// not.
     handled: Handled,
     /// Where the question came from.
     asked_on: RefCell<Option<Rc<Link>>>,
+    /// The deadline of the core before that of the question.
+    former_deadline: Cell<Option<Instant>>,
     /// What there is to see to besides the next message.
     pub(super) notes: Notes,
     /// Word of a watched actor's end.
@@ -102,14 +76,15 @@ impl Port {
         Self {
             slot,
             generation,
+            stage: Cell::new(Stage::Busy),
             link: Cell::default(),
             index: Cell::default(),
             place: Place::default(),
             mailbox: RefCell::new(Mailbox::new(bound)),
             stash: Stash::default(),
-            idle: Cell::default(),
             handled: Handled::default(),
             asked_on: RefCell::default(),
+            former_deadline: Cell::default(),
             notes: Notes::default(),
             aside: Cell::default(),
             panicked: Cell::default(),
@@ -313,14 +288,14 @@ impl Port {
     /// goes before it.
     pub(crate) fn reset(&self) {
         self.unstash();
+        self.stage.set(Stage::Busy);
         self.link.take();
         self.place.clear();
         self.aside.take();
         self.panicked.take();
-        self.idle.set(false);
         self.handled.extra.set(Extra::None);
         let is_empty = self.mailbox.borrow().is_empty();
-        self.notes.0.set(if is_empty { 0 } else { Notes::WAITING });
+        self.notes.reset(if is_empty { 0 } else { Notes::WAITING });
     }
 
     /// Has the loop go on behind a panic. Says whether there was one.
@@ -330,18 +305,19 @@ impl Port {
         has_panicked
     }
 
+    /// The message that was handed over reaches no handler.
+    #[cold]
+    pub(super) fn refuse(&self, delivered: Delivered) {
+        self.place.refused.set(Some(delivered));
+        self.notes.add(Notes::REFUSED);
+    }
+
     /// The actor panicked: the core hears of it behind this poll, and nothing more is handled until
     /// [`resume`](Self::resume).
     #[cold]
     pub(super) fn fail(&self, payload: PanicPayload) {
         self.panicked.set(Some(payload));
         self.notes.add(Notes::PANICKED);
-    }
-
-    /// The number of the message that was handed over last.
-    #[inline]
-    pub(super) fn index(&self) -> u16 {
-        self.index.get()
     }
 
     /// The oldest message that waits.
@@ -359,56 +335,78 @@ impl Port {
         self.mailbox.borrow_mut().take_told()
     }
 
-    /// Says that the next message lies in its place.
-    #[inline(always)]
-    pub(super) fn hand(&self, index: u16, link: &Rc<Link>, extra: Extra) {
-        self.idle.set(false);
-        // Of a message that brings nothing there is nothing to set, if that was so before it.
-        if extra.is_some() || self.handled.extra.get().is_some() {
-            self.handled.question.set(extra.correlation());
-            self.handled.extra.set(extra);
-        }
-        if extra.question().is_some() {
-            *self.asked_on.borrow_mut() = Some(Rc::clone(link));
-        }
-        self.index.set(index);
-        self.link.set(Some(Rc::clone(link)));
-    }
-
-    /// The link of the next message to handle; ready with `None` when there is something else.
+    /// Whether the loop waits for a message.
     #[inline]
-    pub(super) fn poll_next(&self, core: &Rc<Core>) -> Poll<Option<Rc<Link>>> {
-        if let Some(link) = self.link.take() {
-            return Poll::Ready(Some(link));
-        }
-        if self.notes.are_none() {
-            self.idle.set(true);
-            return Poll::Pending;
-        }
-        self.poll_waiting(core)
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage.get() == Stage::Idle
     }
 
-    /// The same where there is something to see to.
+    /// Has the loop, which handles nothing, handle a message next: as it arrived, or one that was
+    /// put in its place before.
+    #[inline(always)]
+    pub(super) fn hand(&self, index: u16, fresh: Option<Chunk>, link: &Rc<Link>) {
+        self.stage.set(Stage::Handed);
+        self.index.set(index);
+        fill(&self.place.fresh, fresh);
+        fill(&self.link, Some(Rc::clone(link)));
+    }
+
+    /// What the message brought that was handed over, until that is
+    /// [forgotten](Self::forget_extra). Questions that the handler of one asks inherit its deadline.
     #[cold]
-    fn poll_waiting(&self, core: &Rc<Core>) -> Poll<Option<Rc<Link>>> {
+    pub(super) fn hand_extra(&self, core: &Core, extra: Extra, link: &Rc<Link>) {
+        self.ask(extra, link);
+        self.notes.add(Notes::EXTRA);
+        self.enter(core);
+    }
+
+    /// Whether a message was handed over, which the loop takes now.
+    #[inline(always)]
+    pub(super) fn is_handed(&self) -> bool {
+        let is_handed = self.stage.get() == Stage::Handed;
+        if is_handed {
+            self.stage.set(Stage::Busy);
+        }
+        is_handed
+    }
+
+    /// The number of the message that is handled next.
+    #[inline]
+    pub(super) fn index(&self) -> u16 {
+        self.index.get()
+    }
+
+    /// Where it came from.
+    #[inline]
+    pub(super) fn take_link(&self) -> Option<Rc<Link>> {
+        self.link.take()
+    }
+
+    /// The loop has nothing to do.
+    #[inline]
+    pub(super) fn rest(&self) {
+        self.stage.set(Stage::Idle);
+    }
+
+    /// What a loop does next that has something to see to; `None` if that is not a message.
+    pub(super) fn look(&self, core: &Rc<Core>) -> Option<Look> {
         if self.notes.have(Notes::PANICKED) {
-            return Poll::Pending;
+            return Some(Look::Nothing);
         }
         if self.notes.have(Notes::STOPPING | Notes::ASIDE) {
-            return Poll::Ready(None);
+            return None;
         }
         if self.notes.have(Notes::WANTS_STOP) || self.ends_now() {
-            return Poll::Pending;
+            return Some(Look::Nothing);
         }
-        self.take_waiting(core);
-        if self.idle.get() && self.ends_now() {
-            return Poll::Pending;
+        if self.take_waiting(core) {
+            return Some(Look::Message);
         }
-        match self.link.take() {
-            Some(link) => Poll::Ready(Some(link)),
-            None if self.notes.have(Notes::ASIDE) => Poll::Ready(None),
-            None => Poll::Pending,
+        if self.is_idle() && self.ends_now() {
+            return Some(Look::Nothing);
         }
+        let is_aside = self.notes.have(Notes::ASIDE);
+        (!is_aside).then_some(Look::Nothing)
     }
 
     /// Lays word of an end aside that waited, if the actor watches still.
@@ -422,7 +420,7 @@ impl Port {
 
     /// Lays word of an end aside for the loop.
     pub(super) fn hand_aside(&self, terminated: Terminated) {
-        self.idle.set(false);
+        self.stage.set(Stage::Busy);
         self.aside.set(Some(terminated));
         self.notes.add(Notes::ASIDE);
     }
@@ -434,53 +432,52 @@ impl Port {
         aside.filter(|_| !self.notes.have(Notes::STOPPING))
     }
 
-    /// Hands over the oldest message that waits and whose time is not up, if its turn has come. The
-    /// loop is idle when there is none.
-    fn take_waiting(&self, core: &Rc<Core>) {
+    /// Takes the oldest message that waits and whose time is not up, if its turn has come. The loop
+    /// is idle when none waits.
+    fn take_waiting(&self, core: &Rc<Core>) -> bool {
         while !self.mailbox.borrow().is_empty() {
             if self.share.get() == 0 {
-                return self.waker().wake_by_ref();
+                self.waker().wake_by_ref();
+                return false;
             }
             self.share.set(self.share.get() - 1);
             if let Some(letter) = core.take_waiting(self) {
                 let Arrived { index, content } = letter.arrived;
                 self.place.kept.set(Some(content));
-                return self.hand(index, &letter.link, letter.extra);
+                self.hand(index, None, &letter.link);
+                if letter.extra.is_some() {
+                    self.hand_extra(core, letter.extra, &letter.link);
+                }
+                return self.is_handed();
             }
             if self.notes.have(Notes::ASIDE) {
-                return;
+                return false;
             }
         }
         self.notes.remove(Notes::WAITING);
-        self.idle.set(true);
+        self.rest();
+        false
     }
 
-    /// Polls a handler, or drops it if the actor is to end. One that is ready or panicked has
-    /// dropped all it held: a generated loop awaits it within a function of its own.
-    #[inline]
-    pub(super) fn poll_handler<F: Future<Output = ()>>(
-        &self,
-        core: &Core,
-        mut handler: Pin<&mut Option<F>>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), PanicPayload>> {
-        let poll = || match handler.as_mut().as_pin_mut() {
-            Some(future) if !self.notes.have(Notes::STOPPING) => future.poll(context),
-            _ => {
-                handler.set(None);
-                Poll::Ready(())
-            }
-        };
-        // Outside of handlers there is none, so that a message without one has nothing to set.
+    /// The message that was handled last is over.
+    pub(super) fn forget_extra(&self, core: &Core) {
+        self.leave(core);
+        self.handled.extra.set(Extra::None);
+        self.notes.remove(Notes::EXTRA);
+    }
+
+    /// Has questions inherit the deadline of the one that is being handled, if it is one.
+    pub(super) fn enter(&self, core: &Core) {
         let deadline = self.handled.extra.get().deadline();
-        let former = deadline.is_some().then(|| core.replace_deadline(deadline));
-        let polled = catch_unwind(AssertUnwindSafe(poll));
-        if let Some(former) = former {
-            core.replace_deadline(former);
+        if deadline.is_some() {
+            self.former_deadline.set(core.replace_deadline(deadline));
         }
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
+    }
+
+    /// The handler of that question has ended, or waits.
+    pub(super) fn leave(&self, core: &Core) {
+        if self.handled.extra.get().deadline().is_some() {
+            core.replace_deadline(self.former_deadline.take());
         }
     }
 }
@@ -488,7 +485,7 @@ impl Port {
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Port")
-            .field("idle", &self.idle.get())
+            .field("idle", &self.is_idle())
             .finish_non_exhaustive()
     }
 }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use super::cell::{Behaviour, Turn};
 use super::looping::loop_on;
+use super::notes::Notes;
 use super::origin::Origin;
-use super::port::{MESSAGES_PER_POLL, Notes, Port};
+use super::port::{MESSAGES_PER_POLL, Port};
 use super::running::Running;
 use super::{
     Actor, Arrived, Check, Content, Cx, Delivered, Delivery, Dispatch, Letter, LocalValue, Protocol,

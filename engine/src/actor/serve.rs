@@ -1,8 +1,8 @@
 //! What the macros' code is made of: the way of one message into its handler, of either kind.
 
 use std::cell::Cell;
-use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
+use std::mem::forget;
 
 use ringmesh_proto::archive::AccessError;
 use ringmesh_proto::message::Message;
@@ -48,8 +48,10 @@ pub trait Serves<M: Message>: Actor {
         Served::MayWait
     }
 
-    /// Calls a handler of any kind, in the loop of the actor. One that may wait is the future that
-    /// comes back, with nothing around it: each layer would cost every message some steps.
+    /// A handler of any kind, as the loop of the actor polls it. Whatever may panic in it does so
+    /// while it is polled: its making does nothing yet, and the drop of one that is ready, or has
+    /// panicked, nothing any more. One that may wait has nothing around it: each layer would cost
+    /// every message some steps.
     fn serve(
         &mut self,
         message: Msg<M>,
@@ -71,12 +73,8 @@ impl<A: Handler<M>, M: Message> Serves<M> for A {
     }
 
     #[inline]
-    fn serve(
-        &mut self,
-        message: Msg<M>,
-        cx: &mut Cx<'_, Self>,
-    ) -> impl Future<Output = Self::Answer> {
-        ready(self.handle(message, cx))
+    async fn serve(&mut self, message: Msg<M>, cx: &mut Cx<'_, Self>) -> Self::Answer {
+        self.handle(message, cx)
     }
 
     #[inline]
@@ -109,12 +107,6 @@ where
         Served::MayWait => return Outcome(Delivered::NoSuchMessage),
     }
     Outcome(Delivered::Handled)
-}
-
-/// What gives the answer of the handler that is about to run.
-#[inline]
-pub fn owed<'a, A: Actor>(cx: &Cx<'a, A>) -> Owed<'a> {
-    cx.owed()
 }
 
 /// Takes over the answer to the message that is being handled.
@@ -166,37 +158,11 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    fn into_local(self) -> Option<LocalValue> {
+    pub(super) fn into_local(self) -> Option<LocalValue> {
         match self {
             Self::Archived(_) | Self::Notice(_) => None,
             Self::Local(value) => Some(value),
         }
-    }
-}
-
-/// The message that a loop handles next: its number, and where it lies. Small, because the futures
-/// on the way to the handler are moved with it.
-pub struct Next<'a> {
-    pub(super) index: u16,
-    pub(super) place: &'a Place,
-}
-
-impl Next<'_> {
-    /// The number of the message in its protocol.
-    #[inline]
-    pub fn index(&self) -> u16 {
-        self.index
-    }
-
-    /// The message, unless it turns out that it is not valid.
-    #[inline]
-    pub fn take<M: Message>(&self) -> Option<Msg<M>> {
-        self.place.take()
-    }
-
-    /// The local message, if it is one.
-    pub(super) fn into_local(self) -> Option<LocalValue> {
-        self.place.kept.take()?.into_local()
     }
 }
 
@@ -206,8 +172,8 @@ impl Next<'_> {
 pub(super) struct Place {
     pub(super) fresh: Cell<Option<Chunk>>,
     pub(super) kept: Cell<Option<Content>>,
-    /// What was wrong with a fresh one.
-    pub(super) invalid: Cell<Option<AccessError>>,
+    /// What became of one that reached no handler.
+    pub(super) refused: Cell<Option<Delivered>>,
 }
 
 impl Place {
@@ -215,35 +181,17 @@ impl Place {
     pub(super) fn clear(&self) {
         self.fresh.take();
         self.kept.take();
-        self.invalid.take();
-    }
-
-    /// The message, unless it turns out that it is not valid.
-    #[inline]
-    fn take<M: Message>(&self) -> Option<Msg<M>> {
-        let Some(chunk) = self.fresh.take() else {
-            return match self.kept.take()? {
-                // It was validated as the message of its number.
-                Content::Archived(validated) => Msg::from_validated(validated),
-                Content::Local(_) | Content::Notice(_) => None,
-            };
-        };
-        match Msg::new(chunk) {
-            Ok(message) => Some(message),
-            Err(error) => {
-                self.invalid.set(Some(error));
-                None
-            }
-        }
+        self.refused.take();
     }
 }
 
-impl fmt::Debug for Next<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next")
-            .field("index", &self.index)
-            .finish_non_exhaustive()
-    }
+/// Fills a place that is empty: to look whether something has to be dropped there would cost every
+/// message.
+#[inline(always)]
+pub(super) fn fill<T>(place: &Cell<Option<T>>, value: Option<T>) {
+    let former = place.replace(value);
+    debug_assert!(former.is_none(), "what was handed over was taken");
+    forget(former);
 }
 
 /// Validates one message type.

@@ -65,7 +65,8 @@ impl<'a> Payload<'a> {
     }
 
     /// The payload as a chunk of its own: a view, or a copy while receive buffers are short.
-    pub(crate) fn take(self, core: &Core) -> Chunk {
+    #[inline]
+    pub(crate) fn take(&self, core: &Core) -> Chunk {
         if self.must_be_copied() {
             self.copied(core)
         } else {

@@ -1,13 +1,14 @@
 //! Handlers of both kinds in one actor.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringmesh::{
-    Actor, AsyncHandler, Cx, Handler, Msg, NodeId, Ref, async_handler, message, protocol,
+    Actor, AskError, AsyncHandler, Cx, Handler, Msg, NodeId, Props, Ref, Supervision,
+    async_handler, message, protocol,
 };
 use ringmesh_tests::live::WAIT;
 use ringmesh_tests::live::books::assert_closed;
@@ -185,7 +186,7 @@ fn an_actor_that_stops_itself_handles_nothing_that_waited() {
         assert!(!node.stop(&leaver), "it stopped already");
         listed
     });
-    assert_eq!(answer.err(), Some(ringmesh::AskError::NotRunning));
+    assert_eq!(answer.err(), Some(AskError::NotRunning));
     let books = node.counters();
     assert_closed(&books);
     assert_eq!(
@@ -310,4 +311,88 @@ fn a_handler_that_asks_or_sleeps_gives_the_messages_behind_it_no_more_time() {
     });
     let pause = u64::try_from(PAUSE.as_micros()).expect("less than ages");
     assert!(second + pause <= first, "{second} {first}");
+}
+
+/// Has its recipient panic somewhere, or nowhere.
+#[message(id = "tests.Attempt", v = 1, reply = Attempted)]
+struct Attempt {
+    panics: u8,
+}
+
+#[message(id = "tests.Attempted", v = 1)]
+struct Attempted {
+    attempts: u64,
+}
+
+protocol! { EagerApi = "tests.eager" { Attempt } }
+
+const NOWHERE: u8 = 0;
+const BEFORE_ITS_FUTURE: u8 = 1;
+const IN_THE_DROP_OF_ITS_FUTURE: u8 = 2;
+
+/// Does all that it does before there is a future.
+#[derive(Default)]
+struct Eager {
+    attempts: u64,
+}
+
+impl Actor for Eager {
+    type Api = EagerApi;
+}
+
+#[async_handler]
+impl AsyncHandler<Attempt> for Eager {
+    fn handle(
+        &mut self,
+        attempt: Msg<Attempt>,
+        _: &mut Cx<'_, Self>,
+    ) -> impl Future<Output = Attempted> {
+        self.attempts += 1;
+        assert_ne!(attempt.panics, BEFORE_ITS_FUTURE);
+        Trap {
+            attempts: self.attempts,
+            panics: attempt.panics == IN_THE_DROP_OF_ITS_FUTURE,
+        }
+    }
+}
+
+/// Is ready, and panics when it drops, if it is to.
+struct Trap {
+    attempts: u64,
+    panics: bool,
+}
+
+impl Future for Trap {
+    type Output = Attempted;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Attempted> {
+        let attempts = self.attempts;
+        Poll::Ready(Attempted { attempts })
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(!self.panics, "a future that is ready drops");
+    }
+}
+
+#[test]
+fn a_handler_that_panics_around_its_future_fails_its_message_alone() {
+    let node = LiveNode::start();
+    node.run(|node| async move {
+        let eager = Props::new(Eager::default).supervised(Supervision::Resume);
+        let eager = node.spawn_props(eager).expect("room");
+        let ask = |panics| eager.ask(Attempt { panics });
+        for panics in [BEFORE_ITS_FUTURE, IN_THE_DROP_OF_ITS_FUTURE] {
+            let failed = ask(panics).await.err();
+            assert_eq!(failed, Some(AskError::Failed), "{panics}");
+        }
+        let answer = ask(NOWHERE).await.expect("it goes on");
+        assert_eq!(answer.attempts, 3);
+    });
+    let books = node.counters();
+    assert_closed(&books);
+    assert_eq!(books.panics, 2, "{books:#?}");
+    node.stop();
 }
