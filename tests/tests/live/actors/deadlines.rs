@@ -1,6 +1,7 @@
 //! The deadline of a question: what its handler knows of it, and what becomes of one that waited
 //! for too long.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +33,11 @@ struct Entrust;
 #[message(id = "tests.Insist", v = 1, reply = Numbers)]
 struct Insist;
 
-protocol! { FrontApi = "tests.front" { Delegate, Entrust, Insist } }
+/// Is never answered.
+#[message(id = "tests.Dally", v = 1, reply = Numbers)]
+struct Dally;
+
+protocol! { FrontApi = "tests.front" { Delegate, Entrust, Insist, Dally } }
 
 /// What the handlers of a [`Front`] saw.
 #[derive(Clone, Default)]
@@ -111,6 +116,15 @@ impl AsyncHandler<Insist> for Front {
         let ask = self.keeper.ask(List).timeout(3 * SHORT);
         self.seen.note_fate(&ask.await);
         none()
+    }
+}
+
+#[async_handler]
+impl AsyncHandler<Dally> for Front {
+    async fn handle(&mut self, _: Msg<Dally>, cx: &mut Cx<'_, Self>) -> Numbers {
+        cx.node().sleep(Duration::from_micros(1)).await;
+        self.seen.note(Sight::Deadline(cx.deadline()));
+        pending().await
     }
 }
 
@@ -210,6 +224,22 @@ fn the_handler_of_a_tell_has_no_deadline_nor_has_what_follows_a_question() {
     let sights = seen.all().clone();
     assert!(is_within(sights[1], HOUR), "{sights:?}");
     assert!(sights[1..].contains(&Sight::Deadline(None)), "{sights:?}");
+}
+
+#[test]
+fn what_is_handled_while_a_handler_waits_has_nothing_of_its_deadline() {
+    let node = patient();
+    let ((waiting, front), (seen, other)) = (front(&node), front(&node));
+    node.run(move |node| async move {
+        let ask = front.ask(Dally).timeout(HOUR);
+        node.spawn_task(async move { drop(ask.await) })
+            .expect("room");
+    });
+    node.until_so("the one to wait", move |_| waiting.count() == 2);
+    node.run(move |_| async move { other.try_tell(Entrust).expect("room") });
+    let sights = seen.clone();
+    node.until_so("the other", move |_| sights.count() == 2);
+    assert_eq!(seen.all()[1], Sight::Deadline(None));
 }
 
 #[test]
