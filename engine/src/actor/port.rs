@@ -352,7 +352,7 @@ impl Port {
     }
 
     /// What the message brought that was handed over, until that is
-    /// [forgotten](Self::forget_extra). Questions that the handler of one asks inherit its deadline.
+    /// [forgotten](Self::forget_extra). What the handler of a question asks inherits its deadline.
     #[cold]
     pub(super) fn hand_extra(&self, core: &Core, extra: Extra, link: &Rc<Link>) {
         self.ask(extra, link);
