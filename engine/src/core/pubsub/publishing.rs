@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmesh_cluster::pubsub::limits::{HEAD_BYTES_MAX, ORIGIN_BYTES_MAX};
-use ringmesh_cluster::pubsub::{Nodes as _, OWN_ORIGIN, Pressure, Publish, Recipient, Topic};
+use ringmesh_cluster::pubsub::{
+    Fanout, Nodes as _, OWN_ORIGIN, Pressure, Publish, Recipient, Topic,
+};
 use ringmesh_proto::address::{CoreId, Uid};
 use ringmesh_proto::archive::{self, EncodeError};
 use ringmesh_proto::message::Message;
@@ -200,6 +202,19 @@ impl Core {
         if refuses && let Some(subscriber) = self.who_must_wait(recipients, archive.len()) {
             return Err(Refused::Waits(subscriber));
         }
+        let reach = self.send_out(order, archive, &fanout, nodes);
+        self.remember_way(order, moment, &fanout);
+        Ok(reach)
+    }
+
+    /// Sends a frame to each core and node that gets one, and says to which nodes.
+    fn send_out(
+        self: &Rc<Self>,
+        order: &Order<'_>,
+        archive: &[u8],
+        fanout: &Fanout<'_>,
+        nodes: &mut Vec<(Uid, bool)>,
+    ) -> Reach {
         let mut reach = Reach {
             lost: fanout.without_credit().len(),
             ..Reach::default()
@@ -232,8 +247,7 @@ impl Core {
             reach.nodes += usize::from(is_sent);
             reach.lost += usize::from(!is_sent);
         }
-        self.remember_way(order, moment, &fanout);
-        Ok(reach)
+        reach
     }
 
     /// Gives a frame to the mediator of another core of this node, and says who published it.
