@@ -6,11 +6,17 @@ use std::collections::BTreeMap;
 use super::world::At;
 use crate::pubsub::{Arrival, Audience, Fanout, Hop, Moment, Publish};
 
+/// When a way was found, and which it was.
+type Known<K> = BTreeMap<K, (Moment, String)>;
+
+/// The topic, the message type, and whether it is for those without a group, and for groups.
+type Topic = (At, String, u64, (bool, bool));
+
 /// What a driver may remember.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
-    of_publishes: BTreeMap<(At, String, u64, bool, bool), (Moment, String)>,
-    of_arrivals: BTreeMap<(At, bool, Vec<u8>), (Moment, String)>,
+    of_publishes: Known<Topic>,
+    of_arrivals: Known<(At, bool, Vec<u8>)>,
     /// How often something went a way that was known.
     pub(super) followed: usize,
 }
@@ -34,7 +40,7 @@ impl Tracks {
             audience != Audience::GroupsOnly,
             audience != Audience::UngroupedOnly,
         );
-        let key = (at, topic.to_owned(), kind, is_for.0, is_for.1);
+        let key = (at, topic.to_owned(), kind, is_for);
         let (mut way, mut head) = (Vec::new(), vec![0; 4096]);
         for core in fanout.cores().iter() {
             let length = fanout.write_for_cores(&mut head).expect("room");
@@ -64,7 +70,7 @@ impl Tracks {
 }
 
 fn note<K: Ord + std::fmt::Debug>(
-    known: &mut BTreeMap<K, (Moment, String)>,
+    known: &mut Known<K>,
     key: K,
     (moment, is_steady): (Moment, bool),
     way: Vec<String>,
