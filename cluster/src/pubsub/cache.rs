@@ -38,6 +38,8 @@ pub(super) struct Cache<V> {
     free: Vec<u32>,
     numbers: FxHashMap<u64, u32>,
     cost: usize,
+    /// How many made room for others.
+    evicted: u64,
     /// Where the search for one that was not used goes on: the clock of Corbató (1968).
     hand: usize,
 }
@@ -49,6 +51,7 @@ impl<V> Default for Cache<V> {
             free: Vec::new(),
             numbers: FxHashMap::default(),
             cost: 0,
+            evicted: 0,
             hand: 0,
         }
     }
@@ -131,11 +134,19 @@ impl<V: Default> Cache<V> {
         (self.numbers.len(), self.cost)
     }
 
+    /// How many had to make room for others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
     fn evict(&mut self) {
         self.hand = (self.hand + 1) % self.slots.len();
         match &mut self.slots[self.hand] {
             Some(slot) if slot.is_used => slot.is_used = false,
-            Some(_) => self.remove(self.hand as u32),
+            Some(_) => {
+                self.evicted += 1;
+                self.remove(self.hand as u32);
+            }
             None => {}
         }
     }

@@ -59,6 +59,8 @@ pub struct Moment {
     shown: u64,
     /// How often subscriptions on its core began and ended.
     changed: u64,
+    /// How many routes it has forgotten: one that is made anew may go by another core of a node.
+    forgotten: u64,
 }
 
 /// What was chosen for one publish or frame. It is used again for the next.
@@ -165,6 +167,7 @@ impl Mediator {
         Moment {
             shown: self.shown,
             changed: self.interests.version(),
+            forgotten: self.routes.evicted(),
         }
     }
 

@@ -55,8 +55,9 @@ impl<'a, A: Actor> Cx<'a, A> {
     /// The node that the message came from, as its link knows it: no message can claim another. Of
     /// what was [published](crate::pubsub) the node that did so.
     ///
-    /// `None` in [`started`](Actor::started); and for a message that waited while its publisher
-    /// left and 4096 other nodes published to this core for the first time.
+    /// `None` in [`started`](Actor::started) and [`terminated`](Actor::terminated); and for a
+    /// message that waited while its publisher left and 4096 other nodes published to this core for
+    /// the first time, or while nodes of two addresses published under its uid.
     pub fn sender(&self) -> Option<NodeId> {
         self.message?.sender()
     }

@@ -82,6 +82,8 @@ impl<F: Future<Output = ()>> Looping<F> {
             if delivery.extra.is_some() {
                 // The loop answers, or says at its end that nobody did.
                 core.running_question().set(None);
+                // What else is handled in this poll has nothing of its deadline.
+                core.replace_deadline(None);
                 self.port.hand_extra(core, delivery.extra, delivery.link);
             }
         }
@@ -101,15 +103,16 @@ impl<F: Future<Output = ()>> Looping<F> {
     /// What became of a message that reached no handler, or whose handler panicked.
     #[cold]
     fn after_failure(&self) -> Turn {
+        let refused = self.port.place.refused.take();
+        self.port.notes.remove(Notes::REFUSED);
         if let Some(payload) = self.port.panicked.take() {
             resume_unwind(payload);
         }
         let mut turn = Turn::of(Delivered::Handled);
-        if let Some(refused) = self.port.place.refused.take() {
+        if let Some(refused) = refused {
             self.port.handled().question.set(None);
             turn = Turn::of(refused);
         }
-        self.port.notes.remove(Notes::REFUSED);
         turn.stop = self.wants_stop();
         turn
     }

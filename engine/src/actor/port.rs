@@ -463,6 +463,9 @@ impl Port {
     pub(super) fn forget_extra(&self, core: &Core) {
         self.leave(core);
         self.handled.extra.set(Extra::None);
+        if self.handled.question.get().is_none() {
+            self.asked_on.take();
+        }
         self.notes.remove(Notes::EXTRA);
     }
 

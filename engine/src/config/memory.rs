@@ -366,7 +366,8 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_the_parts() {
         let budget = memory_budget(&small(), SOCKETS);
-        let core = (28 << 20) + (6 << 20) + 2 * 16 * 64 + (768 << 10) + (10 << 20);
+        let copies = Copies::BYTES_MAX as u64;
+        let core = (28 << 20) + (6 << 20) + 2 * 16 * 64 + copies + (10 << 20);
         assert_eq!(budget.per_core.total(), core);
         let link = (3 << 19) + 2 * ((256 << 10) + 16) + (4 << 20);
         assert_eq!(budget.per_link.total(), link);

@@ -19,7 +19,8 @@
 //!   mailbox.
 //! - Each subscriber is told which node published: by [`Received::sender`], and an actor by its
 //!   [context](crate::Cx::sender). That is the node at the other end of the link that the message
-//!   came on, whatever is in the message.
+//!   came on, whatever is in the message; only of what a member sends on, because the group that
+//!   it was sent to has none left there, it is that member's word.
 //! - [`Publisher::publish_acknowledged`] says how many subscribers on how many nodes have a
 //!   message.
 //!

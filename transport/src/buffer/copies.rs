@@ -15,11 +15,18 @@ const SIZES: usize = 6;
 /// Bytes of the buffers of one size.
 const BYTES_OF_SIZE: usize = 128 * 1024;
 
+/// How many buffers there are of all sizes: each has half as many as the one before.
+const BUFFERS: usize = (2 * BYTES_OF_SIZE - (BYTES_OF_SIZE >> (SIZES - 1))) >> SMALLEST_POWER;
+
+/// What a buffer takes besides its bytes: counts, place in the lists, and the allocator's part.
+const OVERHEAD: usize = size_of::<Buffer>() + 64;
+
 /// Copies of bytes, in buffers that are used again when their last [`Chunk`] is gone.
 ///
 /// A buffer is at most twice as long as what is copied into it, or 64 bytes. What is longer than
 /// 2 KiB, or finds all buffers of its size in use, gets a buffer of its own. Holds no memory until
-/// the first copy, and then [`BYTES_MAX`](Self::BYTES_MAX) at most. Chunks may outlive it.
+/// the first copy, and then [`BYTES_MAX`](Self::BYTES_MAX) at most, which it keeps. Chunks may
+/// outlive it.
 pub struct Copies([Size; SIZES]);
 
 /// The buffers of one size.
@@ -31,8 +38,8 @@ struct Size {
 }
 
 impl Copies {
-    /// The bytes of all buffers there may be.
-    pub const BYTES_MAX: usize = SIZES * BYTES_OF_SIZE;
+    /// The memory of all buffers there may be, in bytes.
+    pub const BYTES_MAX: usize = SIZES * BYTES_OF_SIZE + BUFFERS * OVERHEAD;
 
     /// None yet.
     pub fn new() -> Self {
@@ -70,8 +77,9 @@ impl Size {
             None => self.add(&mut buffers)?,
         };
         let buffer = buffers.get_mut(usize::from(index))?;
-        // Alone with it, for it was returned by its last chunk.
-        let own = Rc::get_mut(buffer)?;
+        let own = Rc::get_mut(buffer);
+        debug_assert!(own.is_some(), "it was returned by its last chunk");
+        let own = own?;
         own.bytes_mut()
             .get_mut(..bytes.len())?
             .copy_from_slice(bytes);
@@ -152,6 +160,12 @@ mod tests {
                 "{length}: {held}"
             );
         }
+    }
+
+    #[test]
+    fn there_are_as_many_buffers_as_are_counted() {
+        let all = (0..SIZES).map(|size| BYTES_OF_SIZE >> SMALLEST_POWER >> size);
+        assert_eq!(all.sum::<usize>(), BUFFERS);
     }
 
     #[test]

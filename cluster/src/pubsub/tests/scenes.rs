@@ -475,10 +475,13 @@ fn the_core_that_takes_a_topic_stays_while_it_has_subscribers() {
     }
     world.run_for(MILLIS * 50);
     assert_eq!(by(&mut world), taken, "others came back");
-    // So many other topics that the route is forgotten: it comes back as it was.
+    // So many other topics that the route is forgotten: it comes back as it was, but whoever
+    // remembers a way asks anew.
+    let moment = world.nodes[&1].cores[0].moment();
     for number in 0..5_000 {
         world.publish((1, 0), &format!("t{number}"), TYPE, &Publish::default());
     }
+    assert_ne!(world.nodes[&1].cores[0].moment(), moment);
     assert_eq!(by(&mut world), taken);
     let gone = begun[usize::from(taken)];
     world.change((2, taken), |it, out| it.unsubscribe(gone, out));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ringmesh_cluster::pubsub::{FrameError, OWN_ORIGIN, Origin};
 use ringmesh_proto::address::{NodeId, Uid};
 use ringmesh_transport::buffer::Chunk;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::Core;
 
@@ -35,6 +35,9 @@ pub(super) struct Publishers {
 #[derive(Debug, Default)]
 struct Others {
     by_uid: FxHashMap<Uid, Rc<Publisher>>,
+    /// Of those, uids with which nodes of two addresses have come. Which of them published what
+    /// waits in a mailbox nobody can say.
+    doubtful: FxHashSet<Uid>,
     /// In the order they came.
     uids: VecDeque<Uid>,
 }
@@ -44,12 +47,14 @@ impl Others {
         let uid = publisher.node.uid;
         if let Some(former) = self.by_uid.get_mut(&uid) {
             *former = Rc::clone(publisher);
+            self.doubtful.insert(uid);
             return;
         }
         if self.uids.len() >= PUBLISHERS_MAX
             && let Some(oldest) = self.uids.pop_front()
         {
             self.by_uid.remove(&oldest);
+            self.doubtful.remove(&oldest);
         }
         self.uids.push_back(uid);
         self.by_uid.insert(uid, Rc::clone(publisher));
@@ -101,7 +106,8 @@ impl Core {
     /// knows as well as it: else that counts as published by itself.
     pub(super) fn publisher_of_sent_on(&self, sender: Rc<Publisher>, uid: Uid) -> Rc<Publisher> {
         let snapshot = self.registry_snapshot();
-        let is_member = snapshot.listing(sender.node.uid).is_some();
+        let listed = snapshot.listing(sender.node.uid);
+        let is_member = listed.is_some_and(|it| *it.owner() == sender.node);
         if !is_member {
             return sender;
         }
@@ -148,7 +154,11 @@ impl Core {
     /// nothing was heard for long.
     #[cold]
     pub(crate) fn name_of_publisher(&self, uid: Uid) -> Option<NodeId> {
-        if let Some(known) = self.pubsub.publishers.find(uid) {
+        let publishers = &self.pubsub.publishers;
+        if publishers.others.borrow().doubtful.contains(&uid) {
+            return None;
+        }
+        if let Some(known) = publishers.find(uid) {
             return Some(known.node.clone());
         }
         let snapshot = self.registry_snapshot();
@@ -203,6 +213,19 @@ mod tests {
         let known = publishers.find(other.uid).map(|it| it.node.clone());
         assert_eq!(known, Some(node(1)));
         assert_eq!(publishers.others.borrow().uids.len(), 1);
+    }
+
+    #[test]
+    fn a_uid_with_which_nodes_of_two_addresses_came_is_doubtful() {
+        let publishers = Publishers::default();
+        let first = publishers.of(&node(1));
+        let mut other = node(1);
+        other.address = Address::new("demo", "127.0.0.1", 8).expect("an address");
+        let is_doubtful = || publishers.others.borrow().doubtful.contains(&other.uid);
+        assert!(!is_doubtful());
+        assert_eq!(publishers.of(&other).node, other);
+        assert!(is_doubtful());
+        assert_eq!(first.node, node(1));
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Core {
         let published = match self.publish_again(order, archive, &mut recipients) {
             Some(mut reach) => {
                 self.tally.published.add(1);
+                self.tally.publishes_lost.add(reach.lost as u64);
                 reach.here = self.offer_here(order, archive, &recipients).offered;
                 Ok(reach)
             }

@@ -22,8 +22,9 @@ use super::publishing::{HEAD_BYTES_USUAL, Order, Reach};
 use crate::pubsub::mediator::{Parts, Published, ROOT_BYTES, Shared, SharedParts};
 use crate::reference::Recipient as Actor;
 
-/// A way to more receivers is found anew each time: that is little beside what they cost.
-const RECEIVERS_MAX: usize = 256;
+/// A way to more receivers is found anew each time: that is little beside what they cost, and each
+/// publisher remembers a way of its own.
+const RECEIVERS_MAX: usize = 64;
 
 /// The way that the last message of a publisher took.
 #[derive(Debug, Default)]
@@ -82,7 +83,7 @@ impl Order<'_> {
 
 impl Core {
     /// Sends a message the known way, and says who gets it here. `None` if that may be another one
-    /// now, or somebody has to wait: then nothing has happened.
+    /// now, or somebody has to wait: then nothing was sent.
     pub(super) fn publish_again(
         self: &Rc<Self>,
         order: &Order<'_>,
@@ -144,9 +145,12 @@ impl Core {
         if !order.is_plain() || !fanout.is_steady() {
             return;
         }
-        let way = &mut *order.track.0.borrow_mut();
+        // Whoever was woken by room may publish from within a publish of the same publisher.
+        let Ok(mut way) = order.track.0.try_borrow_mut() else {
+            return;
+        };
         way.begin();
-        if self.find_legs(fanout, way).is_some() {
+        if self.find_legs(fanout, &mut way).is_some() {
             way.found = Some((moment, order.publish.audience, order.publish.policy));
         }
     }
@@ -209,7 +213,7 @@ impl LastFrame {
 impl Core {
     /// Passes on a frame that goes the way of the one before, and says who gets it here. Its
     /// message, and to how many other cores it went; `None` if its way may be another one: then
-    /// nothing has happened.
+    /// nothing was sent.
     pub(super) fn pass_on_again<'a>(
         self: &Rc<Self>,
         frame: &'a [u8],
@@ -235,5 +239,31 @@ impl Core {
     pub(super) fn remember_frame(&self, head: (&[u8], Hop), moment: Moment, arrival: &Arrival<'_>) {
         let mut last = self.pubsub.last_frame.borrow_mut();
         last.remember(head, moment, arrival);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmesh_proto::address::Uid;
+
+    use super::super::super::{Home, TableId};
+    use super::*;
+    use crate::pubsub::mediator::of_node;
+
+    #[test]
+    fn one_over_the_receivers_max_is_no_way_to_remember() {
+        let to = |node| {
+            let (uid, table) = (Uid::new(1).expect("not zero"), TableId::default());
+            Some(of_node(uid, Home { table, node }, CoreId(0)))
+        };
+        let mut way = Way::default();
+        assert_eq!(way.add(to(NodeIndex::NOWHERE), true, b"head"), None);
+        assert!(way.legs.is_empty() && way.heads.is_empty());
+        for _ in 0..RECEIVERS_MAX {
+            assert_eq!(way.add(to(NodeIndex::SELF), false, b"head"), Some(()));
+        }
+        assert_eq!(way.add(to(NodeIndex::SELF), false, b"head"), None);
+        way.begin();
+        assert!(way.legs.is_empty() && way.heads.is_empty());
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringmesh::{
-    Actor, AskError, AskPhase, AsyncHandler, Cx, Handler, Msg, Node, Ref, async_handler, message,
-    protocol,
+    Actor, AskError, AskPhase, AsyncHandler, Cx, Handler, LaterHandler, Msg, Node, Ref, ReplyTo,
+    StashLimit, async_handler, later_handler, message, protocol,
 };
 use ringmesh_proto::frame::body::ErrorCode;
 use ringmesh_proto::kind::Kind;
@@ -240,6 +240,65 @@ fn what_is_handled_while_a_handler_waits_has_nothing_of_its_deadline() {
     let sights = seen.clone();
     node.until_so("the other", move |_| sights.count() == 2);
     assert_eq!(seen.all()[1], Sight::Deadline(None));
+}
+
+/// Waits until the shelf is opened.
+#[message(id = "tests.Shelved", v = 1)]
+struct Shelved;
+
+/// Opens the shelf.
+#[message(id = "tests.Unshelve", v = 1, reply = Numbers)]
+struct Unshelve;
+
+protocol! { ShelfApi = "tests.shelf" { Shelved, Unshelve } }
+
+struct Shelf {
+    seen: Seen,
+    is_open: bool,
+}
+
+impl Actor for Shelf {
+    type Api = ShelfApi;
+
+    const STASH: StashLimit = StashLimit::USUAL;
+}
+
+#[later_handler]
+impl LaterHandler<Shelved> for Shelf {
+    fn handle(&mut self, shelved: Msg<Shelved>, reply: ReplyTo<Shelved>, cx: &mut Cx<'_, Self>) {
+        match self.is_open {
+            true => self.seen.note(Sight::Deadline(cx.deadline())),
+            false => assert!(cx.stash(shelved, reply).is_ok(), "room"),
+        }
+    }
+}
+
+#[async_handler]
+impl AsyncHandler<Unshelve> for Shelf {
+    async fn handle(&mut self, _: Msg<Unshelve>, cx: &mut Cx<'_, Self>) -> Numbers {
+        self.seen.note(Sight::Deadline(cx.deadline()));
+        self.is_open = true;
+        assert_eq!(cx.unstash_all(), 1);
+        none()
+    }
+}
+
+#[test]
+fn what_comes_back_behind_a_question_has_nothing_of_its_deadline() {
+    let node = patient();
+    let seen = Seen::default();
+    let noted = seen.clone();
+    node.run(move |node| async move {
+        let (seen, is_open) = (noted, false);
+        let shelf: Ref<ShelfApi> = node.spawn(Shelf { seen, is_open }).expect("room");
+        shelf.try_tell(Shelved).expect("room");
+        shelf.ask(Unshelve).timeout(HOUR).await.expect("an answer");
+    });
+    let sights = seen.clone();
+    node.until_so("what was shelved", move |_| sights.count() == 2);
+    let sights = seen.all().clone();
+    assert!(is_within(sights[0], HOUR), "{sights:?}");
+    assert_eq!(sights[1], Sight::Deadline(None));
 }
 
 #[test]
