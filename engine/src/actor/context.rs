@@ -53,7 +53,8 @@ impl<'a, A: Actor> Cx<'a, A> {
     }
 
     /// The node that the message came from, as its link knows it: no message can claim another. Of
-    /// what was [published](crate::pubsub) the node that did so.
+    /// what was [published](crate::pubsub) the node that did so, as
+    /// [`Received::sender`](crate::pubsub::Received::sender) tells it.
     ///
     /// `None` in [`started`](Actor::started) and [`terminated`](Actor::terminated); and for a
     /// message that waited while its publisher left and 4096 other nodes published to this core for

@@ -19,7 +19,7 @@ use ringmesh_transport::doorbell::Doorbell;
 use super::current;
 use super::user_code::contain;
 
-/// Tasks that are polled between two readings of the clock: one costs as much as a short poll.
+/// Tasks that are polled between two readings of the clock, which take time as well.
 const STRIDE: usize = 4;
 
 /// What a panic carried.

@@ -49,6 +49,18 @@ pub(crate) struct Reach {
     pub(crate) answer: Option<u64>,
 }
 
+impl Reach {
+    /// A frame for another node, or another core of this one, has left or is lost.
+    pub(super) fn add(&mut self, is_to_node: bool, is_sent: bool) {
+        let count = match (is_sent, is_to_node) {
+            (false, _) => &mut self.lost,
+            (true, true) => &mut self.nodes,
+            (true, false) => &mut self.cores,
+        };
+        *count += 1;
+    }
+}
+
 /// Why nothing was published.
 pub(crate) enum Refused {
     /// There is no room on the way to these nodes; on one way to the first of them.
@@ -102,8 +114,7 @@ impl Core {
         let mut recipients = self.pubsub.recipients.take();
         let published = match self.publish_again(order, archive, &mut recipients) {
             Some(mut reach) => {
-                self.tally.published.add(1);
-                self.tally.publishes_lost.add(reach.lost as u64);
+                self.count_published(&reach);
                 reach.here = self.offer_here(order, archive, &recipients).offered;
                 Ok(reach)
             }
@@ -127,11 +138,10 @@ impl Core {
         }
         let mut nodes = Vec::new();
         let mut reach = self.send_published(&order, archive, (recipients, &mut nodes))?;
-        self.tally.published.add(1);
+        self.count_published(&reach);
         // What was lost on its way was for somebody.
         let nobody = recipients.is_empty() && reach.cores + reach.nodes + reach.lost == 0;
         self.tally.published_to_nobody.add(u64::from(nobody));
-        self.tally.publishes_lost.add(reach.lost as u64);
         reach.answer = order.publish.answer;
         if let (Some(number), Some(time)) = (reach.answer, order.answers) {
             let deadline = self.clock.peek() + time;
@@ -145,6 +155,11 @@ impl Core {
             self.note_reached_here(number, told.taken, reach.cores);
         }
         Ok(reach)
+    }
+
+    fn count_published(&self, reach: &Reach) {
+        self.tally.published.add(1);
+        self.tally.publishes_lost.add(reach.lost as u64);
     }
 
     /// Offers what was published to those of this core. What runs then may publish as well.
@@ -228,8 +243,7 @@ impl Core {
             let head = &head[..length];
             for core in fanout.cores().iter() {
                 let is_sent = self.share((core, OWN_ORIGIN), &Parts { head, archive }, order.place);
-                reach.cores += usize::from(is_sent);
-                reach.lost += usize::from(!is_sent);
+                reach.add(false, is_sent);
             }
         }
         for stop in fanout.stops() {
@@ -245,8 +259,7 @@ impl Core {
             if order.answers.is_some() {
                 nodes.push((stop.node, is_sent));
             }
-            reach.nodes += usize::from(is_sent);
-            reach.lost += usize::from(!is_sent);
+            reach.add(true, is_sent);
         }
         reach
     }

@@ -114,12 +114,7 @@ impl Core {
             if !is_sent && way.legs.len() == 1 {
                 return None;
             }
-            reach.lost += usize::from(!is_sent);
-            let reached = match leg.is_to_node {
-                true => &mut reach.nodes,
-                false => &mut reach.cores,
-            };
-            *reached += usize::from(is_sent);
+            reach.add(leg.is_to_node, is_sent);
         }
         self.tally.published_frames.add(reach.nodes as u64);
         recipients.extend_from_slice(&way.recipients);
